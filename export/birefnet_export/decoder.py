@@ -1,0 +1,207 @@
+"""The decoder of BiRefNet (arXiv 2401.03407), with upstream's state-dict names.
+
+Deep to shallow, each of four blocks refines a map with deformable ASPP; image patches enter every
+block (inward reference), predicted gradients weigh what leaves it (outward reference).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import Architecture
+from .deform import deform_conv2d
+
+
+def resize_as(x: Tensor, reference: Tensor) -> Tensor:
+    """Bilinear with aligned corners, as every resize in BiRefNet, to `reference`'s size."""
+    if x.shape[2:] == reference.shape[2:]:
+        return x
+    return F.interpolate(x, size=reference.shape[2:], mode="bilinear", align_corners=True)
+
+
+def image_patches(image: Tensor, reference: Tensor) -> Tensor:
+    """Stack the patches of `image` that have `reference`'s size on the channel axis.
+
+    (batch, 3, height, width) to (batch, 3 * rows * columns, reference height, reference width),
+    channels ordered colour, row, column.
+    """
+    batch, colours, height, width = image.shape
+    patch_h, patch_w = reference.shape[2:]
+    rows, columns = height // patch_h, width // patch_w
+    grid = image.view(batch, colours, rows, patch_h, columns, patch_w)
+    return grid.transpose(3, 4).reshape(batch, -1, patch_h, patch_w)
+
+
+class DeformableConv(nn.Module):
+    """A deformable convolution that predicts its own offsets and modulation."""
+
+    def __init__(self, width: int, out: int, kernel: int) -> None:
+        super().__init__()
+        self.padding = kernel // 2
+        taps = kernel * kernel
+        self.offset_conv = nn.Conv2d(width, 2 * taps, kernel, padding=self.padding)
+        self.modulator_conv = nn.Conv2d(width, taps, kernel, padding=self.padding)
+        self.regular_conv = nn.Conv2d(width, out, kernel, padding=self.padding, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = 2.0 * self.modulator_conv(x).sigmoid()
+        weight = self.regular_conv.weight
+        return deform_conv2d(x, weight, self.offset_conv(x), mask, padding=self.padding)
+
+
+class DeformableBranch(nn.Module):
+    """One branch of the ASPP: deformable convolution, BatchNorm, ReLU."""
+
+    def __init__(self, width: int, out: int, kernel: int) -> None:
+        super().__init__()
+        self.atrous_conv = DeformableConv(width, out, kernel)
+        self.bn = nn.BatchNorm2d(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.atrous_conv(x)))
+
+
+class DeformableASPP(nn.Module):
+    """Deformable convolutions of several sizes and a global mean, side by side, then merged."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        width, branch = arch.decoder_width, arch.aspp_width
+        self.aspp1 = DeformableBranch(width, branch, 1)
+        self.aspp_deforms = nn.ModuleList(
+            DeformableBranch(width, branch, kernel) for kernel in arch.aspp_kernels
+        )
+        self.global_avg_pool = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(width, branch, 1, bias=False),
+            nn.BatchNorm2d(branch),
+            nn.ReLU(),
+        )
+        branches = 2 + len(arch.aspp_kernels)
+        self.conv1 = nn.Conv2d(branches * branch, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        local = [self.aspp1(x), *(branch(x) for branch in self.aspp_deforms)]
+        mean = self.global_avg_pool(x).expand(-1, -1, *x.shape[2:])
+        return F.relu(self.bn1(self.conv1(torch.cat([*local, mean], 1))))
+
+
+class DecoderBlock(nn.Module):
+    """3 x 3 in, deformable ASPP, 3 x 3 out, all at one scale (upstream's BasicDecBlk)."""
+
+    def __init__(self, arch: Architecture, channels: int, out: int) -> None:
+        super().__init__()
+        width = arch.decoder_width
+        self.conv_in = nn.Conv2d(channels, width, 3, padding=1)
+        self.bn_in = nn.BatchNorm2d(width)
+        self.dec_att = DeformableASPP(arch)
+        self.conv_out = nn.Conv2d(width, out, 3, padding=1)
+        self.bn_out = nn.BatchNorm2d(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn_in(self.conv_in(x)))
+        out: Tensor = self.bn_out(self.conv_out(self.dec_att(x)))
+        return out
+
+
+class PatchBranch(nn.Module):
+    """Two 3 x 3 convolutions over image patches, nothing between (upstream's SimpleConvs)."""
+
+    def __init__(self, channels: int, width: int, out: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, padding=1)
+        self.conv_out = nn.Conv2d(width, out, 3, padding=1)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        out: Tensor = self.conv_out(self.conv1(patches))
+        return out
+
+
+class Lateral(nn.Module):
+    """1 x 1 convolution of a backbone map on its way to the decoder."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x)
+        return out
+
+
+class DecoderOutput(NamedTuple):
+    """Logits and the maps that upstream supervises in training, deep to shallow."""
+
+    logits: Tensor
+    """(batch, 1, height, width)."""
+    stages: tuple[Tensor, Tensor, Tensor]
+    """Outputs of blocks 4, 3 and 2, at strides 32, 16 and 8."""
+
+
+class Decoder(nn.Module):
+    """Four decoder blocks from the squeezed deepest map up to logits at the image's size."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        c1, c2, c3, c4 = arch.channels
+        patches = (c4 // 8, c4 // 8, c3 // 8, c2 // 8, c1 // 8)  # what blocks 5 to 1 add
+
+        def branch(stride: int, out: int) -> PatchBranch:
+            return PatchBranch(3 * stride * stride, arch.patch_width, out)
+
+        self.ipt_blk5 = branch(32, patches[0])
+        self.ipt_blk4 = branch(16, patches[1])
+        self.ipt_blk3 = branch(8, patches[2])
+        self.ipt_blk2 = branch(4, patches[3])
+        self.ipt_blk1 = branch(1, patches[4])
+        self.decoder_block4 = DecoderBlock(arch, c4 + patches[0], c3)
+        self.decoder_block3 = DecoderBlock(arch, c3 + patches[1], c2)
+        self.decoder_block2 = DecoderBlock(arch, c2 + patches[2], c1)
+        self.decoder_block1 = DecoderBlock(arch, c1 + patches[3], c1 // 2)
+        self.conv_out1 = nn.Sequential(nn.Conv2d(c1 // 2 + patches[4], 1, 1))
+        self.lateral_block4 = Lateral(c3)
+        self.lateral_block3 = Lateral(c2)
+        self.lateral_block2 = Lateral(c1)
+        for level, channels in ((4, c3), (3, c2), (2, c1)):
+            gradient = nn.Sequential(
+                nn.Conv2d(channels, arch.gradient_width, 3, padding=1),
+                nn.BatchNorm2d(arch.gradient_width),
+                nn.ReLU(),
+            )
+            self.add_module(f"gdt_convs_{level}", gradient)
+            attention = nn.Sequential(nn.Conv2d(arch.gradient_width, 1, 1))
+            self.add_module(f"gdt_convs_attn_{level}", attention)
+
+    def attend(self, x: Tensor, level: int) -> Tensor:
+        """Weigh a block's output by the gradient that it predicts (outward reference)."""
+        gradient = self.get_submodule(f"gdt_convs_{level}")(x)
+        out: Tensor = x * self.get_submodule(f"gdt_convs_attn_{level}")(gradient).sigmoid()
+        return out
+
+    def with_patches(self, x: Tensor, image: Tensor, level: int) -> Tensor:
+        """Append the features of the image's own patches (inward reference)."""
+        branch = self.get_submodule(f"ipt_blk{level}")
+        return torch.cat((x, branch(image_patches(image, x))), 1)
+
+    def forward(self, image: Tensor, maps: list[Tensor]) -> DecoderOutput:
+        """Decode.
+
+        Args:
+            image: (batch, 3, height, width), the network's input.
+            maps: four maps at strides 4, 8, 16, 32, the last one squeezed.
+        """
+        x1, x2, x3, x4 = maps
+        p4 = self.decoder_block4(self.with_patches(x4, image, 5))
+        x = resize_as(self.attend(p4, 4), x3) + self.lateral_block4(x3)
+        p3 = self.decoder_block3(self.with_patches(x, image, 4))
+        x = resize_as(self.attend(p3, 3), x2) + self.lateral_block3(x2)
+        p2 = self.decoder_block2(self.with_patches(x, image, 3))
+        x = resize_as(self.attend(p2, 2), x1) + self.lateral_block2(x1)
+        p1 = self.decoder_block1(self.with_patches(x, image, 2))
+        logits = self.conv_out1(self.with_patches(resize_as(p1, image), image, 1))
+        return DecoderOutput(logits, (p4, p3, p2))
