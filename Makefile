@@ -1,0 +1,46 @@
+# Few verbs. Each makes the environment it needs; nothing but Python 3.11 with pip and venv is expected.
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3))
+VENV := .venv
+DEMO_VENV := .venv-demo
+PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix bench clean
+
+help:  ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+demo: $(DEMO_VENV)/.installed  ## cut the subjects out of the photographs in examples/photos
+	$(DEMO_VENV)/bin/birefnet cutout examples/photos --output out/demo
+
+test: $(VENV)/.installed  ## run every test that needs no special hardware
+	$(VENV)/bin/python -m pytest -m "not gpu and not hub and not interop"
+
+check: $(VENV)/.installed  ## lint, format and types; changes nothing
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy tests/house/plain_user_code.py
+
+fix: $(VENV)/.installed  ## let ruff repair lint and format
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(VENV)/.installed  ## time the runtime here, into benchmarks/results
+	$(VENV)/bin/birefnet bench --output benchmarks/results/local.json
+
+clean:  ## remove the environments and what the verbs wrote
+	rm -rf $(VENV) $(DEMO_VENV) out build dist .mypy_cache .pytest_cache .ruff_cache
+
+# Everything, torch included: export, tests and checks.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/$(PIP_INSTALL) --editable '.[cpu,export,bench,dev]'
+	touch $@
+
+# What a user of the runtime has: no torch, no onnx.
+$(DEMO_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/$(PIP_INSTALL) --editable '.[cpu]'
+	touch $@
