@@ -8,7 +8,7 @@ BirefnetError
 
 
 class BirefnetError(Exception):
-    """Base of every error that birefnet-ort raises on purpose; its text is one line for a person."""
+    """Base of every error that birefnet-ort raises on purpose; its text is one line."""
 
 
 class UnknownModelError(BirefnetError):

@@ -1,0 +1,3 @@
+"""The runtime's commands."""
+
+__all__: list[str] = []

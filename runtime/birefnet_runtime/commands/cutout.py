@@ -1,0 +1,132 @@
+"""`birefnet cutout`."""
+
+import time
+from pathlib import Path
+
+import click
+from birefnet_models.errors import BirefnetError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from birefnet_runtime.errors import OutputError, SizeError
+from birefnet_runtime.image_io import read_image, write_png
+from birefnet_runtime.jobs import Job, plan
+from birefnet_runtime.postprocess import to_mask, to_rgba
+from birefnet_runtime.segmenter import Segmenter
+from birefnet_runtime.sizing import Size, parse_size
+from birefnet_runtime.units import format_seconds
+
+DEMONSTRATION = (
+    "using nano, a demonstration model; for real work export BiRefNet_lite or larger "
+    "(birefnet export --help) and give it with --model"
+)
+
+
+class SizeType(click.ParamType[Size]):
+    """A size as typed: N, HxW or auto."""
+
+    name = "size"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Size:
+        try:
+            return parse_size(value)
+        except SizeError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command(epilog="Example: birefnet cutout photo.jpg holiday/ --output cutouts")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    metavar="PATH",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A .png file for one input file, else a directory; made if missing.",
+)
+@click.option(
+    "--model",
+    "-m",
+    metavar="MODEL",
+    help="An .onnx file, a directory that `birefnet export` wrote, or an embedded model's name.",
+)
+@click.option(
+    "--size",
+    metavar="SIZE",
+    type=SizeType(),
+    help="The network's size: N, HxW (height first) or auto (the image's aspect ratio). "
+    "By default the size that the model was trained at.",
+)
+@click.option(
+    "--threads",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="By default as many as there are usable cores.",
+)
+@click.option("--mask", is_flag=True, help="Write the mask alone, as 8-bit grey.")
+def cutout(
+    inputs: tuple[Path, ...],
+    output: Path,
+    model: str | None,
+    size: Size,
+    threads: int | None,
+    mask: bool,
+) -> None:
+    """Cut the subject out of images: transparent PNGs of files and whole folders.
+
+    The EXIF orientation is applied. Folders are searched through, and their tree is kept. An input
+    is never overwritten. A file that fails gets a line and the others are still done; the exit code
+    is then 1. The paths of the results go to standard output.
+    """
+    started = time.perf_counter()
+    planned = plan(inputs, output)
+    failures = [*planned.failures]
+    for failure in failures:
+        _say(str(failure))
+    if planned.jobs:
+        if model is None:
+            _say(DEMONSTRATION)
+        segmenter = Segmenter(model or "nano", size=size, threads=threads)
+        with _progress(enabled=len(planned.jobs) > 1) as progress:
+            for job in progress.track(planned.jobs, description="cutting out"):
+                try:
+                    _do(job, segmenter, mask)
+                except BirefnetError as error:
+                    failures.append(error)
+                    _say(str(error))
+                else:
+                    click.echo(job.target)
+    done = len(planned.jobs) + len(planned.failures) - len(failures)
+    what = "mask" if mask else "cutout"
+    took = format_seconds(time.perf_counter() - started)
+    failed = f", {len(failures)} failed" if failures else ""
+    _say(f"{done} {what}{'' if done == 1 else 's'} in {took}{failed}")
+    if failures:
+        raise click.exceptions.Exit(1)
+
+
+def _do(job: Job, segmenter: Segmenter, mask: bool) -> None:
+    image = read_image(job.source)
+    alpha = segmenter(image)
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{job.target.parent}: can't be made: {error.strerror}") from error
+    write_png(job.target, to_mask(alpha) if mask else to_rgba(image, alpha))
+
+
+def _say(text: str) -> None:
+    click.echo(f"birefnet: {text}", err=True)
+
+
+def _progress(*, enabled: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not enabled,
+    )

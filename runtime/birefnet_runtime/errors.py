@@ -1,0 +1,40 @@
+"""What can go wrong between an image and its cutout.
+
+BirefnetError                  birefnet_models.errors
+├── ImageError                 the input is no image that can be used; names the file
+├── OutputError                the result can't be written there
+├── SizeError                  the network can't run at that size; names the nearest that works
+├── ModelError                 the file is no model that the runtime can run, or the run failed
+├── ProviderError              the execution provider asked for is not the one that runs
+└── MissingExtraError          an optional package is needed; names the install command
+"""
+
+from birefnet_models.errors import BirefnetError
+
+
+class ImageError(BirefnetError):
+    """An input that is no image, or not one in the layout that was promised."""
+
+
+class OutputError(BirefnetError):
+    """A result that can't be written where it was asked for."""
+
+
+class SizeError(BirefnetError):
+    """A model size that the network can't run at."""
+
+
+class ModelError(BirefnetError):
+    """A file that is no model for this runtime, or a model whose run failed."""
+
+
+class ProviderError(BirefnetError):
+    """The session runs on another execution provider than the one asked for."""
+
+
+class MissingExtraError(BirefnetError):
+    """A package is missing that one of the distribution's extras installs."""
+
+
+class SizeWarning(UserWarning):
+    """The model runs at a size far from those it was trained at."""

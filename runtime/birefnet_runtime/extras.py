@@ -1,0 +1,22 @@
+"""Which extra of the distribution brings which optional module."""
+
+from birefnet_runtime.errors import MissingExtraError
+
+EXTRA_OF_MODULE = {
+    "onnx": "export",
+    "onnxruntime": "cpu",
+    "onnxscript": "export",
+    "onnxsim": "export",
+    "safetensors": "export",
+    "torch": "export",
+}
+
+
+def missing_extra(module: str | None) -> MissingExtraError | None:
+    """The error for a module that could not be imported; None if no extra brings that module."""
+    extra = EXTRA_OF_MODULE.get((module or "").partition(".")[0])
+    if extra is None:
+        return None
+    return MissingExtraError(
+        f"{module} is not installed; install it with: pip install 'birefnet-ort[{extra}]'"
+    )

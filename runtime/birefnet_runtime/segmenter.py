@@ -1,0 +1,164 @@
+"""Image in, alpha out."""
+
+import os
+import warnings
+from pathlib import Path
+
+import birefnet_models
+import numpy as np
+from numpy.typing import NDArray
+
+from birefnet_runtime.errors import ImageError, ModelError, SizeWarning
+from birefnet_runtime.image_io import ImageSource, read_image
+from birefnet_runtime.metadata import ModelMetadata, read_metadata
+from birefnet_runtime.postprocess import to_alpha
+from birefnet_runtime.preprocess import to_tensor
+from birefnet_runtime.session import Session, first_line, onnxruntime_errors, open_session
+from birefnet_runtime.sizing import Size, auto_size, check_size, quality_note
+
+CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".bin", ".ckpt"})
+
+
+class Segmenter:
+    """A model, open and ready.
+
+    Args:
+        model: an `.onnx` file, a directory that `birefnet export` wrote, or the name of an embedded
+            model. A name wins over a file that is called the same; write `./nano` for the file.
+        size: at which size the network runs: None for the size it was trained at, N for N x N,
+            (height, width), or "auto" for the image's aspect ratio within as many pixels.
+        threads: for one operator; by default as many as cores may be used.
+        session: what to run instead of opening `model`.
+
+    Raises:
+        ModelError: no such model, or a file that ONNX Runtime can't load.
+        SizeError: `size` is no multiple of what the network needs.
+        MissingExtraError: onnxruntime is not installed.
+    """
+
+    metadata: ModelMetadata
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "nano",
+        *,
+        size: Size = None,
+        threads: int | None = None,
+        session: Session | None = None,
+    ) -> None:
+        self._session = session or open_session(find_model(model), threads=threads)
+        self._input, self._output = _signature(self._session)
+        self.metadata = read_metadata(self._session.get_modelmeta().custom_metadata_map)
+        self._fixed_size = self._resolve(size)
+        self._warned = False
+
+    def __call__(self, image: ImageSource) -> NDArray[np.float32]:
+        """Find the subject.
+
+        Args:
+            image: path or bytes of an image file, or uint8 (H, W, 3) RGB, 0–255, or a PIL image.
+                The EXIF orientation of a file is applied; alpha is composited over white.
+
+        Returns:
+            float32 (H, W) in [0, 1] at the image's own size: 1 is subject, 0 is background.
+
+        Raises:
+            ImageError: the input is no such image.
+            ModelError: the run failed.
+        """
+        pixels = read_image(image)
+        height, width, _ = pixels.shape
+        size = self.model_size((height, width))
+        self._warn_if_far(size)
+        tensor = to_tensor(pixels, size, self.metadata.mean, self.metadata.std)
+        return to_alpha(self.logits(tensor)[0, 0], (height, width))
+
+    def logits(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the graph alone.
+
+        Args:
+            tensor: float32 (batch, 3, height, width), normalised RGB.
+
+        Returns:
+            float32 (batch, 1, height, width), logits.
+
+        Raises:
+            ImageError: the tensor has another layout or type.
+            SizeError: height or width is no multiple of what the network needs.
+            ModelError: the run failed, or its answer holds NaN or infinity.
+        """
+        if tensor.ndim != 4 or tensor.shape[1] != 3 or tensor.dtype != np.float32:
+            raise ImageError(
+                "expected a tensor as float32 (batch, 3, height, width), "
+                f"got {tensor.dtype} {tensor.shape}"
+            )
+        batch, _, height, width = tensor.shape
+        check_size((height, width), self.metadata.size_multiple)
+        try:
+            logits = np.asarray(self._session.run([self._output], {self._input: tensor})[0])
+        except onnxruntime_errors() as error:
+            raise ModelError(f"ONNX Runtime can't run the model: {first_line(error)}") from error
+        if logits.shape != (batch, 1, height, width):
+            raise ModelError(f"the model answered {logits.shape} to an input of {tensor.shape}")
+        if not np.isfinite(logits).all():
+            raise ModelError("the model's answer holds NaN or infinity")
+        return logits
+
+    def model_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """The (height, width) at which the network runs for an image of this (height, width)."""
+        return self._fixed_size or auto_size(
+            image_size, self.metadata.trained_size, self.metadata.size_multiple
+        )
+
+    def _resolve(self, size: Size) -> tuple[int, int] | None:
+        """The size that holds for every image; None where it depends on the image."""
+        if size == "auto":
+            return None
+        if size is None:
+            size = self.metadata.trained_size
+        elif isinstance(size, int):
+            size = (size, size)
+        return check_size(size, self.metadata.size_multiple)
+
+    def _warn_if_far(self, size: tuple[int, int]) -> None:
+        note = quality_note(size, self.metadata.trained_size, self.metadata.trained_range)
+        if note and not self._warned:
+            self._warned = True
+            warnings.warn(note, SizeWarning, stacklevel=3)
+
+
+def find_model(model: str | os.PathLike[str]) -> Path:
+    """The `.onnx` file of a model.
+
+    Raises:
+        ModelError: there is none; the message says what was found instead.
+    """
+    if isinstance(model, str):
+        for card in birefnet_models.all_cards():
+            if card.name == model:
+                return birefnet_models.embedded_path(card)
+    path = Path(model)
+    if path.is_dir():
+        path = path / "onnx" / "model.onnx"
+        if not path.is_file():
+            raise ModelError(f"{model}: an export directory holds onnx/model.onnx; this one doesn't")
+    if path.suffix in CHECKPOINT_SUFFIXES:
+        raise ModelError(f"{model} is a checkpoint; first: birefnet export {model} --output DIR")
+    if not path.is_file():
+        names = ", ".join(card.name for card in birefnet_models.all_cards())
+        raise ModelError(f"{model}: no such file, and no embedded model has that name ({names})")
+    return path
+
+
+def _signature(session: Session) -> tuple[str, str]:
+    """Names of the one image input and the one mask output."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    for nodes, channels in ((inputs, 3), (outputs, 1)):
+        found = [f"{node.name} {node.type} {node.shape}" for node in nodes]
+        fits = len(nodes) == 1 and nodes[0].type == "tensor(float)" and len(nodes[0].shape) == 4
+        if not fits or (isinstance(nodes[0].shape[1], int) and nodes[0].shape[1] != channels):
+            raise ModelError(
+                f"no BiRefNet: wanted one float (batch, {channels}, height, width), found "
+                + "; ".join(found)
+            )
+    return str(inputs[0].name), str(outputs[0].name)
