@@ -23,7 +23,7 @@ def to_alpha(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
 
 def to_mask(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
     """float32 (H, W) in [0, 1] to uint8 (H, W), 0–255."""
-    return np.rint(alpha * np.float32(255)).astype(np.uint8)
+    return np.asarray(np.rint(alpha * np.float32(255)), dtype=np.uint8)
 
 
 def to_rgba(image: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -42,7 +42,7 @@ def to_rgba(image: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     # 1 / (1 + exp(-x)) overflows far below zero; tanh does not.
     half = np.float32(0.5)
-    return np.tanh(logits * half) * half + half
+    return np.add(np.tanh(logits * half) * half, half, dtype=np.float32)
 
 
 def _resize(mask: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

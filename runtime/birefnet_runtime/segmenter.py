@@ -141,7 +141,9 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     if path.is_dir():
         path = path / "onnx" / "model.onnx"
         if not path.is_file():
-            raise ModelError(f"{model}: an export directory holds onnx/model.onnx; this one doesn't")
+            raise ModelError(
+                f"{model}: an export directory holds onnx/model.onnx; this one doesn't"
+            )
     if path.suffix in CHECKPOINT_SUFFIXES:
         raise ModelError(f"{model} is a checkpoint; first: birefnet export {model} --output DIR")
     if not path.is_file():

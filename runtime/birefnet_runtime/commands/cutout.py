@@ -27,9 +27,7 @@ class SizeType(click.ParamType[Size]):
 
     name = "size"
 
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Size:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Size:
         try:
             return parse_size(value)
         except SizeError as error:
@@ -37,7 +35,9 @@ class SizeType(click.ParamType[Size]):
 
 
 @click.command(epilog="Example: birefnet cutout photo.jpg holiday/ --output cutouts")
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
 @click.option(
     "--output",
     "-o",
