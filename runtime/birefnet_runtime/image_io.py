@@ -17,9 +17,6 @@ from birefnet_runtime.errors import ImageError, OutputError
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | ArrayLike
 
-MAX_PIXELS = 178_956_970
-"""Where Pillow, too, refuses: a small file that claims more is taken for a decompression bomb."""
-
 # fmt: off
 SUFFIXES = frozenset({
     ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm",
@@ -98,14 +95,9 @@ def _decode(stream: BinaryIO, name: str) -> NDArray[np.uint8]:
         if not stream.read(1):
             raise ImageError(f"{name}: the file is empty")
         with warnings.catch_warnings():
-            # Pillow warns from half of MAX_PIXELS on; and of damage that it could read past.
+            # Pillow warns of half the pixels that it refuses, and of damage that it reads past.
             warnings.simplefilter("ignore")
             with Image.open(stream) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(
-                        f"{name}: {image.width} x {image.height} pixels are more than the "
-                        f"{MAX_PIXELS} that are read"
-                    )
                 image.load()
                 return _rgb(ImageOps.exif_transpose(image), name)
     except _DECODING_ERRORS as error:
@@ -148,6 +140,8 @@ def _check_array(source: ArrayLike) -> NDArray[np.uint8]:
 def _decoding_reason(error: BaseException) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image, or of a format that Pillow doesn't read"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"too large to be read safely: {error}"
     if isinstance(error, OSError) and error.errno is not None:
         return _reason(error)
     if isinstance(error, MemoryError):

@@ -42,7 +42,8 @@ def to_rgba(image: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     # 1 / (1 + exp(-x)) overflows far below zero; tanh does not.
     half = np.float32(0.5)
-    return np.add(np.tanh(logits * half) * half, half, dtype=np.float32)
+    mask: NDArray[np.float32] = np.tanh(logits * half) * half + half
+    return mask
 
 
 def _resize(mask: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -1,0 +1,88 @@
+"""The tensor is compared with one computed by other means: plain numpy, in double precision."""
+
+import math
+
+import numpy as np
+import pytest
+from birefnet_runtime.preprocess import to_tensor
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def triangle_weights(source: int, target: int) -> np.ndarray:
+    """(target, source) matrix of the antialiased triangle filter, by its definition."""
+    scale = source / target
+    support = max(scale, 1.0)
+    centres = (np.arange(target) + 0.5) * scale
+    distance = np.abs(np.arange(source)[None] + 0.5 - centres[:, None]) / support
+    weights = np.maximum(0.0, 1.0 - distance)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def independent_tensor(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    rows = triangle_weights(image.shape[0], size[0])
+    columns = triangle_weights(image.shape[1], size[1])
+    passes = [("hwc,xw->hxc", columns), ("hwc,yh->ywc", rows)]
+    if size[0] < image.shape[0] and size[1] > image.shape[1]:
+        passes.reverse()  # Pillow filters along the width first, except where that costs more
+    pixels = image.astype(np.float64)
+    for product, weights in passes:
+        pixels = np.floor(np.einsum(product, pixels, weights) + 0.5)  # 8 bits between the two
+    normalised = (pixels / 255 - np.array(MEAN)) / np.array(STD)
+    return np.moveaxis(normalised, 2, 0)[None]
+
+
+@pytest.mark.parametrize(
+    ("image_size", "size"),
+    [
+        ((300, 451), (96, 160)),  # both shrink
+        ((31, 57), (64, 96)),  # both grow
+        ((200, 41), (64, 64)),  # one of each
+        ((41, 200), (64, 64)),
+        ((64, 64), (64, 64)),  # nothing to do
+        ((1, 1), (32, 32)),
+        ((1, 700), (32, 64)),
+    ],
+)
+def test_the_tensor_equals_one_computed_independently(image_size, size):
+    image = np.random.default_rng(7).integers(0, 256, (*image_size, 3), dtype=np.uint8)
+
+    tensor = to_tensor(image, size, MEAN, STD)
+
+    assert tensor.dtype == np.float32
+    assert tensor.shape == (1, 3, *size)
+    assert tensor.flags.c_contiguous
+    difference = np.abs(tensor - independent_tensor(image, size)) * np.array(STD)[:, None, None]
+    levels = difference * 255
+    # Pillow's fixed-point weights may round a value the other way, by one level of 255, rarely.
+    assert levels.max() < 1.01
+    assert (levels > 0.01).mean() < 0.01
+
+
+def test_channels_keep_their_order():
+    image = np.zeros((40, 40, 3), np.uint8)
+    image[..., 0] = 255
+
+    red, green, blue = to_tensor(image, (32, 32), MEAN, STD)[0]
+
+    np.testing.assert_allclose(red, (1 - MEAN[0]) / STD[0], rtol=1e-6)
+    np.testing.assert_allclose(green, -MEAN[1] / STD[1], rtol=1e-6)
+    np.testing.assert_allclose(blue, -MEAN[2] / STD[2], rtol=1e-6)
+
+
+def test_height_comes_first():
+    image = np.zeros((10, 50, 3), np.uint8)
+
+    assert to_tensor(image, (32, 96), MEAN, STD).shape == (1, 3, 32, 96)
+
+
+def test_shrinking_is_antialiased():
+    """A checkerboard of single pixels becomes even grey; without a wide filter it would not."""
+    board = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    image = np.repeat(board[..., None], 3, axis=2)
+
+    tensor = to_tensor(image, (32, 32), (0, 0, 0), (1, 1, 1))
+
+    assert math.isclose(float(tensor.mean()), 0.5, abs_tol=0.01)
+    assert float(np.ptp(tensor)) < 0.05

@@ -1,0 +1,256 @@
+import types
+import warnings
+
+import numpy as np
+import pytest
+from birefnet_runtime import (
+    ImageError,
+    ModelError,
+    ProviderError,
+    Segmenter,
+    SizeError,
+    SizeWarning,
+)
+from birefnet_runtime.session import open_session
+from PIL import Image
+
+
+class FakeSession:
+    """Answers with a function of the input; remembers the shapes it was given."""
+
+    def __init__(self, answer=lambda tensor: tensor[:, :1], facts=()):
+        self.answer = answer
+        self.facts = dict(facts)
+        self.shapes = []
+
+    def get_inputs(self):
+        return [types.SimpleNamespace(name="image", type="tensor(float)", shape=["b", 3, "h", "w"])]
+
+    def get_outputs(self):
+        return [types.SimpleNamespace(name="mask", type="tensor(float)", shape=["b", 1, "h", "w"])]
+
+    def get_modelmeta(self):
+        return types.SimpleNamespace(custom_metadata_map=self.facts)
+
+    def run(self, output_names, input_feed):
+        assert output_names == ["mask"]
+        self.shapes.append(input_feed["image"].shape)
+        return [self.answer(input_feed["image"])]
+
+
+def test_alpha_has_the_images_size_type_and_range(model, picture):
+    alpha = Segmenter(model)(picture)
+
+    assert alpha.shape == picture.shape[:2]
+    assert alpha.dtype == np.float32
+    assert alpha.min() >= 0
+    assert alpha.max() <= 1
+
+
+def test_the_subject_is_found_where_it_is(model, picture):
+    """The model calls bright pixels the subject; sigmoid(4 * (1 - .5) / .25) is .9997."""
+    alpha = Segmenter(model)(picture)
+
+    np.testing.assert_allclose(alpha[:, :18], 0.99966, atol=1e-4)
+    np.testing.assert_allclose(alpha[:, 22:], 0.00034, atol=1e-4)
+
+
+def test_every_kind_of_input_gives_the_same(model, picture, tmp_path):
+    path = tmp_path / "picture.png"
+    Image.fromarray(picture).save(path)
+    segmenter = Segmenter(model)
+    expected = segmenter(picture)
+
+    for source in (path, str(path), path.read_bytes(), Image.fromarray(picture)):
+        np.testing.assert_array_equal(segmenter(source), expected)
+
+
+def test_an_exif_turned_file_gives_a_turned_alpha(model, picture, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown a quarter clockwise: the left edge comes on top
+    path = tmp_path / "turned.png"
+    Image.fromarray(picture).save(path, exif=exif)
+
+    alpha = Segmenter(model)(path)
+
+    assert alpha.shape == (80, 48)
+    assert alpha[:18].min() > 0.99
+    assert alpha[22:].max() < 0.01
+
+
+def test_an_export_directory_opens(make_model, picture):
+    path = make_model("lite/onnx/model.onnx")
+
+    Segmenter(path.parent.parent)(picture)
+    Segmenter(str(path.parent.parent))(picture)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nothing.onnx", r"nothing\.onnx: no such file, and no embedded model .*nano"),
+        ("litle", "no embedded model has that name"),
+        ("model.safetensors", "is a checkpoint; first: birefnet export"),
+        ("BiRefNet.pth", "is a checkpoint"),
+    ],
+)
+def test_a_model_that_is_not_there(name, says):
+    with pytest.raises(ModelError, match=says):
+        Segmenter(name)
+
+
+def test_a_directory_that_is_no_export(tmp_path):
+    with pytest.raises(ModelError, match=r"holds onnx/model\.onnx; this one doesn't"):
+        Segmenter(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a protobuf", b"\x08\x07"])
+def test_a_file_that_is_no_model(tmp_path, content):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(content)
+
+    with pytest.raises(ModelError, match=r"bad\.onnx") as caught:
+        Segmenter(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_another_kind(make_model):
+    with pytest.raises(ModelError, match="no BiRefNet"):
+        Segmenter(make_model(channels=4))
+
+
+@pytest.mark.parametrize(
+    ("size", "ran"),
+    [
+        (None, (64, 64)),
+        (96, (96, 96)),
+        ((32, 96), (32, 96)),
+        ("auto", (32, 96)),
+    ],
+)
+def test_the_network_runs_at_the_size_asked_for(size, ran):
+    session = FakeSession(facts={"birefnet.trained_size": "64x64"})
+
+    Segmenter(session=session, size=size)(np.zeros((20, 60, 3), np.uint8))
+
+    assert session.shapes == [(1, 3, *ran)]
+
+
+def test_a_session_without_facts_runs_at_upstreams_size():
+    session = FakeSession()
+
+    Segmenter(session=session)(np.zeros((20, 60, 3), np.uint8))
+
+    assert session.shapes == [(1, 3, 1024, 1024)]
+
+
+@pytest.mark.parametrize("size", [100, (64, 100), 0, -32])
+def test_a_size_off_the_grid_is_refused_before_anything_runs(size):
+    with pytest.raises(SizeError, match="multiples of 32"):
+        Segmenter(session=FakeSession(), size=size)
+
+
+def test_a_size_far_from_the_trained_one_warns_once(picture):
+    segmenter = Segmenter(session=FakeSession(), size=256)
+
+    with pytest.warns(SizeWarning, match="trained at 1024x1024; at 256x256") as caught:
+        segmenter(picture)
+    assert caught[0].filename == __file__
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        segmenter(picture)
+
+
+def test_a_size_near_the_trained_one_does_not_warn(picture):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Segmenter(session=FakeSession(), size=(1024, 768))(picture)
+
+
+def test_logits_runs_the_graph_alone(model):
+    tensor = np.random.default_rng(4).normal(size=(2, 3, 32, 96)).astype(np.float32)
+
+    logits = Segmenter(model).logits(tensor)
+
+    assert logits.shape == (2, 1, 32, 96)
+    np.testing.assert_allclose(logits[:, 0], tensor.sum(axis=1) * 4 / 3, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "error"),
+    [
+        (np.zeros((1, 3, 32, 33), np.float32), SizeError),
+        (np.zeros((1, 4, 32, 32), np.float32), ImageError),
+        (np.zeros((3, 32, 32), np.float32), ImageError),
+        (np.zeros((1, 3, 32, 32), np.float64), ImageError),
+        (np.zeros((1, 3, 0, 32), np.float32), SizeError),
+    ],
+)
+def test_logits_refuses_other_tensors(tensor, error):
+    with pytest.raises(error):
+        Segmenter(session=FakeSession()).logits(tensor)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_answer_that_is_no_number_is_an_error(value, picture):
+    def answer(tensor):
+        logits = tensor[:, :1].copy()
+        logits[0, 0, 5, 5] = value
+        return logits
+
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        Segmenter(session=FakeSession(answer))(picture)
+
+
+def test_an_answer_of_another_shape_is_an_error(picture):
+    with pytest.raises(ModelError, match="the model answered"):
+        Segmenter(session=FakeSession(lambda tensor: tensor[:, :1, ::2, ::2]))(picture)
+
+
+def test_the_models_own_mean_and_std_are_used(make_model, picture):
+    facts = {"birefnet.trained_size": "64x64", "birefnet.mean": "[1, 1, 1]"}
+    alpha = Segmenter(make_model(facts=facts, weight=1))(picture)
+
+    # White lies at the mean now, so its logit is 0.
+    np.testing.assert_allclose(alpha[:, :18], 0.5, atol=1e-4)
+
+
+def test_a_provider_that_is_not_there_is_an_error_not_a_fallback(model):
+    with pytest.raises(ProviderError, match=r"CUDAExecutionProvider .*; there are: "):
+        open_session(model, providers=("CUDAExecutionProvider", "CPUExecutionProvider"))
+
+
+def test_a_provider_that_onnxruntime_drops_is_an_error(model, monkeypatch):
+    """What the GPU wheel does without CUDA: lists the provider, then hands back a CPU session."""
+    import onnxruntime
+
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda path, sess_options, providers: real(path, providers=["CPUExecutionProvider"]),
+    )
+
+    with pytest.raises(ProviderError, match="CUDAExecutionProvider could not be started"):
+        open_session(model, providers=("CUDAExecutionProvider",))
+
+
+def test_threads_reach_the_session(model, monkeypatch):
+    import onnxruntime
+
+    seen = []
+    real = onnxruntime.InferenceSession
+
+    def spy(path, sess_options, providers):
+        seen.append(sess_options.intra_op_num_threads)
+        return real(path, sess_options=sess_options, providers=providers)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+    monkeypatch.setattr("birefnet_runtime.session.usable_cores", lambda: 7)
+
+    Segmenter(model, threads=3)
+    Segmenter(model)
+
+    assert seen == [3, 7]
