@@ -79,7 +79,7 @@ def _unavailable(name: str, missing: MissingExtraError) -> click.Command:
         callback=refuse,
         params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
         context_settings={"ignore_unknown_options": True},
-        short_help=f"({missing})",
+        short_help=f"({str(missing).partition(';')[0]})",
         add_help_option=False,
     )
 

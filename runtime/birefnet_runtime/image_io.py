@@ -25,7 +25,7 @@ SUFFIXES = frozenset({
 # fmt: on
 """What counts as an image when a folder is searched. A file named by itself may have any suffix."""
 
-# What Pillow's decoders raise on damaged files, found by damaging them (tests/runtime).
+# What Pillow's decoders raise on damaged files; they share no base class.
 _DECODING_ERRORS = (
     OSError,
     SyntaxError,
@@ -35,6 +35,7 @@ _DECODING_ERRORS = (
     LookupError,
     OverflowError,
     MemoryError,
+    RuntimeError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,

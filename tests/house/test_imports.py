@@ -1,0 +1,148 @@
+"""Who may import whom: the table of CONTRIBUTING.md, held by walking the source."""
+
+import ast
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    name: ROOT / name / f"birefnet_{name}" for name in ("models", "runtime", "export", "benchmarks")
+}
+OURS = {f"birefnet_{name}" for name in PACKAGES}
+STANDARD = set(sys.stdlib_module_names)
+
+# Beside the standard library and itself, a package imports these and nothing else.
+ALLOWED = {
+    "models": set(),
+    "runtime": {"birefnet_models", "click", "cv2", "numpy", "onnxruntime", "PIL", "rich"},
+    "export": {
+        "birefnet_models",
+        "birefnet_runtime",
+        "click",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "onnxscript",
+        "onnxsim",
+        "PIL",
+        "rich",
+        "safetensors",
+        "torch",
+    },
+    "benchmarks": {"birefnet_models", "birefnet_runtime", "birefnet_export", "click", "numpy"},
+}
+# Inside a package, these may appear in the named file only.
+CONFINED = {
+    ("export", "onnxruntime"): "verify.py",
+    ("export", "birefnet_runtime"): "verify.py",
+    ("benchmarks", "torch"): "torch_backend.py",
+    ("benchmarks", "birefnet_export"): "torch_backend.py",
+}
+
+
+def imported(source: str) -> Iterator[str]:
+    """Top-level names of everything imported absolutely, at any depth of the file."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            assert node.module
+            yield node.module.partition(".")[0]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield ast.unparse(node.args[0]).strip("'\"").partition(".")[0]
+
+
+def test_imports_inside_functions_are_seen():
+    source = """
+        import a.b
+        from c.d import e
+        from . import f
+        def g():
+            import h
+            return importlib.import_module("i.j")
+        """
+
+    assert sorted(imported(textwrap.dedent(source))) == ["a", "c", "h", "i"]
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_package_imports_only_what_the_table_allows(name):
+    files = sorted(PACKAGES[name].rglob("*.py"))
+    assert files
+    for file in files:
+        outside = set(imported(file.read_text())) - STANDARD - {f"birefnet_{name}"}
+        assert outside <= ALLOWED[name], file
+        for (package, module), home in CONFINED.items():
+            if package == name and module in outside:
+                assert file.name == home, f"{module} belongs in {home}, not in {file}"
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_package_is_one_and_typed(name):
+    assert (PACKAGES[name] / "__init__.py").is_file()
+    assert (PACKAGES[name] / "py.typed").is_file()
+    assert not (ROOT / name / "__init__.py").exists()
+
+
+BLOCK = textwrap.dedent(
+    """
+    import sys
+
+    class Block:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in {"torch", "onnx", "transformers", "matplotlib"}:
+                raise ImportError(f"blocked: {name}", name=name)
+
+    sys.meta_path.insert(0, Block())
+    """
+)
+
+
+def run_blocked(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", BLOCK + program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_block_blocks():
+    assert "blocked: onnx" in run_blocked("import onnx").stderr
+
+
+def test_help_runs_without_torch_and_lists_the_commands():
+    done = run_blocked("from birefnet_runtime.cli import main; main()", "--help")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    for command in ("bench", "cutout", "export", "models"):
+        assert f"\n  {command} " in done.stdout
+
+
+def test_cutout_runs_without_torch(tmp_path):
+    photo = ROOT / "examples" / "photos" / "astronaut.png"
+
+    done = run_blocked(
+        "from birefnet_runtime.cli import main; main()",
+        *("cutout", photo, "--output", tmp_path / "cut.png"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "cut.png").stat().st_size > 10_000
+
+
+def test_cutout_of_a_bad_size_does_not_meet_torch_either(tmp_path):
+    photo = ROOT / "examples" / "photos" / "astronaut.png"
+
+    done = run_blocked(
+        "from birefnet_runtime.cli import main; main()",
+        *("cutout", photo, "--output", tmp_path / "cut.png", "--size", 33),
+    )
+
+    assert done.returncode == 1
+    assert "multiples of 32" in done.stderr

@@ -1,0 +1,50 @@
+"""The project's own files agree with each other."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from birefnet_runtime.extras import EXTRA_OF_MODULE
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_changelogs_top_version_is_the_packages():
+    versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+
+    assert versions[0] == PROJECT["version"]
+
+
+@pytest.mark.parametrize(("module", "extra"), EXTRA_OF_MODULE.items())
+def test_the_extra_that_is_named_brings_the_module(module, extra):
+    names = {requirement_name(line) for line in PROJECT["optional-dependencies"][extra]}
+
+    assert module in names
+
+
+def test_torch_and_onnx_are_never_needed_to_cut_out():
+    needed = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"]
+
+    assert {requirement_name(line) for line in needed}.isdisjoint({"torch", "onnx", "transformers"})
+
+
+def test_everything_that_is_required_is_pinned_in_the_constraints():
+    """What `make` installs, directly; so that a fresh machine gets what was tested."""
+    pinned = {
+        requirement_name(line)
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    }
+    installed = [*PROJECT["dependencies"]]
+    for extra in ("cpu", "export", "bench", "dev"):
+        installed += PROJECT["optional-dependencies"][extra]
+
+    assert {requirement_name(line) for line in installed} <= pinned
+
+
+def requirement_name(requirement: str) -> str:
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert found
+    return found.group().lower()

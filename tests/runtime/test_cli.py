@@ -1,0 +1,276 @@
+import importlib.metadata
+import os
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from birefnet_runtime import cli
+from birefnet_runtime.errors import ModelError
+from click.testing import CliRunner
+from PIL import Image
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def photo(tmp_path, picture) -> Path:
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(picture).save(path, quality=100, subsampling=0)
+    return path
+
+
+def test_a_file_becomes_a_transparent_png(model, photo, tmp_path, picture):
+    result = run("cutout", photo, "--output", tmp_path / "cut.png", "--model", model)
+
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == f"{tmp_path / 'cut.png'}\n"
+    assert "1 cutout in " in result.stderr
+    cut = Image.open(tmp_path / "cut.png")
+    assert cut.mode == "RGBA"
+    pixels = np.asarray(cut)
+    np.testing.assert_allclose(pixels[..., :3], picture, atol=6)
+    assert pixels[:, :18, 3].min() == 255
+    assert pixels[:, 22:, 3].max() == 0
+
+
+def test_mask_alone(model, photo, tmp_path):
+    result = run("cutout", photo, "-o", tmp_path / "mask.png", "-m", model, "--mask")
+
+    assert result.exit_code == 0
+    assert "1 mask in " in result.stderr
+    mask = Image.open(tmp_path / "mask.png")
+    assert (mask.mode, mask.size) == ("L", (80, 48))
+    assert np.asarray(mask)[0, 0] == 255
+
+
+def test_a_folder_goes_on_after_a_bad_file(model, photo, tmp_path, picture):
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.png", "sub/c.webp"):
+        Image.fromarray(picture).save(folder / name)
+    (folder / "b.jpg").write_bytes(b"no image")
+
+    result = run("cutout", folder, tmp_path / "gone.jpg", "-o", tmp_path / "out", "-m", model)
+
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        str(tmp_path / "out" / "a.png"),
+        str(tmp_path / "out" / "sub" / "c.png"),
+    ]
+    lines = result.stderr.splitlines()
+    assert [line for line in lines if "b.jpg" in line] == [
+        f"birefnet: {folder / 'b.jpg'}: not an image, or of a format that Pillow doesn't read"
+    ]
+    assert [line for line in lines if "gone.jpg" in line] == [
+        f"birefnet: {tmp_path / 'gone.jpg'}: no such file or directory"
+    ]
+    assert lines[-1].startswith("birefnet: 2 cutouts in ")
+    assert lines[-1].endswith(", 2 failed")
+    assert "4/4" in result.stderr, "a progress bar"
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.*")) == ["a.png", "c.png"]
+
+
+def test_one_file_has_no_progress_bar(model, photo, tmp_path):
+    assert "1/1" not in run("cutout", photo, "-o", tmp_path / "a.png", "-m", model).stderr
+
+
+def test_the_input_is_never_overwritten(model, tmp_path, picture):
+    path = tmp_path / "photo.png"
+    Image.fromarray(picture).save(path)
+    before = path.read_bytes()
+    (tmp_path / "link.png").symlink_to(path)
+
+    for output in (path, tmp_path / "link.png", tmp_path):
+        result = run("cutout", path, "-o", output, "-m", model)
+        assert result.exit_code == 1
+        assert "is an input; not overwritten" in result.stderr
+        assert path.read_bytes() == before
+
+
+def test_exif_orientation_reaches_the_cutout(model, tmp_path, picture):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture).save(tmp_path / "turned.jpg", exif=exif)
+
+    run("cutout", tmp_path / "turned.jpg", "-o", tmp_path / "out.png", "-m", model)
+
+    cut = Image.open(tmp_path / "out.png")
+    assert cut.size == (48, 80)
+    assert 0x0112 not in cut.getexif()
+
+
+def test_without_a_model_one_line_says_that_nano_is_a_demonstration(
+    photo, tmp_path, monkeypatch, model
+):
+    monkeypatch.setattr("birefnet_runtime.segmenter.find_model", lambda name: model)
+
+    result = run("cutout", photo, "-o", tmp_path / "out.png")
+
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stderr.splitlines() if "nano" in line]
+    assert "demonstration model" in line
+    assert "BiRefNet_lite or larger" in line
+    assert "nano" not in run("cutout", photo, "-o", tmp_path / "out.png", "-m", model).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--model", "nope.onnx"], "birefnet: nope.onnx: no such file"),
+        (["--size", "100"], "birefnet: height and width must be multiples of 32, not 100x100"),
+        (["--output", "out.jpg"], "birefnet: out.jpg: results are PNG files"),
+    ],
+)
+def test_what_stops_everything_is_one_line_and_exit_code_1(model, photo, tmp_path, arguments, says):
+    result = run("cutout", photo, "--output", tmp_path / "out.png", "--model", model, *arguments)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(says)
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--size", "big"], ["--threads", "0"], ["--sise", "32"]])
+def test_a_wrong_option_is_a_usage_error(photo, tmp_path, arguments):
+    result = run("cutout", photo, "--output", tmp_path / "out.png", *arguments)
+
+    assert result.exit_code == 2
+    assert "Usage: " in result.stderr
+
+
+@pytest.mark.filterwarnings("always::birefnet_runtime.SizeWarning")
+def test_a_size_far_off_is_one_line_for_the_whole_run(model, tmp_path, picture):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(picture).save(tmp_path / name)
+
+    result = run(
+        "cutout", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "out", "-m", model,
+        "--size", "256",
+    )  # fmt: skip
+
+    assert result.exit_code == 0
+    assert result.stderr.count("the model was trained at 64x64; at 256x256") == 1
+    assert "SizeWarning" not in result.stderr
+
+
+def test_a_place_that_cannot_be_made_is_a_line(model, photo, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+
+    result = run("cutout", photo, "-o", tmp_path / "file" / "out.png", "-m", model)
+
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'file'}: can't be made" in result.stderr
+
+
+def test_a_folder_that_cannot_be_read_is_a_line(model, tmp_path, monkeypatch):
+    locked = tmp_path / "in" / "locked"
+    locked.mkdir(parents=True)
+    real = os.scandir
+
+    def scandir(path):  # the tests may run as root, who may read everything
+        if os.fspath(path) == str(locked):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+    result = run("cutout", tmp_path / "in", "-o", tmp_path / "out", "-m", model)
+
+    assert result.exit_code == 1
+    assert f"birefnet: {locked}: permission denied" in result.stderr
+
+
+def entry_point(name: str, value: str) -> importlib.metadata.EntryPoint:
+    return importlib.metadata.EntryPoint(name, value, cli.COMMANDS)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Replace the registered commands."""
+
+    def register(*entries: importlib.metadata.EntryPoint) -> None:
+        def entry_points(group: str, name: str | None = None):
+            assert group == cli.COMMANDS
+            found = [entry for entry in entries if name in (None, entry.name)]
+            return importlib.metadata.EntryPoints(found)
+
+        monkeypatch.setattr(cli, "entry_points", entry_points)
+
+    return register
+
+
+def test_a_command_whose_extra_is_missing_says_what_to_install(registered, monkeypatch, tmp_path):
+    (tmp_path / "needs_torch.py").write_text("import torch")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    registered(entry_point("export", "needs_torch:export"))
+
+    result = run("export", "model.safetensors", "--output", "x")
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "birefnet: torch is not installed; install it with: pip install 'birefnet-ort[export]'\n"
+    )
+    assert "export  (torch is not installed)" in run("--help").stdout
+
+
+def test_an_import_inside_a_running_command_says_it_too(registered, monkeypatch):
+    @click.command()
+    def lazy() -> None:
+        import onnxsim  # noqa: F401
+
+    monkeypatch.setitem(sys.modules, "onnxsim", None)
+    monkeypatch.setattr(cli.EntryPointGroup, "get_command", lambda *_: lazy)
+
+    result = run("lazy")
+
+    assert result.exit_code == 1
+    assert "pip install 'birefnet-ort[export]'" in result.stderr
+
+
+def test_a_broken_import_is_not_taken_for_a_missing_extra(registered, monkeypatch, tmp_path):
+    (tmp_path / "broken.py").write_text("import no_such_module_anywhere")
+    monkeypatch.syspath_prepend(tmp_path)
+    registered(entry_point("broken", "broken:command"))
+
+    result = run("broken")
+
+    assert isinstance(result.exception, ModuleNotFoundError)
+
+
+def test_without_onnxruntime_one_line_says_what_to_install(model, photo, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+    result = run("cutout", photo, "-o", tmp_path / "out.png", "-m", model)
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "birefnet: onnxruntime is not installed; install it with: pip install 'birefnet-ort[cpu]'\n"
+    )
+
+
+def test_an_error_of_the_library_is_one_line_from_any_command(monkeypatch):
+    @click.command()
+    def failing() -> None:
+        raise ModelError("what was wrong")
+
+    monkeypatch.setattr(cli.EntryPointGroup, "get_command", lambda *_: failing)
+
+    result = run("failing")
+
+    assert (result.exit_code, result.stderr) == (1, "birefnet: what was wrong\n")
+
+
+def test_version():
+    assert (
+        run("--version").stdout
+        == f"birefnet, version {importlib.metadata.version('birefnet-ort')}\n"
+    )
+
+
+def test_an_unknown_command_is_a_usage_error():
+    assert run("cutuot").exit_code == 2
