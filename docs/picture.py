@@ -1,0 +1,48 @@
+"""Make docs/demo.png: each photograph of `make demo` beside its mask and its cutout.
+
+make demo && .venv-demo/bin/python docs/picture.py
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+HEIGHT = 300
+GAP = 8
+SQUARE = 12
+
+
+def checkerboard(size: tuple[int, int]) -> Image.Image:
+    """What viewers show behind transparency; size is (width, height), as Pillow has it."""
+    rows, columns = np.indices((size[1], size[0])) // SQUARE
+    grey = np.where((rows + columns) % 2, 255, 215).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGBA")
+
+
+def row(photo: Path, cutout: Path) -> Image.Image:
+    """Photograph, mask and cutout side by side."""
+    cut = Image.open(cutout)
+    cut = cut.resize((round(cut.width * HEIGHT / cut.height), HEIGHT))
+    before = Image.open(photo).convert("RGB").resize(cut.size)
+    after = Image.alpha_composite(checkerboard(cut.size), cut).convert("RGB")
+    panels = [before, cut.getchannel("A").convert("RGB"), after]
+    strip = Image.new("RGB", (3 * cut.width + 2 * GAP, HEIGHT), "white")
+    for index, panel in enumerate(panels):
+        strip.paste(panel, (index * (cut.width + GAP), 0))
+    return strip
+
+
+def main() -> None:
+    cutouts = sorted((ROOT / "out/demo").glob("*.png"))
+    strips = [row(ROOT / "examples/photos" / cutout.name, cutout) for cutout in cutouts]
+    width = max(strip.width for strip in strips)
+    picture = Image.new("RGB", (width, len(strips) * (HEIGHT + GAP) - GAP), "white")
+    for index, strip in enumerate(strips):
+        picture.paste(strip, ((width - strip.width) // 2, index * (HEIGHT + GAP)))
+    picture.save(ROOT / "docs/demo.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Write the README's generated blocks anew: tables and the commands' help.
+
+A block stands between `<!-- KIND: WHAT -->` and `<!-- end -->`. `python docs/readme.py` rewrites
+them in place; a test compares.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import birefnet_models
+import click
+from birefnet_benchmarks.report import environment_line, markdown_table, read_results
+from birefnet_runtime.cli import main as birefnet
+from birefnet_runtime.sizing import format_size
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"<!-- (\w+): (.+?) -->\n.*?<!-- end -->", flags=re.DOTALL)
+
+
+def command_help(name: str) -> str:
+    """What `birefnet NAME --help` prints at 80 columns."""
+    parent = click.Context(birefnet, info_name="birefnet", terminal_width=80)
+    command = birefnet.get_command(parent, name)
+    if command is None:
+        raise LookupError(f"there is no command {name}")
+    context = click.Context(
+        command,
+        info_name=name,
+        parent=parent,
+        terminal_width=80,
+        help_option_names=["-h", "--help"],
+    )
+    return f"```text\n{command.get_help(context)}\n```\n"
+
+
+def benchmark(file: str) -> str:
+    """The table of a results file, with what it was measured on."""
+    results = read_results(ROOT / file)
+    table = markdown_table(results.measurements)
+    return f"{table}\n{environment_line(results.environment, results.measurements)} (`{file}`).\n"
+
+
+def zoo(_: str) -> str:
+    """The models of the zoo."""
+    lines = [
+        "| name | purpose | trained at | parameters | licence |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for card in birefnet_models.all_cards():
+        size, millions = format_size(card.trained_size), f"{card.parameters / 1e6:.1f} M"
+        lines.append(f"| {card.name} | {card.purpose} | {size} | {millions} | {card.licence} |")
+    return "\n".join(lines) + "\n"
+
+
+BLOCKS: dict[str, Callable[[str], str]] = {
+    "help": command_help,
+    "benchmark": benchmark,
+    "zoo": zoo,
+}
+
+
+def render(text: str) -> str:
+    """The same text with every block as its source says."""
+
+    def block(found: re.Match[str]) -> str:
+        kind, what = found.groups()
+        return f"<!-- {kind}: {what} -->\n{BLOCKS[kind](what)}<!-- end -->"
+
+    return BLOCK.sub(block, text)
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(render(readme.read_text(encoding="utf-8")), encoding="utf-8")
