@@ -10,10 +10,10 @@ import click
 from birefnet_models.errors import BirefnetError
 from birefnet_runtime.cores import usable_cores
 
-from birefnet_benchmarks.case import Case
-from birefnet_benchmarks.environment import read_environment
-from birefnet_benchmarks.measure import Measurement
-from birefnet_benchmarks.report import (
+from .case import Case
+from .environment import read_environment
+from .measure import Measurement
+from .report import (
     Results,
     environment_line,
     markdown_table,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from birefnet_benchmarks.case import Case
+from .case import Case
 
 Clock = Callable[[], float]
 

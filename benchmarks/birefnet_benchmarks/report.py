@@ -10,9 +10,9 @@ from typing import Any
 from birefnet_runtime.sizing import format_size
 from birefnet_runtime.units import format_seconds
 
-from birefnet_benchmarks.case import case_from_json, pair
-from birefnet_benchmarks.environment import Environment
-from birefnet_benchmarks.measure import Measurement
+from .case import case_from_json, pair
+from .environment import Environment
+from .measure import Measurement
 
 WIDE = 0.2
 """A spread (interquartile range over median) from which a row is marked."""

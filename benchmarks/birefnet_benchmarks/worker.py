@@ -9,9 +9,9 @@ import sys
 import time
 import warnings
 
-from birefnet_benchmarks.case import Case, case_from_json
-from birefnet_benchmarks.measure import Measurement, time_calls
-from birefnet_benchmarks.memory import peak_rss_bytes
+from .case import Case, case_from_json
+from .measure import Measurement, time_calls
+from .memory import peak_rss_bytes
 
 
 def run(case: Case) -> Measurement:

@@ -7,8 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from birefnet_models.card import ModelCard
-from birefnet_models.errors import UnknownModelError
+from .card import ModelCard
+from .errors import UnknownModelError
 
 
 @cache

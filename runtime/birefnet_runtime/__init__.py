@@ -2,7 +2,7 @@
 
 from birefnet_models.errors import BirefnetError
 
-from birefnet_runtime.errors import (
+from .errors import (
     ImageError,
     MissingExtraError,
     ModelError,
@@ -11,10 +11,10 @@ from birefnet_runtime.errors import (
     SizeError,
     SizeWarning,
 )
-from birefnet_runtime.metadata import ModelMetadata
-from birefnet_runtime.segmenter import Segmenter
-from birefnet_runtime.session import Session
-from birefnet_runtime.sizing import Size
+from .metadata import ModelMetadata
+from .segmenter import Segmenter
+from .session import Session
+from .sizing import Size
 
 __all__ = [
     "BirefnetError",

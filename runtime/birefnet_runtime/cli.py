@@ -14,8 +14,8 @@ from typing import IO, Any
 import click
 from birefnet_models.errors import BirefnetError
 
-from birefnet_runtime.errors import MissingExtraError, SizeWarning
-from birefnet_runtime.extras import missing_extra
+from .errors import MissingExtraError, SizeWarning
+from .extras import missing_extra
 
 COMMANDS = "birefnet.commands"
 

@@ -1,6 +1,6 @@
 """Which extra of the distribution brings which optional module."""
 
-from birefnet_runtime.errors import MissingExtraError
+from .errors import MissingExtraError
 
 EXTRA_OF_MODULE = {
     "onnx": "export",

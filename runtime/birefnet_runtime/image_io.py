@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from birefnet_runtime.errors import ImageError, OutputError
+from .errors import ImageError, OutputError
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | ArrayLike
 

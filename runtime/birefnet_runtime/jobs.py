@@ -8,8 +8,8 @@ from pathlib import Path
 
 from birefnet_models.errors import BirefnetError
 
-from birefnet_runtime.errors import ImageError, OutputError
-from birefnet_runtime.image_io import SUFFIXES
+from .errors import ImageError, OutputError
+from .image_io import SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from birefnet_runtime.errors import ModelError, SizeError
-from birefnet_runtime.sizing import parse_height_width
+from .errors import ModelError, SizeError
+from .sizing import parse_height_width
 
 FORMAT = "1"
 RESIZE = "stretch-bilinear-antialias"

@@ -8,13 +8,13 @@ import birefnet_models
 import numpy as np
 from numpy.typing import NDArray
 
-from birefnet_runtime.errors import ImageError, ModelError, SizeWarning
-from birefnet_runtime.image_io import ImageSource, read_image
-from birefnet_runtime.metadata import ModelMetadata, read_metadata
-from birefnet_runtime.postprocess import to_alpha
-from birefnet_runtime.preprocess import to_tensor
-from birefnet_runtime.session import Session, first_line, onnxruntime_errors, open_session
-from birefnet_runtime.sizing import Size, auto_size, check_size, quality_note
+from .errors import ImageError, ModelError, SizeWarning
+from .image_io import ImageSource, read_image
+from .metadata import ModelMetadata, read_metadata
+from .postprocess import to_alpha
+from .preprocess import to_tensor
+from .session import Session, first_line, onnxruntime_errors, open_session
+from .sizing import Size, auto_size, check_size, quality_note
 
 CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".bin", ".ckpt"})
 

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from birefnet_runtime.cores import usable_cores
-from birefnet_runtime.errors import ModelError, ProviderError
-from birefnet_runtime.extras import missing_extra
+from .cores import usable_cores
+from .errors import ModelError, ProviderError
+from .extras import missing_extra
 
 CPU = "CPUExecutionProvider"
 

@@ -3,7 +3,7 @@
 import math
 from typing import Literal, TypeAlias
 
-from birefnet_runtime.errors import SizeError
+from .errors import SizeError
 
 Size: TypeAlias = int | tuple[int, int] | Literal["auto"] | None
 """None: the trained size; N: N x N; (height, width); "auto": the image's aspect ratio is kept."""

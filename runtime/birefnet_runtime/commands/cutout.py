@@ -8,13 +8,13 @@ from birefnet_models.errors import BirefnetError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from birefnet_runtime.errors import OutputError, SizeError
-from birefnet_runtime.image_io import read_image, write_png
-from birefnet_runtime.jobs import Job, plan
-from birefnet_runtime.postprocess import to_mask, to_rgba
-from birefnet_runtime.segmenter import Segmenter
-from birefnet_runtime.sizing import Size, parse_size
-from birefnet_runtime.units import format_seconds
+from ..errors import OutputError, SizeError
+from ..image_io import read_image, write_png
+from ..jobs import Job, plan
+from ..postprocess import to_mask, to_rgba
+from ..segmenter import Segmenter
+from ..sizing import Size, parse_size
+from ..units import format_seconds
 
 DEMONSTRATION = (
     "using nano, a demonstration model; for real work export BiRefNet_lite or larger "

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from birefnet_runtime.sizing import format_size
+from ..sizing import format_size
 
 
 @click.command(epilog="Example: birefnet models --json")
