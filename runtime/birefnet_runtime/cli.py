@@ -94,7 +94,9 @@ def _warnings_as_lines() -> Iterator[None]:
             message: Warning | str, category: type[Warning], *rest: Any, **named: Any
         ) -> None:
             if issubclass(category, SizeWarning):
-                click.echo(f"birefnet: {message}", err=True)
+                print(
+                    f"birefnet: {message}", file=sys.stderr
+                )  # not echo: it would miss a progress bar
             else:
                 show(message, category, *rest, **named)
 

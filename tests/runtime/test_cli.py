@@ -1,5 +1,9 @@
+import contextlib
 import importlib.metadata
 import os
+import pty
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,8 +31,9 @@ def test_a_file_becomes_a_transparent_png(model, photo, tmp_path, picture):
     result = run("cutout", photo, "--output", tmp_path / "cut.png", "--model", model)
 
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == f"{tmp_path / 'cut.png'}\n"
-    assert "1 cutout in " in result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("birefnet: 1 cutout in ")
+    assert result.stderr.endswith(f": {tmp_path / 'cut.png'}\n")
     cut = Image.open(tmp_path / "cut.png")
     assert cut.mode == "RGBA"
     pixels = np.asarray(cut)
@@ -57,10 +62,6 @@ def test_a_folder_goes_on_after_a_bad_file(model, photo, tmp_path, picture):
     result = run("cutout", folder, tmp_path / "gone.jpg", "-o", tmp_path / "out", "-m", model)
 
     assert result.exit_code == 1
-    assert result.stdout.splitlines() == [
-        str(tmp_path / "out" / "a.png"),
-        str(tmp_path / "out" / "sub" / "c.png"),
-    ]
     lines = result.stderr.splitlines()
     assert [line for line in lines if "b.jpg" in line] == [
         f"birefnet: {folder / 'b.jpg'}: not an image, or of a format that Pillow doesn't read"
@@ -69,9 +70,42 @@ def test_a_folder_goes_on_after_a_bad_file(model, photo, tmp_path, picture):
         f"birefnet: {tmp_path / 'gone.jpg'}: no such file or directory"
     ]
     assert lines[-1].startswith("birefnet: 2 cutouts in ")
-    assert lines[-1].endswith(", 2 failed")
+    assert lines[-1].endswith(f", 2 failed: {tmp_path / 'out'}")
     assert "4/4" in result.stderr, "a progress bar"
-    assert sorted(path.name for path in (tmp_path / "out").rglob("*.*")) == ["a.png", "c.png"]
+    assert sorted((tmp_path / "out").rglob("*.*")) == [
+        tmp_path / "out" / "a.png",
+        tmp_path / "out" / "sub" / "c.png",
+    ]
+
+
+def test_lines_and_the_bar_keep_apart_on_a_terminal(model, tmp_path, picture):
+    """Each line begins where the bar was wiped away, and none is lost."""
+    for name in ("a.png", "c.png"):
+        Image.fromarray(picture).save(tmp_path / name)
+    (tmp_path / "b.png").write_bytes(b"no image")
+    command = [sys.executable, "-c", "from birefnet_runtime.cli import main; main()", "cutout"]
+    terminal, ours = pty.openpty()
+    process = subprocess.Popen(
+        [*command, tmp_path, "-o", tmp_path / "out", "-m", model, "--size", "256"],
+        stderr=ours,
+        stdout=ours,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
+    )
+    os.close(ours)
+    written = b""
+    with contextlib.suppress(OSError):  # how a closed terminal ends on Linux
+        while chunk := os.read(terminal, 65536):
+            written += chunk
+    os.close(terminal)
+
+    assert process.wait() == 1
+    lines = [
+        line
+        for line in re.split(r"[\r\n]+|\x1b\[[?0-9]*[Khl]", written.decode())
+        if "birefnet" in line
+    ]
+    assert [line.partition(":")[0] for line in lines] == ["birefnet"] * 3
+    assert "b.png" in lines[1]
 
 
 def test_one_file_has_no_progress_bar(model, photo, tmp_path):

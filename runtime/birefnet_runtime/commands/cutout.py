@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..errors import OutputError, SizeError
 from ..image_io import read_image, write_png
-from ..jobs import Job, plan
+from ..jobs import Job, Plan, plan
 from ..postprocess import to_mask, to_rgba
 from ..segmenter import Segmenter
 from ..sizing import Size, parse_size
@@ -78,31 +78,27 @@ def cutout(
 
     The EXIF orientation is applied. Folders are searched through, and their tree is kept. An input
     is never overwritten. A file that fails gets a line and the others are still done; the exit code
-    is then 1. The paths of the results go to standard output.
+    is then 1.
     """
     started = time.perf_counter()
     planned = plan(inputs, output)
     failures = [*planned.failures]
+    # One console for the bar and the lines, so that neither is written into the other.
+    console = Console(stderr=True)
     for failure in failures:
-        _say(str(failure))
+        _say(console, failure)
     if planned.jobs:
         if model is None:
-            _say(DEMONSTRATION)
+            _say(console, DEMONSTRATION)
         segmenter = Segmenter(model or "nano", size=size, threads=threads)
-        with _progress(enabled=len(planned.jobs) > 1) as progress:
+        with _progress(console, enabled=len(planned.jobs) > 1) as progress:
             for job in progress.track(planned.jobs, description="cutting out"):
                 try:
                     _do(job, segmenter, mask)
                 except BirefnetError as error:
                     failures.append(error)
-                    _say(str(error))
-                else:
-                    click.echo(job.target)
-    done = len(planned.jobs) + len(planned.failures) - len(failures)
-    what = "mask" if mask else "cutout"
-    took = format_seconds(time.perf_counter() - started)
-    failed = f", {len(failures)} failed" if failures else ""
-    _say(f"{done} {what}{'' if done == 1 else 's'} in {took}{failed}")
+                    _say(console, error)
+    _say(console, _summary(planned, len(failures), output, mask, time.perf_counter() - started))
     if failures:
         raise click.exceptions.Exit(1)
 
@@ -117,16 +113,25 @@ def _do(job: Job, segmenter: Segmenter, mask: bool) -> None:
     write_png(job.target, to_mask(alpha) if mask else to_rgba(image, alpha))
 
 
-def _say(text: str) -> None:
-    click.echo(f"birefnet: {text}", err=True)
+def _summary(planned: Plan, failed: int, output: Path, mask: bool, took_s: float) -> str:
+    done = len(planned.jobs) + len(planned.failures) - failed
+    results = f"{done} {'mask' if mask else 'cutout'}{'' if done == 1 else 's'}"
+    place = planned.jobs[0].target if len(planned.jobs) == 1 else output
+    into = f": {place}" if done else ""
+    failures = f", {failed} failed" if failed else ""
+    return f"{results} in {format_seconds(took_s)}{failures}{into}"
 
 
-def _progress(*, enabled: bool) -> Progress:
+def _say(console: Console, what: object) -> None:
+    console.print(f"birefnet: {what}", markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _progress(console: Console, *, enabled: bool) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         disable=not enabled,
     )
