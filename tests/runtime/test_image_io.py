@@ -111,8 +111,8 @@ def test_alpha_is_composited_over_white():
 
 
 def test_alpha_of_grey_and_of_a_palette_is_composited_too():
-    grey = Image.fromarray(np.array([[[0, 0], [0, 255]]], np.uint8), "LA")
-    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    grey = Image.frombytes("LA", (2, 1), bytes([0, 0, 0, 255]))
+    palette = Image.frombytes("P", (2, 1), bytes([0, 1]))
     palette.putpalette([9, 9, 9, 0, 0, 0])
 
     assert read_image(encoded(grey, "PNG"))[0, :, 0].tolist() == [255, 0]

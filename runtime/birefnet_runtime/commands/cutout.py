@@ -22,16 +22,11 @@ DEMONSTRATION = (
 )
 
 
-class SizeType(click.ParamType[Size]):
-    """A size as typed: N, HxW or auto."""
-
-    name = "size"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Size:
-        try:
-            return parse_size(value)
-        except SizeError as error:
-            self.fail(str(error), param, ctx)
+def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> Size:
+    try:
+        return None if text is None else parse_size(text)
+    except SizeError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command(epilog="Example: birefnet cutout photo.jpg holiday/ --output cutouts")
@@ -55,7 +50,7 @@ class SizeType(click.ParamType[Size]):
 @click.option(
     "--size",
     metavar="SIZE",
-    type=SizeType(),
+    callback=_read_size,
     help="The network's size: N, HxW (height first) or auto (the image's aspect ratio). "
     "By default the size that the model was trained at.",
 )
