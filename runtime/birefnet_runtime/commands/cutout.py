@@ -1,6 +1,7 @@
 """`birefnet cutout`."""
 
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -86,13 +87,12 @@ def cutout(
         if model is None:
             _say(console, DEMONSTRATION)
         segmenter = Segmenter(model or "nano", size=size, threads=threads)
-        with _progress(console, enabled=len(planned.jobs) > 1) as progress:
-            for job in progress.track(planned.jobs, description="cutting out"):
-                try:
-                    _do(job, segmenter, mask)
-                except BirefnetError as error:
-                    failures.append(error)
-                    _say(console, error)
+        for job in _track(planned.jobs, console):
+            try:
+                _do(job, segmenter, mask)
+            except BirefnetError as error:
+                failures.append(error)
+                _say(console, error)
     _say(console, _summary(planned, len(failures), output, mask, time.perf_counter() - started))
     if failures:
         raise click.exceptions.Exit(1)
@@ -121,12 +121,16 @@ def _say(console: Console, what: object) -> None:
     console.print(f"birefnet: {what}", markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def _progress(console: Console, *, enabled: bool) -> Progress:
-    return Progress(
+def _track(jobs: Sequence[Job], console: Console) -> Iterator[Job]:
+    """The jobs one by one, under a progress bar if there are several."""
+    if len(jobs) == 1:
+        yield from jobs
+        return
+    columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=console,
-        disable=not enabled,
     )
+    with Progress(*columns, console=console) as progress:
+        yield from progress.track(jobs, description="cutting out")
