@@ -159,4 +159,6 @@ def _refuse_known_others(shapes: Shapes) -> None:
     if "decoder.ipt_blk5.conv1.weight" not in shapes:
         raise ArchitectureError("its decoder takes no image patches (ipt_blk5); not supported")
     if "decoder.gdt_convs_4.0.weight" not in shapes:
-        raise ArchitectureError("its decoder has no gradient attention (gdt_convs_4); not supported")
+        raise ArchitectureError(
+            "its decoder has no gradient attention (gdt_convs_4); not supported"
+        )

@@ -6,7 +6,7 @@ block (inward reference), predicted gradients weigh what leaves it (outward refe
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,25 +15,23 @@ from torch import Tensor, nn
 from .config import Architecture
 from .deform import deform_conv2d
 
+PATCH_GRIDS = {5: 32, 4: 16, 3: 8, 2: 4, 1: 1}
+"""Patches a side that the image is cut into, so that one has the size of the level's map."""
+
 
 def resize_as(x: Tensor, reference: Tensor) -> Tensor:
     """Bilinear with aligned corners, as every resize in BiRefNet, to `reference`'s size."""
-    if x.shape[2:] == reference.shape[2:]:
-        return x
     return F.interpolate(x, size=reference.shape[2:], mode="bilinear", align_corners=True)
 
 
-def image_patches(image: Tensor, reference: Tensor) -> Tensor:
-    """Stack the patches of `image` that have `reference`'s size on the channel axis.
+def image_patches(image: Tensor, grid: int) -> Tensor:
+    """Cut `image` into `grid` x `grid` patches and stack them on the channel axis.
 
-    (batch, 3, height, width) to (batch, 3 * rows * columns, reference height, reference width),
-    channels ordered colour, row, column.
+    (batch, 3, height, width) to (batch, 3 * grid², height / grid, width / grid), channels ordered
+    colour, row, column.
     """
-    batch, colours, height, width = image.shape
-    patch_h, patch_w = reference.shape[2:]
-    rows, columns = height // patch_h, width // patch_w
-    grid = image.view(batch, colours, rows, patch_h, columns, patch_w)
-    return grid.transpose(3, 4).reshape(batch, -1, patch_h, patch_w)
+    x = image.unflatten(3, (grid, -1)).unflatten(2, (grid, -1))
+    return x.transpose(3, 4).flatten(1, 3)
 
 
 class DeformableConv(nn.Module):
@@ -144,30 +142,26 @@ class DecoderOutput(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Four decoder blocks from the squeezed deepest map up to logits at the image's size."""
+    """Four decoder blocks from the squeezed deepest map up to logits at the image's size.
+
+    Upstream numbers blocks, laterals and patch branches 4 to 1, deep to shallow; the methods that
+    take a `level` look a module up by that number.
+    """
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         c1, c2, c3, c4 = arch.channels
-        patches = (c4 // 8, c4 // 8, c3 // 8, c2 // 8, c1 // 8)  # what blocks 5 to 1 add
-
-        def branch(stride: int, out: int) -> PatchBranch:
-            return PatchBranch(3 * stride * stride, arch.patch_width, out)
-
-        self.ipt_blk5 = branch(32, patches[0])
-        self.ipt_blk4 = branch(16, patches[1])
-        self.ipt_blk3 = branch(8, patches[2])
-        self.ipt_blk2 = branch(4, patches[3])
-        self.ipt_blk1 = branch(1, patches[4])
-        self.decoder_block4 = DecoderBlock(arch, c4 + patches[0], c3)
-        self.decoder_block3 = DecoderBlock(arch, c3 + patches[1], c2)
-        self.decoder_block2 = DecoderBlock(arch, c2 + patches[2], c1)
-        self.decoder_block1 = DecoderBlock(arch, c1 + patches[3], c1 // 2)
-        self.conv_out1 = nn.Sequential(nn.Conv2d(c1 // 2 + patches[4], 1, 1))
-        self.lateral_block4 = Lateral(c3)
-        self.lateral_block3 = Lateral(c2)
-        self.lateral_block2 = Lateral(c1)
+        patches = {5: c4 // 8, 4: c4 // 8, 3: c3 // 8, 2: c2 // 8, 1: c1 // 8}
+        for level, grid in PATCH_GRIDS.items():
+            branch = PatchBranch(3 * grid * grid, arch.patch_width, patches[level])
+            self.add_module(f"ipt_blk{level}", branch)
+        for level, channels, out in ((4, c4, c3), (3, c3, c2), (2, c2, c1), (1, c1, c1 // 2)):
+            block = DecoderBlock(arch, channels + patches[level + 1], out)
+            self.add_module(f"decoder_block{level}", block)
+        self.head_channels = (c1 // 2, patches[1])
+        self.conv_out1 = nn.Sequential(nn.Conv2d(sum(self.head_channels), 1, 1))
         for level, channels in ((4, c3), (3, c2), (2, c1)):
+            self.add_module(f"lateral_block{level}", Lateral(channels))
             gradient = nn.Sequential(
                 nn.Conv2d(channels, arch.gradient_width, 3, padding=1),
                 nn.BatchNorm2d(arch.gradient_width),
@@ -177,16 +171,32 @@ class Decoder(nn.Module):
             attention = nn.Sequential(nn.Conv2d(arch.gradient_width, 1, 1))
             self.add_module(f"gdt_convs_attn_{level}", attention)
 
+    def block(self, level: int) -> DecoderBlock:
+        return cast(DecoderBlock, self.get_submodule(f"decoder_block{level}"))
+
+    def patch_branch(self, level: int) -> PatchBranch:
+        return cast(PatchBranch, self.get_submodule(f"ipt_blk{level}"))
+
+    def lateral(self, level: int) -> Lateral:
+        return cast(Lateral, self.get_submodule(f"lateral_block{level}"))
+
+    def gradient(self, level: int) -> nn.Sequential:
+        """Convolution, BatchNorm and ReLU that predict the gradient's features."""
+        return cast(nn.Sequential, self.get_submodule(f"gdt_convs_{level}"))
+
+    def gradient_attention(self, level: int) -> nn.Sequential:
+        """The 1 x 1 convolution from those features to the attention's logits."""
+        return cast(nn.Sequential, self.get_submodule(f"gdt_convs_attn_{level}"))
+
     def attend(self, x: Tensor, level: int) -> Tensor:
         """Weigh a block's output by the gradient that it predicts (outward reference)."""
-        gradient = self.get_submodule(f"gdt_convs_{level}")(x)
-        out: Tensor = x * self.get_submodule(f"gdt_convs_attn_{level}")(gradient).sigmoid()
-        return out
+        attention = self.gradient_attention(level)(self.gradient(level)(x))
+        return x * cast(Tensor, attention).sigmoid()
 
     def with_patches(self, x: Tensor, image: Tensor, level: int) -> Tensor:
         """Append the features of the image's own patches (inward reference)."""
-        branch = self.get_submodule(f"ipt_blk{level}")
-        return torch.cat((x, branch(image_patches(image, x))), 1)
+        patches = image_patches(image, PATCH_GRIDS[level])
+        return torch.cat((x, self.patch_branch(level)(patches)), 1)
 
     def forward(self, image: Tensor, maps: list[Tensor]) -> DecoderOutput:
         """Decode.
@@ -196,12 +206,12 @@ class Decoder(nn.Module):
             maps: four maps at strides 4, 8, 16, 32, the last one squeezed.
         """
         x1, x2, x3, x4 = maps
-        p4 = self.decoder_block4(self.with_patches(x4, image, 5))
-        x = resize_as(self.attend(p4, 4), x3) + self.lateral_block4(x3)
-        p3 = self.decoder_block3(self.with_patches(x, image, 4))
-        x = resize_as(self.attend(p3, 3), x2) + self.lateral_block3(x2)
-        p2 = self.decoder_block2(self.with_patches(x, image, 3))
-        x = resize_as(self.attend(p2, 2), x1) + self.lateral_block2(x1)
-        p1 = self.decoder_block1(self.with_patches(x, image, 2))
+        p4 = self.block(4)(self.with_patches(x4, image, 5))
+        x = resize_as(self.attend(p4, 4), x3) + self.lateral(4)(x3)
+        p3 = self.block(3)(self.with_patches(x, image, 4))
+        x = resize_as(self.attend(p3, 3), x2) + self.lateral(3)(x2)
+        p2 = self.block(2)(self.with_patches(x, image, 3))
+        x = resize_as(self.attend(p2, 2), x1) + self.lateral(2)(x1)
+        p1 = self.block(1)(self.with_patches(x, image, 2))
         logits = self.conv_out1(self.with_patches(resize_as(p1, image), image, 1))
         return DecoderOutput(logits, (p4, p3, p2))

@@ -6,6 +6,8 @@ channels). Four maps come out, at strides 4, 8, 16 and 32, each behind its own L
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,9 +18,10 @@ MASKED = -100.0
 """What the shift mask adds to the score of two tokens from different regions (upstream's value)."""
 
 
+@cache
 def relative_position_index(window: int) -> Tensor:
     """Row of the bias table for each pair of tokens in a window: int64 (window², window²)."""
-    axis = torch.arange(window)
+    axis = torch.arange(window, device="cpu")
     y, x = (grid.flatten() for grid in torch.meshgrid(axis, axis, indexing="ij"))
     dy = y[:, None] - y[None, :] + window - 1
     dx = x[:, None] - x[None, :] + window - 1
@@ -60,21 +63,19 @@ class WindowAttention(nn.Module):
 
     def __init__(self, dim: int, window: int, num_heads: int) -> None:
         super().__init__()
+        self.window = window
         self.num_heads = num_heads
         self.scale = (dim // num_heads) ** -0.5
         self.relative_position_bias_table = nn.Parameter(
             torch.zeros((2 * window - 1) ** 2, num_heads)
-        )
-        self.relative_position_index: Tensor
-        self.register_buffer(
-            "relative_position_index", relative_position_index(window), persistent=False
         )
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
     def position_bias(self) -> Tensor:
         """The bias of each pair of tokens: (heads, window², window²)."""
-        return self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
+        index = relative_position_index(self.window)
+        return self.relative_position_bias_table[index].permute(2, 0, 1)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Attend within each window.

@@ -1,0 +1,102 @@
+"""`birefnet export`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from .export import DEFAULT_OPSET, OPSETS, ExportReport, export_onnx
+
+
+class HeightWidth(click.ParamType[tuple[int, int]]):
+    """`N` or `HxW`."""
+
+    name = "size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        height, _, width = str(value).lower().partition("x")
+        try:
+            return int(height), int(width or height)
+        except ValueError:
+            self.fail(f"{value!r} is no size; give N or HxW, height first", param, ctx)
+
+
+@click.command(epilog="Example: birefnet export BiRefNet_lite/model.safetensors --output lite-onnx")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    "directory",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory for onnx/model.onnx, config.json and preprocessor_config.json.",
+)
+@click.option(
+    "--opset",
+    type=click.IntRange(OPSETS[0], OPSETS[-1]),
+    default=DEFAULT_OPSET,
+    show_default=True,
+    help="ONNX operator set.",
+)
+@click.option(
+    "--trained-size",
+    type=HeightWidth(),
+    metavar="SIZE",
+    help="Size the checkpoint was trained at, N or HxW. Default: what a preprocessor_config.json "
+    "beside it says.",
+)
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    show_default=True,
+    help="Compare ONNX Runtime with PyTorch before the file gets its name.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def export(
+    checkpoint: Path,
+    directory: Path,
+    opset: int,
+    trained_size: tuple[int, int] | None,
+    verify: bool,
+    as_json: bool,
+) -> None:
+    """Turn a BiRefNet CHECKPOINT into one ONNX file for any batch and size.
+
+    CHECKPOINT is a .safetensors or .pth file, or a directory that holds model.safetensors. Its
+    architecture is read off its tensors.
+    """
+    report = export_onnx(
+        checkpoint, directory, opset=opset, verify=verify, trained_size=trained_size
+    )
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else summary(report))
+
+
+def summary(report: ExportReport) -> str:
+    """The report as a few lines of text."""
+    parity = report.parity
+    lines = [
+        f"{report.file}: {report.arch.backbone}, opset {report.opset}, {report.nodes} nodes, "
+        f"{report.file_bytes / 1e6:.1f} MB",
+        "any batch; height and width any multiples of 32",
+    ]
+    if parity:
+        cases = ", ".join("x".join(map(str, case)) for case in parity.cases)
+        lines += [
+            f"against PyTorch at {cases}:",
+            f"  logits differ by {parity.logits_max_abs:.1e} at most, "
+            f"{parity.logits_mean_abs:.1e} on average",
+            f"  masks differ by {parity.mask_max_abs:.1e} at most, "
+            f"{parity.mask_mean_abs:.1e} on average",
+        ]
+    else:
+        lines.append("not compared with PyTorch")
+    lines += [
+        f"{len(report.warnings)} warnings" + "".join(f"\n  {text}" for text in report.warnings),
+        f"{report.build_s:.1f} s to build, {report.verify_s:.1f} s to write and verify, "
+        f"{report.peak_rss_bytes / 1e9:.1f} GB at most",
+    ]
+    return "\n".join(lines)

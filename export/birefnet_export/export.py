@@ -1,0 +1,84 @@
+"""The public face of the export; torch enters with the first call, not with the import."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .config import Architecture
+from .errors import ExportError
+from .parity import Parity
+
+OPSETS = range(19, 24)
+"""Opsets that can be asked for: DeformConv came with 19; 23 is the newest that was tried."""
+DEFAULT_OPSET = 20
+"""Where GELU became one operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What an export did, in seconds and bytes."""
+
+    directory: Path
+    file: Path
+    arch: Architecture
+    opset: int
+    nodes: int
+    file_bytes: int
+    parity: Parity | None
+    """None if the file was not verified."""
+    warnings: tuple[str, ...]
+    """Every Python warning on the way. The graph is built, not traced: no tracer adds to them."""
+    build_s: float
+    """Reading the checkpoint, building, simplifying and checking the graph."""
+    verify_s: float
+    """Writing the files, and running both sides if they were compared."""
+    peak_rss_bytes: int
+    """The most memory that this process has held."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            **asdict(self),
+            "directory": str(self.directory),
+            "file": str(self.file),
+            "arch": self.arch.to_dict(),
+            "backbone": self.arch.backbone,
+        }
+
+
+def export_onnx(
+    checkpoint: str | Path,
+    output_dir: str | Path,
+    *,
+    opset: int = DEFAULT_OPSET,
+    verify: bool = True,
+    trained_size: tuple[int, int] | None = None,
+) -> ExportReport:
+    """Turn a BiRefNet checkpoint into one ONNX graph with dynamic batch, height and width.
+
+    Writes `onnx/model.onnx`, `config.json` and `preprocessor_config.json` below `output_dir`,
+    each whole or not at all. Input and output of the graph are those of `signature`.
+
+    Args:
+        checkpoint: a `.safetensors` or `.pth` file, or a directory with `model.safetensors`.
+        output_dir: made if it does not exist.
+        opset: one of `OPSETS`.
+        verify: run the file in ONNX Runtime against PyTorch before it gets its name.
+        trained_size: height and width; by default what a `preprocessor_config.json` beside the
+            checkpoint says. Without either, users of the file assume 1024 x 1024.
+
+    Raises:
+        CheckpointError: the checkpoint can't be read or doesn't fit.
+        GraphError: the graph breaks its contract.
+        ParityError: the graph computes something other than the checkpoint.
+        ExportError: the opset is not supported, or the output can't be written.
+    """
+    if opset not in OPSETS:
+        raise ExportError(
+            f"opset {opset} is not supported; choose one from {OPSETS[0]} to {OPSETS[-1]}"
+        )
+    from .pipeline import run
+
+    return run(Path(checkpoint), Path(output_dir), opset, verify, trained_size)

@@ -1,0 +1,69 @@
+"""Algebra on the weights of convolutions: BatchNorm folded, kernels cut, stacked and composed.
+
+All of it is exact: computed in float64, rounded once when it enters the graph as float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Kernel(NamedTuple):
+    """The weights of a stride-1 convolution."""
+
+    weight: Tensor
+    """float64 (out, in, kernel height, kernel width)."""
+    bias: Tensor
+    """float64 (out,)."""
+
+
+def kernel_of(conv: nn.Conv2d) -> Kernel:
+    """The weights of a convolution, with zeros for a missing bias."""
+    weight = conv.weight.detach().double()
+    return Kernel(
+        weight, weight.new_zeros(len(weight)) if conv.bias is None else _double(conv.bias)
+    )
+
+
+def affine_of(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """BatchNorm in inference as ``scale * x + shift``: float64 (channels,) each."""
+    if norm.running_var is None or norm.running_mean is None:
+        raise TypeError("a BatchNorm without running statistics cannot be folded")
+    scale = _double(norm.weight) / torch.sqrt(_double(norm.running_var) + norm.eps)
+    return scale, _double(norm.bias) - scale * _double(norm.running_mean)
+
+
+def with_norm(kernel: Kernel, norm: nn.BatchNorm2d) -> Kernel:
+    """BatchNorm behind a convolution, folded into its weights."""
+    scale, shift = affine_of(norm)
+    return Kernel(kernel.weight * scale[:, None, None, None], kernel.bias * scale + shift)
+
+
+def pointwise_after(outer: Kernel, inner: Kernel) -> Kernel:
+    """A 1 x 1 convolution behind another, as one.
+
+    Exact at the borders too: a 1 x 1 convolution never reads its input's padding.
+    """
+    mix = outer.weight[:, :, 0, 0]
+    weight = torch.einsum("om,mikl->oikl", mix, inner.weight)
+    return Kernel(weight, mix @ inner.bias + outer.bias)
+
+
+def stacked(*kernels: Kernel) -> Kernel:
+    """Convolutions of one input as one that stacks their outputs."""
+    return Kernel(torch.cat([k.weight for k in kernels]), torch.cat([k.bias for k in kernels]))
+
+
+def split_inputs(kernel: Kernel, channels: Sequence[int]) -> list[Kernel]:
+    """A convolution of concatenated maps as parts to be summed; the first one has the bias."""
+    weights = kernel.weight.split(list(channels), 1)
+    silent = torch.zeros_like(kernel.bias)
+    return [Kernel(w, kernel.bias if i == 0 else silent) for i, w in enumerate(weights)]
+
+
+def _double(tensor: Tensor) -> Tensor:
+    return tensor.detach().double()

@@ -1,0 +1,1 @@
+"""How a deformable convolution becomes ONNX operators; one file per lowering."""

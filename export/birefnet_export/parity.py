@@ -1,0 +1,72 @@
+"""Two sets of logits compared: the verdict on an export. Run first, compare after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ParityError
+
+Array = NDArray[np.float32]
+Case = tuple[int, int, int]
+"""Batch, height, width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Differences between a graph and its checkpoint, over all cases."""
+
+    logits_max_abs: float
+    logits_mean_abs: float
+    mask_max_abs: float
+    """Of the sigmoid of the logits, in [0, 1]."""
+    mask_mean_abs: float
+    cases: tuple[Case, ...]
+    reference: str
+    """What the graph was compared with, and its version."""
+    runtime: str
+    """What ran the graph, and its version."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+def compare(
+    pairs: Sequence[tuple[Array, Array]], cases: Sequence[Case], reference: str, runtime: str
+) -> Parity:
+    """Differences over pairs of logits, (batch, 1, height, width) each, one pair a case.
+
+    Raises:
+        ParityError: no pair, no element, a shape that differs, or a value that is not finite.
+    """
+    if not pairs:
+        raise ParityError("nothing was compared: there are no cases")
+    for (found, expected), case in zip(pairs, cases, strict=True):
+        where = "x".join(map(str, case))
+        if found.shape != expected.shape:
+            raise ParityError(f"at {where} the graph gives {found.shape}, not {expected.shape}")
+        if not expected.size:
+            raise ParityError(f"at {where} nothing was compared: the output is empty")
+        for side, values in (("graph", found), ("checkpoint", expected)):
+            if not np.isfinite(values).all():
+                raise ParityError(f"at {where} the {side} gives NaN or infinite logits")
+    logits = np.concatenate([np.abs(a - b).ravel() for a, b in pairs])
+    masks = np.concatenate([np.abs(_sigmoid(a) - _sigmoid(b)).ravel() for a, b in pairs])
+    return Parity(
+        logits_max_abs=float(logits.max()),
+        logits_mean_abs=float(logits.mean()),
+        mask_max_abs=float(masks.max()),
+        mask_mean_abs=float(masks.mean()),
+        cases=tuple(cases),
+        reference=reference,
+        runtime=runtime,
+    )
+
+
+def _sigmoid(logits: Array) -> NDArray[np.float64]:
+    return 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))

@@ -1,0 +1,100 @@
+"""Checkpoint to module to fused graph to verified file, step by step."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from birefnet_models.files import replacing
+
+from . import fused, hub
+from .birefnet import BiRefNet
+from .checkpoint import read_checkpoint
+from .errors import ExportError
+from .export import ExportReport
+from .graph import Graph
+from .metadata import facts
+from .signature import INPUT, OUTPUT
+from .simplify import check_graph, simplified
+from .verify import verify
+
+MODEL = Path("onnx", "model.onnx")
+"""Where the graph lies in an export directory, as on the hub."""
+
+
+def run(
+    checkpoint: Path,
+    directory: Path,
+    opset: int,
+    verified: bool,
+    trained_size: tuple[int, int] | None,
+) -> ExportReport:
+    """The export; arguments, result and errors are those of `export_onnx`."""
+    started = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        source = read_checkpoint(checkpoint)
+        size = trained_size or source.trained_size
+        net = source.module()
+        model = simplified(build_model(net, opset))
+        check_graph(model)
+        built = time.perf_counter()
+
+        file = directory / MODEL
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # The file gets its name only when it is known to compute what the checkpoint does.
+            with replacing(file) as unnamed:
+                _save(model, facts(source, opset, size, None), unnamed)
+                parity = verify(unnamed, net) if verified else None
+                if parity:
+                    _save(model, facts(source, opset, size, parity.to_dict()), unnamed)
+            _write_json(directory / "config.json", hub.config())
+            _write_json(directory / "preprocessor_config.json", hub.preprocessor_config(size))
+        except OSError as error:
+            raise ExportError(f"{directory}: can't be written: {error.strerror}") from error
+    finished = time.perf_counter()
+    return ExportReport(
+        directory=directory,
+        file=file,
+        arch=source.arch,
+        opset=opset,
+        nodes=len(model.graph.node),
+        file_bytes=file.stat().st_size,
+        parity=parity,
+        warnings=tuple(f"{w.category.__name__}: {w.message}" for w in caught),
+        build_s=built - started,
+        verify_s=finished - built,
+        peak_rss_bytes=_peak_rss_bytes(),
+    )
+
+
+def build_model(net: BiRefNet, opset: int) -> onnx.ModelProto:
+    """The fused form of `net`, as it is before simplification."""
+    g = Graph(opset)
+    image = g.input(INPUT.name, INPUT.axes)
+    g.output(OUTPUT.name, OUTPUT.axes, fused.build(g, image, net))
+    return g.model()
+
+
+def _save(model: onnx.ModelProto, properties: Mapping[str, str], path: Path) -> None:
+    onnx.helper.set_model_props(model, dict(properties))
+    onnx.save(model, path)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with replacing(path) as unnamed:
+        unnamed.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _peak_rss_bytes() -> int:
+    """The most memory that this process has held; Linux counts in KiB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

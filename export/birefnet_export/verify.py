@@ -1,0 +1,65 @@
+"""Is the graph the checkpoint? The same tensors through ONNX Runtime and through PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from birefnet_runtime.session import open_session
+
+from .errors import ParityError
+from .parity import Array, Case, Parity, compare
+from .signature import INPUT
+
+CASES: tuple[Case, ...] = ((1, 32, 32), (1, 96, 160), (2, 224, 160), (1, 256, 256), (1, 192, 352))
+"""The smallest size, odd and even multiples of 32, both orientations, a batch."""
+TOLERANCE = 1e-4
+"""Largest difference of float32 logits that passes."""
+
+
+def verify(
+    path: Path,
+    module: Callable[[torch.Tensor], torch.Tensor],
+    cases: Sequence[Case] = CASES,
+    tolerance: float = TOLERANCE,
+) -> Parity:
+    """Run the `.onnx` file at `path` and the PyTorch `module` on the same tensors.
+
+    Raises:
+        ParityError: logits differ by more than `tolerance` somewhere, are not finite or of
+            another shape, or there is nothing to compare.
+    """
+    session = open_session(path)
+    pairs: list[tuple[Array, Array]] = []
+    for case in cases:
+        image = sample_image(case)
+        (found,) = session.run(None, {INPUT.name: image})
+        with torch.inference_mode():
+            expected = module(torch.from_numpy(image)).numpy()
+        pairs.append((np.asarray(found), expected))
+    parity = compare(
+        pairs,
+        cases,
+        reference=f"pytorch {torch.__version__}",
+        runtime=f"onnxruntime {onnxruntime.__version__}",
+    )
+    if parity.logits_max_abs > tolerance:
+        raise ParityError(
+            f"the graph's logits differ from PyTorch's by {parity.logits_max_abs:.1e} "
+            f"(masks by {parity.mask_max_abs:.1e}), more than the {tolerance:.0e} allowed"
+        )
+    return parity
+
+
+def sample_image(case: Case) -> Array:
+    """A normalised picture of sorts: smooth shapes under noise, drawn from the case's own seed."""
+    batch, height, width = case
+    rng = np.random.default_rng(case)
+    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
+    centre = rng.uniform(-0.5, 0.5, (2, batch, 3, 1, 1))
+    blob = np.exp(-4 * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2))
+    noise = rng.standard_normal((batch, 3, height, width))
+    return (4 * blob - 1.5 + 0.3 * noise).astype(np.float32)
