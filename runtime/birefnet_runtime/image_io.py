@@ -26,7 +26,7 @@ SUFFIXES = frozenset({
 """What counts as an image when a folder is searched. A file named by itself may have any suffix."""
 
 PNG_LEVEL = 4
-"""Files as small as at zlib's default of 6, in a third to a half of the time (8 to 12 megapixels)."""
+"""Files as small as at zlib's default of 6, in a third to a half of the time."""
 
 # What Pillow's decoders raise on damaged files; they share no base class.
 _DECODING_ERRORS = (

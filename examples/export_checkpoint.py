@@ -1,0 +1,21 @@
+"""Turn a checkpoint into a verified ONNX directory, then use it.
+
+pip install 'birefnet-ort[export]'
+python examples/export_checkpoint.py models/nano/model.safetensors nano-onnx
+"""
+
+import sys
+
+from birefnet_export import export_onnx
+from birefnet_runtime import Segmenter
+
+checkpoint, directory = sys.argv[1:]
+
+# Any BiRefNet with a Swin backbone; which one is read off its tensors.
+report = export_onnx(checkpoint, directory)
+print(f"{report.file}: {report.arch.backbone}, opset {report.opset}, {report.nodes} nodes")
+if report.parity:  # ONNX Runtime against PyTorch, at sizes and batches of all kinds
+    print(f"logits differ by {report.parity.logits_max_abs:.1e} at most")
+
+alpha = Segmenter(directory)("examples/photos/astronaut.png")
+print(f"{alpha.mean():.0%} of the picture is subject")
