@@ -10,7 +10,7 @@ from pathlib import Path
 
 import birefnet_models
 import click
-from birefnet_benchmarks.report import environment_line, markdown_table, read_results
+from birefnet_benchmarks.report import caption, markdown_table, read_results
 from birefnet_runtime.cli import main as birefnet
 from birefnet_runtime.sizing import format_size
 
@@ -37,8 +37,7 @@ def command_help(name: str) -> str:
 def benchmark(file: str) -> str:
     """The table of a results file, with what it was measured on."""
     results = read_results(ROOT / file)
-    table = markdown_table(results.measurements)
-    return f"{table}\n{environment_line(results.environment, results.measurements)} (`{file}`).\n"
+    return f"{markdown_table(results.measurements)}\n{caption(results)} From `{file}`.\n"
 
 
 def zoo(_: str) -> str:

@@ -15,7 +15,7 @@ from .environment import read_environment
 from .measure import Measurement
 from .report import (
     Results,
-    environment_line,
+    caption,
     markdown_table,
     measurement,
     write_results,
@@ -70,7 +70,7 @@ def bench(
     ]
     results = Results(read_environment(), tuple(_in_own_process(case) for case in cases))
     click.echo(markdown_table(results.measurements), nl=False)
-    click.echo(environment_line(results.environment, results.measurements))
+    click.echo(caption(results))
     if output:
         write_results(output, results)
         click.echo(f"birefnet: raw figures in {output}", err=True)

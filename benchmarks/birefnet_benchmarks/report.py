@@ -73,16 +73,19 @@ def markdown_table(measurements: Sequence[Measurement]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def environment_line(environment: Environment, measurements: Sequence[Measurement]) -> str:
-    """What the table was measured on, in one line."""
+def caption(results: Results) -> str:
+    """What the table of these results was measured on, in one line."""
+    environment, measurements = results.environment, results.measurements
     threads = sorted({each.case.threads for each in measurements})
     images = sorted({format_size(each.case.image_size) for each in measurements})
-    runtime = next(
-        f"{name} {environment.packages[name]}"
-        for name in ("onnxruntime", "onnxruntime-gpu")
-        if name in environment.packages
-    )
+    runtimes = [
+        f"{name} {found}"
+        for name, found in environment.packages.items()
+        if name.startswith("onnxruntime")
+    ]
+    wide = any(each.spread > WIDE for each in measurements)
     return (
-        f"{environment.processor}, threads: {', '.join(map(str, threads))}, {runtime}, "
-        f"Python {environment.python}; {', '.join(images)} image in memory to alpha, batch 1"
+        f"A {', '.join(images)} image in memory to alpha, batch 1; "
+        f"{environment.processor}, {', '.join(map(str, threads))} threads, {', '.join(runtimes)}, "
+        f"Python {environment.python}." + (" ~: times varied widely." if wide else "")
     )

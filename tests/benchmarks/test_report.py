@@ -3,7 +3,7 @@ from birefnet_benchmarks.environment import Environment, read_environment
 from birefnet_benchmarks.measure import Measurement
 from birefnet_benchmarks.report import (
     Results,
-    environment_line,
+    caption,
     markdown_table,
     read_results,
     write_results,
@@ -46,10 +46,10 @@ def test_the_table():
     )
 
 
-def test_the_line_on_the_environment():
-    assert environment_line(RESULTS.environment, RESULTS.measurements) == (
-        "Some Processor, threads: 2, onnxruntime 1.31.1, Python 3.11.7; "
-        "1024x1024 image in memory to alpha, batch 1"
+def test_the_caption():
+    assert caption(RESULTS) == (
+        "A 1024x1024 image in memory to alpha, batch 1; "
+        "Some Processor, 2 threads, onnxruntime 1.31.1, Python 3.11.7. ~: times varied widely."
     )
 
 
