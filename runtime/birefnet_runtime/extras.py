@@ -5,7 +5,6 @@ from .errors import MissingExtraError
 EXTRA_OF_MODULE = {
     "onnx": "export",
     "onnxruntime": "cpu",
-    "onnxscript": "export",
     "onnxsim": "export",
     "safetensors": "export",
     "torch": "export",

@@ -27,7 +27,6 @@ ALLOWED = {
         "numpy",
         "onnx",
         "onnxruntime",
-        "onnxscript",
         "onnxsim",
         "PIL",
         "rich",

@@ -24,6 +24,24 @@ def test_the_extra_that_is_named_brings_the_module(module, extra):
     assert module in names
 
 
+MODULE_OF = {"opencv-python-headless": "cv2", "pillow": "PIL"}
+
+
+@pytest.mark.parametrize(
+    ("requirements", "folder"),
+    [
+        (PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"], "runtime"),
+        (PROJECT["optional-dependencies"]["export"], "export"),
+    ],
+)
+def test_nothing_is_required_that_is_not_imported(requirements, folder):
+    source = "".join(path.read_text() for path in (ROOT / folder).rglob("*.py"))
+
+    for line in requirements:
+        module = MODULE_OF.get(requirement_name(line), requirement_name(line))
+        assert re.search(rf"^\s*(import|from) {module}\b", source, flags=re.MULTILINE), line
+
+
 def test_torch_and_onnx_are_never_needed_to_cut_out():
     needed = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"]
 
