@@ -1,6 +1,5 @@
 """How much memory this process took at its peak."""
 
-import resource
 import sys
 from pathlib import Path
 
@@ -14,5 +13,7 @@ def peak_rss_bytes(status: Path = Path("/proc/self/status")) -> int:
         for line in status.read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
+    import resource  # not on every system
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

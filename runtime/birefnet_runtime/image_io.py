@@ -83,7 +83,7 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     Raises:
         OutputError: the file can't be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".birefnet-{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             Image.fromarray(image).save(file, format="PNG", compress_level=PNG_LEVEL)

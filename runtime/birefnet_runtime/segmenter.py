@@ -28,7 +28,7 @@ class Segmenter:
         size: at which size the network runs: None for the size it was trained at, N for N x N,
             (height, width), or "auto" for the image's aspect ratio within as many pixels.
         threads: for one operator; by default as many as cores may be used.
-        session: what to run instead of opening `model`.
+        session: what to run; `model` and `threads` then count for nothing.
 
     Raises:
         ModelError: no such model, or a file that ONNX Runtime can't load.

@@ -43,7 +43,9 @@ def open_session(
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise missing_extra(error.name) or error from error
+        if missing := missing_extra(error.name):
+            raise missing from error
+        raise
 
     available = onnxruntime.get_available_providers()
     _require(providers, available, "not in the installed onnxruntime")
