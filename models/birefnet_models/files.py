@@ -12,9 +12,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file beside `path`, which becomes `path` when all went well.
 
     If the block raises, the temporary file is removed and `path` is what it was. The temporary
-    name ends as `path` does, so that writers which look at the suffix choose the same format.
+    file has the suffix of `path`, so that writers which look at it choose the same format.
     """
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    temporary = path.with_name(f".birefnet-{secrets.token_hex(8)}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

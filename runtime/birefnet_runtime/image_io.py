@@ -2,7 +2,6 @@
 
 import io
 import os
-import secrets
 import struct
 import warnings
 import zlib
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
+from birefnet_models.files import replacing
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -78,20 +78,16 @@ def read_image(source: ImageSource) -> NDArray[np.uint8]:
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """Write (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, uint8, as PNG.
 
-    The file appears whole or not at all: it is written beside its place, then moved there.
+    The file appears whole or not at all.
 
     Raises:
         OutputError: the file can't be written.
     """
-    temporary = path.with_name(f".birefnet-{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as file:
-            Image.fromarray(image).save(file, format="PNG", compress_level=PNG_LEVEL)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            Image.fromarray(image).save(temporary, format="PNG", compress_level=PNG_LEVEL)
     except OSError as error:
         raise OutputError(f"{path}: can't be written: {_reason(error)}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _decode(stream: BinaryIO, name: str) -> NDArray[np.uint8]:
