@@ -94,9 +94,8 @@ def _warnings_as_lines() -> Iterator[None]:
             message: Warning | str, category: type[Warning], *rest: Any, **named: Any
         ) -> None:
             if issubclass(category, SizeWarning):
-                print(
-                    f"birefnet: {message}", file=sys.stderr
-                )  # not echo: it would miss a progress bar
+                # Not echo, which would write behind a progress bar's back.
+                print(f"birefnet: {message}", file=sys.stderr)
             else:
                 show(message, category, *rest, **named)
 

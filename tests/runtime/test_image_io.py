@@ -72,11 +72,11 @@ def test_grey_becomes_three_equal_channels():
 
 
 def test_sixteen_bit_grey_is_scaled_not_clipped():
-    grey = np.array([[0, 257 * 100, 65535, 256]], np.uint16)
+    grey = np.array([[0, 257 * 200, 65535, 256]], np.uint16)
 
     image = read_image(encoded(Image.fromarray(grey), "PNG"))
 
-    assert image[0, :, 0].tolist() == [0, 100, 255, 1]
+    assert image[0, :, 0].tolist() == [0, 200, 255, 1]
 
 
 def test_one_bit():
