@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,6 +27,10 @@ class BiRefNet(nn.Module):
         self.squeeze_module = nn.Sequential(DecoderBlock(arch, sum(arch.channels), deepest))
         self.decoder = Decoder(arch)
 
+    def squeeze(self) -> DecoderBlock:
+        """The block that squeezes the deepest map with its context."""
+        return cast(DecoderBlock, self.squeeze_module[0])
+
     def backbone_maps(self, image: Tensor) -> list[Tensor]:
         """Four maps at strides 4, 8, 16 and 32: both scales of the backbone, concatenated."""
         half = F.interpolate(
@@ -43,7 +49,7 @@ class BiRefNet(nn.Module):
         """Backbone maps with the deepest one given its context and squeezed."""
         *shallow, deepest = self.backbone_maps(image)
         context = [resize_as(x, deepest) for x in shallow]
-        return [*shallow, self.squeeze_module(torch.cat((*context, deepest), 1))]
+        return [*shallow, self.squeeze()(torch.cat((*context, deepest), 1))]
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits, float (batch, 1, height, width), of `image`, float (batch, 3, height, width).

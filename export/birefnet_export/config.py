@@ -144,21 +144,18 @@ def _window(rows: int) -> int:
 
 def _refuse_known_others(shapes: Shapes) -> None:
     """Name the variants of upstream's configuration that are recognised but not supported."""
-    if not any(name.startswith("bb.") for name in shapes):
-        raise ArchitectureError("no tensor starts with `bb.`, the backbone of a BiRefNet")
-    if "bb.patch_embed1.proj.weight" in shapes:
-        raise ArchitectureError("its backbone is PVT v2; only Swin v1 is supported")
-    if "bb.patch_embed.proj.weight" not in shapes:
-        raise ArchitectureError("its backbone is not Swin v1, the only one supported")
-    if "squeeze_module.0.conv_in.weight" not in shapes:
-        raise ArchitectureError("it has no squeeze block (squeeze_module.0); not supported")
-    if "squeeze_module.0.dec_att.aspp1.atrous_conv.weight" in shapes:
-        raise ArchitectureError("its decoder uses plain ASPP; only deformable ASPP is supported")
-    if "squeeze_module.0.dec_att.aspp1.atrous_conv.regular_conv.weight" not in shapes:
-        raise ArchitectureError("its decoder blocks have no deformable ASPP; not supported")
-    if "decoder.ipt_blk5.conv1.weight" not in shapes:
-        raise ArchitectureError("its decoder takes no image patches (ipt_blk5); not supported")
-    if "decoder.gdt_convs_4.0.weight" not in shapes:
-        raise ArchitectureError(
-            "its decoder has no gradient attention (gdt_convs_4); not supported"
-        )
+    aspp = "squeeze_module.0.dec_att.aspp1.atrous_conv"
+    for wanted, other, problem in (
+        ("bb.patch_embed.proj.weight", "bb.patch_embed1.proj.weight", "its backbone is PVT v2"),
+        ("bb.patch_embed.proj.weight", None, "it has no Swin v1 backbone (bb.patch_embed)"),
+        ("squeeze_module.0.conv_in.weight", None, "it has no squeeze block (squeeze_module.0)"),
+        (f"{aspp}.regular_conv.weight", f"{aspp}.weight", "its decoder uses plain ASPP"),
+        (f"{aspp}.regular_conv.weight", None, "its decoder blocks have no deformable ASPP"),
+        ("decoder.ipt_blk5.conv1.weight", None, "its decoder takes no image patches (ipt_blk5)"),
+        ("decoder.gdt_convs_4.0.weight", None, "its decoder has no gradient attention"),
+    ):
+        if wanted not in shapes and (other is None or other in shapes):
+            raise ArchitectureError(
+                f"{problem}; only BiRefNet with a Swin v1 backbone, squeeze block, deformable "
+                "ASPP, image patches and gradient attention is supported"
+            )

@@ -30,7 +30,8 @@ def image_patches(image: Tensor, grid: int) -> Tensor:
     (batch, 3, height, width) to (batch, 3 * grid², height / grid, width / grid), channels ordered
     colour, row, column.
     """
-    x = image.unflatten(3, (grid, -1)).unflatten(2, (grid, -1))
+    batch, colours, height, width = image.shape
+    x = image.reshape(batch, colours, grid, height // grid, grid, width // grid)
     return x.transpose(3, 4).flatten(1, 3)
 
 
@@ -79,12 +80,14 @@ class DeformableASPP(nn.Module):
             nn.BatchNorm2d(branch),
             nn.ReLU(),
         )
-        branches = 2 + len(arch.aspp_kernels)
-        self.conv1 = nn.Conv2d(branches * branch, width, 1, bias=False)
+        self.conv1 = nn.Conv2d((2 + len(arch.aspp_kernels)) * branch, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
 
+    def branches(self) -> list[DeformableBranch]:
+        return [self.aspp1, *(cast(DeformableBranch, branch) for branch in self.aspp_deforms)]
+
     def forward(self, x: Tensor) -> Tensor:
-        local = [self.aspp1(x), *(branch(x) for branch in self.aspp_deforms)]
+        local = [branch(x) for branch in self.branches()]
         mean = self.global_avg_pool(x).expand(-1, -1, *x.shape[2:])
         return F.relu(self.bn1(self.conv1(torch.cat([*local, mean], 1))))
 

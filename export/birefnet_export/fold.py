@@ -23,10 +23,9 @@ class Kernel(NamedTuple):
 
 def kernel_of(conv: nn.Conv2d) -> Kernel:
     """The weights of a convolution, with zeros for a missing bias."""
-    weight = conv.weight.detach().double()
-    return Kernel(
-        weight, weight.new_zeros(len(weight)) if conv.bias is None else _double(conv.bias)
-    )
+    weight = _double(conv.weight)
+    bias = weight.new_zeros(len(weight)) if conv.bias is None else _double(conv.bias)
+    return Kernel(weight, bias)
 
 
 def affine_of(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -60,9 +59,18 @@ def stacked(*kernels: Kernel) -> Kernel:
 
 def split_inputs(kernel: Kernel, channels: Sequence[int]) -> list[Kernel]:
     """A convolution of concatenated maps as parts to be summed; the first one has the bias."""
-    weights = kernel.weight.split(list(channels), 1)
+    weights = torch.split(kernel.weight, list(channels), 1)
     silent = torch.zeros_like(kernel.bias)
     return [Kernel(w, kernel.bias if i == 0 else silent) for i, w in enumerate(weights)]
+
+
+def kernel_in(sequence: nn.Sequential, index: int = 0) -> Kernel:
+    """The convolution at `index` of a sequence, with the BatchNorm that follows it, if any."""
+    conv, *after = list(sequence)[index : index + 2]
+    if not isinstance(conv, nn.Conv2d):
+        raise TypeError(f"expected a convolution at {index}, found {type(conv).__name__}")
+    kernel = kernel_of(conv)
+    return with_norm(kernel, after[0]) if after and isinstance(after[0], nn.BatchNorm2d) else kernel
 
 
 def _double(tensor: Tensor) -> Tensor:

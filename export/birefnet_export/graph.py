@@ -123,7 +123,7 @@ class Graph:
         """
         array = _array(value)
         key = blake2b(f"{array.dtype}{array.shape}".encode())
-        key.update(array)
+        key.update(array.data)
         digest = key.digest()
         if digest not in self._constants:
             stored = Value(self, self._unique("constant"))

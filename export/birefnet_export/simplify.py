@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import onnx
 import onnxsim
 
@@ -21,7 +23,7 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     result, same = onnxsim.simplify(model, perform_optimization=False)
     if not same:
         raise GraphError("onnxsim changed what the graph computes")
-    return result
+    return cast(onnx.ModelProto, result)
 
 
 def check_graph(model: onnx.ModelProto) -> None:

@@ -7,6 +7,7 @@ channels). Four maps come out, at strides 4, 8, 16 and 32, each behind its own L
 from __future__ import annotations
 
 from functools import cache
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -173,9 +174,12 @@ class Stage(nn.Module):
         """(batch, height, width, dim) to the same, before patch merging."""
         height, width = (side + -side % self.window for side in x.shape[1:3])
         mask = shift_mask(height, width, self.window, self.shift).to(x)
-        for block in self.blocks:
+        for block in self.swin_blocks():
             x = block(x, mask)
         return x
+
+    def swin_blocks(self) -> list[SwinBlock]:
+        return [cast(SwinBlock, block) for block in self.blocks]
 
 
 class PatchEmbed(nn.Module):
@@ -212,6 +216,13 @@ class SwinTransformer(nn.Module):
         for i, width in enumerate(arch.stage_widths):
             self.add_module(f"norm{i}", nn.LayerNorm(width))
 
+    def stages(self) -> list[Stage]:
+        return [cast(Stage, stage) for stage in self.layers]
+
+    def norm(self, stage: int) -> nn.LayerNorm:
+        """What normalises the map that leaves a stage."""
+        return cast(nn.LayerNorm, self.get_submodule(f"norm{stage}"))
+
     def forward(self, image: Tensor) -> list[Tensor]:
         """(batch, 3, height, width), sides multiples of 16, to maps at strides 4, 8, 16, 32.
 
@@ -219,9 +230,9 @@ class SwinTransformer(nn.Module):
         """
         maps: list[Tensor] = []
         x = self.patch_embed(image)
-        for i, stage in enumerate(self.layers):
+        for i, stage in enumerate(self.stages()):
             x = stage(x)
-            maps.append(self.get_submodule(f"norm{i}")(x).permute(0, 3, 1, 2))
+            maps.append(self.norm(i)(x).permute(0, 3, 1, 2))
             if stage.downsample is not None:
                 x = stage.downsample(x)
         return maps

@@ -62,4 +62,4 @@ def sample_image(case: Case) -> Array:
     centre = rng.uniform(-0.5, 0.5, (2, batch, 3, 1, 1))
     blob = np.exp(-4 * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2))
     noise = rng.standard_normal((batch, 3, height, width))
-    return (4 * blob - 1.5 + 0.3 * noise).astype(np.float32)
+    return np.asarray(4 * blob - 1.5 + 0.3 * noise, np.float32)

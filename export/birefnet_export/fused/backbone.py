@@ -23,12 +23,12 @@ def backbone(g: Graph, image: Value, swin: SwinTransformer, layouts: list[Layout
     x = conv(g, image, kernel_of(embed.proj), stride=4)
     x = layer_norm(g, x.reshape([0, 0, -1]).transpose(0, 2, 1), embed.norm)
     maps: list[Value] = []
-    for i, (stage, where) in enumerate(zip(swin.layers, layouts, strict=True)):
+    for i, (stage, where) in enumerate(zip(swin.stages(), layouts, strict=True)):
         with g.scope(f"stage{i}"):
-            for j, block in enumerate(stage.blocks):
+            for j, block in enumerate(stage.swin_blocks()):
                 with g.scope(f"block{j}"):
                     x = swin_block(g, x, block, where.shifted if block.shift else where.still)
-            normed = layer_norm(g, x, swin.get_submodule(f"norm{i}"))
+            normed = layer_norm(g, x, swin.norm(i))
             shape = concat(g, [[0, 0], where.size], 0)
             maps.append(normed.transpose(0, 2, 1).reshape(shape))
             if stage.downsample is not None:

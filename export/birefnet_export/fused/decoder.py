@@ -6,7 +6,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..decoder import PATCH_GRIDS, Decoder, DecoderBlock, DeformableASPP, DeformableBranch
-from ..fold import Kernel, affine_of, kernel_of, pointwise_after, split_inputs, stacked, with_norm
+from ..fold import (
+    Kernel,
+    affine_of,
+    kernel_in,
+    kernel_of,
+    pointwise_after,
+    split_inputs,
+    stacked,
+    with_norm,
+)
 from ..graph import Graph, Value
 from .composed import composed_convs
 from .layers import concat, conv, relu, resize, spatial
@@ -25,7 +34,7 @@ class Part(NamedTuple):
 def decoder(g: Graph, image: Value, maps: list[Value], net: Decoder, lower: Lowering) -> Value:
     """Logits (batch, 1, height, width) from the image and four maps, the last one squeezed."""
     *skips, x = maps
-    on_features, on_patches = split_inputs(kernel_of(net.conv_out1[0]), net.head_channels)
+    on_features, on_patches = split_inputs(kernel_in(net.conv_out1), net.head_channels)
     for level in (4, 3, 2, 1):
         with g.scope(f"block{level}"):
             block = net.block(level)
@@ -65,15 +74,13 @@ def decoder_block(
 
 def aspp(g: Graph, x: Value, module: DeformableASPP, lower: Lowering) -> Value:
     """Each branch meets its own part of the merging 1 x 1 convolution; the results are summed."""
-    branches = [module.aspp1, *module.aspp_deforms]
-    _, pooled_conv, pooled_norm, _ = module.global_avg_pool
+    branches = module.branches()
+    of_mean = kernel_in(module.global_avg_pool, 1)
     merge = with_norm(kernel_of(module.conv1), module.bn1)
-    width = pooled_conv.out_channels
-    *merges, merge_pooled = split_inputs(merge, [width] * (len(branches) + 1))
+    *merges, merge_pooled = split_inputs(merge, [len(of_mean.bias)] * (len(branches) + 1))
     # The pooled branch is constant over the map: (batch, width, 1, 1), broadcast by the sum.
     mean = g.op("GlobalAveragePool", x)
-    pooled = relu(g, conv(g, mean, with_norm(kernel_of(pooled_conv), pooled_norm)))
-    total = conv(g, pooled, merge_pooled)
+    total = conv(g, relu(g, conv(g, mean, of_mean)), merge_pooled)
     for branch, kernel in zip(branches, merges, strict=True):
         total = total + conv(g, deformable_branch(g, x, branch, lower), kernel)
     return relu(g, total)
@@ -113,6 +120,5 @@ def image_patches(g: Graph, image: Value, grid: int) -> Value:
 
 def gradient_attention(g: Graph, x: Value, net: Decoder, level: int) -> Value:
     """A block's output weighed by the gradient that it predicts."""
-    (conv_in, norm, _), (attention,) = net.gradient(level), net.gradient_attention(level)
-    gradient = relu(g, conv(g, x, with_norm(kernel_of(conv_in), norm)))
-    return x * g.op("Sigmoid", conv(g, gradient, kernel_of(attention)))
+    gradient = relu(g, conv(g, x, kernel_in(net.gradient(level))))
+    return x * g.op("Sigmoid", conv(g, gradient, kernel_in(net.gradient_attention(level))))

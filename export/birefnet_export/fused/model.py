@@ -13,7 +13,7 @@ from .windows import layout
 
 
 def build(g: Graph, image: Value, net: BiRefNet) -> Value:
-    """Append the network to `g`: image float32 (batch, 3, height, width) to logits (batch, 1, ...)."""
+    """Append the network to `g`: image (batch, 3, height, width) to logits, one channel."""
     size = spatial(g, image)
     half_size = size // 2
     half = resize(g, image, half_size)
@@ -35,7 +35,7 @@ def build(g: Graph, image: Value, net: BiRefNet) -> Value:
         for full, small, map_size in zip(full_maps, half_maps, sizes[:4], strict=True)
     ]
     with g.scope("squeeze"):
-        (block,) = net.squeeze_module
+        block = net.squeeze()
         context = [resize(g, x, sizes[3]) for x in maps[:3]]
         parts = [Part(*x) for x in zip([*context, maps[3]], net.arch.channels, strict=True)]
         out = with_norm(kernel_of(block.conv_out), block.bn_out)

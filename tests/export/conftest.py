@@ -1,0 +1,121 @@
+"""A tiny BiRefNet with every part of a large one, drawn weights, and graphs run on the spot."""
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from birefnet_export.birefnet import BiRefNet
+from birefnet_export.config import Architecture
+from birefnet_export.graph import Graph, Value
+from safetensors.torch import save_file
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+TINY = Architecture(
+    embed_dim=16,
+    depths=(2, 2, 2, 2),
+    num_heads=(1, 2, 4, 4),
+    window=4,
+    mlp_hidden=40,
+    decoder_width=8,
+    aspp_width=12,
+    patch_width=6,
+    gradient_width=4,
+)
+
+
+def load_fill() -> ModuleType:
+    """`golden/fill.py`, which draws weights and inputs from names and sizes."""
+    spec = importlib.util.spec_from_file_location("fill", GOLDEN / "fill.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+fill = load_fill()
+
+
+def key_list(backbone: str) -> dict[str, tuple[int, ...]]:
+    """Upstream's state-dict names and shapes."""
+    stored = json.loads((GOLDEN / f"{backbone}.keys.json").read_text())
+    return {name: tuple(shape) for name, shape in stored.items()}
+
+
+def drawn(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    """The golden weights for these names and shapes."""
+    return {name: torch.from_numpy(value) for name, value in fill.state_dict(dict(shapes)).items()}
+
+
+def golden_cases(backbone: str) -> list[tuple[int, int, int]]:
+    """Batch, height and width of every reference file."""
+    found = [re.search(r"_(\d+)x(\d+)x(\d+)$", p.stem) for p in GOLDEN.glob(f"{backbone}_*.npz")]
+    return sorted((int(m[1]), int(m[2]), int(m[3])) for m in found if m)
+
+
+def golden(backbone: str, case: tuple[int, int, int]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A reference case: the input, and what the official implementation made of it."""
+    batch, height, width = case
+    image = fill.image(batch, height, width, seed=height * 10000 + width)
+    with np.load(GOLDEN / f"{backbone}_{batch}x{height}x{width}.npz") as stored:
+        return image, dict(stored)
+
+
+def network(arch: Architecture) -> BiRefNet:
+    """A BiRefNet with drawn weights, in evaluation mode."""
+    with torch.device("meta"):
+        net = BiRefNet(arch)
+    tensors = drawn({name: tuple(value.shape) for name, value in net.state_dict().items()})
+    net.load_state_dict(tensors, assign=True)
+    return net.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> BiRefNet:
+    return network(TINY)
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path, tiny: BiRefNet) -> Path:
+    """The tiny network as a checkpoint."""
+    file = tmp_path / "model.safetensors"
+    save_file(tiny.state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def swin_t_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Swin T with the golden weights and its training-only heads, as a checkpoint."""
+    file = tmp_path_factory.mktemp("golden") / "model.safetensors"
+    save_file(drawn(key_list("swin_v1_t")), file)
+    return file
+
+
+def evaluated(
+    build: Callable[..., Value], *inputs: torch.Tensor, opset: int = 20
+) -> np.ndarray:
+    """What ONNX Runtime makes of a graph that `build(graph, *values)` appends.
+
+    All axes of the inputs are dynamic, so that nothing can depend on a fixed size.
+    """
+    g = Graph(opset)
+    values = [
+        g.input(f"x{i}", [f"x{i}_{axis}" for axis in range(value.dim())])
+        for i, value in enumerate(inputs)
+    ]
+    result = build(g, *values)
+    g.output("y", ["any"], g.op("Cast", result, to=onnx.TensorProto.FLOAT))
+    model = g.model()
+    model.graph.output[0].type.tensor_type.ClearField("shape")  # of any rank
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    feeds = {f"x{i}": value.numpy() for i, value in enumerate(inputs)}
+    return np.asarray(session.run(None, feeds)[0])

@@ -1,0 +1,180 @@
+"""From a checkpoint file to a verified directory, and through ONNX Runtime."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from birefnet_export import pipeline
+from birefnet_export.errors import ExportError, GraphError, ParityError
+from birefnet_export.export import OPSETS, export_onnx
+from birefnet_export.signature import check_signature
+from birefnet_export.verify import CASES
+
+from .conftest import fill, golden, golden_cases
+
+TOLERANCE = 1e-4
+
+
+def run(file, image: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"input_image": image})[0])
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, tiny):
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("tiny")
+    save_file(tiny.state_dict(), folder / "model.safetensors")
+    return export_onnx(folder, folder / "out", trained_size=(96, 160))
+
+
+def test_the_directory_follows_the_hub(exported):
+    directory = exported.directory
+    files = sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
+    processor = json.loads((directory / "preprocessor_config.json").read_text())
+
+    assert files == ["config.json", "onnx/model.onnx", "preprocessor_config.json"]
+    assert json.loads((directory / "config.json").read_text()) == {
+        "architectures": ["BiRefNet"],
+        "model_type": "birefnet",
+    }
+    assert processor["size"] == {"height": 96, "width": 160}
+    assert processor["resample"] == 2
+    assert processor["rescale_factor"] == pytest.approx(1 / 255)
+    assert processor["image_mean"] == [0.485, 0.456, 0.406]
+
+
+def test_the_file_carries_its_own_facts(exported, tiny):
+    model = onnx.load(exported.file)
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    parity = json.loads(facts["birefnet.parity"])
+
+    assert facts["birefnet.backbone"] == "swin"
+    assert json.loads(facts["birefnet.architecture"]) == tiny.arch.to_dict()
+    assert facts["birefnet.trained_size"] == "96x160"
+    assert facts["birefnet.checkpoint"] == "model.safetensors"
+    assert len(facts["birefnet.checkpoint_sha256"]) == 64
+    assert parity["logits_max_abs"] == exported.parity.logits_max_abs < TOLERANCE
+    assert [tuple(case) for case in parity["cases"]] == list(CASES)
+
+
+def test_the_runtime_reads_the_facts_that_export_wrote(exported):
+    from birefnet_runtime import Segmenter
+
+    segmenter = Segmenter(exported.directory)
+    alpha = segmenter(np.zeros((50, 70, 3), np.uint8))
+
+    assert alpha.shape == (50, 70)
+    assert segmenter.metadata.trained_size == (96, 160)
+
+
+@pytest.mark.parametrize("case", [(1, 32, 32), (3, 32, 96), (1, 416, 224), (2, 160, 544)])
+def test_any_batch_and_any_multiple_of_32_runs(exported, tiny, case):
+    image = fill.image(*case)
+
+    logits = run(exported.file, image)
+
+    assert logits.shape == (case[0], 1, *case[1:])
+    assert abs(logits - tiny(torch.from_numpy(image)).numpy()).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_every_opset_that_is_offered_computes_the_same(tiny_file, tiny, tmp_path, opset):
+    report = export_onnx(tiny_file, tmp_path / "out", opset=opset)
+
+    model = onnx.load(report.file)
+    assert [entry.version for entry in model.opset_import if not entry.domain] == [opset]
+    assert report.parity.logits_max_abs < TOLERANCE
+
+
+def test_an_opset_without_deform_conv_is_refused(tiny_file, tmp_path):
+    with pytest.raises(ExportError, match="opset 18 is not supported; choose one from 19"):
+        export_onnx(tiny_file, tmp_path / "out", opset=18)
+
+
+def test_nothing_is_traced_and_nothing_warns(exported):
+    assert exported.warnings == ()
+
+
+@pytest.mark.slow
+def test_swin_t_with_golden_weights_gives_the_official_logits(swin_t_file, tmp_path):
+    report = export_onnx(swin_t_file, tmp_path / "out", verify=False)
+
+    assert report.arch.backbone == "swin_v1_t"
+    assert report.parity is None
+    cases = golden_cases("swin_v1_t")
+    assert len(cases) >= 3
+    for case in cases:
+        image, expected = golden("swin_v1_t", case)
+        assert abs(run(report.file, image) - expected["logits"]).max() < TOLERANCE, case
+
+
+def spoiled(change):
+    """`build_model` with one weight of the result changed."""
+    original = pipeline.build_model
+
+    def build(net, opset):
+        model = original(net, opset)
+        for tensor in model.graph.initializer:
+            if len(tensor.dims) == 4:
+                values = np.frombuffer(tensor.raw_data, np.float32).copy()
+                values[0] = change(values[0])
+                tensor.raw_data = values.tobytes()
+                return model
+        raise AssertionError("the graph has no convolution")
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(lambda w: w + 0.5, "differ from PyTorch's"), (lambda w: np.nan, "NaN")]
+)
+def test_a_graph_that_computes_something_else_leaves_no_file(
+    tiny_file, tmp_path, monkeypatch, change, said
+):
+    monkeypatch.setattr(pipeline, "build_model", spoiled(change))
+    out = tmp_path / "out"
+
+    with pytest.raises(ParityError, match=said):
+        export_onnx(tiny_file, out)
+
+    assert [p for p in out.rglob("*") if p.is_file()] == []
+
+
+def test_an_export_that_fails_keeps_the_file_that_was_there(tiny_file, tmp_path, monkeypatch):
+    file = export_onnx(tiny_file, tmp_path / "out").file
+    before = file.read_bytes()
+    monkeypatch.setattr(pipeline, "build_model", spoiled(lambda w: w + 0.5))
+
+    with pytest.raises(ParityError):
+        export_onnx(tiny_file, tmp_path / "out")
+
+    assert file.read_bytes() == before
+
+
+def test_an_output_that_is_a_file_is_named(tiny_file, tmp_path):
+    (tmp_path / "out").write_text("in the way")
+
+    with pytest.raises(ExportError, match="out: can't be written"):
+        export_onnx(tiny_file, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda graph: graph.input[0].type.tensor_type.shape.dim[2].__setattr__("dim_value", 64),
+        lambda graph: graph.output[0].__setattr__("name", "mask"),
+        lambda graph: graph.input[0].type.tensor_type.__setattr__("elem_type", 10),
+    ],
+)
+def test_a_graph_of_another_signature_is_refused(exported, change):
+    model = onnx.load(exported.file)
+    check_signature(model)
+    change(model.graph)
+
+    with pytest.raises(GraphError):
+        check_signature(model)

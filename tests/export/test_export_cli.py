@@ -1,0 +1,48 @@
+"""`birefnet export` as it is typed."""
+
+import json
+
+import pytest
+from birefnet_runtime.cli import main
+from click.testing import CliRunner
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["export", *map(str, arguments)])
+
+
+def test_it_reports_what_was_compared(tiny_file, tmp_path):
+    result = invoke(tiny_file, "--output", tmp_path / "out", "--trained-size", "96x160")
+
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "onnx" / "model.onnx").is_file()
+    assert "against PyTorch at 1x32x32, 1x96x160, 2x224x160" in result.stdout
+    assert "0 warnings" in result.stdout
+
+
+def test_json_is_the_report(tiny_file, tmp_path):
+    result = invoke(tiny_file, "-o", tmp_path / "out", "--json", "--no-verify", "--opset", 19)
+    report = json.loads(result.stdout)
+
+    assert report["parity"] is None
+    assert report["opset"] == 19
+    assert report["backbone"] == "swin"
+    assert report["file_bytes"] == (tmp_path / "out" / "onnx" / "model.onnx").stat().st_size
+
+
+def test_a_file_that_is_no_checkpoint_is_one_line_and_a_failure(tmp_path):
+    (tmp_path / "model.pth").write_bytes(b"<html>")
+
+    result = invoke(tmp_path / "model.pth", "--output", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "model.pth" in result.stderr and "HTML page" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("size", ["big", "64x", "x64", "0", "100"])
+def test_a_size_that_is_none_is_a_usage_error(tiny_file, tmp_path, size):
+    result = invoke(tiny_file, "--output", tmp_path / "out", "--trained-size", size)
+
+    assert result.exit_code == 2
