@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-HEIGHT = 300
+WIDTH = 400
 GAP = 8
 SQUARE = 12
 
@@ -24,23 +24,25 @@ def checkerboard(size: tuple[int, int]) -> Image.Image:
 def row(photo: Path, cutout: Path) -> Image.Image:
     """Photograph, mask and cutout side by side."""
     cut = Image.open(cutout)
-    cut = cut.resize((round(cut.width * HEIGHT / cut.height), HEIGHT))
+    cut = cut.resize((WIDTH, round(cut.height * WIDTH / cut.width)))
     before = Image.open(photo).convert("RGB").resize(cut.size)
     after = Image.alpha_composite(checkerboard(cut.size), cut).convert("RGB")
     panels = [before, cut.getchannel("A").convert("RGB"), after]
-    strip = Image.new("RGB", (3 * cut.width + 2 * GAP, HEIGHT), "white")
+    strip = Image.new("RGB", (3 * WIDTH + 2 * GAP, cut.height), "white")
     for index, panel in enumerate(panels):
-        strip.paste(panel, (index * (cut.width + GAP), 0))
+        strip.paste(panel, (index * (WIDTH + GAP), 0))
     return strip
 
 
 def main() -> None:
     cutouts = sorted((ROOT / "out/demo").glob("*.png"))
     strips = [row(ROOT / "examples/photos" / cutout.name, cutout) for cutout in cutouts]
-    width = max(strip.width for strip in strips)
-    picture = Image.new("RGB", (width, len(strips) * (HEIGHT + GAP) - GAP), "white")
-    for index, strip in enumerate(strips):
-        picture.paste(strip, ((width - strip.width) // 2, index * (HEIGHT + GAP)))
+    height = sum(strip.height + GAP for strip in strips) - GAP
+    picture = Image.new("RGB", (strips[0].width, height), "white")
+    top = 0
+    for strip in strips:
+        picture.paste(strip, (0, top))
+        top += strip.height + GAP
     picture.save(ROOT / "docs/demo.png", optimize=True)
 
 
