@@ -1,0 +1,97 @@
+"""The network that is trained: the exporter's own BiRefNet, with side heads and faster forms.
+
+The weights and their names are those of `birefnet_export.BiRefNet`; what differs is only how the
+same sums are carried out in training, and the heads for deep supervision.
+"""
+
+import torch
+import torch.nn.functional as F
+from birefnet_export.birefnet import BiRefNet
+from birefnet_export.config import Architecture
+from birefnet_export.decoder import Decoder, DeformableConv, resize_as
+from fused_deform import deform
+from torch import Tensor, nn
+
+ARCHITECTURE = Architecture(
+    embed_dim=32,
+    depths=(2, 2, 2, 1),
+    num_heads=(1, 2, 4, 8),
+    window=4,
+    mlp_hidden=64,
+    decoder_width=12,
+    aspp_width=16,
+    aspp_kernels=(1, 3, 7),
+    patch_width=6,
+    gradient_width=8,
+)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def merged_deformable(layer: DeformableConv, x: Tensor) -> Tensor:
+    """A deformable convolution with its offset and modulator convolutions run as one."""
+    offset, modulator = layer.offset_conv, layer.modulator_conv
+    weight = torch.cat((offset.weight, modulator.weight))
+    assert offset.bias is not None
+    assert modulator.bias is not None
+    both = F.conv2d(x, weight, torch.cat((offset.bias, modulator.bias)), padding=layer.padding)
+    shift, scale = both[:, : offset.out_channels], both[:, offset.out_channels :]
+    mask = 2.0 * scale.sigmoid()
+    return deform(x, layer.regular_conv.weight, shift, mask)
+
+
+def stages_and_logits(decoder: Decoder, image: Tensor, maps: list[Tensor]) -> list[Tensor]:
+    """The decoder, with its last 1 x 1 convolution below the upsampling; logits come last."""
+    x1, x2, x3, x4 = maps
+    blocks = [decoder.get_submodule(f"decoder_block{level}") for level in (4, 3, 2, 1)]
+    laterals = [decoder.get_submodule(f"lateral_block{level}") for level in (4, 3, 2)]
+    stages: list[Tensor] = []
+    x = x4
+    for level, block, lateral, skip in zip((4, 3, 2), blocks, laterals, (x3, x2, x1), strict=False):
+        stages.append(block(decoder.with_patches(x, image, level + 1)))
+        x = resize_as(decoder.attend(stages[-1], level), skip) + lateral(skip)
+    p1 = blocks[-1](decoder.with_patches(x, image, 2))
+    last = decoder.get_submodule("conv_out1.0")
+    assert isinstance(last, nn.Conv2d)
+    below, patches = last.weight[:, : p1.shape[1]], last.weight[:, p1.shape[1] :]
+    logits = resize_as(F.conv2d(p1, below, last.bias), image)
+    logits = logits + F.conv2d(decoder.get_submodule("ipt_blk1")(image), patches)
+    return [*stages, logits]
+
+
+class TrainingNet(nn.Module):
+    """BiRefNet and three side heads, one for each of the deeper decoder blocks."""
+
+    def __init__(self, arch: Architecture = ARCHITECTURE) -> None:
+        super().__init__()
+        self.net = BiRefNet(arch)
+        widths = (arch.channels[2], arch.channels[1], arch.channels[0])
+        self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in widths)
+        for name, module in self.net.named_modules():
+            initialise(name, module)
+            if isinstance(module, DeformableConv):
+                module.forward = merged_deformable.__get__(module)  # type: ignore[method-assign]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Logits at strides 32, 16, 8 (side heads) and 1, of a normalised image."""
+        *stages, logits = stages_and_logits(self.net.decoder, image, self.net.encode(image))
+        return [*(head(x) for head, x in zip(self.heads, stages, strict=True)), logits]
+
+
+def initialise(name: str, module: nn.Module) -> None:
+    """Upstream's starting points: offsets at zero, modulation at one, small Linear weights."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.04)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    if name.endswith(("offset_conv", "modulator_conv")) and isinstance(module, nn.Conv2d):
+        nn.init.zeros_(module.weight)
+
+
+def normalised(images: Tensor) -> Tensor:
+    """uint8 (batch, height, width, 3) RGB to the network's float32 (batch, 3, height, width)."""
+    x = images.permute(0, 3, 1, 2).float() / 255
+    return (x - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
