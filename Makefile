@@ -6,7 +6,7 @@ DEMO_VENV := .venv-demo
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench clean
+.PHONY: help demo test check fix bench interop clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -30,13 +30,23 @@ fix: $(VENV)/.installed  ## let ruff repair lint and format
 bench: $(VENV)/.installed  ## time the runtime here, into benchmarks/results
 	$(VENV)/bin/birefnet bench --output benchmarks/results/local.json
 
+interop: $(VENV)/.installed .interop/.installed  ## try exports in transformers.js and rembg (needs Node)
+	$(VENV)/bin/python -m pytest -m interop
+
 clean:  ## remove the environments and what the verbs wrote
-	rm -rf $(VENV) $(DEMO_VENV) out build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO_VENV) .interop out build dist .mypy_cache .pytest_cache .ruff_cache
 
 # Everything, torch included: export, tests and checks.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/$(PIP_INSTALL) --editable '.[cpu,export,bench,dev]'
+	touch $@
+
+# Other tools that load an export, each in a place of its own.
+.interop/.installed:
+	npm install --prefix .interop --ignore-scripts --no-audit --no-fund @huggingface/transformers@4.3.1
+	$(PYTHON) -m venv .interop/venv
+	.interop/venv/bin/python -m pip install --quiet --disable-pip-version-check 'rembg[cpu,cli]==2.0.86'
 	touch $@
 
 # What a user of the runtime has: no torch, no onnx.
