@@ -33,6 +33,9 @@ bench: $(VENV)/.installed  ## time the runtime here, into benchmarks/results
 interop: $(VENV)/.installed .interop/.installed  ## try exports in transformers.js and rembg (needs Node)
 	$(VENV)/bin/python -m pytest -m interop
 
+interop: $(VENV)/.installed .interop/.installed  ## try exports in transformers.js and rembg
+	$(VENV)/bin/python -m pytest -m interop
+
 clean:  ## remove the environments and what the verbs wrote
 	rm -rf $(VENV) $(DEMO_VENV) .interop out build dist .mypy_cache .pytest_cache .ruff_cache
 
@@ -53,4 +56,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(DEMO_VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO_VENV)
 	$(DEMO_VENV)/bin/$(PIP_INSTALL) --editable '.[cpu]'
+	touch $@
+
+# Other tools that take an export as it is: Node 20 with npm, and rembg with its own onnxruntime.
+.interop/.installed:
+	npm install --prefix .interop --ignore-scripts --no-audit --no-fund @huggingface/transformers@4.3.1
+	$(PYTHON) -m venv .interop/venv
+	.interop/venv/bin/python -m pip install --quiet --disable-pip-version-check 'rembg[cpu,cli]==2.0.86'
 	touch $@

@@ -98,9 +98,7 @@ def swin_t_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def evaluated(
-    build: Callable[..., Value], *inputs: torch.Tensor, opset: int = 20
-) -> np.ndarray:
+def evaluated(build: Callable[..., Value], *inputs: torch.Tensor, opset: int = 20) -> np.ndarray:
     """What ONNX Runtime makes of a graph that `build(graph, *values)` appends.
 
     All axes of the inputs are dynamic, so that nothing can depend on a fixed size.

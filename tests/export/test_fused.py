@@ -98,9 +98,7 @@ def test_patch_merging_is_one_gather(tiny, size):
 
 
 def test_the_merge_index_points_padding_behind_the_last_token():
-    found = evaluated(
-        lambda g, x: merge_index(g, layers.spatial(g, x)), torch.zeros(1, 1, 3, 3)
-    )
+    found = evaluated(lambda g, x: merge_index(g, layers.spatial(g, x)), torch.zeros(1, 1, 3, 3))
 
     assert found.astype(int).tolist() == [0, 3, 1, 4, 2, 5, 9, 9, 6, 9, 7, 9, 8, 9, 9, 9]
 
@@ -110,9 +108,7 @@ def test_composed_convolutions_are_exact_up_to_the_border(size):
     inner, outer = nn.Conv2d(3, 7, 3, padding=1), nn.Conv2d(7, 2, 3, padding=1)
     x = torch.randn(2, 3, *size)
 
-    found = evaluated(
-        lambda g, v: composed_convs(g, v, kernel_of(inner), kernel_of(outer)), x
-    )
+    found = evaluated(lambda g, v: composed_convs(g, v, kernel_of(inner), kernel_of(outer)), x)
 
     close(found, outer(inner(x)).detach(), 1e-6)
 
@@ -147,9 +143,7 @@ def test_a_deformable_branch_predicts_offsets_and_mask_at_once(tiny, branch):
     module = tiny.squeeze().dec_att.branches()[branch]
     x = torch.randn(2, 8, 6, 5)
 
-    found = evaluated(
-        lambda g, v: fused_decoder.deformable_branch(g, v, module, deform_conv), x
-    )
+    found = evaluated(lambda g, v: fused_decoder.deformable_branch(g, v, module, deform_conv), x)
 
     close(found, module(x))
 
@@ -176,9 +170,7 @@ def test_a_decoder_block_reads_its_parts_unconcatenated(tiny):
 def test_gradient_attention_is_the_plain_one(tiny):
     x = torch.randn(2, tiny.arch.channels[2], 4, 6)
 
-    found = evaluated(
-        lambda g, v: fused_decoder.gradient_attention(g, v, tiny.decoder, 4), x
-    )
+    found = evaluated(lambda g, v: fused_decoder.gradient_attention(g, v, tiny.decoder, 4), x)
 
     close(found, tiny.decoder.attend(x, 4))
 

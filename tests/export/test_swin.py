@@ -38,9 +38,7 @@ def test_tokens_that_the_roll_brought_together_do_not_see_each_other(height, wid
 
     # How far the roll moved each token: those that it carried around the border moved otherwise.
     y, x = torch.arange(height), torch.arange(width)
-    moved = torch.stack(
-        torch.meshgrid(y.roll(-shift) - y, x.roll(-shift) - x, indexing="ij"), -1
-    )
+    moved = torch.stack(torch.meshgrid(y.roll(-shift) - y, x.roll(-shift) - x, indexing="ij"), -1)
     windows = partition(moved[None], window)
     assert len(mask) == len(windows)
     for where, tokens in zip(mask, windows, strict=True):

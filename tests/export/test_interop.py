@@ -1,0 +1,87 @@
+"""An export directory in the hands of other tools, unchanged. `make interop` brings the tools."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from birefnet_export.export import export_onnx
+from PIL import Image
+
+pytestmark = pytest.mark.interop
+
+TOOLS = Path(__file__).parents[2] / ".interop"
+PIPELINE = """
+import { env, pipeline } from '@huggingface/transformers';
+const [parent, name, photo, cutout] = process.argv.slice(2);
+env.allowRemoteModels = false;
+env.localModelPath = parent;
+const segment = await pipeline('background-removal', name, { dtype: 'fp32', device: 'cpu' });
+const result = await segment(photo);
+await (Array.isArray(result) ? result[0] : result).save(cutout);
+"""
+
+
+@pytest.fixture
+def exported(tiny_file, tmp_path):
+    return export_onnx(tiny_file, tmp_path / "tiny-onnx", trained_size=(96, 160), verify=False)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    file = tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)
+    Image.fromarray(pixels).resize((140, 100)).save(file)
+    return file
+
+
+def run(*command: str | Path, **environment: str) -> None:
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def alpha_of(file: Path) -> np.ndarray:
+    with Image.open(file) as image:
+        assert image.mode == "RGBA"
+        assert image.size == (140, 100)
+        return np.asarray(image)[..., 3]
+
+
+def ours(exported, photo) -> np.ndarray:
+    from birefnet_runtime import Segmenter
+
+    return 255 * Segmenter(exported.directory)(photo)
+
+
+def test_transformers_js_loads_the_directory(exported, photo, tmp_path):
+    if not (TOOLS / "node_modules" / "@huggingface").is_dir():
+        pytest.skip("transformers.js is not in .interop; `make interop` installs it")
+    script = TOOLS / "pipeline.mjs"
+    script.write_text(PIPELINE)
+
+    run("node", script, f"{tmp_path}/", "tiny-onnx", photo, tmp_path / "cutout.png")
+
+    # It resizes without antialiasing, so its mask is near ours, not equal.
+    difference = abs(alpha_of(tmp_path / "cutout.png") - ours(exported, photo))
+    assert difference.mean() < 12
+
+
+def test_rembg_takes_the_file_for_its_own(exported, photo, tmp_path):
+    rembg = TOOLS / "venv" / "bin" / "rembg"
+    if not rembg.is_file():
+        pytest.skip("rembg is not in .interop; `make interop` installs it")
+    home = tmp_path / "u2net"
+    home.mkdir()
+    large = export_onnx(tmp_path / "model.safetensors", tmp_path / "large", verify=False)
+    shutil.copy(large.file, home / "birefnet-general-lite.onnx")
+
+    run(
+        rembg, "i", "-m", "birefnet-general-lite", photo, tmp_path / "cutout.png",
+        U2NET_HOME=str(home), MODEL_CHECKSUM_DISABLED="1",
+    )  # fmt: skip
+
+    assert alpha_of(tmp_path / "cutout.png").std() > 0
