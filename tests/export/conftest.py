@@ -34,7 +34,8 @@ TINY = Architecture(
 def load_fill() -> ModuleType:
     """`golden/fill.py`, which draws weights and inputs from names and sizes."""
     spec = importlib.util.spec_from_file_location("fill", GOLDEN / "fill.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

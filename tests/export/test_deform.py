@@ -39,7 +39,9 @@ def by_definition(x, weight, offset, mask, padding):
 def test_it_is_the_definition(batch, kernel, height, width):
     rng = np.random.default_rng(0)
     taps, padding = kernel[0] * kernel[1], kernel[0] // 2
-    out_h, out_w = (side + 2 * padding - k + 1 for side, k in zip((height, width), kernel))
+    out_h, out_w = (
+        side + 2 * padding - k + 1 for side, k in zip((height, width), kernel, strict=True)
+    )
     x = rng.standard_normal((batch, 2, height, width))
     weight = rng.standard_normal((3, 2, *kernel))
     offset = 2.5 * rng.standard_normal((batch, 2 * taps, out_h, out_w))

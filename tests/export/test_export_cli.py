@@ -37,7 +37,8 @@ def test_a_file_that_is_no_checkpoint_is_one_line_and_a_failure(tmp_path):
 
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
-    assert "model.pth" in result.stderr and "HTML page" in result.stderr
+    assert "model.pth" in result.stderr
+    assert "HTML page" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

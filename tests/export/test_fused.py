@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from birefnet_export.birefnet import BiRefNet
 from birefnet_export.decoder import image_patches, resize_as
 from birefnet_export.fold import kernel_of, with_norm
-from birefnet_export.fused import build, layers
 from birefnet_export.fused import backbone as fused_backbone
+from birefnet_export.fused import build, layers
 from birefnet_export.fused import decoder as fused_decoder
 from birefnet_export.fused.composed import composed_convs
 from birefnet_export.fused.windows import layout, merge_index
