@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,10 @@ def _read_tensors(file: Path) -> Any:
 
 def _read_pickle(file: Path) -> Any:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Torch warns of old pickle protocols; what matters is whether tensors come out.
+            warnings.simplefilter("ignore")
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error)
         if "weights_only" in reason or "Unsupported" in reason:

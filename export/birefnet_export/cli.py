@@ -18,9 +18,9 @@ class HeightWidth(click.ParamType[tuple[int, int]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
-        height, _, width = str(value).lower().partition("x")
+        height, times, width = str(value).lower().partition("x")
         try:
-            return int(height), int(width or height)
+            return int(height), int(width if times else height)
         except ValueError:
             self.fail(f"{value!r} is no size; give N or HxW, height first", param, ctx)
 

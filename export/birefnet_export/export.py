@@ -73,7 +73,8 @@ def export_onnx(
         CheckpointError: the checkpoint can't be read or doesn't fit.
         GraphError: the graph breaks its contract.
         ParityError: the graph computes something other than the checkpoint.
-        ExportError: the opset is not supported, or the output can't be written.
+        ExportError: the opset or the trained size is not possible, or the output can't be
+            written.
     """
     if opset not in OPSETS:
         raise ExportError(

@@ -21,7 +21,7 @@ from .errors import ExportError
 from .export import ExportReport
 from .graph import Graph
 from .metadata import facts
-from .signature import INPUT, OUTPUT
+from .signature import INPUT, OUTPUT, SIZE_MULTIPLE
 from .simplify import check_graph, simplified
 from .verify import verify
 
@@ -41,7 +41,7 @@ def run(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         source = read_checkpoint(checkpoint)
-        size = trained_size or source.trained_size
+        size = _checked(trained_size or source.trained_size)
         net = source.module()
         model = simplified(build_model(net, opset))
         check_graph(model)
@@ -82,6 +82,16 @@ def build_model(net: BiRefNet, opset: int) -> onnx.ModelProto:
     image = g.input(INPUT.name, INPUT.axes)
     g.output(OUTPUT.name, OUTPUT.axes, fused.build(g, image, net))
     return g.model()
+
+
+def _checked(size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """The trained size, if the network can run at it."""
+    if size and (min(size) < 1 or any(side % SIZE_MULTIPLE for side in size)):
+        raise ExportError(
+            f"trained size {size[0]}x{size[1]}: height and width must be multiples of "
+            f"{SIZE_MULTIPLE}; give the right one with --trained-size"
+        )
+    return size
 
 
 def _save(model: onnx.ModelProto, properties: Mapping[str, str], path: Path) -> None:

@@ -42,8 +42,12 @@ def test_a_file_that_is_no_checkpoint_is_one_line_and_a_failure(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("size", ["big", "64x", "x64", "0", "100"])
-def test_a_size_that_is_none_is_a_usage_error(tiny_file, tmp_path, size):
+@pytest.mark.parametrize(
+    ("size", "code"), [("big", 2), ("64x", 2), ("x64", 2), ("0", 1), ("100", 1), ("96x-32", 1)]
+)
+def test_a_size_that_cannot_be_is_refused(tiny_file, tmp_path, size, code):
     result = invoke(tiny_file, "--output", tmp_path / "out", "--trained-size", size)
 
-    assert result.exit_code == 2
+    assert result.exit_code == code
+    assert size in result.stderr
+    assert not (tmp_path / "out").exists()
