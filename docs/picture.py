@@ -1,4 +1,4 @@
-"""Make docs/demo.png: each photograph of `make demo` beside its mask and its cutout.
+"""Make docs/demo.jpg: each photograph of `make demo` beside its mask and its cutout.
 
 make demo && .venv-demo/bin/python docs/picture.py
 """
@@ -35,15 +35,15 @@ def row(photo: Path, cutout: Path) -> Image.Image:
 
 
 def main() -> None:
-    cutouts = sorted((ROOT / "out/demo").glob("*.png"))
-    strips = [row(ROOT / "examples/photos" / cutout.name, cutout) for cutout in cutouts]
+    photos = sorted(path for path in (ROOT / "examples/photos").iterdir() if path.suffix != ".md")
+    strips = [row(photo, ROOT / "out/demo" / f"{photo.stem}.png") for photo in photos]
     height = sum(strip.height + GAP for strip in strips) - GAP
     picture = Image.new("RGB", (strips[0].width, height), "white")
     top = 0
     for strip in strips:
         picture.paste(strip, (0, top))
         top += strip.height + GAP
-    picture.save(ROOT / "docs/demo.png", optimize=True)
+    picture.save(ROOT / "docs/demo.jpg", quality=88)
 
 
 if __name__ == "__main__":

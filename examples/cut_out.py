@@ -1,7 +1,7 @@
 """Cut the subject out of one photograph.
 
 pip install 'birefnet-ort[cpu]'
-python examples/cut_out.py examples/photos/astronaut.png cutout.png
+python examples/cut_out.py examples/photos/flower.jpg cutout.png
 """
 
 import sys

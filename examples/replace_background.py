@@ -1,7 +1,7 @@
 """Put the subject in front of a plain colour.
 
 pip install 'birefnet-ort[cpu]'
-python examples/replace_background.py examples/photos/chelsea.png on-blue.jpg 40 90 200
+python examples/replace_background.py examples/photos/flower.jpg on-blue.jpg 40 90 200
 """
 
 import sys

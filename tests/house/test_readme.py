@@ -47,7 +47,7 @@ def test_the_first_code_prints_the_answer_that_is_shown():
 def test_every_file_that_is_named_exists():
     links = re.findall(r"\]\(([^)#:]+)\)", README)
 
-    assert "docs/demo.png" in links
+    assert "docs/demo.jpg" in links
     for link in links:
         assert (ROOT / link).exists(), link
 
