@@ -72,7 +72,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         CheckpointError: the file can't be read, is no checkpoint, or its tensors don't fit.
         ArchitectureError: the tensors show a network that is not supported.
     """
-    file = _weights_file(Path(path))
+    try:
+        file = _weights_file(Path(path))
+    except OSError as error:
+        raise CheckpointError(f"{path}: can't be read: {error.strerror}") from error
     try:
         stored = _unwrap(_read_tensors(file))
         shapes = {name: tuple(tensor.shape) for name, tensor in stored.items()}
