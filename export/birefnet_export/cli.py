@@ -95,7 +95,8 @@ def summary(report: ExportReport) -> str:
     else:
         lines.append("not compared with PyTorch")
     lines += [
-        f"{len(report.warnings)} warnings" + "".join(f"\n  {text}" for text in report.warnings),
+        f"{len(report.warnings)} warnings; built, not traced"
+        + "".join(f"\n  {text}" for text in report.warnings),
         f"{report.build_s:.1f} s to build, {report.verify_s:.1f} s to write and verify, "
         f"{report.peak_rss_bytes / 1e9:.1f} GB at most",
     ]
