@@ -78,13 +78,19 @@ class TrainingNet(nn.Module):
 
 
 def initialise(name: str, module: nn.Module) -> None:
-    """Upstream's starting points: offsets at zero, modulation at one, small Linear weights."""
+    """Offsets start at zero, modulation at one, and no branch starts louder than another.
+
+    The fan is the incoming one: with the outgoing one, a convolution from thousands of channels to
+    six (image patches) drowns the features beside it, and learns slowly.
+    """
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.04)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        gain = 0.25 if "lateral" in name else 1.0  # the deeper map is to be heard beside it
+        nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="linear")
+        module.weight.data.mul_(gain)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     if name.endswith(("offset_conv", "modulator_conv")) and isinstance(module, nn.Conv2d):

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from composite import Composer
 from data import Pixels
 from evaluate import composite_iou, photograph_ious, torch_predictor
+from muon import Muon, suits
 from network import TrainingNet, normalised
 from safetensors.torch import save_file
 from torch import Tensor
@@ -122,10 +123,13 @@ class Trainer:
         self.settings = settings
         self.model = TrainingNet()
         self.average = {key: value.clone() for key, value in self.model.state_dict().items()}
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": 0.03}, {"params": others, "weight_decay": 0}]
-        self.optimiser = torch.optim.AdamW(groups, settings.rate, fused=True)
+        named = list(self.model.named_parameters())
+        hidden = [param for name, param in named if suits(name, param)]
+        others = [param for name, param in named if not suits(name, param)]
+        self.optimisers: list[torch.optim.Optimizer] = [
+            Muon(hidden, settings.rate, weight_decay=0.03),
+            torch.optim.AdamW(others, settings.rate, weight_decay=0, fused=True),
+        ]
         self.step, self.elapsed_s, self.images = 0, 0.0, 0
         self.checkpoint = settings.run / "checkpoint.pt"
         if self.checkpoint.exists():
@@ -137,7 +141,8 @@ class Trainer:
         state = torch.load(self.checkpoint, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         self.step, self.elapsed_s, self.images = state["step"], state["elapsed_s"], state["images"]
 
     @property
@@ -147,17 +152,20 @@ class Trainer:
 
     def train_batch(self, images: Pixels, alphas: Pixels) -> float:
         """One optimiser step, the same in every process; returns this process's loss."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.rate_at(self.share, self.step)
+        rate = self.settings.rate_at(self.share, self.step)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
         alpha = torch.from_numpy(alphas).float()[:, None] / 255
         with torch.autocast("cpu", torch.bfloat16):
             outputs = self.model(normalised(torch.from_numpy(images)))
         loss = loss_of(outputs, alpha)
-        self.optimiser.zero_grad()
+        self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.share_gradients()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.step += 1
         self.images += len(images) * PROCESSES
         self.accumulate()
@@ -194,7 +202,7 @@ class Trainer:
         state = {
             "model": self.model.state_dict(),
             "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "images": self.images,
@@ -252,7 +260,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder for checkpoints and the log")
     parser.add_argument("--minutes", type=float, default=85, help="length of the schedule")
     parser.add_argument("--sizes", default="128:0.7,192:1", help="side:until what share of time")
-    parser.add_argument("--batch", type=int, default=8, help="images a step and process at 128²")
+    parser.add_argument("--batch", type=int, default=12, help="images a step and process at 128²")
     parser.add_argument("--rate", type=float, default=1.2e-3, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
