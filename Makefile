@@ -33,9 +33,6 @@ bench: $(VENV)/.installed  ## time the runtime here, into benchmarks/results
 interop: $(VENV)/.installed .interop/.installed  ## try exports in transformers.js and rembg (needs Node)
 	$(VENV)/bin/python -m pytest -m interop
 
-interop: $(VENV)/.installed .interop/.installed  ## try exports in transformers.js and rembg
-	$(VENV)/bin/python -m pytest -m interop
-
 clean:  ## remove the environments and what the verbs wrote
 	rm -rf $(VENV) $(DEMO_VENV) .interop out build dist .mypy_cache .pytest_cache .ruff_cache
 
@@ -43,13 +40,6 @@ clean:  ## remove the environments and what the verbs wrote
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/$(PIP_INSTALL) --editable '.[cpu,export,bench,dev]'
-	touch $@
-
-# Other tools that load an export, each in a place of its own.
-.interop/.installed:
-	npm install --prefix .interop --ignore-scripts --no-audit --no-fund @huggingface/transformers@4.3.1
-	$(PYTHON) -m venv .interop/venv
-	.interop/venv/bin/python -m pip install --quiet --disable-pip-version-check 'rembg[cpu,cli]==2.0.86'
 	touch $@
 
 # What a user of the runtime has: no torch, no onnx.
