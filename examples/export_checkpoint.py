@@ -17,5 +17,5 @@ print(f"{report.file}: {report.arch.backbone}, opset {report.opset}, {report.nod
 if report.parity:  # ONNX Runtime against PyTorch, at sizes and batches of all kinds
     print(f"logits differ by {report.parity.logits_max_abs:.1e} at most")
 
-alpha = Segmenter(directory)("examples/photos/grace_hopper.jpg")
+alpha = Segmenter(directory)("examples/photos/china.jpg")
 print(f"{alpha.mean():.0%} of the picture is subject")

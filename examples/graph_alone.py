@@ -1,7 +1,7 @@
 """Run the graph alone on a batch of tensors, with preprocessing of one's own.
 
 pip install 'birefnet-ort[cpu]'
-python examples/graph_alone.py examples/photos/grace_hopper.jpg examples/photos/flower.jpg
+python examples/graph_alone.py examples/photos/china.jpg examples/photos/flower.jpg
 """
 
 import sys

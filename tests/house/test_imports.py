@@ -124,7 +124,7 @@ def test_help_runs_without_torch_and_lists_the_commands():
 
 
 def test_cutout_runs_without_torch(tmp_path):
-    photo = ROOT / "examples" / "photos" / "grace_hopper.jpg"
+    photo = ROOT / "examples" / "photos" / "china.jpg"
 
     done = run_blocked(
         "from birefnet_runtime.cli import main; main()",
@@ -136,7 +136,7 @@ def test_cutout_runs_without_torch(tmp_path):
 
 
 def test_cutout_of_a_bad_size_does_not_meet_torch_either(tmp_path):
-    photo = ROOT / "examples" / "photos" / "grace_hopper.jpg"
+    photo = ROOT / "examples" / "photos" / "china.jpg"
 
     done = run_blocked(
         "from birefnet_runtime.cli import main; main()",

@@ -55,10 +55,10 @@ print(alpha.shape)
 """
 
     done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "site", ROOT / "examples/photos/grace_hopper.jpg"],
+        [sys.executable, "-c", program, tmp_path / "site", ROOT / "examples/photos/china.jpg"],
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert done.stdout.strip() == "(600, 512)", done.stderr
+    assert done.stdout.strip() == "(427, 640)", done.stderr
