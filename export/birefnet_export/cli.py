@@ -10,19 +10,15 @@ import click
 from .export import DEFAULT_OPSET, OPSETS, ExportReport, export_onnx
 
 
-class HeightWidth(click.ParamType[tuple[int, int]]):
-    """`N` or `HxW`."""
-
-    name = "size"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        height, times, width = str(value).lower().partition("x")
-        try:
-            return int(height), int(width if times else height)
-        except ValueError:
-            self.fail(f"{value!r} is no size; give N or HxW, height first", param, ctx)
+def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """`N` or `HxW` as height and width."""
+    if text is None:
+        return None
+    height, times, width = text.lower().partition("x")
+    try:
+        return int(height), int(width if times else height)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no size; give N or HxW, height first") from error
 
 
 @click.command(epilog="Example: birefnet export BiRefNet_lite/model.safetensors --output lite-onnx")
@@ -44,7 +40,7 @@ class HeightWidth(click.ParamType[tuple[int, int]]):
 )
 @click.option(
     "--trained-size",
-    type=HeightWidth(),
+    callback=_read_size,
     metavar="SIZE",
     help="Size the checkpoint was trained at, N or HxW. Default: what a preprocessor_config.json "
     "beside it says.",
