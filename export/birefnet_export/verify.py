@@ -1,14 +1,19 @@
-"""Is the graph the checkpoint? The same tensors through ONNX Runtime and through PyTorch."""
+"""Is the graph the checkpoint? The same tensors through ONNX Runtime and through PyTorch.
+
+PyTorch computes in float64 here. In float32 its own rounding is as large as what is looked for: on
+`nano` PyTorch's float32 logits were 1.9e-4 from its float64 ones at 2x224x160, ONNX Runtime's 4e-5.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
 from birefnet_runtime.session import open_session
+from torch import nn
 
 from .errors import ParityError
 from .parity import Array, Case, Parity, compare
@@ -22,28 +27,31 @@ TOLERANCE = 1e-4
 
 def verify(
     path: Path,
-    module: Callable[[torch.Tensor], torch.Tensor],
+    net: nn.Module,
     cases: Sequence[Case] = CASES,
     tolerance: float = TOLERANCE,
 ) -> Parity:
-    """Run the `.onnx` file at `path` and the PyTorch `module` on the same tensors.
+    """Run the `.onnx` file at `path` and the PyTorch module `net` on the same tensors.
+
+    The module is raised to float64 in place.
 
     Raises:
         ParityError: logits differ by more than `tolerance` somewhere, are not finite or of
             another shape, or there is nothing to compare.
     """
     session = open_session(path)
+    net.double()
     pairs: list[tuple[Array, Array]] = []
     for case in cases:
         image = sample_image(case)
         (found,) = session.run(None, {INPUT.name: image})
         with torch.inference_mode():
-            expected = module(torch.from_numpy(image)).numpy()
+            expected = net(torch.from_numpy(image).double()).numpy()
         pairs.append((np.asarray(found), expected))
     parity = compare(
         pairs,
         cases,
-        reference=f"pytorch {torch.__version__}",
+        reference=f"pytorch {torch.__version__} in float64",
         runtime=f"onnxruntime {onnxruntime.__version__}",
     )
     if parity.logits_max_abs > tolerance:
@@ -62,4 +70,4 @@ def sample_image(case: Case) -> Array:
     centre = rng.uniform(-0.5, 0.5, (2, batch, 3, 1, 1))
     blob = np.exp(-4 * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2))
     noise = rng.standard_normal((batch, 3, height, width))
-    return np.asarray(4 * blob - 1.5 + 0.3 * noise, np.float32)
+    return np.asarray(4 * blob - 1.5 + 0.1 * noise, np.float32)
