@@ -4,12 +4,14 @@ A block stands between `<!-- KIND: WHAT -->` and `<!-- end -->`. `python docs/re
 them in place; a test compares.
 """
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import birefnet_models
 import click
+from birefnet_benchmarks.exports import markdown_table as markdown_exports
 from birefnet_benchmarks.report import caption, markdown_table, read_results
 from birefnet_runtime.cli import main as birefnet
 from birefnet_runtime.sizing import format_size
@@ -40,6 +42,11 @@ def benchmark(file: str) -> str:
     return f"{markdown_table(results.measurements)}\n{caption(results)} From `{file}`.\n"
 
 
+def exports(file: str) -> str:
+    """The table of a results file of exports."""
+    return f"{markdown_exports(json.loads((ROOT / file).read_text()))} From `{file}`.\n"
+
+
 def zoo(_: str) -> str:
     """The models of the zoo."""
     lines = [
@@ -55,6 +62,7 @@ def zoo(_: str) -> str:
 BLOCKS: dict[str, Callable[[str], str]] = {
     "help": command_help,
     "benchmark": benchmark,
+    "exports": exports,
     "zoo": zoo,
 }
 
