@@ -57,5 +57,5 @@ class BiRefNet(nn.Module):
         The image is RGB, normalised with ImageNet's mean and deviation; its sides are multiples
         of 32. The sigmoid of the logits is the alpha.
         """
-        out: Tensor = self.decoder(image, self.encode(image)).logits
+        out: Tensor = self.decoder(image, self.encode(image))
         return out

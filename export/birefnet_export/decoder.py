@@ -6,7 +6,7 @@ block (inward reference), predicted gradients weigh what leaves it (outward refe
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -135,15 +135,6 @@ class Lateral(nn.Module):
         return out
 
 
-class DecoderOutput(NamedTuple):
-    """Logits and the maps that upstream supervises in training, deep to shallow."""
-
-    logits: Tensor
-    """(batch, 1, height, width)."""
-    stages: tuple[Tensor, Tensor, Tensor]
-    """Outputs of blocks 4, 3 and 2, at strides 32, 16 and 8."""
-
-
 class Decoder(nn.Module):
     """Four decoder blocks from the squeezed deepest map up to logits at the image's size.
 
@@ -201,20 +192,22 @@ class Decoder(nn.Module):
         patches = image_patches(image, PATCH_GRIDS[level])
         return torch.cat((x, self.patch_branch(level)(patches)), 1)
 
-    def forward(self, image: Tensor, maps: list[Tensor]) -> DecoderOutput:
-        """Decode.
+    def stages(self, image: Tensor, maps: list[Tensor]) -> list[Tensor]:
+        """Outputs of blocks 4 to 1, at strides 32, 16, 8 and 4.
 
         Args:
             image: (batch, 3, height, width), the network's input.
             maps: four maps at strides 4, 8, 16, 32, the last one squeezed.
         """
-        x1, x2, x3, x4 = maps
-        p4 = self.block(4)(self.with_patches(x4, image, 5))
-        x = resize_as(self.attend(p4, 4), x3) + self.lateral(4)(x3)
-        p3 = self.block(3)(self.with_patches(x, image, 4))
-        x = resize_as(self.attend(p3, 3), x2) + self.lateral(3)(x2)
-        p2 = self.block(2)(self.with_patches(x, image, 3))
-        x = resize_as(self.attend(p2, 2), x1) + self.lateral(2)(x1)
-        p1 = self.block(1)(self.with_patches(x, image, 2))
-        logits = self.conv_out1(self.with_patches(resize_as(p1, image), image, 1))
-        return DecoderOutput(logits, (p4, p3, p2))
+        *skips, x = maps
+        outputs = [self.block(4)(self.with_patches(x, image, 5))]
+        for level in (4, 3, 2):
+            skip = skips.pop()
+            x = resize_as(self.attend(outputs[-1], level), skip) + self.lateral(level)(skip)
+            outputs.append(self.block(level - 1)(self.with_patches(x, image, level)))
+        return outputs
+
+    def forward(self, image: Tensor, maps: list[Tensor]) -> Tensor:
+        """Logits (batch, 1, height, width); arguments as of `stages`."""
+        finest = resize_as(self.stages(image, maps)[-1], image)
+        return cast(Tensor, self.conv_out1(self.with_patches(finest, image, 1)))

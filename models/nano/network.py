@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from birefnet_export.birefnet import BiRefNet
 from birefnet_export.config import Architecture
 from birefnet_export.decoder import Decoder, DeformableConv, resize_as
+from birefnet_export.metadata import MEAN, STD
 from fused_deform import deform
 from torch import Tensor, nn
 
@@ -24,7 +25,6 @@ ARCHITECTURE = Architecture(
     patch_width=6,
     gradient_width=8,
 )
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def merged_deformable(layer: DeformableConv, x: Tensor) -> Tensor:
@@ -41,20 +41,12 @@ def merged_deformable(layer: DeformableConv, x: Tensor) -> Tensor:
 
 def stages_and_logits(decoder: Decoder, image: Tensor, maps: list[Tensor]) -> list[Tensor]:
     """The decoder, with its last 1 x 1 convolution below the upsampling; logits come last."""
-    x1, x2, x3, x4 = maps
-    blocks = [decoder.get_submodule(f"decoder_block{level}") for level in (4, 3, 2, 1)]
-    laterals = [decoder.get_submodule(f"lateral_block{level}") for level in (4, 3, 2)]
-    stages: list[Tensor] = []
-    x = x4
-    for level, block, lateral, skip in zip((4, 3, 2), blocks, laterals, (x3, x2, x1), strict=False):
-        stages.append(block(decoder.with_patches(x, image, level + 1)))
-        x = resize_as(decoder.attend(stages[-1], level), skip) + lateral(skip)
-    p1 = blocks[-1](decoder.with_patches(x, image, 2))
+    *stages, finest = decoder.stages(image, maps)
     last = decoder.get_submodule("conv_out1.0")
     assert isinstance(last, nn.Conv2d)
-    below, patches = last.weight[:, : p1.shape[1]], last.weight[:, p1.shape[1] :]
-    logits = resize_as(F.conv2d(p1, below, last.bias), image)
-    logits = logits + F.conv2d(decoder.get_submodule("ipt_blk1")(image), patches)
+    below, patches = torch.split(last.weight, list(decoder.head_channels), 1)
+    logits = resize_as(F.conv2d(finest, below, last.bias), image)
+    logits = logits + F.conv2d(decoder.patch_branch(1)(image), patches)
     return [*stages, logits]
 
 

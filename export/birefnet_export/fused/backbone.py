@@ -58,8 +58,8 @@ def attention(g: Graph, x: Value, attn: WindowAttention, windows: Windows) -> Va
         scores = (scores.reshape(split) + windows.mask).reshape([-1, heads, tokens, tokens])
     x = (g.op("Softmax", scores, axis=-1) @ v).transpose(0, 2, 1, 3)
     # Joined before the projection, which then never sees a padded position.
-    batch = concat(g, [g.op("Shape", windows.cut), [dim]], 0)
-    x = x.reshape(concat(g, [[-1], batch], 0))
+    whole = concat(g, [g.op("Shape", windows.cut), [dim]], 0)
+    x = x.reshape(concat(g, [[-1], whole], 0))
     return linear(g, g.op("Gather", x, windows.join, axis=1), attn.proj)
 
 

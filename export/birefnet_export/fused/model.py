@@ -15,8 +15,7 @@ from .windows import layout
 def build(g: Graph, image: Value, net: BiRefNet) -> Value:
     """Append the network to `g`: image (batch, 3, height, width) to logits, one channel."""
     size = spatial(g, image)
-    half_size = size // 2
-    half = resize(g, image, half_size)
+    half = resize(g, image, size // 2)
 
     # Map i of the half scale has the size of map i + 1 of the full one; the last halves rounded up.
     sizes = [size // stride for stride in (4, 8, 16, 32)]
