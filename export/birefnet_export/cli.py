@@ -7,7 +7,13 @@ from pathlib import Path
 
 import click
 
-from .export import DEFAULT_OPSET, OPSETS, ExportReport, export_onnx
+from .export import (
+    DEFAULT_LOWERING,
+    LOWERINGS,
+    OPSETS,
+    ExportReport,
+    export_onnx,
+)
 
 
 def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -34,9 +40,18 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
 @click.option(
     "--opset",
     type=click.IntRange(OPSETS[0], OPSETS[-1]),
-    default=DEFAULT_OPSET,
+    default=None,
+    help="ONNX operator set. By default the lowering's own: "
+    + ", ".join(f"{name} {opsets.default}" for name, opsets in LOWERINGS.items())
+    + ".",
+)
+@click.option(
+    "--lowering",
+    type=click.Choice(list(LOWERINGS)),
+    default=DEFAULT_LOWERING,
     show_default=True,
-    help="ONNX operator set.",
+    help="How deformable convolutions are written: native for GPUs, rows for little memory, "
+    "gridsample for runtimes without DeformConv.",
 )
 @click.option(
     "--trained-size",
@@ -55,7 +70,8 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
 def export(
     checkpoint: Path,
     directory: Path,
-    opset: int,
+    opset: int | None,
+    lowering: str,
     trained_size: tuple[int, int] | None,
     verify: bool,
     as_json: bool,
@@ -66,7 +82,12 @@ def export(
     architecture is read off its tensors.
     """
     report = export_onnx(
-        checkpoint, directory, opset=opset, verify=verify, trained_size=trained_size
+        checkpoint,
+        directory,
+        opset=opset,
+        lowering=lowering,
+        verify=verify,
+        trained_size=trained_size,
     )
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else summary(report))
 
@@ -75,7 +96,8 @@ def summary(report: ExportReport) -> str:
     """The report as a few lines of text."""
     parity = report.parity
     lines = [
-        f"{report.file}: {report.arch.backbone}, opset {report.opset}, {report.nodes} nodes, "
+        f"{report.file}: {report.arch.backbone}, opset {report.opset}, lowering "
+        f"{report.lowering}, {report.nodes} nodes, "
         f"{report.file_bytes / 1e6:.1f} MB",
         "any batch; height and width any multiples of 32",
     ]

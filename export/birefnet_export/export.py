@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .config import Architecture
 from .errors import ExportError
 from .parity import Parity
 
-OPSETS = range(19, 24)
-"""Opsets that can be asked for: DeformConv came with 19; 23 is the newest that was tried."""
-DEFAULT_OPSET = 20
-"""Where GELU became one operator."""
+OPSETS = range(17, 24)
+"""Opsets that can be asked for: LayerNormalization came with 17; 23 is the newest tried."""
+
+
+class LoweringOpsets(NamedTuple):
+    """The opsets of a lowering."""
+
+    first: int
+    default: int
+
+
+LOWERINGS = {
+    "native": LoweringOpsets(19, 20),
+    "rows": LoweringOpsets(19, 23),
+    "gridsample": LoweringOpsets(17, 17),
+}
+"""How deformable convolutions are written.
+
+- native: one `DeformConv` (opset 19) each; GELU is one operator from 20 on.
+- rows: a large one as a sum of `DeformConv`s over rows of taps, for CPUs, where opset 23's
+  `Attention` saves time as well.
+- gridsample: `GridSample` and `MatMul`, for runtimes without `DeformConv`.
+"""
+DEFAULT_LOWERING = "rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +44,7 @@ class ExportReport:
     file: Path
     arch: Architecture
     opset: int
+    lowering: str
     nodes: int
     file_bytes: int
     parity: Parity | None
@@ -52,7 +73,8 @@ def export_onnx(
     checkpoint: str | Path,
     output_dir: str | Path,
     *,
-    opset: int = DEFAULT_OPSET,
+    opset: int | None = None,
+    lowering: str = DEFAULT_LOWERING,
     verify: bool = True,
     trained_size: tuple[int, int] | None = None,
 ) -> ExportReport:
@@ -64,7 +86,8 @@ def export_onnx(
     Args:
         checkpoint: a `.safetensors` or `.pth` file, or a directory with `model.safetensors`.
         output_dir: made if it does not exist.
-        opset: one of `OPSETS`.
+        opset: one of `OPSETS`, not before the lowering's first; by default the lowering's own.
+        lowering: one of `LOWERINGS`.
         verify: run the file in ONNX Runtime against PyTorch before it gets its name.
         trained_size: height and width; by default what a `preprocessor_config.json` beside the
             checkpoint says. Without either, users of the file assume 1024 x 1024.
@@ -73,13 +96,18 @@ def export_onnx(
         CheckpointError: the checkpoint can't be read or doesn't fit.
         GraphError: the graph breaks its contract.
         ParityError: the graph computes something other than the checkpoint.
-        ExportError: the opset or the trained size is not possible, or the output can't be
-            written.
+        ExportError: the opset, the lowering or the trained size is not possible, or the output
+            can't be written.
     """
-    if opset not in OPSETS:
+    if lowering not in LOWERINGS:
+        raise ExportError(f"lowering {lowering!r} is unknown; choose from {', '.join(LOWERINGS)}")
+    first, default = LOWERINGS[lowering]
+    opset = default if opset is None else opset
+    if opset not in OPSETS or opset < first:
         raise ExportError(
-            f"opset {opset} is not supported; choose one from {OPSETS[0]} to {OPSETS[-1]}"
+            f"opset {opset} is not supported with lowering {lowering}; "
+            f"choose one from {first} to {OPSETS[-1]}"
         )
     from .pipeline import run
 
-    return run(Path(checkpoint), Path(output_dir), opset, verify, trained_size)
+    return run(Path(checkpoint), Path(output_dir), opset, lowering, verify, trained_size)

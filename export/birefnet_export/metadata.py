@@ -20,6 +20,7 @@ STD = (0.229, 0.224, 0.225)
 def facts(
     checkpoint: Checkpoint,
     opset: int,
+    lowering: str,
     trained_size: tuple[int, int] | None,
     parity: dict[str, Any] | None,
 ) -> dict[str, str]:
@@ -44,7 +45,7 @@ def facts(
         "size_multiple": str(SIZE_MULTIPLE),
         "opset": str(opset),
         "precision": "fp32",
-        "lowering": "native",
+        "lowering": lowering,
         "parity": parity and json.dumps(parity),
     }
     return {PREFIX + key: value for key, value in known.items() if value}

@@ -20,6 +20,7 @@ from .checkpoint import read_checkpoint
 from .errors import ExportError
 from .export import ExportReport
 from .graph import Graph
+from .lowering import LOWERINGS
 from .metadata import facts
 from .signature import INPUT, OUTPUT, SIZE_MULTIPLE
 from .simplify import check_graph, simplified
@@ -33,6 +34,7 @@ def run(
     checkpoint: Path,
     directory: Path,
     opset: int,
+    lowering: str,
     verified: bool,
     trained_size: tuple[int, int] | None,
 ) -> ExportReport:
@@ -43,7 +45,7 @@ def run(
         source = read_checkpoint(checkpoint)
         size = _checked(trained_size or source.trained_size)
         net = source.module()
-        model = simplified(build_model(net, opset))
+        model = simplified(build_model(net, opset, lowering))
         check_graph(model)
         built = time.perf_counter()
 
@@ -52,10 +54,10 @@ def run(
             file.parent.mkdir(parents=True, exist_ok=True)
             # The file gets its name only when it is known to compute what the checkpoint does.
             with replacing(file) as unnamed:
-                _save(model, facts(source, opset, size, None), unnamed)
+                _save(model, facts(source, opset, lowering, size, None), unnamed)
                 parity = verify(unnamed, net) if verified else None
                 if parity:
-                    _save(model, facts(source, opset, size, parity.to_dict()), unnamed)
+                    _save(model, facts(source, opset, lowering, size, parity.to_dict()), unnamed)
             _write_json(directory / "config.json", hub.config())
             _write_json(directory / "preprocessor_config.json", hub.preprocessor_config(size))
         except OSError as error:
@@ -66,6 +68,7 @@ def run(
         file=file,
         arch=source.arch,
         opset=opset,
+        lowering=lowering,
         nodes=len(model.graph.node),
         file_bytes=file.stat().st_size,
         parity=parity,
@@ -76,11 +79,11 @@ def run(
     )
 
 
-def build_model(net: BiRefNet, opset: int) -> onnx.ModelProto:
+def build_model(net: BiRefNet, opset: int, lowering: str) -> onnx.ModelProto:
     """The fused form of `net`, as it is before simplification."""
     g = Graph(opset)
     image = g.input(INPUT.name, INPUT.axes)
-    g.output(OUTPUT.name, OUTPUT.axes, fused.build(g, image, net))
+    g.output(OUTPUT.name, OUTPUT.axes, fused.build(g, image, net, LOWERINGS[lowering]))
     return g.model()
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from birefnet_export import pipeline
 from birefnet_export.errors import ExportError, GraphError, ParityError
-from birefnet_export.export import OPSETS, export_onnx
+from birefnet_export.export import LOWERINGS, OPSETS, export_onnx
 from birefnet_export.signature import check_signature
 from birefnet_export.verify import CASES
 
@@ -82,18 +82,51 @@ def test_any_batch_and_any_multiple_of_32_runs(exported, tiny, case):
     assert abs(logits - tiny(torch.from_numpy(image)).numpy()).max() < TOLERANCE
 
 
-@pytest.mark.parametrize("opset", OPSETS)
-def test_every_opset_that_is_offered_computes_the_same(tiny_file, tiny, tmp_path, opset):
-    report = export_onnx(tiny_file, tmp_path / "out", opset=opset)
+OFFERED = [
+    (name, opset) for name, (first, _) in LOWERINGS.items() for opset in OPSETS if opset >= first
+]
+
+
+@pytest.mark.parametrize(("lowering", "opset"), OFFERED)
+def test_every_lowering_and_opset_computes_the_same(tiny_file, tmp_path, lowering, opset):
+    report = export_onnx(tiny_file, tmp_path / "out", opset=opset, lowering=lowering)
 
     model = onnx.load(report.file)
+    facts = {entry.key: entry.value for entry in model.metadata_props}
     assert [entry.version for entry in model.opset_import if not entry.domain] == [opset]
+    assert facts["birefnet.lowering"] == lowering
     assert report.parity.logits_max_abs < TOLERANCE
 
 
-def test_an_opset_without_deform_conv_is_refused(tiny_file, tmp_path):
-    with pytest.raises(ExportError, match="opset 18 is not supported; choose one from 19"):
-        export_onnx(tiny_file, tmp_path / "out", opset=18)
+@pytest.mark.parametrize(
+    ("lowering", "default", "deform_convs", "grid_samples"),
+    [
+        ("native", 20, 5 * 4, 0),  # five times kernels of 1, 1, 3 and 7
+        ("rows", 23, 5 * (3 + 7), 0),
+        ("gridsample", 17, 0, 5 * (1 + 1 + 3 + 7)),
+    ],
+)
+def test_a_lowering_has_its_own_opset_and_operators(
+    tiny_file, tmp_path, lowering, default, deform_convs, grid_samples
+):
+    report = export_onnx(tiny_file, tmp_path / "out", lowering=lowering, verify=False)
+    kinds = [node.op_type for node in onnx.load(report.file).graph.node]
+
+    assert report.opset == default
+    assert kinds.count("DeformConv") == deform_convs
+    assert kinds.count("GridSample") == grid_samples
+    assert ("Attention" in kinds) == (default >= 23)
+
+
+@pytest.mark.parametrize(("lowering", "opset"), [("native", 18), ("rows", 24), ("gridsample", 16)])
+def test_an_opset_that_cannot_hold_a_lowering_is_refused(tiny_file, tmp_path, lowering, opset):
+    with pytest.raises(ExportError, match=f"opset {opset} is not .* {lowering}; choose one from"):
+        export_onnx(tiny_file, tmp_path / "out", opset=opset, lowering=lowering)
+
+
+def test_a_lowering_that_is_none_is_refused(tiny_file, tmp_path):
+    with pytest.raises(ExportError, match="'columns' is unknown; choose from native, rows"):
+        export_onnx(tiny_file, tmp_path / "out", lowering="columns")
 
 
 def test_nothing_is_traced_and_nothing_warns(exported):
@@ -117,8 +150,8 @@ def spoiled(change):
     """`build_model` with one weight of the result changed."""
     original = pipeline.build_model
 
-    def build(net, opset):
-        model = original(net, opset)
+    def build(net, opset, lowering):
+        model = original(net, opset, lowering)
         for tensor in model.graph.initializer:
             if len(tensor.dims) == 4:
                 values = np.frombuffer(tensor.raw_data, np.float32).copy()

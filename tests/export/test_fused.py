@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from birefnet_export import layers
 from birefnet_export.birefnet import BiRefNet
 from birefnet_export.decoder import image_patches, resize_as
 from birefnet_export.fold import kernel_of, with_norm
 from birefnet_export.fused import backbone as fused_backbone
-from birefnet_export.fused import build, layers
+from birefnet_export.fused import build
 from birefnet_export.fused import decoder as fused_decoder
 from birefnet_export.fused.composed import composed_convs
 from birefnet_export.fused.windows import layout, merge_index
-from birefnet_export.lowering.native import deform_conv
+from birefnet_export.lowering import LOWERINGS, native
 from birefnet_export.swin import partition, shift_mask
 from torch import Tensor, nn
 
@@ -70,7 +71,8 @@ def test_the_shift_mask_is_the_plain_one(size):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_block_on_tokens_is_the_plain_block(tiny, size, index):
+@pytest.mark.parametrize("opset", [20, 23])
+def test_a_block_on_tokens_is_the_plain_block(tiny, size, index, opset):
     block = tiny.bb.stages()[1].swin_blocks()[index]
     assert bool(block.shift) == bool(index)
     x = torch.randn(2, *size, 32)
@@ -82,7 +84,8 @@ def test_a_block_on_tokens_is_the_plain_block(tiny, size, index):
         windows = where.shifted if block.shift else where.still
         return fused_backbone.swin_block(g, tokens, block, windows)
 
-    close(evaluated(fused, x.flatten(1, 2), torch.zeros(1, 1, *size)), expected)
+    found = evaluated(fused, x.flatten(1, 2), torch.zeros(1, 1, *size), opset=opset)
+    close(found, expected)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -138,12 +141,13 @@ def test_gelu_is_exact_in_one_operator_or_five(opset):
     close(evaluated(layers.gelu, x, opset=opset), F.gelu(x), 1e-6)
 
 
+@pytest.mark.parametrize("lower", LOWERINGS.values(), ids=LOWERINGS)
 @pytest.mark.parametrize("branch", [0, 1, 2, 3])
-def test_a_deformable_branch_predicts_offsets_and_mask_at_once(tiny, branch):
+def test_a_deformable_branch_predicts_offsets_and_mask_at_once(tiny, branch, lower):
     module = tiny.squeeze().dec_att.branches()[branch]
     x = torch.randn(2, 8, 6, 5)
 
-    found = evaluated(lambda g, v: fused_decoder.deformable_branch(g, v, module, deform_conv), x)
+    found = evaluated(lambda g, v: fused_decoder.deformable_branch(g, v, module, lower), x)
 
     close(found, module(x))
 
@@ -152,7 +156,9 @@ def test_the_aspp_sums_what_the_plain_form_concatenates(tiny):
     module = tiny.squeeze().dec_att
     x = torch.randn(2, 8, 6, 5)
 
-    close(evaluated(lambda g, v: fused_decoder.aspp(g, v, module, deform_conv), x), module(x))
+    found = evaluated(lambda g, v: fused_decoder.aspp(g, v, module, native.deform_conv), x)
+
+    close(found, module(x))
 
 
 def test_a_decoder_block_reads_its_parts_unconcatenated(tiny):
@@ -162,7 +168,7 @@ def test_a_decoder_block_reads_its_parts_unconcatenated(tiny):
 
     def fused(g, *values):
         named = [fused_decoder.Part(*part) for part in zip(values, channels, strict=True)]
-        return fused_decoder.decoder_block(g, named, block, out, deform_conv)
+        return fused_decoder.decoder_block(g, named, block, out, native.deform_conv)
 
     close(evaluated(fused, *parts), block(torch.cat(parts, 1)))
 
@@ -179,13 +185,13 @@ def test_gradient_attention_is_the_plain_one(tiny):
 def test_the_whole_is_the_plain_network(tiny: BiRefNet, size):
     x = torch.from_numpy(fill.image(2, *size))
 
-    close(evaluated(lambda g, v: build(g, v, tiny), x), tiny(x), 5e-5)
+    close(evaluated(lambda g, v: build(g, v, tiny, native.deform_conv), x), tiny(x), 5e-5)
 
 
 def test_the_scales_share_weights_and_window_indices(tiny: BiRefNet):
     from birefnet_export.pipeline import build_model
 
-    graph = build_model(tiny, 20).graph
+    graph = build_model(tiny, 20, "native").graph
     weights = sum(len(t.raw_data) for t in graph.initializer)
     parameters = 4 * sum(p.numel() for p in tiny.parameters())
     kinds = [node.op_type for node in graph.node]

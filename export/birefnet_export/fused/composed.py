@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..fold import Kernel
 from ..graph import Graph, Value
-from .layers import concat, conv, spatial
+from ..layers import concat, conv, spatial
 from .windows import END
 
 
@@ -70,7 +70,7 @@ def _end(g: Graph, x: Value, axis: int, end: int) -> Value:
 
 def _spread(g: Graph, pair: Value, size: Value, axis: int) -> Value:
     """Move the two entries of `axis` to its ends, zeros between, until it is as long as `size`."""
-    first, last = g.ops("Split", 2, pair, axis=axis, num_outputs=2)
+    first, last = g.ops("Split", 2, pair, [1, 1], axis=axis)
     gap = g.op("Slice", size, [axis - 2], [axis - 1], [0]) - 2
     shape = g.op("Shape", first)
     before, after = [g.op("Slice", shape, [a], [b], [0]) for a, b in ((0, axis), (axis + 1, END))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from ..decoder import PATCH_GRIDS, Decoder, DecoderBlock, DeformableASPP, DeformableBranch
@@ -17,11 +16,9 @@ from ..fold import (
     with_norm,
 )
 from ..graph import Graph, Value
+from ..layers import concat, conv, relu, resize, spatial
+from ..lowering import Lowering
 from .composed import composed_convs
-from .layers import concat, conv, relu, resize, spatial
-
-Lowering = Callable[[Graph, Value, Kernel, Value, Value], Value]
-"""A deformable convolution: graph, input, kernel, offset and mask to the convolved map."""
 
 
 class Part(NamedTuple):
@@ -90,13 +87,11 @@ def deformable_branch(g: Graph, x: Value, branch: DeformableBranch, lower: Lower
     """Deformable convolution, BatchNorm and ReLU; one convolution predicts offsets and mask."""
     module = branch.atrous_conv
     predict = stacked(kernel_of(module.offset_conv), kernel_of(module.modulator_conv))
-    taps = module.modulator_conv.out_channels
-    offset, mask = g.ops("Split", 2, conv(g, x, predict), [2 * taps, taps], axis=1)
     # The modulation is 2 * sigmoid. The convolution is linear in it, so the 2 moves into the
     # weight, and BatchNorm's scale with it.
     scale, shift = affine_of(branch.bn)
     weight = 2.0 * kernel_of(module.regular_conv).weight * scale[:, None, None, None]
-    return relu(g, lower(g, x, Kernel(weight, shift), offset, g.op("Sigmoid", mask)))
+    return relu(g, lower(g, x, predict, Kernel(weight, shift)))
 
 
 def patch_features(g: Graph, image: Value, net: Decoder, level: int) -> Part:
@@ -112,7 +107,7 @@ def image_patches(g: Graph, image: Value, grid: int) -> Value:
     shape = g.op("Shape", image)
     batch = g.op("Slice", shape, [0], [1], [0])
     patch = spatial(g, image) // grid
-    height, width = g.ops("Split", 2, patch, num_outputs=2)
+    height, width = g.ops("Split", 2, patch, [1, 1])
     cells = concat(g, [batch, [3, grid], height, [grid], width], 0)
     x = image.reshape(cells).transpose(0, 1, 2, 4, 3, 5)
     return x.reshape(concat(g, [batch, [-1], patch], 0))

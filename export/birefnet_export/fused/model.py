@@ -5,14 +5,14 @@ from __future__ import annotations
 from ..birefnet import BiRefNet
 from ..fold import kernel_of, with_norm
 from ..graph import Graph, Value
-from ..lowering.native import deform_conv
+from ..layers import concat, resize, spatial
+from ..lowering import Lowering
 from .backbone import backbone
 from .decoder import Part, decoder, decoder_block
-from .layers import concat, resize, spatial
 from .windows import layout
 
 
-def build(g: Graph, image: Value, net: BiRefNet) -> Value:
+def build(g: Graph, image: Value, net: BiRefNet, lower: Lowering) -> Value:
     """Append the network to `g`: image (batch, 3, height, width) to logits, one channel."""
     size = spatial(g, image)
     half = resize(g, image, size // 2)
@@ -38,6 +38,6 @@ def build(g: Graph, image: Value, net: BiRefNet) -> Value:
         context = [resize(g, x, sizes[3]) for x in maps[:3]]
         parts = [Part(*x) for x in zip([*context, maps[3]], net.arch.channels, strict=True)]
         out = with_norm(kernel_of(block.conv_out), block.bn_out)
-        squeezed = decoder_block(g, parts, block, out, deform_conv)
+        squeezed = decoder_block(g, parts, block, out, lower)
     with g.scope("decoder"):
-        return decoder(g, image, [*maps[:3], squeezed], net.decoder, deform_conv)
+        return decoder(g, image, [*maps[:3], squeezed], net.decoder, lower)

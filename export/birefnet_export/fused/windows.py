@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..graph import Graph, Value
+from ..layers import concat
 from ..swin import MASKED
-from .layers import concat
 
 END = 2**31 - 1
 """Slice bound beyond any size."""
@@ -100,7 +100,7 @@ def _inverse(g: Graph, cut: Value, count: Value) -> Value:
 
 def _shift_mask(g: Graph, padded: Value, cells: Value, window: int, shift: int) -> Value:
     """`swin.shift_mask` for a symbolic size: float32 (windows, 1, window², window²)."""
-    ahead = g.ops("Split", 2, padded - window, num_outputs=2)
+    ahead = g.ops("Split", 2, padded - window, [1, 1])
     last = [1] * (window - shift) + [2] * shift
     band_y = concat(g, [g.op("Expand", g.constant([0]), ahead[0]), [3 * b for b in last]], 0)
     band_x = concat(g, [g.op("Expand", g.constant([0]), ahead[1]), last], 0)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from ..fold import Kernel
 from ..graph import Graph, Value
+from ..layers import conv
 
 
-def deform_conv(g: Graph, x: Value, kernel: Kernel, offset: Value, mask: Value) -> Value:
-    """A modulated deformable convolution that keeps the map's size.
+def deform_conv(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
+    """A modulated deformable convolution that keeps the map's size; see the package."""
+    taps = len(predict.bias) // 3
+    offset, modulation = g.ops("Split", 2, conv(g, x, predict), [2 * taps, taps], axis=1)
+    return sampled(g, x, kernel, offset, g.op("Sigmoid", modulation))
 
-    Args:
-        x: float32 (batch, in, height, width).
-        kernel: square, of odd side k.
-        offset: float32 (batch, 2 * k², height, width), (y, x) pairs in pixels, tap by tap.
-        mask: float32 (batch, k², height, width).
-    """
-    side = kernel.weight.shape[-1]
+
+def sampled(g: Graph, x: Value, kernel: Kernel, offset: Value, modulation: Value) -> Value:
+    """The `DeformConv` node of an odd-sided kernel, (height, width) as of its weight."""
+    height, width = kernel.weight.shape[2:]
+    bias = kernel.bias if kernel.bias.any() else None
     return g.op(
-        "DeformConv", x, kernel.weight, offset, kernel.bias, mask,
-        kernel_shape=[side, side], pads=[side // 2] * 4, strides=[1, 1], dilations=[1, 1],
+        "DeformConv", x, kernel.weight, offset, bias, modulation,
+        kernel_shape=[height, width], pads=[height // 2, width // 2] * 2,
+        strides=[1, 1], dilations=[1, 1],
     )  # fmt: skip

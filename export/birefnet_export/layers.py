@@ -7,8 +7,8 @@ from math import sqrt
 
 from torch import nn
 
-from ..fold import Kernel
-from ..graph import Graph, Value
+from .fold import Kernel
+from .graph import Graph, Value
 
 
 def conv(g: Graph, x: Value, kernel: Kernel, stride: int = 1) -> Value:
