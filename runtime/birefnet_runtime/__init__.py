@@ -8,25 +8,32 @@ from .errors import (
     ModelError,
     OutputError,
     ProviderError,
+    ProviderWarning,
     SizeError,
     SizeWarning,
 )
 from .metadata import ModelMetadata
+from .providers import Cpu, Cuda, OpenVINO, TensorRT
 from .segmenter import Segmenter
 from .session import Session
 from .sizing import Size
 
 __all__ = [
     "BirefnetError",
+    "Cpu",
+    "Cuda",
     "ImageError",
     "MissingExtraError",
     "ModelError",
     "ModelMetadata",
+    "OpenVINO",
     "OutputError",
     "ProviderError",
+    "ProviderWarning",
     "Segmenter",
     "Session",
     "Size",
     "SizeError",
     "SizeWarning",
+    "TensorRT",
 ]

@@ -5,7 +5,7 @@ BirefnetError                  birefnet_models.errors
 ├── OutputError                the result can't be written there
 ├── SizeError                  the network can't run at that size; names the nearest that works
 ├── ModelError                 the file is no model that the runtime can run, or the run failed
-├── ProviderError              the execution provider asked for is not the one that runs
+├── ProviderError              the execution provider asked for can't run; says why
 └── MissingExtraError          an optional package is needed; names the install command
 """
 
@@ -29,7 +29,7 @@ class ModelError(BirefnetError):
 
 
 class ProviderError(BirefnetError):
-    """The session runs on another execution provider than the one asked for."""
+    """The execution provider asked for can't run here, or not as it was asked to."""
 
 
 class MissingExtraError(BirefnetError):
@@ -38,3 +38,7 @@ class MissingExtraError(BirefnetError):
 
 class SizeWarning(UserWarning):
     """The model runs at a size far from those it was trained at."""
+
+
+class ProviderWarning(UserWarning):
+    """The session runs on a fallback, or slow parts of the graph run on the CPU under a GPU."""

@@ -8,12 +8,14 @@ import birefnet_models
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ImageError, ModelError, SizeWarning
+from .errors import ImageError, ModelError, ProviderWarning, SizeWarning
 from .image_io import ImageSource, read_image
 from .metadata import ModelMetadata, read_metadata
+from .ort_errors import first_line, onnxruntime_errors
 from .postprocess import to_alpha
 from .preprocess import to_tensor
-from .session import Session, first_line, onnxruntime_errors, open_session
+from .providers import Providers
+from .session import Opening, Session, open_session
 from .sizing import Size, auto_size, check_size, quality_note
 
 CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".bin", ".ckpt"})
@@ -28,15 +30,22 @@ class Segmenter:
         size: at which size the network runs: None for the size it was trained at, N for N x N,
             (height, width), or "auto" for the image's aspect ratio within as many pixels.
         threads: for one operator; by default as many as cores may be used.
-        session: what to run; `model` and `threads` then count for nothing.
+        providers: what to run on, the preferred first: names ("cpu", "cuda", "tensorrt",
+            "openvino"), records with options, or "auto", the best that works without changing the
+            answer. What can't run is an error unless another is named behind it.
+        verbose: let ONNX Runtime's own log lines through to stderr.
+        session: what to run; `model`, `threads` and `providers` then count for nothing.
 
     Raises:
         ModelError: no such model, or a file that ONNX Runtime can't load.
+        ProviderError: none of the providers can run here; says why and what to install.
         SizeError: `size` is no multiple of what the network needs.
         MissingExtraError: onnxruntime is not installed.
     """
 
     metadata: ModelMetadata
+    opening: Opening | None = None
+    """What it runs on and what was passed over; None for a session that was handed in."""
 
     def __init__(
         self,
@@ -44,9 +53,18 @@ class Segmenter:
         *,
         size: Size = None,
         threads: int | None = None,
+        providers: Providers = "auto",
+        verbose: bool = False,
         session: Session | None = None,
     ) -> None:
-        self._session = session or open_session(find_model(model), threads=threads)
+        if session is None:
+            opened = open_session(
+                find_model(model), providers=providers, threads=threads, verbose=verbose
+            )
+            session, self.opening = opened, opened.opening
+            for note in self.opening.notes():
+                warnings.warn(note, ProviderWarning, stacklevel=2)
+        self._session = session
         self._input, self._output = _signature(self._session)
         self.metadata = read_metadata(self._session.get_modelmeta().custom_metadata_map)
         self._fixed_size = self._resolve(size)

@@ -1,6 +1,12 @@
-"""ONNX Runtime sessions: opened, and looked at after opening."""
+"""ONNX Runtime sessions: opened on what was asked for, and looked at after opening.
+
+ONNX Runtime falls back by itself: where a provider can't start it logs a line, opens the session on
+the CPU and lists the provider as available all the same. Here that is an error, unless the caller
+named the next one.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,8 +16,15 @@ from numpy.typing import NDArray
 from .cores import usable_cores
 from .errors import ModelError, ProviderError
 from .extras import missing_extra
-
-CPU = "CPUExecutionProvider"
+from .ort_errors import first_line, onnxruntime_errors
+from .providers.availability import why_not
+from .providers.build import Build, installed_build
+from .providers.ort_options import SessionPlan, plan_session
+from .providers.placement import Placement, read_placement, short_name
+from .providers.plugins import plugin_devices
+from .providers.records import Provider
+from .providers.request import Providers, is_auto, parse_providers
+from .stderr import caught_stderr
 
 
 class Session(Protocol):
@@ -25,64 +38,197 @@ class Session(Protocol):
     ) -> Sequence[Any]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a session came about."""
+
+    provider: Provider
+    """What runs."""
+    passed_over: tuple[tuple[str, str], ...]
+    """What was preferred and could not run: name and reason."""
+    placement: Placement | None
+    """Where the nodes went; None if this ONNX Runtime can't tell."""
+
+    def notes(self) -> list[str]:
+        """What a user should be told, a line each: a fallback taken, and heavy operators that run
+        on the CPU under a GPU."""
+        lines = []
+        name = self.provider.name
+        if self.passed_over:
+            reasons = "; ".join(f"{other}: {reason}" for other, reason in self.passed_over)
+            lines.append(f"running on {name}, not on {self.passed_over[0][0]}: {reasons}")
+        if self.placement and name in ("cuda", "tensorrt"):
+            heavy = self.placement.heavy_on("CPUExecutionProvider")
+            if heavy:
+                there = ", ".join(f"{number} {operator}" for operator, number in heavy.items())
+                lines.append(f"under {name}, the CPU runs {there}: expect it to be slow")
+        return lines
+
+
+class OpenSession:
+    """An ONNX Runtime session that runs on the provider it says."""
+
+    def __init__(self, session: Any, opening: Opening, run_entries: Mapping[str, str]) -> None:
+        self.opening = opening
+        self._session = session
+        self._run_options = _run_options(run_entries)
+
+    def get_inputs(self) -> Sequence[Any]:
+        return list(self._session.get_inputs())
+
+    def get_outputs(self) -> Sequence[Any]:
+        return list(self._session.get_outputs())
+
+    def get_modelmeta(self) -> Any:
+        return self._session.get_modelmeta()
+
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[np.float32]]
+    ) -> Sequence[Any]:
+        return list(self._session.run(output_names, input_feed, self._run_options))
+
+
 def open_session(
-    path: Path, *, providers: Sequence[str] = (CPU,), threads: int | None = None
-) -> Session:
+    path: Path,
+    *,
+    providers: Providers = "cpu",
+    threads: int | None = None,
+    verbose: bool = False,
+) -> OpenSession:
     """Open an `.onnx` file.
 
     Args:
         path: the file.
-        providers: ONNX Runtime's names of the execution providers, the preferred first.
+        providers: what to run on, the preferred first; each later one is a fallback that may be
+            taken if the one before can't run. A name, `"cuda,cpu"`, a record, or a sequence.
         threads: for one operator; by default as many as cores may be used.
+        verbose: let ONNX Runtime's own log lines through to stderr.
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
         ModelError: ONNX Runtime can't load the file.
-        ProviderError: the session got other providers than those asked for.
+        ProviderError: nothing of what was asked for can run here; says why and what to install.
     """
     try:
-        import onnxruntime
+        build = installed_build()
     except ModuleNotFoundError as error:
         if missing := missing_extra(error.name):
             raise missing from error
         raise
+    passed_over: list[tuple[str, str]] = []
+    for provider in parse_providers(providers):
+        try:
+            return _open(path, provider, build, threads or usable_cores(), passed_over, verbose)
+        except ProviderError as error:
+            if is_auto(providers) and not _is_installed(provider, build):
+                continue
+            passed_over.append((provider.name, str(error)))
+    raise ProviderError("; ".join(f"{name} can't run here: {why}" for name, why in passed_over))
 
-    available = onnxruntime.get_available_providers()
-    _require(providers, available, "not in the installed onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only: what matters comes as an exception
-    # A pattern is kept for each input shape, and shapes vary here.
-    options.enable_mem_pattern = False
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=list(providers)
+
+def _open(
+    path: Path,
+    provider: Provider,
+    build: Build,
+    threads: int,
+    passed_over: Sequence[tuple[str, str]],
+    verbose: bool,
+) -> OpenSession:
+    """Open the file on this provider or raise a ProviderError with the reason."""
+    if reason := why_not(provider.name, build):
+        raise ProviderError(reason)
+    plan = plan_session(provider, threads)
+    # The CPU alone has nothing to say; and what others have is caught with the whole process's.
+    with caught_stderr(enabled=provider.name != "cpu" and not verbose) as caught:
+        session = _start(path, provider, plan, verbose)
+    got = session.get_providers()
+    lost = [name for name, _ in plan.providers if name not in got]
+    if lost:
+        raise ProviderError(
+            f"ONNX Runtime left out {', '.join(lost)} without an error: "
+            + (log_reason(caught.text) or "it doesn't say why (--verbose shows its log)")
         )
-    except onnxruntime_errors() as error:
-        raise ModelError(f"{path}: ONNX Runtime can't load it: {first_line(error)}") from error
-    # ONNX Runtime falls back to the CPU by itself, so what was asked for proves nothing.
-    _require(providers, session.get_providers(), "could not be started")
-    checked: Session = session
-    return checked
+    opening = Opening(provider, tuple(passed_over), read_placement(session))
+    return OpenSession(session, opening, plan.run_entries)
 
 
-def onnxruntime_errors() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises: a dozen classes without a base of their own."""
+def _start(path: Path, provider: Provider, plan: SessionPlan, verbose: bool) -> Any:
+    import onnxruntime
+
+    options = session_options(plan, verbose)
+    chosen: list[tuple[str, dict[str, str]]] | None = [
+        (name, dict(its)) for name, its in plan.providers
+    ]
+    if plan.plugin:
+        devices = plugin_devices(provider)  # type: ignore[arg-type]
+        options.add_provider_for_devices(devices, dict(plan.providers[0][1]))
+        chosen = None  # else what was just added counts for nothing
+    raised: tuple[type[Exception], ...] = (*onnxruntime_errors(), RuntimeError, ValueError)
     try:
-        from onnxruntime.capi import onnxruntime_pybind11_state as state
-    except ModuleNotFoundError:
-        return ()
-    found = (getattr(state, name) for name in dir(state))
-    return tuple(kind for kind in found if isinstance(kind, type) and issubclass(kind, Exception))
+        return onnxruntime.InferenceSession(
+            str(path), sess_options=options, providers=chosen, enable_fallback=0
+        )
+    except raised as error:
+        if provider.name == "cpu" or not _is_the_providers(error):
+            raise ModelError(f"{path}: ONNX Runtime can't load it: {first_line(error)}") from error
+        raise ProviderError(f"ONNX Runtime can't start it: {first_line(error)}") from error
 
 
-def first_line(error: Exception) -> str:
-    """The first line of a message; ONNX Runtime's go on with pages of C++."""
-    return str(error).strip().partition("\n")[0]
+def session_options(plan: SessionPlan, verbose: bool) -> Any:
+    """The plan as `onnxruntime.SessionOptions`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # What matters comes as an exception, too: so warnings and errors, or nothing.
+    options.log_severity_level = 2 if verbose else 4
+    for name, value in plan.attributes.items():
+        setattr(options, name, value)
+    options.execution_order = getattr(onnxruntime.ExecutionOrder, plan.execution_order)
+    for key, text in plan.entries.items():
+        options.add_session_config_entry(key, text)
+    if plan.exact_arena:
+        _register_exact_arena()
+    return options
 
 
-def _require(asked: Sequence[str], got: Sequence[str], problem: str) -> None:
-    missing = [name for name in asked if name not in got]
-    if missing:
-        raise ProviderError(f"{', '.join(missing)} {problem}; there are: {', '.join(got)}")
+def log_reason(text: str) -> str | None:
+    """The reason in ONNX Runtime's log: what follows `with error:`, or its last error line."""
+    errors = [line for line in text.splitlines() if "[E:onnxruntime" in line]
+    if not errors:
+        return None
+    line = errors[-1].strip("\x1b[m")
+    return line.rpartition("with error: ")[2].rpartition("] ")[2].strip()
+
+
+def _register_exact_arena() -> None:
+    """Sessions that say `session.use_env_allocators` share this one; a second time does nothing."""
+    import onnxruntime
+
+    info = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    grow = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 1})  # kSameAsRequested
+    onnxruntime.create_and_register_allocator(info, grow)
+
+
+def _run_options(entries: Mapping[str, str]) -> Any:
+    if not entries:
+        return None
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    for key, value in entries.items():
+        options.add_run_config_entry(key, value)
+    return options
+
+
+def _is_the_providers(error: Exception) -> bool:
+    """Whether a provider failed and not the file: a file fails the same way on every provider."""
+    kind = type(error).__name__
+    return kind not in {"InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel"}
+
+
+def _is_installed(provider: Provider, build: Build) -> bool:
+    return any(short_name(name) == provider.name for name in build.providers) or bool(
+        build.conflict
+    )

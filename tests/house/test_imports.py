@@ -19,7 +19,17 @@ STANDARD = set(sys.stdlib_module_names)
 # Beside the standard library and itself, a package imports these and nothing else.
 ALLOWED = {
     "models": set(),
-    "runtime": {"birefnet_models", "click", "cv2", "numpy", "onnxruntime", "PIL", "rich"},
+    # The plugin of OpenVINO is one more wheel of ONNX Runtime, imported for its library's path.
+    "runtime": {
+        "birefnet_models",
+        "click",
+        "cv2",
+        "numpy",
+        "onnxruntime",
+        "onnxruntime_ep_openvino",
+        "PIL",
+        "rich",
+    },
     "export": {
         "birefnet_models",
         "birefnet_runtime",
@@ -37,6 +47,7 @@ ALLOWED = {
 }
 # Inside a package, these may appear in the named file only.
 CONFINED = {
+    ("runtime", "onnxruntime_ep_openvino"): "plugins.py",
     ("export", "onnxruntime"): "verify.py",
     ("export", "birefnet_runtime"): "verify.py",
     ("benchmarks", "torch"): "torch_backend.py",

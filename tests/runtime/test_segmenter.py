@@ -6,12 +6,10 @@ import pytest
 from birefnet_runtime import (
     ImageError,
     ModelError,
-    ProviderError,
     Segmenter,
     SizeError,
     SizeWarning,
 )
-from birefnet_runtime.session import open_session
 from PIL import Image
 
 
@@ -214,43 +212,3 @@ def test_the_models_own_mean_and_std_are_used(make_model, picture):
 
     # White lies at the mean now, so its logit is 0.
     np.testing.assert_allclose(alpha[:, :18], 0.5, atol=1e-4)
-
-
-def test_a_provider_that_is_not_there_is_an_error_not_a_fallback(model):
-    with pytest.raises(ProviderError, match=r"CUDAExecutionProvider .*; there are: "):
-        open_session(model, providers=("CUDAExecutionProvider", "CPUExecutionProvider"))
-
-
-def test_a_provider_that_onnxruntime_drops_is_an_error(model, monkeypatch):
-    """What the GPU wheel does without CUDA: lists the provider, then hands back a CPU session."""
-    import onnxruntime
-
-    real = onnxruntime.InferenceSession
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr(
-        onnxruntime,
-        "InferenceSession",
-        lambda path, sess_options, providers: real(path, providers=["CPUExecutionProvider"]),
-    )
-
-    with pytest.raises(ProviderError, match="CUDAExecutionProvider could not be started"):
-        open_session(model, providers=("CUDAExecutionProvider",))
-
-
-def test_threads_reach_the_session(model, monkeypatch):
-    import onnxruntime
-
-    seen = []
-    real = onnxruntime.InferenceSession
-
-    def spy(path, sess_options, providers):
-        seen.append(sess_options.intra_op_num_threads)
-        return real(path, sess_options=sess_options, providers=providers)
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
-    monkeypatch.setattr("birefnet_runtime.session.usable_cores", lambda: 7)
-
-    Segmenter(model, threads=3)
-    Segmenter(model)
-
-    assert seen == [3, 7]

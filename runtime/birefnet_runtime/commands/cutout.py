@@ -16,6 +16,7 @@ from ..postprocess import to_mask, to_rgba
 from ..segmenter import Segmenter
 from ..sizing import Size, parse_size
 from ..units import format_seconds
+from .options import provider_option, verbose_option
 
 DEMONSTRATION = (
     "using nano, a demonstration model; for real work export BiRefNet_lite or larger "
@@ -61,6 +62,8 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> Size:
     type=click.IntRange(min=1),
     help="By default as many as there are usable cores.",
 )
+@provider_option
+@verbose_option
 @click.option("--mask", is_flag=True, help="Write the mask alone, as 8-bit grey.")
 def cutout(
     inputs: tuple[Path, ...],
@@ -68,6 +71,8 @@ def cutout(
     model: str | None,
     size: Size,
     threads: int | None,
+    provider: str,
+    verbose: bool,
     mask: bool,
 ) -> None:
     """Cut the subject out of images: transparent PNGs of files and whole folders.
@@ -86,7 +91,9 @@ def cutout(
     if planned.jobs:
         if model is None:
             _say(console, DEMONSTRATION)
-        segmenter = Segmenter(model or "nano", size=size, threads=threads)
+        segmenter = Segmenter(
+            model or "nano", size=size, threads=threads, providers=provider, verbose=verbose
+        )
         for job in _track(planned.jobs, console):
             try:
                 _do(job, segmenter, mask)

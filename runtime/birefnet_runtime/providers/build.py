@@ -1,0 +1,66 @@
+"""Which build of ONNX Runtime is installed, and whether two lie over one another."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What can be known of the installed ONNX Runtime without opening a session."""
+
+    version: str
+    package: str
+    """The wheel whose files lie there last: `onnxruntime`, `onnxruntime-gpu`."""
+    cuda: str | None
+    """The CUDA version it was built with."""
+    providers: tuple[str, ...]
+    """ONNX Runtime's names. Listed means compiled in, not that it works."""
+    folder: Path
+    """Where its native libraries lie."""
+    wheels: tuple[str, ...]
+    """`NAME VERSION` of every installed wheel that owns those files: more than one is a mistake."""
+
+    @property
+    def conflict(self) -> str | None:
+        """What is wrong where wheels were installed over one another, and what to do."""
+        if len(self.wheels) < 2:
+            return None
+        names = [wheel.partition(" ")[0] for wheel in self.wheels]
+        keep = next((name for name in names if name != "onnxruntime"), names[0])
+        return (
+            f"{' and '.join(self.wheels)} are installed over one another, and {self.package} won; "
+            f"repair: pip uninstall -y {' '.join(names)} && pip install {keep}"
+        )
+
+
+def installed_build() -> Build:
+    """Look at the installed ONNX Runtime.
+
+    Raises:
+        ModuleNotFoundError: there is none.
+    """
+    import onnxruntime
+    from onnxruntime.capi import build_and_package_info as info
+
+    return Build(
+        version=onnxruntime.__version__,
+        package=str(getattr(info, "package_name", "onnxruntime")),
+        cuda=getattr(info, "cuda_version", None) or None,
+        providers=tuple(onnxruntime.get_available_providers()),
+        folder=Path(onnxruntime.__file__).parent / "capi",
+        wheels=owners(distributions()),
+    )
+
+
+def owners(installed: Iterable[Distribution]) -> tuple[str, ...]:
+    """The distributions that brought a package `onnxruntime`: `NAME VERSION`, sorted."""
+    found = set()
+    for distribution in installed:
+        name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
+        if name != "onnxruntime" and not name.startswith(("onnxruntime-", "ort-")):
+            continue
+        if any(file.as_posix() == "onnxruntime/__init__.py" for file in distribution.files or ()):
+            found.add(f"{name} {distribution.version}")
+    return tuple(sorted(found))

@@ -1,0 +1,49 @@
+"""What native code writes to stderr, caught."""
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+_lock = threading.Lock()
+
+
+@dataclass(slots=True)
+class Caught:
+    """`text` is there when the block has ended."""
+
+    text: str = ""
+
+
+@contextmanager
+def caught_stderr(*, enabled: bool = True) -> Iterator[Caught]:
+    """Catch what is written to file descriptor 2 inside the block.
+
+    ONNX Runtime's default logger writes there, past Python, and nothing can be hung in its place.
+    Lines of other threads are caught too, so the block should be short.
+    """
+    caught = Caught()
+    if not enabled or (terminal := _duplicate()) is None:
+        yield caught
+        return
+    with _lock, tempfile.TemporaryFile() as file:
+        sys.stderr.flush()
+        os.dup2(file.fileno(), 2)
+        try:
+            yield caught
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            file.seek(0)
+            caught.text = file.read().decode(errors="replace")
+
+
+def _duplicate() -> int | None:
+    try:
+        return os.dup(2)
+    except OSError:  # a daemon may have closed it
+        return None

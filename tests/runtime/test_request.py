@@ -1,0 +1,44 @@
+import pytest
+from birefnet_runtime import Cpu, Cuda, OpenVINO, ProviderError, TensorRT
+from birefnet_runtime.providers import parse_providers
+from birefnet_runtime.providers.request import is_auto
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("cpu", (Cpu(),)),
+        ("cuda,cpu", (Cuda(), Cpu())),
+        (" TensorRT , cuda", (TensorRT(), Cuda())),
+        ("auto", (Cuda(), Cpu())),
+        (OpenVINO(precision="bf16"), (OpenVINO(precision="bf16"),)),
+        (["cuda", Cpu(spin=False)], (Cuda(), Cpu(spin=False))),
+        ((TensorRT(fp16=True), Cuda(), "cpu"), (TensorRT(fp16=True), Cuda(), Cpu())),
+    ],
+)
+def test_what_can_be_asked_for(asked, found):
+    assert parse_providers(asked) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("gpu", "no provider is called 'gpu'; there are: auto, cpu, cuda, tensorrt, openvino"),
+        ("", "no provider is called ''"),
+        ("cuda,,cpu", "no provider is called ''"),
+        ([], "no provider asked for"),
+        ("cpu,cpu", "asked twice for cpu"),
+        ("auto,cpu", "asked twice for cpu"),
+        ([Cuda(), Cuda(device_id=1)], "asked twice for cuda"),
+    ],
+)
+def test_what_cannot_be(asked, says):
+    with pytest.raises(ProviderError, match=says):
+        parse_providers(asked)
+
+
+def test_only_the_word_auto_leaves_the_choice_to_us():
+    assert is_auto("auto")
+    assert is_auto(" Auto ")
+    assert not is_auto("cuda,cpu")
+    assert not is_auto(Cpu())
