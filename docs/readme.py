@@ -14,6 +14,7 @@ import click
 from birefnet_benchmarks.exports import markdown_table as markdown_exports
 from birefnet_benchmarks.report import caption, markdown_table, read_results
 from birefnet_runtime.cli import main as birefnet
+from birefnet_runtime.commands.models import millions, trained_at
 from birefnet_runtime.sizing import format_size
 
 ROOT = Path(__file__).parents[1]
@@ -50,12 +51,17 @@ def exports(file: str) -> str:
 def zoo(_: str) -> str:
     """The models of the zoo."""
     lines = [
-        "| name | purpose | trained at | parameters | licence |",
-        "| --- | --- | --- | --- | --- |",
+        "| name | repository | purpose | trained at | parameters | DIS-VD S | licence |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for card in birefnet_models.all_cards():
-        size, millions = format_size(card.trained_size), f"{card.parameters / 1e6:.1f} M"
-        lines.append(f"| {card.name} | {card.purpose} | {size} | {millions} | {card.licence} |")
+        score = next((s for s in card.scores if (s.dataset, s.metric) == ("DIS-VD", "S")), None)
+        at = f" at {format_size(score.size)}" if score and score.size else ""
+        row = (
+            *(card.name, card.id, card.purpose, trained_at(card), millions(card.parameters)),
+            *(f"{score.value:.3f}{at}" if score else "", card.licence),
+        )
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,14 +1,36 @@
-"""What models exist: records as data."""
+"""What models exist, and where they lie: records as data, the cache, pins and downloads."""
 
-from .card import ModelCard
-from .errors import BirefnetError, UnknownModelError
-from .zoo import all_cards, embedded_path, find
+from .cache import CachedExport, cache_root, cached_exports
+from .card import ModelCard, Score, Weights
+from .errors import (
+    AccessError,
+    BirefnetError,
+    FetchError,
+    LicenceError,
+    OfflineError,
+    OnnxFileError,
+    PinError,
+    UnknownModelError,
+)
+from .zoo import all_cards, embedded_path, find, search
 
 __all__ = [
+    "AccessError",
     "BirefnetError",
+    "CachedExport",
+    "FetchError",
+    "LicenceError",
     "ModelCard",
+    "OfflineError",
+    "OnnxFileError",
+    "PinError",
+    "Score",
     "UnknownModelError",
+    "Weights",
     "all_cards",
+    "cache_root",
+    "cached_exports",
     "embedded_path",
     "find",
+    "search",
 ]

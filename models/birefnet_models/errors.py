@@ -1,7 +1,13 @@
-"""Root of the error tree, and what the zoo itself raises.
+"""Root of the error tree, and what the zoo, the cache and the downloads raise.
 
 BirefnetError
-├── UnknownModelError      no model of that name
+├── UnknownModelError          no model of that name
+├── OnnxFileError              the file is no ONNX model
+├── FetchError                 a file can't be had; says from where, and why
+│   ├── OfflineError           it is not here and the network must not be used, or can't be
+│   ├── AccessError            the server wants a login or a right that is not there
+│   └── LicenceError           a licence has to be accepted first
+├── PinError                   what was got is not what is pinned, or nothing is pinned
 ├── birefnet_runtime.errors
 └── birefnet_export.errors
 """
@@ -13,3 +19,27 @@ class BirefnetError(Exception):
 
 class UnknownModelError(BirefnetError):
     """No model of that name is in the zoo; the message lists those that are."""
+
+
+class OnnxFileError(BirefnetError):
+    """A file that is no ONNX model; the message names the file."""
+
+
+class FetchError(BirefnetError):
+    """A file that can't be had; the message names its source and what to do."""
+
+
+class OfflineError(FetchError):
+    """A file that is not on this machine while there is no network, or none may be used."""
+
+
+class AccessError(FetchError):
+    """A file behind a login or a gate."""
+
+
+class LicenceError(FetchError):
+    """A model whose licence forbids more than usual and was not accepted."""
+
+
+class PinError(BirefnetError):
+    """A file that is not the one in the lock file, or a reference that the lock file lacks."""

@@ -3,14 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from .errors import ModelError, SizeError
 from .sizing import parse_height_width
 
+PREFIX = "birefnet."
 FORMAT = "1"
 RESIZE = "stretch-bilinear-antialias"
 OUTPUT = "logits"
+
+OutputKind: TypeAlias = Literal["logits", "mask"]
+"""What a graph's output holds: logits, or their sigmoid in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,14 @@ class ModelMetadata:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Per channel in RGB order, of values in [0, 1]."""
     size_multiple: int = 32
+    fixed: bool = False
+    """The graph runs at `trained_size` and at no other."""
+    output: OutputKind = "logits"
+
+
+def is_ours(properties: Mapping[str, str]) -> bool:
+    """Whether `birefnet export` wrote the file that has these metadata_props."""
+    return f"{PREFIX}format" in properties
 
 
 def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
@@ -36,9 +48,9 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
         ModelError: an entry can't be read, or states something this runtime doesn't do.
     """
     facts = {
-        key.removeprefix("birefnet."): value
+        key.removeprefix(PREFIX): value
         for key, value in properties.items()
-        if key.startswith("birefnet.")
+        if key.startswith(PREFIX)
     }
     for key, supported in (("format", FORMAT), ("resize", RESIZE), ("output", OUTPUT)):
         found = facts.get(key, supported)

@@ -2,31 +2,31 @@
 
 import os
 import warnings
-from pathlib import Path
 
-import birefnet_models
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ImageError, ModelError, ProviderWarning, SizeWarning
+from .foreign import as_logits, model_facts
 from .image_io import ImageSource, read_image
-from .metadata import ModelMetadata, read_metadata
+from .locate import find_model
+from .metadata import ModelMetadata
 from .ort_errors import first_line, onnxruntime_errors
 from .postprocess import to_alpha
 from .preprocess import to_tensor
 from .providers import Providers
 from .session import Opening, Session, open_session
-from .sizing import Size, auto_size, check_size, quality_note
-
-CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".bin", ".ckpt"})
+from .signature import read_signature
+from .sizing import Size, auto_size, check_fixed, check_size, quality_note
 
 
 class Segmenter:
     """A model, open and ready.
 
     Args:
-        model: an `.onnx` file, a directory that `birefnet export` wrote, or the name of an embedded
-            model. A name wins over a file that is called the same; write `./nano` for the file.
+        model: the name of an embedded or exported model (`lite`, `lite:fp16`), an `.onnx` file, or
+            a directory that holds one. A name wins over a file that is called the same; write
+            `./lite` for the file. Other tools' exports run too, within their limits.
         size: at which size the network runs: None for the size it was trained at, N for N x N,
             (height, width), or "auto" for the image's aspect ratio within as many pixels.
         threads: for one operator; by default as many as cores may be used.
@@ -57,16 +57,16 @@ class Segmenter:
         verbose: bool = False,
         session: Session | None = None,
     ) -> None:
+        path = None
         if session is None:
-            opened = open_session(
-                find_model(model), providers=providers, threads=threads, verbose=verbose
-            )
+            path = find_model(model)
+            opened = open_session(path, providers=providers, threads=threads, verbose=verbose)
             session, self.opening = opened, opened.opening
             for note in self.opening.notes():
                 warnings.warn(note, ProviderWarning, stacklevel=2)
         self._session = session
-        self._input, self._output = _signature(self._session)
-        self.metadata = read_metadata(self._session.get_modelmeta().custom_metadata_map)
+        self._signature = read_signature(session)
+        self.metadata = model_facts(session, self._signature, path)
         self._fixed_size = self._resolve(size)
         self._warned = False
 
@@ -102,7 +102,7 @@ class Segmenter:
 
         Raises:
             ImageError: the tensor has another layout or type.
-            SizeError: height or width is no multiple of what the network needs.
+            SizeError: the network can't run at this height and width.
             ModelError: the run failed, or its answer holds NaN or infinity.
         """
         if tensor.ndim != 4 or tensor.shape[1] != 3 or tensor.dtype != np.float32:
@@ -111,16 +111,16 @@ class Segmenter:
                 f"got {tensor.dtype} {tensor.shape}"
             )
         batch, _, height, width = tensor.shape
-        check_size((height, width), self.metadata.size_multiple)
+        self._check((height, width))
         try:
-            logits = np.asarray(self._session.run([self._output], {self._input: tensor})[0])
+            logits = self._signature.run(self._session, tensor)
         except onnxruntime_errors() as error:
             raise ModelError(f"ONNX Runtime can't run the model: {first_line(error)}") from error
         if logits.shape != (batch, 1, height, width):
             raise ModelError(f"the model answered {logits.shape} to an input of {tensor.shape}")
         if not np.isfinite(logits).all():
             raise ModelError("the model's answer holds NaN or infinity")
-        return logits
+        return as_logits(logits) if self.metadata.output == "mask" else logits
 
     def model_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """The (height, width) at which the network runs for an image of this (height, width)."""
@@ -130,12 +130,17 @@ class Segmenter:
 
     def _resolve(self, size: Size) -> tuple[int, int] | None:
         """The size that holds for every image; None where it depends on the image."""
-        if size == "auto":
-            return None
-        if size is None:
+        if size is None or (size == "auto" and self.metadata.fixed):
             size = self.metadata.trained_size
+        elif size == "auto":
+            return None
         elif isinstance(size, int):
             size = (size, size)
+        return self._check(size)
+
+    def _check(self, size: tuple[int, int]) -> tuple[int, int]:
+        if self.metadata.fixed:
+            return check_fixed(size, self.metadata.trained_size)
         return check_size(size, self.metadata.size_multiple)
 
     def _warn_if_far(self, size: tuple[int, int]) -> None:
@@ -143,42 +148,3 @@ class Segmenter:
         if note and not self._warned:
             self._warned = True
             warnings.warn(note, SizeWarning, stacklevel=3)
-
-
-def find_model(model: str | os.PathLike[str]) -> Path:
-    """The `.onnx` file of a model.
-
-    Raises:
-        ModelError: there is none; the message says what was found instead.
-    """
-    if isinstance(model, str):
-        for card in birefnet_models.all_cards():
-            if card.name == model:
-                return birefnet_models.embedded_path(card)
-    path = Path(model)
-    if path.is_dir():
-        path = path / "onnx" / "model.onnx"
-        if not path.is_file():
-            raise ModelError(
-                f"{model}: an export directory holds onnx/model.onnx; this one doesn't"
-            )
-    if path.suffix in CHECKPOINT_SUFFIXES:
-        raise ModelError(f"{model} is a checkpoint; first: birefnet export {model} --output DIR")
-    if not path.is_file():
-        names = ", ".join(card.name for card in birefnet_models.all_cards())
-        raise ModelError(f"{model}: no such file, and no embedded model has that name ({names})")
-    return path
-
-
-def _signature(session: Session) -> tuple[str, str]:
-    """Names of the one image input and the one mask output."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    for nodes, channels in ((inputs, 3), (outputs, 1)):
-        found = [f"{node.name} {node.type} {node.shape}" for node in nodes]
-        fits = len(nodes) == 1 and nodes[0].type == "tensor(float)" and len(nodes[0].shape) == 4
-        if not fits or (isinstance(nodes[0].shape[1], int) and nodes[0].shape[1] != channels):
-            raise ModelError(
-                f"no BiRefNet: wanted one float (batch, {channels}, height, width), found "
-                + "; ".join(found)
-            )
-    return str(inputs[0].name), str(outputs[0].name)

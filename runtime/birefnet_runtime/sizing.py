@@ -56,6 +56,20 @@ def check_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
     )
 
 
+def check_fixed(size: tuple[int, int], only: tuple[int, int]) -> tuple[int, int]:
+    """Return the size if it is the only one that the graph takes.
+
+    Raises:
+        SizeError: it is another one.
+    """
+    if size != only:
+        raise SizeError(
+            f"this model was exported for {format_size(only)} alone, not for {format_size(size)}; "
+            "`birefnet export` makes one for every size"
+        )
+    return size
+
+
 def auto_size(
     image_size: tuple[int, int], budget: tuple[int, int], multiple: int
 ) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> Size:
     "--model",
     "-m",
     metavar="MODEL",
-    help="An .onnx file, a directory that `birefnet export` wrote, or an embedded model's name.",
+    help="A name from `birefnet models`, an .onnx file, or a directory that holds one.",
 )
 @click.option(
     "--size",
