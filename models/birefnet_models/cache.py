@@ -18,8 +18,9 @@ from .zoo import lookup
 
 MODEL = Path("onnx", "model.onnx")
 """Where the graph lies in an export directory, as on the hub."""
-_PREFERRED = ("fp32", "native", "fp16")
-"""What comes first among several exports of one model: the exact before the small."""
+_PREFERRED = ("fp32", "rows", "native", "fp16")
+"""What comes first among several exports of one model: the exact before the small, and among those
+the one that `birefnet export` makes by default."""
 
 
 @dataclass(frozen=True, slots=True)

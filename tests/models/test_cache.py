@@ -39,14 +39,14 @@ def test_the_root_is_where_the_operating_system_keeps_caches(
 
 def test_exports_of_one_model_lie_side_by_side_the_exact_first(cache):
     assert cached_exports() == ()
-    for variant in ("fp16-native", "int8-gridsample", "fp32-gridsample", "fp32-native"):
+    for variant in ("fp16-native", "int8-gridsample", "fp32-native", "fp32-rows"):
         export("lite", variant)
     export("Someone/Shoes", "fp32-native")
     (export_directory("general", "fp32-native") / "onnx").mkdir(parents=True)  # interrupted
 
     assert [e.variant for e in cached_exports("ZhengPeng7/BiRefNet_lite")] == [
+        "fp32-rows",
         "fp32-native",
-        "fp32-gridsample",
         "fp16-native",
         "int8-gridsample",
     ]
