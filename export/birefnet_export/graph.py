@@ -115,6 +115,11 @@ class Graph:
             self._known[key] = [Value(self, result) for result in results]
         return self._known[key]
 
+    def split_evenly(self, x: Value, parts: int, axis: int) -> list[Value]:
+        """Cut an axis, of a length that may be dynamic but is a multiple of `parts`."""
+        given = {"num_outputs": parts} if self.opset >= 18 else {}  # said by the outputs before
+        return self.ops("Split", parts, x, axis=axis, **given)
+
     def constant(self, value: Any) -> Value:
         """A constant tensor.
 

@@ -47,6 +47,17 @@ def spatial(g: Graph, x: Value) -> Value:
     return g.op("Shape", x, start=2)
 
 
+def after(g: Graph, earlier: Value, x: Value, first: int) -> Value:
+    """x, not to be used before `earlier` is computed; equally long from axis `first` on.
+
+    For work in parts. Left alone, ONNX Runtime starts all parts before it ends one, and keeps what
+    lies between for each. Only data can tell it what comes first: here the shape that x is given,
+    its own, is read off `earlier`. Nothing is copied. (Read off one axis alone, ONNX Runtime would
+    write -1 in its place and see no reason to wait.)
+    """
+    return x.reshape(concat(g, [[0] * first, g.op("Shape", earlier, start=first)], 0))
+
+
 def concat(g: Graph, parts: Sequence[object], axis: int) -> Value:
     return g.op("Concat", *parts, axis=axis)
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -118,3 +119,38 @@ def evaluated(build: Callable[..., Value], *inputs: torch.Tensor, opset: int = 2
     )
     feeds = {f"x{i}": value.numpy() for i, value in enumerate(inputs)}
     return np.asarray(session.run(None, feeds)[0])
+
+
+def optimized(build: Callable[..., Value], *axes: list[int | str]) -> list[onnx.NodeProto]:
+    """The nodes that ONNX Runtime makes of a graph: what it really runs."""
+    g = Graph(23)
+    values = [g.input(f"x{i}", list(given)) for i, given in enumerate(axes)]
+    g.output("y", ["any"], build(g, *values))
+    model = g.model()
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    options = onnxruntime.SessionOptions()
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = f"{folder}/optimized.onnx"
+        options.log_severity_level = 3  # that such a file is for this machine only
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        return list(onnx.load(options.optimized_model_filepath).graph.node)
+
+
+def ancestors(nodes: list[onnx.NodeProto], node: onnx.NodeProto) -> set[str]:
+    """Names of all values that `node` needs."""
+    makers = {value: maker for maker in nodes for value in maker.output}
+    found: set[str] = set()
+    waiting = list(node.input)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += makers[name].input if name in makers else []
+    return found
+
+
+def in_order(nodes: list[onnx.NodeProto], some: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """`some` of the nodes, those that need less first."""
+    return sorted(some, key=lambda node: len(ancestors(nodes, node)))

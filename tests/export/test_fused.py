@@ -1,5 +1,7 @@
 """Each rewrite alone: its operators in ONNX Runtime against the plain module in PyTorch."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ from birefnet_export.lowering import LOWERINGS, native
 from birefnet_export.swin import partition, shift_mask
 from torch import Tensor, nn
 
-from .conftest import evaluated, fill
+from .conftest import ancestors, evaluated, fill, in_order, optimized
 
 SIZES = [(4, 4), (8, 12), (5, 4), (1, 7), (9, 10)]
 """Maps of tokens: one window, several, and sides that need padding (the window is 4)."""
@@ -86,6 +88,36 @@ def test_a_block_on_tokens_is_the_plain_block(tiny, size, index, opset):
 
     found = evaluated(fused, x.flatten(1, 2), torch.zeros(1, 1, *size), opset=opset)
     close(found, expected)
+
+
+def test_a_block_in_parts_is_the_block_whole(tiny):
+    block = tiny.bb.stages()[1].swin_blocks()[0]
+    tokens, like = torch.randn(2, 8 * 12, 32), torch.zeros(1, 1, 8, 12)
+
+    def fused(parts):
+        def build(g, tokens, like):
+            windows = layout(g, layers.spatial(g, like), 4).still
+            return fused_backbone.swin_block(g, tokens, block, windows, parts)
+
+        return build
+
+    whole = evaluated(fused(1), tokens, like)
+    assert abs(evaluated(fused(4), tokens, like) - whole).max() < 1e-6
+
+
+def test_a_part_is_fed_forward_after_the_one_before_it(tiny):
+    block = tiny.bb.stages()[1].swin_blocks()[0]
+
+    def fused(g, tokens, like):
+        windows = layout(g, layers.spatial(g, like), 4).still
+        return fused_backbone.swin_block(g, tokens, block, windows, 4)
+
+    nodes = optimized(fused, ["batch", "tokens", 32], ["one", "channels", "height", "width"])
+
+    activations = [node for node in nodes if node.op_type.endswith("Gelu")]
+    assert len(activations) == 4
+    for earlier, later in pairwise(in_order(nodes, activations)):
+        assert earlier.output[0] in ancestors(nodes, later)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -2,16 +2,14 @@
 
 from itertools import pairwise
 
-import onnx
 import pytest
 import torch
 from birefnet_export.deform import deform_conv2d
 from birefnet_export.export import LOWERINGS as OFFERED
 from birefnet_export.fold import Kernel
-from birefnet_export.graph import Graph
 from birefnet_export.lowering import LOWERINGS
 
-from .conftest import evaluated
+from .conftest import ancestors, evaluated, in_order, optimized
 
 SIZES = [(1, 1), (1, 6), (7, 2), (9, 5)]
 """Maps smaller than a kernel among them: the deepest map of a 32 x 32 image is one pixel."""
@@ -59,25 +57,13 @@ def test_it_is_the_plain_deformable_convolution(name, side, size):
 
 @pytest.mark.parametrize(("name", "kind"), [("rows", "DeformConv"), ("gridsample", "GridSample")])
 def test_a_row_waits_for_the_sum_of_those_before_it(name, kind):
-    g = Graph(20)
     predict, kernel = kernels(7)
-    LOWERINGS[name](g, g.input("x", ["batch", 3, "height", "width"]), predict, kernel)
-    nodes = g.model().graph.node
+
+    nodes = optimized(
+        lambda g, x: LOWERINGS[name](g, x, predict, kernel), ["batch", 3, "height", "width"]
+    )
+
     rows = [node for node in nodes if node.op_type == kind]
-
     assert len(rows) == 7
-    for earlier, later in pairwise(rows):
+    for earlier, later in pairwise(in_order(nodes, rows)):
         assert earlier.output[0] in ancestors(nodes, later)
-
-
-def ancestors(nodes: list[onnx.NodeProto], node: onnx.NodeProto) -> set[str]:
-    """Names of all values that `node` needs."""
-    makers = {value: maker for maker in nodes for value in maker.output}
-    found: set[str] = set()
-    waiting = list(node.input)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += makers[name].input if name in makers else []
-    return found

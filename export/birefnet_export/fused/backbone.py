@@ -8,17 +8,21 @@ from torch import Tensor
 
 from ..fold import kernel_of
 from ..graph import Graph, Value
-from ..layers import concat, conv, gelu, layer_norm, linear
+from ..layers import after, concat, conv, gelu, layer_norm, linear
 from ..swin import PatchMerging, SwinBlock, SwinTransformer, WindowAttention
 from .windows import Layout, Windows, merge_index
 
 
-def backbone(g: Graph, image: Value, swin: SwinTransformer, layouts: list[Layout]) -> list[Value]:
+def backbone(
+    g: Graph, image: Value, swin: SwinTransformer, layouts: list[Layout], quartered: int = 0
+) -> list[Value]:
     """Four normalised maps (batch, channels, height, width), as `SwinTransformer`.
 
     Args:
         image: float32 (batch, 3, height, width).
         layouts: of the four stages' sizes.
+        quartered: how many stages, the first of them, feed a quarter of the tokens forward at a
+            time. The hidden maps of large stages, on both sides of GELU, are the largest of all.
     """
     embed = swin.patch_embed
     x = conv(g, image, kernel_of(embed.proj), stride=4)
@@ -28,7 +32,8 @@ def backbone(g: Graph, image: Value, swin: SwinTransformer, layouts: list[Layout
         with g.scope(f"stage{i}"):
             for j, block in enumerate(stage.swin_blocks()):
                 with g.scope(f"block{j}"):
-                    x = swin_block(g, x, block, where.shifted if block.shift else where.still)
+                    windows = where.shifted if block.shift else where.still
+                    x = swin_block(g, x, block, windows, parts=4 if i < quartered else 1)
             normed = layer_norm(g, x, swin.norm(i))
             shape = concat(g, [[0, 0], where.size], 0)
             maps.append(normed.transpose(0, 2, 1).reshape(shape))
@@ -37,9 +42,20 @@ def backbone(g: Graph, image: Value, swin: SwinTransformer, layouts: list[Layout
     return maps
 
 
-def swin_block(g: Graph, x: Value, block: SwinBlock, windows: Windows) -> Value:
-    """(batch, tokens, dim) to the same."""
+def swin_block(g: Graph, x: Value, block: SwinBlock, windows: Windows, parts: int = 1) -> Value:
+    """(batch, tokens, dim) to the same; the number of tokens is a multiple of `parts`."""
     x = x + attention(g, layer_norm(g, x, block.norm1), block.attn, windows)
+    if parts == 1:
+        return feed_forward(g, x, block)
+    done: list[Value] = []
+    for tokens in g.split_evenly(x, parts, axis=1):
+        waiting = after(g, done[-1], tokens, 1) if done else tokens
+        done.append(feed_forward(g, waiting, block))
+    return concat(g, done, 1)
+
+
+def feed_forward(g: Graph, x: Value, block: SwinBlock) -> Value:
+    """The second half of a block, token by token."""
     hidden = gelu(g, linear(g, layer_norm(g, x, block.norm2), block.mlp.fc1))
     return x + linear(g, hidden, block.mlp.fc2)
 

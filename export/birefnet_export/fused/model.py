@@ -25,7 +25,7 @@ def build(g: Graph, image: Value, net: BiRefNet, lower: Lowering) -> Value:
         with g.scope(f"windows{i}"):
             layouts.append(layout(g, map_size, net.arch.window))
     with g.scope("full"):
-        full_maps = backbone(g, image, net.bb, layouts[:4])
+        full_maps = backbone(g, image, net.bb, layouts[:4], quartered=2)
     with g.scope("half"):
         half_maps = backbone(g, half, net.bb, layouts[1:])
 

@@ -13,7 +13,7 @@ import torch
 
 from ..fold import Kernel
 from ..graph import Graph, Value
-from ..layers import concat, conv
+from ..layers import after, conv
 from . import native
 
 SMALLEST = 5
@@ -36,7 +36,7 @@ def deform_conv(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
     )
     total = native.sampled(g, x, first, offsets[0], modulations[0])
     for part, offset, modulation in zip(others, offsets[1:], modulations[1:], strict=True):
-        total = total + native.sampled(g, x, part, _after(g, total, offset), modulation)
+        total = total + native.sampled(g, x, part, after(g, total, offset, 2), modulation)
     return total
 
 
@@ -46,13 +46,3 @@ def _with_rows_moved(predict: Kernel, side: int) -> Kernel:
     distance = torch.arange(side, dtype=bias.dtype) - side // 2
     bias[0 : 2 * side * side : 2] += distance.repeat_interleave(side)
     return Kernel(predict.weight, bias)
-
-
-def _after(g: Graph, earlier: Value, x: Value) -> Value:
-    """x, not to be used before `earlier` is computed, a map of the same height and width.
-
-    Left alone, ONNX Runtime computes all rows before it adds the first two, and keeps as many
-    maps. Only data can tell it what comes first: here the shape that x is given, its own, is read
-    off the earlier map. Nothing is copied.
-    """
-    return x.reshape(concat(g, [[0, 0], g.op("Shape", earlier, start=2)], 0))
