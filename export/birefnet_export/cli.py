@@ -61,6 +61,12 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     "beside it says.",
 )
 @click.option(
+    "--external-data",
+    is_flag=True,
+    help="Write the weights beside the graph, to onnx/model.onnx_data: mapped into memory, not "
+    "copied.",
+)
+@click.option(
     "--verify/--no-verify",
     default=True,
     show_default=True,
@@ -73,6 +79,7 @@ def export(
     opset: int | None,
     lowering: str,
     trained_size: tuple[int, int] | None,
+    external_data: bool,
     verify: bool,
     as_json: bool,
 ) -> None:
@@ -88,6 +95,7 @@ def export(
         lowering=lowering,
         verify=verify,
         trained_size=trained_size,
+        external_data=external_data,
     )
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else summary(report))
 

@@ -47,6 +47,7 @@ class ExportReport:
     lowering: str
     nodes: int
     file_bytes: int
+    """Weights beside the graph included."""
     parity: Parity | None
     """None if the file was not verified."""
     warnings: tuple[str, ...]
@@ -77,6 +78,7 @@ def export_onnx(
     lowering: str = DEFAULT_LOWERING,
     verify: bool = True,
     trained_size: tuple[int, int] | None = None,
+    external_data: bool = False,
 ) -> ExportReport:
     """Turn a BiRefNet checkpoint into one ONNX graph with dynamic batch, height and width.
 
@@ -91,6 +93,9 @@ def export_onnx(
         verify: run the file in ONNX Runtime against PyTorch before it gets its name.
         trained_size: height and width; by default what a `preprocessor_config.json` beside the
             checkpoint says. Without either, users of the file assume 1024 x 1024.
+
+        external_data: write the weights beside the graph, to `onnx/model.onnx_data`. ONNX Runtime
+            maps them into memory instead of copying them.
 
     Raises:
         CheckpointError: the checkpoint can't be read or doesn't fit.
@@ -110,4 +115,6 @@ def export_onnx(
         )
     from .pipeline import run
 
-    return run(Path(checkpoint), Path(output_dir), opset, lowering, verify, trained_size)
+    return run(
+        Path(checkpoint), Path(output_dir), opset, lowering, verify, trained_size, external_data
+    )

@@ -11,9 +11,12 @@ DEFAULT_SIZE = (1024, 1024)
 _PILLOW_BILINEAR = 2
 
 
-def config() -> dict[str, Any]:
-    """`config.json`: which architecture this is, by the hub's name."""
-    return {"architectures": ["BiRefNet"], "model_type": "birefnet"}
+def config(*, external_data: bool = False) -> dict[str, Any]:
+    """`config.json`: which architecture this is, by the hub's name, and where its weights are."""
+    known: dict[str, Any] = {"architectures": ["BiRefNet"], "model_type": "birefnet"}
+    if external_data:
+        known["transformers.js_config"] = {"use_external_data_format": True}
+    return known
 
 
 def preprocessor_config(size: tuple[int, int] | None) -> dict[str, Any]:

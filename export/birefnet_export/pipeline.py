@@ -25,6 +25,7 @@ from .metadata import facts
 from .signature import INPUT, OUTPUT, SIZE_MULTIPLE
 from .simplify import check_graph, simplified
 from .verify import verify
+from .writing import files_of, replacing_model, save_model
 
 MODEL = Path("onnx", "model.onnx")
 """Where the graph lies in an export directory, as on the hub."""
@@ -37,6 +38,7 @@ def run(
     lowering: str,
     verified: bool,
     trained_size: tuple[int, int] | None,
+    external_data: bool,
 ) -> ExportReport:
     """The export; arguments, result and errors are those of `export_onnx`."""
     started = time.perf_counter()
@@ -53,12 +55,14 @@ def run(
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             # The file gets its name only when it is known to compute what the checkpoint does.
-            with replacing(file) as unnamed:
-                _save(model, facts(source, opset, lowering, size, None), unnamed)
+            with replacing_model(file) as unnamed:
+                properties = facts(source, opset, lowering, size, None)
+                save_model(model, properties, unnamed, external_data=external_data)
                 parity = verify(unnamed, net) if verified else None
                 if parity:
-                    _save(model, facts(source, opset, lowering, size, parity.to_dict()), unnamed)
-            _write_json(directory / "config.json", hub.config())
+                    properties = facts(source, opset, lowering, size, parity.to_dict())
+                    save_model(model, properties, unnamed, external_data=external_data)
+            _write_json(directory / "config.json", hub.config(external_data=external_data))
             _write_json(directory / "preprocessor_config.json", hub.preprocessor_config(size))
         except OSError as error:
             raise ExportError(f"{directory}: can't be written: {error.strerror}") from error
@@ -70,7 +74,7 @@ def run(
         opset=opset,
         lowering=lowering,
         nodes=len(model.graph.node),
-        file_bytes=file.stat().st_size,
+        file_bytes=sum(path.stat().st_size for path in files_of(file)),
         parity=parity,
         warnings=tuple(f"{w.category.__name__}: {w.message}" for w in caught),
         build_s=built - started,
@@ -95,11 +99,6 @@ def _checked(size: tuple[int, int] | None) -> tuple[int, int] | None:
             f"{SIZE_MULTIPLE}; give the right one with --trained-size"
         )
     return size
-
-
-def _save(model: onnx.ModelProto, properties: Mapping[str, str], path: Path) -> None:
-    onnx.helper.set_model_props(model, dict(properties))
-    onnx.save(model, path)
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
