@@ -3,19 +3,23 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3))
 VENV := .venv
 DEMO_VENV := .venv-demo
+GPU_VENV := .venv-gpu
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench interop clean
+.PHONY: help demo test test-gpu check fix bench interop clean
 
 help:  ## list the verbs
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 demo: $(DEMO_VENV)/.installed  ## cut the subjects out of the photographs in examples/photos
 	$(DEMO_VENV)/bin/birefnet cutout examples/photos --output out/demo
 
-test: $(VENV)/.installed  ## run every test that needs no special hardware
+test: $(VENV)/.installed $(GPU_VENV)/.installed  ## run every test that needs no special hardware
 	$(VENV)/bin/python -m pytest -m "not gpu and not hub and not interop"
+
+test-gpu: $(GPU_VENV)/.cuda  ## run the tests that need an NVIDIA GPU
+	$(GPU_VENV)/bin/python -m pytest -m gpu
 
 check: $(VENV)/.installed  ## lint, format and types; changes nothing
 	$(VENV)/bin/ruff check .
@@ -34,7 +38,7 @@ interop: $(VENV)/.installed .interop/.installed  ## try exports in transformers.
 	$(VENV)/bin/python -m pytest -m interop
 
 clean:  ## remove the environments and what the verbs wrote
-	rm -rf $(VENV) $(DEMO_VENV) .interop out build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) .interop out build dist .mypy_cache .pytest_cache .ruff_cache
 
 # Everything, torch included: export, tests and checks.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -46,6 +50,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(DEMO_VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO_VENV)
 	$(DEMO_VENV)/bin/$(PIP_INSTALL) --editable '.[cpu]'
+	touch $@
+
+# The GPU build of ONNX Runtime (250 MB) without CUDA: what a user without a driver has. Where it
+# can't be installed, the tests that need it are skipped and say so, and the next `make` tries again.
+$(GPU_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(GPU_VENV)
+	$(GPU_VENV)/bin/$(PIP_INSTALL) --editable '.[gpu]' && touch $@ || rm -rf $(GPU_VENV)
+
+# The same with CUDA, cuDNN and TensorRT as wheels (4 GB), and pytest: for a machine with a GPU.
+$(GPU_VENV)/.cuda: $(GPU_VENV)/.installed
+	$(GPU_VENV)/bin/$(PIP_INSTALL) --editable '.[cuda,tensorrt,dev]'
 	touch $@
 
 # Other tools that take an export as it is: Node 20 with npm, and rembg with its own onnxruntime.

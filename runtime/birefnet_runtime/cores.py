@@ -4,22 +4,21 @@ import math
 import os
 from pathlib import Path
 
+from .cgroup import OWN, ROOT, cpu_quota
 
-def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores by scheduler affinity and by the container's CPU quota (cgroup v2), at least one."""
+
+def usable_cores(root: Path = ROOT, own: Path = OWN) -> int:
+    """Cores by scheduler affinity and by the container's CPU quota, at least one.
+
+    A part of a core counts as one. The arguments are where control groups are found.
+    """
+    cores = affinity_cores()
+    quota = cpu_quota(root, own)
+    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+def affinity_cores() -> int:
+    """Cores that the scheduler may put this process on."""
     if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, min(cores, _quota(cgroup / "cpu.max", cores)))
-
-
-def _quota(file: Path, unlimited: int) -> int:
-    """`cpu.max` holds `QUOTA PERIOD` or `max PERIOD`. A part of a core counts as one."""
-    try:
-        quota, period = file.read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return unlimited
-    if quota == "max":
-        return unlimited
-    return math.ceil(int(quota) / int(period))
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -13,14 +13,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .binding import BoundRunner
 from .cores import usable_cores
 from .errors import ModelError, ProviderError
 from .extras import missing_extra
 from .ort_errors import first_line, onnxruntime_errors
-from .providers.availability import why_not
+from .providers.availability import is_installed, why_not
 from .providers.build import Build, installed_build
 from .providers.ort_options import SessionPlan, plan_session
-from .providers.placement import Placement, read_placement, short_name
+from .providers.placement import Placement, read_placement
 from .providers.plugins import plugin_devices
 from .providers.records import Provider
 from .providers.request import Providers, is_auto, parse_providers
@@ -55,8 +56,11 @@ class Opening:
         lines = []
         name = self.provider.name
         if self.passed_over:
-            reasons = "; ".join(f"{other}: {reason}" for other, reason in self.passed_over)
-            lines.append(f"running on {name}, not on {self.passed_over[0][0]}: {reasons}")
+            reasons = "; ".join(
+                f"{other} can't run here: {reason.partition('; ')[0]}"
+                for other, reason in self.passed_over
+            )
+            lines.append(f"running on {name}, for {reasons} (birefnet doctor says what to do)")
         if self.placement and name in ("cuda", "tensorrt"):
             heavy = self.placement.heavy_on("CPUExecutionProvider")
             if heavy:
@@ -68,10 +72,19 @@ class Opening:
 class OpenSession:
     """An ONNX Runtime session that runs on the provider it says."""
 
-    def __init__(self, session: Any, opening: Opening, run_entries: Mapping[str, str]) -> None:
+    def __init__(self, session: Any, opening: Opening, plan: SessionPlan) -> None:
         self.opening = opening
         self._session = session
-        self._run_options = _run_options(run_entries)
+        self._run_options = _run_options(plan.run_entries)
+        self._bound = None
+        if plan.device != "cpu":
+            self._bound = BoundRunner(
+                session,
+                plan.device,
+                plan.device_id,
+                cuda_graph=plan.cuda_graph,
+                run_entries=plan.run_entries,
+            )
 
     def get_inputs(self) -> Sequence[Any]:
         return list(self._session.get_inputs())
@@ -85,6 +98,9 @@ class OpenSession:
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[np.float32]]
     ) -> Sequence[Any]:
+        if self._bound is not None:
+            (tensor,) = input_feed.values()
+            return [self._bound.run(tensor)]
         return list(self._session.run(output_names, input_feed, self._run_options))
 
 
@@ -120,7 +136,7 @@ def open_session(
         try:
             return _open(path, provider, build, threads or usable_cores(), passed_over, verbose)
         except ProviderError as error:
-            if is_auto(providers) and not _is_installed(provider, build):
+            if is_auto(providers) and not (build.conflict or is_installed(provider.name, build)):
                 continue
             passed_over.append((provider.name, str(error)))
     raise ProviderError("; ".join(f"{name} can't run here: {why}" for name, why in passed_over))
@@ -149,7 +165,7 @@ def _open(
             + (log_reason(caught.text) or "it doesn't say why (--verbose shows its log)")
         )
     opening = Opening(provider, tuple(passed_over), read_placement(session))
-    return OpenSession(session, opening, plan.run_entries)
+    return OpenSession(session, opening, plan)
 
 
 def _start(path: Path, provider: Provider, plan: SessionPlan, verbose: bool) -> Any:
@@ -226,9 +242,3 @@ def _is_the_providers(error: Exception) -> bool:
     """Whether a provider failed and not the file: a file fails the same way on every provider."""
     kind = type(error).__name__
     return kind not in {"InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel"}
-
-
-def _is_installed(provider: Provider, build: Build) -> bool:
-    return any(short_name(name) == provider.name for name in build.providers) or bool(
-        build.conflict
-    )

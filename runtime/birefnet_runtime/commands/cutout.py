@@ -89,11 +89,11 @@ def cutout(
     for failure in failures:
         _say(console, failure)
     if planned.jobs:
-        if model is None:
-            _say(console, DEMONSTRATION)
         segmenter = Segmenter(
             model or "nano", size=size, threads=threads, providers=provider, verbose=verbose
         )
+        if model is None:
+            _say(console, DEMONSTRATION)
         for job in _track(planned.jobs, console):
             try:
                 _do(job, segmenter, mask)

@@ -1,16 +1,12 @@
 """Whether a provider can run here, found out before a session is opened."""
 
+from importlib.util import find_spec
+
 from .build import Build
-from .libraries import (
-    libraries_of,
-    missing_libraries,
-    preload,
-    wanted,
-    what_to_install,
-)
+from .libraries import libraries_of, missing_libraries, preload, wanted, what_to_install
 from .ort_options import EXECUTION_PROVIDER
 from .placement import short_name
-from .plugins import PLUGINS
+from .plugins import PLUGINS, not_installed
 
 
 def why_not(provider: str, build: Build) -> str | None:
@@ -20,8 +16,8 @@ def why_not(provider: str, build: Build) -> str | None:
     ONNX Runtime lists what was compiled in; whether its libraries can be loaded shows only when a
     session is opened, and then as a log line.
     """
-    if provider in PLUGINS:
-        return None  # registering it tells
+    if plugin := PLUGINS.get(provider):
+        return None if is_installed(provider, build) else not_installed(plugin)
     if EXECUTION_PROVIDER[provider] not in build.providers:
         return _not_built_in(provider, build)
     preload(build)
@@ -34,6 +30,13 @@ def why_not(provider: str, build: Build) -> str | None:
         f"{_listed(missing)} can't be loaded; {build.package} {build.version} "
         f"wants {wants.describe()}; {what_to_install(missing, build, wants)}"
     )
+
+
+def is_installed(provider: str, build: Build) -> bool:
+    """Whether it was compiled into this build or lies beside it; not whether it works."""
+    if plugin := PLUGINS.get(provider):
+        return find_spec(plugin.module) is not None
+    return EXECUTION_PROVIDER[provider] in build.providers
 
 
 def _not_built_in(provider: str, build: Build) -> str:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .build import Build
 from .elf import needed
@@ -75,6 +76,48 @@ def wanted(build: Build, names: Iterable[str]) -> Wanted:
             majors[found[1]] = int(found[2])
     cuda = int(build.cuda.partition(".")[0]) if build.cuda else majors.get("cudart")
     return Wanted(cuda, majors.get("cudnn"), majors.get("nvinfer"))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Versions of the libraries that the dynamic linker finds here; None for what it doesn't."""
+
+    cuda: str | None
+    cudnn: str | None
+    tensorrt: str | None
+
+
+def found_versions(load: Callable[[str], Any] = ctypes.CDLL) -> Found:
+    """Ask each library for its version: of the newest major that can be loaded."""
+    cuda = _ask(load, "libcudart.so.{}", range(14, 10, -1), _cudart_version)
+    cudnn = _ask(load, "libcudnn.so.{}", range(10, 7, -1), lambda lib: lib.cudnnGetVersion())
+    tensorrt = _ask(
+        load, "libnvinfer.so.{}", range(12, 7, -1), lambda lib: lib.getInferLibVersion()
+    )
+    return Found(
+        None if not cuda else f"{cuda // 1000}.{cuda % 1000 // 10}",
+        None if not cudnn else _dotted(cudnn, 1000 if cudnn < 90000 else 10000),
+        None if not tensorrt else _dotted(tensorrt, 1000 if tensorrt < 100000 else 10000),
+    )
+
+
+def _ask(
+    load: Callable[[str], Any], name: str, majors: Iterable[int], ask: Callable[[Any], Any]
+) -> int:
+    for major in majors:
+        with contextlib.suppress(OSError, AttributeError):
+            return int(ask(load(name.format(major))))
+    return 0
+
+
+def _cudart_version(library: Any) -> int:
+    version = ctypes.c_int()
+    library.cudaRuntimeGetVersion(ctypes.byref(version))
+    return version.value
+
+
+def _dotted(number: int, major: int) -> str:
+    return f"{number // major}.{number % major // 100}.{number % 100}"
 
 
 def what_to_install(missing: Sequence[str], build: Build, wants: Wanted) -> str:

@@ -51,7 +51,7 @@ def count(assigned: Iterable[tuple[str, str]]) -> Placement:
     operators: dict[str, Counter[str]] = {}
     for execution_provider, operator in assigned:
         operators.setdefault(execution_provider, Counter())[operator] += 1
-    return Placement(operators)
+    return Placement({name: dict(counted) for name, counted in operators.items()})
 
 
 def short_name(execution_provider: str) -> str:

@@ -17,6 +17,7 @@ _lock = threading.Lock()
 class Plugin:
     """A wheel that brings a provider's library."""
 
+    module: str
     wheel: str
     extra: str
     library: Callable[[], str]
@@ -32,7 +33,13 @@ def _openvino_library() -> str:
 
 
 PLUGINS = {
-    "openvino": Plugin("onnxruntime-ep-openvino", "openvino", _openvino_library, "Intel hardware")
+    "openvino": Plugin(
+        module="onnxruntime_ep_openvino",
+        wheel="onnxruntime-ep-openvino",
+        extra="openvino",
+        library=_openvino_library,
+        takes="Intel hardware",
+    )
 }
 
 
@@ -64,16 +71,21 @@ def plugin_devices(provider: OpenVINO) -> list[Any]:
     return devices[:1]
 
 
+def not_installed(plugin: Plugin) -> str:
+    """One clause: what to install."""
+    return (
+        f"{plugin.wheel} is not installed; "
+        f"install it with: pip install 'birefnet-ort[{plugin.extra}]'"
+    )
+
+
 def _register(execution_provider: str, plugin: Plugin) -> None:
     import onnxruntime
 
     try:
         path = plugin.library()
     except ModuleNotFoundError as error:
-        raise ProviderError(
-            f"{plugin.wheel} is not installed; install it with: "
-            f"pip install 'birefnet-ort[{plugin.extra}]'"
-        ) from error
+        raise ProviderError(not_installed(plugin)) from error
     except (AttributeError, OSError) as error:
         raise ProviderError(f"{plugin.wheel} is damaged: {error}") from error
     try:

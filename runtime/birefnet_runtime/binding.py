@@ -1,0 +1,114 @@
+"""Runs with input and output on the device, in buffers that are kept for each shape."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+KEPT = 4
+"""Shapes whose buffers are kept: an input of 4 x 1024 x 1024 has 50 MB."""
+
+DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class _Buffers:
+    """What one shape needs; `binding` refers to both values."""
+
+    input: Any
+    output: Any
+    binding: Any
+    run_options: Any
+    graph_id: int
+
+
+class BoundRunner:
+    """One image input, one mask output, both on a device.
+
+    Plain `run` allocates and frees there for every call, and a CUDA graph replays on the very
+    buffers that it was recorded with. Threads take turns: they share the buffers.
+
+    Args:
+        session: an `onnxruntime.InferenceSession`.
+        device: `cuda`, or `cpu`.
+        device_id: which of them.
+        cuda_graph: the session records CUDA graphs: one for each shape.
+        run_entries: of RunOptions.
+        kept: of how many shapes the buffers are kept; those used longest ago go.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        device: str,
+        device_id: int = 0,
+        *,
+        cuda_graph: bool = False,
+        run_entries: Mapping[str, str] | None = None,
+        kept: int = KEPT,
+    ) -> None:
+        self._session = session
+        self._device = (device, device_id)
+        self._cuda_graph = cuda_graph
+        self._run_entries = dict(run_entries or {})
+        self._kept = kept
+        self._shapes: OrderedDict[tuple[int, ...], _Buffers] = OrderedDict()
+        self._made = 0
+        self._lock = threading.Lock()
+
+    def run(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 (batch, 3, height, width) to float32 (batch, 1, height, width)."""
+        with self._lock:
+            buffers = self._buffers(tensor.shape)
+            kind = DTYPES[self._session.get_inputs()[0].type]
+            buffers.input.update_inplace(np.ascontiguousarray(tensor, dtype=kind))
+            self._session.run_with_iobinding(buffers.binding, buffers.run_options)
+            buffers.binding.synchronize_outputs()
+            # A copy: on the CPU, numpy() shows the buffer itself.
+            return np.array(buffers.output.numpy(), dtype=np.float32)
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Those whose buffers are there, the one used longest ago first."""
+        return list(self._shapes)
+
+    def _buffers(self, shape: tuple[int, ...]) -> _Buffers:
+        if shape not in self._shapes:
+            while len(self._shapes) >= self._kept:
+                self._drop(self._shapes.popitem(last=False)[1])
+            self._shapes[shape] = self._make(shape)
+        self._shapes.move_to_end(shape)
+        return self._shapes[shape]
+
+    def _make(self, shape: tuple[int, ...]) -> _Buffers:
+        import onnxruntime
+
+        batch, _, height, width = shape
+        ends = (self._session.get_inputs()[0], self._session.get_outputs()[0])
+        binding = self._session.io_binding()
+        values = []
+        for end, bind, its_shape in (
+            (ends[0], binding.bind_ortvalue_input, shape),
+            (ends[1], binding.bind_ortvalue_output, (batch, 1, height, width)),
+        ):
+            value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
+                its_shape, DTYPES[end.type], *self._device
+            )
+            bind(end.name, value)
+            values.append(value)
+        self._made += 1
+        options = onnxruntime.RunOptions()
+        for key, text in self._run_entries.items():
+            options.add_run_config_entry(key, text)
+        if self._cuda_graph:
+            options.add_run_config_entry("gpu_graph_id", str(self._made))
+        return _Buffers(values[0], values[1], binding, options, self._made)
+
+    def _drop(self, buffers: _Buffers) -> None:
+        release = getattr(self._session, "release_captured_graph", None)
+        if self._cuda_graph and release is not None:
+            release(buffers.graph_id)

@@ -1,0 +1,68 @@
+"""What a container lets this process have: the limits of its control groups, versions 1 and 2.
+
+A limit on any group above holds as well, so the tightest on the way up counts. In a container the
+groups above are often out of sight, and its own is mounted as the root.
+Files: the kernel's admin-guide, cgroup-v2.rst, cgroup-v1/memory.rst and scheduler/sched-bwc.rst.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+ROOT = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
+
+
+def cpu_quota(root: Path = ROOT, own: Path = OWN) -> float | None:
+    """How many cores' worth of time may be used; None if that is unlimited or not known."""
+    quotas = [_version_2(folder / "cpu.max") for folder in _folders(root, own, "")]
+    quotas += [_version_1(folder) for folder in _folders(root, own, "cpu")]
+    return min(filter(None, quotas), default=None)
+
+
+def memory_limit_bytes(root: Path = ROOT, own: Path = OWN) -> int | None:
+    """How much memory may be used before the process is killed; None if there is no limit."""
+    files = [folder / "memory.max" for folder in _folders(root, own, "")]
+    files += [folder / "memory.limit_in_bytes" for folder in _folders(root, own, "memory")]
+    # Version 1 says "unlimited" with the largest number of whole pages.
+    limits = [int(text) for text in map(_read, files) if text.isdecimal() and int(text) < 2**62]
+    return min(limits, default=None)
+
+
+def _folders(root: Path, own: Path, controller: str) -> Iterator[Path]:
+    """The folders of this process's group and of those above; version 2 if `controller` is ""."""
+    mount = root / controller
+    if not controller and not (root / "cgroup.controllers").exists():
+        # Beside version 1, version 2 has a place of its own.
+        mount = root / "unified" if (root / "unified").is_dir() else root
+    for line in _read(own).splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controller in controllers.split(","):
+            group = PurePosixPath(path.lstrip("/"))
+            yield from (mount / folder for folder in (group, *group.parents))
+            return
+    yield mount
+
+
+def _version_2(file: Path) -> float | None:
+    """`cpu.max` holds `QUOTA PERIOD` or `max PERIOD`, in microseconds."""
+    quota, _, period = _read(file).partition(" ")
+    return _cores(quota, period)
+
+
+def _version_1(folder: Path) -> float | None:
+    return _cores(_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us"))
+
+
+def _cores(quota: str, period: str) -> float | None:
+    """None for `max`, for -1, and where there is no such file."""
+    if quota.isdecimal() and period.isdecimal() and int(period) > 0:
+        return int(quota) / int(period)
+    return None
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
