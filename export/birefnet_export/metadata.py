@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from .checkpoint import Checkpoint
+from .footprint import activation_bytes_per_pixel
 from .signature import SIZE_MULTIPLE
 
 PREFIX = "birefnet."
@@ -30,6 +31,7 @@ def facts(
         trained_size: height and width.
         parity: measured differences to PyTorch, JSON-ready.
     """
+    peak = activation_bytes_per_pixel(checkpoint.arch, lowering)
     known: dict[str, Any] = {
         "format": FORMAT,
         "producer_version": version("birefnet-ort"),
@@ -46,6 +48,7 @@ def facts(
         "opset": str(opset),
         "precision": "fp32",
         "lowering": lowering,
+        "activation_bytes_per_pixel": f"{peak:.0f}",
         "parity": parity and json.dumps(parity),
     }
     return {PREFIX + key: value for key, value in known.items() if value}

@@ -4,6 +4,8 @@ from birefnet_models.errors import BirefnetError
 
 from .errors import (
     ImageError,
+    MemoryLimitError,
+    MemoryWarning,
     MissingExtraError,
     ModelError,
     OutputError,
@@ -12,6 +14,7 @@ from .errors import (
     SizeError,
     SizeWarning,
 )
+from .memory import Memory
 from .metadata import ModelMetadata
 from .providers import Cpu, Cuda, OpenVINO, TensorRT
 from .segmenter import Segmenter
@@ -23,6 +26,9 @@ __all__ = [
     "Cpu",
     "Cuda",
     "ImageError",
+    "Memory",
+    "MemoryLimitError",
+    "MemoryWarning",
     "MissingExtraError",
     "ModelError",
     "ModelMetadata",

@@ -14,7 +14,7 @@ from typing import IO, Any
 import click
 from birefnet_models.errors import BirefnetError
 
-from .errors import MissingExtraError, ProviderWarning, SizeWarning
+from .errors import MemoryWarning, MissingExtraError, ProviderWarning, SizeWarning
 from .extras import missing_extra
 
 COMMANDS = "birefnet.commands"
@@ -93,7 +93,7 @@ def _warnings_as_lines() -> Iterator[None]:
         def showwarning(
             message: Warning | str, category: type[Warning], *rest: Any, **named: Any
         ) -> None:
-            if issubclass(category, SizeWarning | ProviderWarning):
+            if issubclass(category, MemoryWarning | ProviderWarning | SizeWarning):
                 # Not echo, which would write behind a progress bar's back.
                 print(f"birefnet: {message}", file=sys.stderr)
             else:

@@ -4,6 +4,7 @@ BirefnetError                  birefnet_models.errors
 ├── ImageError                 the input is no image that can be used; names the file
 ├── OutputError                the result can't be written there
 ├── SizeError                  the network can't run at that size; names the nearest that works
+├── MemoryLimitError           no setting keeps the model below the limit; says what would
 ├── ModelError                 the file is no model that the runtime can run, or the run failed
 ├── ProviderError              the execution provider asked for can't run; says why
 └── MissingExtraError          an optional package is needed; names the install command
@@ -24,6 +25,10 @@ class SizeError(BirefnetError):
     """A model size that the network can't run at."""
 
 
+class MemoryLimitError(BirefnetError):
+    """A model that would take more memory than it may."""
+
+
 class ModelError(BirefnetError):
     """A file that is no model for this runtime, or a model whose run failed."""
 
@@ -38,6 +43,10 @@ class MissingExtraError(BirefnetError):
 
 class SizeWarning(UserWarning):
     """The model runs at a size far from those it was trained at."""
+
+
+class MemoryWarning(UserWarning):
+    """The model runs at a smaller size than it was trained at, to stay below a limit of memory."""
 
 
 class ProviderWarning(UserWarning):

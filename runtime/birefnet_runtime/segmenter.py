@@ -6,10 +6,11 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ImageError, ModelError, ProviderWarning, SizeWarning
+from .errors import ImageError, MemoryWarning, ModelError, ProviderWarning, SizeWarning
 from .foreign import as_logits, model_facts
 from .image_io import ImageSource, read_image
 from .locate import find_model
+from .memory import DEFAULT, SETTINGS, Memory, as_bytes, choose
 from .metadata import ModelMetadata
 from .ort_errors import first_line, onnxruntime_errors
 from .postprocess import to_alpha
@@ -33,13 +34,18 @@ class Segmenter:
         providers: what to run on, the preferred first: names ("cpu", "cuda", "tensorrt",
             "openvino"), records with options, or "auto", the best that works without changing the
             answer. What can't run is an error unless another is named behind it.
+        memory: settings of the CPU by name: "fast", "balanced" or "low".
+        max_memory: bytes that the process may take, or text such as "1GB". The settings follow from
+            it, and, where `size` is left open, a smaller size if need be.
         verbose: let ONNX Runtime's own log lines through to stderr.
-        session: what to run; `model`, `threads` and `providers` then count for nothing.
+        session: what to run; all that is said of the model and how to run it then counts for
+            nothing.
 
     Raises:
         ModelError: no such model, or a file that ONNX Runtime can't load.
         ProviderError: none of the providers can run here; says why and what to install.
         SizeError: `size` is no multiple of what the network needs.
+        MemoryLimitError: no settings keep the model below `max_memory`; says what would.
         MissingExtraError: onnxruntime is not installed.
     """
 
@@ -54,13 +60,23 @@ class Segmenter:
         size: Size = None,
         threads: int | None = None,
         providers: Providers = "auto",
+        memory: Memory = DEFAULT,
+        max_memory: float | str | None = None,
         verbose: bool = False,
         session: Session | None = None,
     ) -> None:
         path = None
         if session is None:
             path = find_model(model)
-            opened = open_session(path, providers=providers, threads=threads, verbose=verbose)
+            if max_memory is not None:
+                choice = choose(path, size, as_bytes(max_memory))
+                memory, size = choice.memory, choice.size
+                if choice.note:
+                    warnings.warn(choice.note, MemoryWarning, stacklevel=2)
+            cpu = SETTINGS[memory]
+            opened = open_session(
+                path, providers=providers, cpu=cpu, threads=threads, verbose=verbose
+            )
             session, self.opening = opened, opened.opening
             for note in self.opening.notes():
                 warnings.warn(note, ProviderWarning, stacklevel=2)

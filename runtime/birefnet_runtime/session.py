@@ -23,7 +23,7 @@ from .providers.build import Build, installed_build
 from .providers.ort_options import SessionPlan, plan_session
 from .providers.placement import Placement, read_placement
 from .providers.plugins import plugin_devices
-from .providers.records import Provider
+from .providers.records import Cpu, Provider
 from .providers.request import Providers, is_auto, parse_providers
 from .stderr import caught_stderr
 
@@ -108,6 +108,7 @@ def open_session(
     path: Path,
     *,
     providers: Providers = "cpu",
+    cpu: Cpu | None = None,
     threads: int | None = None,
     verbose: bool = False,
 ) -> OpenSession:
@@ -117,6 +118,7 @@ def open_session(
         path: the file.
         providers: what to run on, the preferred first; each later one is a fallback that may be
             taken if the one before can't run. A name, `"cuda,cpu"`, a record, or a sequence.
+        cpu: what the CPU's name stands for, instead of its record's defaults.
         threads: for one operator; by default as many as cores may be used.
         verbose: let ONNX Runtime's own log lines through to stderr.
 
@@ -132,7 +134,7 @@ def open_session(
             raise missing from error
         raise
     passed_over: list[tuple[str, str]] = []
-    for provider in parse_providers(providers):
+    for provider in parse_providers(providers, cpu):
         try:
             return _open(path, provider, build, threads or usable_cores(), passed_over, verbose)
         except ProviderError as error:
@@ -202,8 +204,8 @@ def session_options(plan: SessionPlan, verbose: bool) -> Any:
     options.execution_order = getattr(onnxruntime.ExecutionOrder, plan.execution_order)
     for key, text in plan.entries.items():
         options.add_session_config_entry(key, text)
-    if plan.exact_arena:
-        _register_exact_arena()
+    if plan.arena:
+        _register_arena(plan.arena)
     return options
 
 
@@ -216,15 +218,14 @@ def log_reason(text: str) -> str | None:
     return line.rpartition("with error: ")[2].rpartition("] ")[2].strip()
 
 
-def _register_exact_arena() -> None:
+def _register_arena(settings: Mapping[str, int]) -> None:
     """Sessions that say `session.use_env_allocators` share this one; a second time does nothing."""
     import onnxruntime
 
     info = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )
-    grow = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 1})  # kSameAsRequested
-    onnxruntime.create_and_register_allocator(info, grow)
+    onnxruntime.create_and_register_allocator(info, onnxruntime.OrtArenaCfg(dict(settings)))
 
 
 def _run_options(entries: Mapping[str, str]) -> Any:

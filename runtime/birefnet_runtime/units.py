@@ -1,6 +1,11 @@
 """Numbers as people read them."""
 
 
+def format_bytes(count: float) -> str:
+    """`740 MB`, `1.2 GB`: decimal, as disks and container limits are sold."""
+    return f"{count / 1e9:.2g} GB" if count >= 999.5e6 else f"{count / 1e6:.0f} MB"
+
+
 def format_seconds(seconds: float) -> str:
     """`850 ms`, `2.4 s`, `3 min 20 s`."""
     if seconds < 0.9995:

@@ -133,7 +133,7 @@ def test_the_cpus_settings_as_documented():
     }
     assert plan.run_entries == {"memory.enable_memory_arena_shrinkage": "cpu:0"}
     assert plan.execution_order == "PRIORITY_BASED"
-    assert plan.exact_arena
+    assert plan.arena == {"arena_extend_strategy": 1}
 
 
 @pytest.fixture(scope="module")

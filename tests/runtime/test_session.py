@@ -160,6 +160,7 @@ def test_threads_reach_the_session(model, monkeypatch):
         Cpu(),
         Cpu(arena="off"),
         Cpu(arena="same-as-requested"),
+        Cpu(arena="one-region"),
         Cpu(shrink_arena=True, memory_pattern=True),
         Cpu(prepack=False, order="priority", spin=False),
     ],

@@ -12,11 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..errors import OutputError, SizeError
 from ..image_io import read_image, write_png
 from ..jobs import Job, Plan, plan
+from ..memory import Memory
 from ..postprocess import to_mask, to_rgba
 from ..segmenter import Segmenter
 from ..sizing import Size, parse_size
 from ..units import format_seconds
-from .options import provider_option, verbose_option
+from .options import max_memory_option, memory_option, provider_option, verbose_option
 
 DEMONSTRATION = (
     "using nano, a demonstration model; for real work export BiRefNet_lite or larger "
@@ -63,6 +64,8 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> Size:
     help="By default as many as there are usable cores.",
 )
 @provider_option
+@memory_option
+@max_memory_option
 @verbose_option
 @click.option("--mask", is_flag=True, help="Write the mask alone, as 8-bit grey.")
 def cutout(
@@ -72,6 +75,8 @@ def cutout(
     size: Size,
     threads: int | None,
     provider: str,
+    memory: Memory,
+    max_memory: float | None,
     verbose: bool,
     mask: bool,
 ) -> None:
@@ -90,7 +95,13 @@ def cutout(
         _say(console, failure)
     if planned.jobs:
         segmenter = Segmenter(
-            model or "nano", size=size, threads=threads, providers=provider, verbose=verbose
+            model or "nano",
+            size=size,
+            threads=threads,
+            providers=provider,
+            memory=memory,
+            max_memory=max_memory,
+            verbose=verbose,
         )
         if model is None:
             _say(console, DEMONSTRATION)

@@ -2,7 +2,8 @@
 
 import click
 
-from ..errors import ProviderError
+from ..errors import MemoryLimitError, ProviderError
+from ..memory import DEFAULT, SETTINGS, parse_bytes
 from ..providers import parse_providers
 
 
@@ -22,6 +23,29 @@ provider_option = click.option(
     callback=_check,
     help="What to run on: cpu, cuda, tensorrt, openvino or auto. Several, as cuda,cpu: the next "
     "one is taken if the one before can't run; else that is an error.",
+)
+
+memory_option = click.option(
+    "--memory",
+    type=click.Choice(list(SETTINGS)),
+    default=DEFAULT,
+    show_default=True,
+    help="Settings of the CPU, by how much memory they take.",
+)
+
+
+def _read_bytes(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    try:
+        return None if text is None else parse_bytes(text)
+    except MemoryLimitError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+max_memory_option = click.option(
+    "--max-memory",
+    metavar="AMOUNT",
+    callback=_read_bytes,
+    help="Stay below this, as 800MB or 1GB: settings and, without --size, the size follow from it.",
 )
 
 verbose_option = click.option(

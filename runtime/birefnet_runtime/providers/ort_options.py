@@ -20,6 +20,13 @@ EXECUTION_PROVIDER = {
 }
 
 _ARENA = {"next-power-of-two": "kNextPowerOfTwo", "same-as-requested": "kSameAsRequested"}
+_OWN_ARENAS: dict[str, dict[str, int]] = {
+    "same-as-requested": {"arena_extend_strategy": 1},
+    # Address space costs nothing until it is written to. By default a chunk that is up to 128 MiB
+    # too large is given away whole.
+    "one-region": {"initial_chunk_size_bytes": 512 << 20, "max_dead_bytes_per_chunk": 64 << 10},
+}
+"""As OrtArenaCfg wants it."""
 _ORDER = {"default": "DEFAULT", "priority": "PRIORITY_BASED"}
 
 
@@ -42,8 +49,8 @@ class SessionPlan:
     """Of SessionOptions.add_session_config_entry."""
     run_entries: Mapping[str, str] = field(default_factory=dict)
     """Of RunOptions.add_run_config_entry."""
-    exact_arena: bool = False
-    """The CPU's arena grows by what is asked for: an allocator that the process registers once."""
+    arena: Mapping[str, int] = field(default_factory=dict)
+    """Settings of the CPU's arena, where they differ: one that the process registers, once."""
 
 
 def plan_session(provider: Provider, threads: int) -> SessionPlan:
@@ -83,7 +90,7 @@ def plan_session(provider: Provider, threads: int) -> SessionPlan:
         execution_order=_ORDER[cpu.order],
         entries=session_entries(cpu),
         run_entries={"memory.enable_memory_arena_shrinkage": "cpu:0"} if cpu.shrink_arena else {},
-        exact_arena=cpu.arena == "same-as-requested",
+        arena=_OWN_ARENAS.get(cpu.arena, {}),
     )
 
 
@@ -95,7 +102,7 @@ def session_entries(cpu: Cpu) -> dict[str, str]:
     }
     if not cpu.prepack:
         entries["session.disable_prepacking"] = "1"
-    if cpu.arena == "same-as-requested":
+    if cpu.arena in _OWN_ARENAS:
         entries["session.use_env_allocators"] = "1"
     return entries
 

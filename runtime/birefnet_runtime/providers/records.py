@@ -25,7 +25,8 @@ class Cpu:
     """ONNX Runtime's own kernels, in every build."""
 
     name: ClassVar[str] = "cpu"
-    arena: ArenaGrowth | Literal["off"] = "next-power-of-two"
+    arena: ArenaGrowth | Literal["one-region", "off"] = "next-power-of-two"
+    """`one-region` starts with half a GiB of address space and packs tensors tightly into it."""
     shrink_arena: bool = False
     """Give memory back to the system after each run."""
     memory_pattern: bool = False

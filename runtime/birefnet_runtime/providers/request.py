@@ -12,8 +12,10 @@ Providers: TypeAlias = str | Provider | Sequence[str | Provider]
 AUTO = "auto"
 
 
-def parse_providers(asked: Providers) -> tuple[Provider, ...]:
+def parse_providers(asked: Providers, cpu: Cpu | None = None) -> tuple[Provider, ...]:
     """The providers to try, the preferred first; each later one is a fallback.
+
+    `cpu` is what the CPU's name stands for, instead of its record's defaults.
 
     `auto` stands for CUDA, then the CPU: those whose answers agree to fp32 rounding and that need
     no preparation. TensorRT and OpenVINO are used when they are named.
@@ -30,7 +32,7 @@ def parse_providers(asked: Providers) -> tuple[Provider, ...]:
         names = asked
     found: list[Provider] = []
     for name in names:
-        found += _records(name.strip().lower()) if isinstance(name, str) else [name]
+        found += _records(name.strip().lower(), cpu) if isinstance(name, str) else [name]
     twice = {record.name for record in found if [r.name for r in found].count(record.name) > 1}
     if twice:
         raise ProviderError(f"asked twice for {', '.join(sorted(twice))}")
@@ -44,9 +46,11 @@ def is_auto(asked: Providers) -> bool:
     return isinstance(asked, str) and asked.strip().lower() == AUTO
 
 
-def _records(name: str) -> list[Provider]:
+def _records(name: str, cpu: Cpu | None) -> list[Provider]:
     if name == AUTO:
-        return [Cuda(), Cpu()]
+        return [Cuda(), cpu or Cpu()]
+    if name == Cpu.name and cpu:
+        return [cpu]
     if name not in RECORDS:
         raise ProviderError(f"no provider is called {name!r}; there are: {_known()}")
     return [RECORDS[name]()]
