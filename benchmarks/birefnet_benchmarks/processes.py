@@ -25,6 +25,7 @@ class CommandRun:
     arguments: tuple[str, ...]
     took_s: float
     peak_rss_bytes: int
+    """Linux starts this at the peak of the process that spawns it, which is small here."""
     exit_code: int
     said: str
     """The last line that it printed."""
@@ -56,7 +57,8 @@ def run_command(*arguments: str, limit_bytes: int | None = None) -> CommandRun:
             preexec_fn=join,
         )
         assert process.stderr
-        said = process.stderr.read()
+        with process.stderr as stream:
+            said = stream.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         took_s = time.perf_counter() - started

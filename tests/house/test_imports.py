@@ -43,7 +43,14 @@ ALLOWED = {
         "safetensors",
         "torch",
     },
-    "benchmarks": {"birefnet_models", "birefnet_runtime", "birefnet_export", "click", "numpy"},
+    "benchmarks": {
+        "birefnet_models",
+        "birefnet_runtime",
+        "birefnet_export",
+        "click",
+        "numpy",
+        "torch",
+    },
 }
 # Inside a package, these may appear in the named file only.
 CONFINED = {
