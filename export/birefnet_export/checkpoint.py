@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import re
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from birefnet_models.lock import sha256_of
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch import Tensor
 from .birefnet import BiRefNet
 from .config import Architecture
 from .errors import ArchitectureError, CheckpointError
+from .fetch import Fetched
 from .swin import relative_position_index
 
 WEIGHTS = "model.safetensors"
@@ -48,7 +49,14 @@ class Checkpoint:
     dtypes: tuple[str, ...]
     """What the floating-point tensors were stored as, such as `float16`."""
     trained_size: tuple[int, int] | None
-    """Height and width from a `preprocessor_config.json` beside the file, if there is one."""
+    """Height and width from the zoo or a `preprocessor_config.json` beside the file, if known."""
+    trained_range: tuple[tuple[int, int], tuple[int, int]] | None = None
+    """Smallest and largest size that it was trained at, if it was at several."""
+    origin: str | None = None
+    """Where it was fetched from: `REPO@COMMIT` or a URL."""
+    model: str | None = None
+    """The zoo's name for it."""
+    licence: str | None = None
 
     def module(self) -> BiRefNet:
         """The network in evaluation mode, sharing these tensors."""
@@ -88,11 +96,25 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     dtypes = sorted({_dtype_name(stored[name]) for name in tensors})
     return Checkpoint(
         path=file,
-        sha256=_sha256(file),
+        sha256=sha256_of(file),
         arch=arch,
         tensors={name: tensor.float() for name, tensor in tensors.items()},
         dtypes=tuple(dtypes),
         trained_size=_trained_size(file.parent / "preprocessor_config.json"),
+    )
+
+
+def read_fetched(fetched: Fetched) -> Checkpoint:
+    """Read a checkpoint with what the zoo knows about it; errors are those of `read_checkpoint`."""
+    checkpoint = replace(read_checkpoint(fetched.path), origin=fetched.origin)
+    if (card := fetched.card) is None:
+        return checkpoint
+    return replace(
+        checkpoint,
+        model=card.name,
+        licence=card.licence,
+        trained_size=card.trained_size,
+        trained_range=card.trained_range,
     )
 
 
@@ -229,11 +251,6 @@ def _trained_size(file: Path) -> tuple[int, int] | None:
         return int(size["height"]), int(size["width"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _dtype_name(tensor: Tensor) -> str:

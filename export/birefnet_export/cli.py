@@ -14,6 +14,8 @@ from .export import (
     ExportReport,
     export_onnx,
 )
+from .fetch import Fetching
+from .fetch_options import fetching_options
 
 
 def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -27,15 +29,18 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
         raise click.BadParameter(f"{text!r} is no size; give N or HxW, height first") from error
 
 
-@click.command(epilog="Example: birefnet export BiRefNet_lite/model.safetensors --output lite-onnx")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.command(epilog="Example: birefnet export lite")
+@click.argument("checkpoint")
 @click.option(
     "--output",
     "-o",
     "directory",
-    required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Directory for onnx/model.onnx, config.json and preprocessor_config.json.",
+    help="Directory for onnx/model.onnx, config.json and preprocessor_config.json. By default the "
+    "model's place in the cache, where `cutout --model NAME` finds it.",
+)
+@click.option(
+    "--name", metavar="NAME", help="Name in the cache. By default the zoo's or the repository's."
 )
 @click.option(
     "--opset",
@@ -57,8 +62,8 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     "--trained-size",
     callback=_read_size,
     metavar="SIZE",
-    help="Size the checkpoint was trained at, N or HxW. Default: what a preprocessor_config.json "
-    "beside it says.",
+    help="Size the checkpoint was trained at, N or HxW. Default: what the zoo or a "
+    "preprocessor_config.json beside it says.",
 )
 @click.option(
     "--external-data",
@@ -72,21 +77,26 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     show_default=True,
     help="Compare ONNX Runtime with PyTorch before the file gets its name.",
 )
+@fetching_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def export(
-    checkpoint: Path,
-    directory: Path,
+    checkpoint: str,
+    directory: Path | None,
+    name: str | None,
     opset: int | None,
     lowering: str,
     trained_size: tuple[int, int] | None,
     external_data: bool,
     verify: bool,
+    fetching: Fetching,
     as_json: bool,
 ) -> None:
     """Turn a BiRefNet CHECKPOINT into one ONNX file for any batch and size.
 
-    CHECKPOINT is a .safetensors or .pth file, or a directory that holds model.safetensors. Its
-    architecture is read off its tensors.
+    CHECKPOINT is a name from `birefnet models`, a repository of the hub (OWNER/NAME@REVISION), the
+    URL of a file, a .safetensors or .pth file, or a directory that holds model.safetensors. What is
+    fetched is pinned in a lock file, and from then on the pin is what loads. Only tensors are read,
+    no code is run; the architecture is read off the tensors.
     """
     report = export_onnx(
         checkpoint,
@@ -96,6 +106,8 @@ def export(
         verify=verify,
         trained_size=trained_size,
         external_data=external_data,
+        name=name,
+        fetching=fetching,
     )
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else summary(report))
 
@@ -120,6 +132,8 @@ def summary(report: ExportReport) -> str:
         ]
     else:
         lines.append("not compared with PyTorch")
+    if report.name:
+        lines.append(f"use it as: birefnet cutout --model {report.name}")
     lines += [
         f"{len(report.warnings)} warnings; built, not traced"
         + "".join(f"\n  {text}" for text in report.warnings),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from birefnet_models.cache import export_directory
+from birefnet_models.zoo import lookup
+
 from .config import Architecture
 from .errors import ExportError
+from .fetch import PLAINLY, Fetched, Fetching, fetch
 from .parity import Parity
 
 OPSETS = range(17, 24)
@@ -58,6 +62,8 @@ class ExportReport:
     """Writing the files, and running both sides if they were compared."""
     peak_rss_bytes: int
     """The most memory that this process has held."""
+    name: str | None = None
+    """What `Segmenter` and `cutout` find it by; None outside the cache."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -72,13 +78,15 @@ class ExportReport:
 
 def export_onnx(
     checkpoint: str | Path,
-    output_dir: str | Path,
+    output_dir: str | Path | None = None,
     *,
     opset: int | None = None,
     lowering: str = DEFAULT_LOWERING,
     verify: bool = True,
     trained_size: tuple[int, int] | None = None,
     external_data: bool = False,
+    name: str | None = None,
+    fetching: Fetching = PLAINLY,
 ) -> ExportReport:
     """Turn a BiRefNet checkpoint into one ONNX graph with dynamic batch, height and width.
 
@@ -86,18 +94,22 @@ def export_onnx(
     each whole or not at all. Input and output of the graph are those of `signature`.
 
     Args:
-        checkpoint: a `.safetensors` or `.pth` file, or a directory with `model.safetensors`.
-        output_dir: made if it does not exist.
+        checkpoint: a name of the zoo (`lite`), a repository of the hub (`OWNER/NAME@REVISION`), the
+            URL of a file, a `.safetensors` or `.pth` file, or a directory with `model.safetensors`.
+        output_dir: made if it does not exist; by default the model's place in the cache.
         opset: one of `OPSETS`, not before the lowering's first; by default the lowering's own.
         lowering: one of `LOWERINGS`.
         verify: run the file in ONNX Runtime against PyTorch before it gets its name.
-        trained_size: height and width; by default what a `preprocessor_config.json` beside the
-            checkpoint says. Without either, users of the file assume 1024 x 1024.
-
+        trained_size: height and width; by default what the zoo or a `preprocessor_config.json`
+            beside the checkpoint says. Without either, users of the file assume 1024 x 1024.
         external_data: write the weights beside the graph, to `onnx/model.onnx_data`. ONNX Runtime
             maps them into memory instead of copying them.
+        name: in the cache; by default the zoo's or the repository's. A local checkpoint has none.
+        fetching: how a checkpoint from elsewhere is fetched and pinned.
 
     Raises:
+        FetchError: the checkpoint can't be had.
+        PinError: the checkpoint is not the pinned one.
         CheckpointError: the checkpoint can't be read or doesn't fit.
         GraphError: the graph breaks its contract.
         ParityError: the graph computes something other than the checkpoint.
@@ -115,6 +127,22 @@ def export_onnx(
         )
     from .pipeline import run
 
-    return run(
-        Path(checkpoint), Path(output_dir), opset, lowering, verify, trained_size, external_data
-    )
+    fetched = fetch(checkpoint, fetching)
+    name = None if output_dir else _cache_name(name, fetched)
+    directory = Path(output_dir) if output_dir else export_directory(str(name), f"fp32-{lowering}")
+    report = run(fetched, directory, opset, lowering, verify, trained_size, external_data)
+    return replace(report, name=name)
+
+
+def _cache_name(asked: str | None, fetched: Fetched) -> str:
+    """What the export is called in the cache."""
+    known = lookup(asked) if asked else None
+    if known is not None and known != fetched.card:
+        raise ExportError(f"{asked} is the name of another model ({known.id}); choose another name")
+    name = asked or fetched.name
+    if name is None:
+        raise ExportError(
+            f"{fetched.path}: a local checkpoint needs a directory for its export (--output) or a "
+            "name in the cache (--name)"
+        )
+    return name

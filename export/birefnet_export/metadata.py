@@ -37,9 +37,13 @@ def facts(
         "producer_version": version("birefnet-ort"),
         "checkpoint": checkpoint.path.name,
         "checkpoint_sha256": checkpoint.sha256,
+        "source": checkpoint.origin,
+        "model": checkpoint.model,
+        "licence": checkpoint.licence,
         "backbone": checkpoint.arch.backbone,
         "architecture": json.dumps(checkpoint.arch.to_dict()),
-        "trained_size": trained_size and "x".join(map(str, trained_size)),
+        "trained_size": trained_size and _text(trained_size),
+        "trained_range": "-".join(_text(size) for size in checkpoint.trained_range or ()),
         "mean": json.dumps(MEAN),
         "std": json.dumps(STD),
         "resize": "stretch-bilinear-antialias",
@@ -52,3 +56,7 @@ def facts(
         "parity": parity and json.dumps(parity),
     }
     return {PREFIX + key: value for key, value in known.items() if value}
+
+
+def _text(size: tuple[int, int]) -> str:
+    return "x".join(map(str, size))

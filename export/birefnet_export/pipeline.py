@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from birefnet_models.cache import MODEL
 from birefnet_models.files import replacing
 
 from . import fused, hub
 from .birefnet import BiRefNet
-from .checkpoint import read_checkpoint
+from .checkpoint import read_fetched
 from .errors import ExportError
 from .export import ExportReport
+from .fetch import Fetched
 from .graph import Graph
 from .lowering import LOWERINGS
 from .metadata import facts
@@ -27,12 +29,9 @@ from .simplify import check_graph, simplified
 from .verify import verify
 from .writing import files_of, replacing_model, save_model
 
-MODEL = Path("onnx", "model.onnx")
-"""Where the graph lies in an export directory, as on the hub."""
-
 
 def run(
-    checkpoint: Path,
+    checkpoint: Fetched,
     directory: Path,
     opset: int,
     lowering: str,
@@ -44,7 +43,7 @@ def run(
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        source = read_checkpoint(checkpoint)
+        source = read_fetched(checkpoint)
         size = _checked(trained_size or source.trained_size)
         net = source.module()
         model = simplified(build_model(net, opset, lowering))

@@ -3,11 +3,13 @@
 from .errors import MissingExtraError
 
 EXTRA_OF_MODULE = {
+    "huggingface_hub": "export",
     "onnx": "export",
     "onnxruntime": "cpu",
     "onnxsim": "export",
     "safetensors": "export",
     "torch": "export",
+    "transformers": "verify",
 }
 
 

@@ -34,6 +34,7 @@ ALLOWED = {
         "birefnet_models",
         "birefnet_runtime",
         "click",
+        "huggingface_hub",  # the hub's own client: its cache, token and offline mode are the user's
         "numpy",
         "onnx",
         "onnxruntime",
@@ -42,6 +43,7 @@ ALLOWED = {
         "rich",
         "safetensors",
         "torch",
+        "transformers",  # somebody's remote code, loaded on consent to compare an export with it
     },
     "benchmarks": {
         "birefnet_models",
@@ -57,6 +59,8 @@ CONFINED = {
     ("runtime", "onnxruntime_ep_openvino"): "plugins.py",
     ("export", "onnxruntime"): "verify.py",
     ("export", "birefnet_runtime"): "verify.py",
+    ("export", "huggingface_hub"): "hub_client.py",
+    ("export", "transformers"): "remote_code.py",
     ("benchmarks", "torch"): "torch_backend.py",
     ("benchmarks", "birefnet_export"): "torch_backend.py",
 }

@@ -1,0 +1,116 @@
+"""The lock file: which commit, size and hash a reference stood for when it was first resolved.
+
+    {
+      "version": 1,
+      "pins": {
+        "ZhengPeng7/BiRefNet_lite@main": {
+          "commit": "aa62cd87…",
+          "file": "model.safetensors",
+          "size": 177634392,
+          "sha256": "4417d897…"
+        }
+      }
+    }
+
+The key is what was asked for: `REPO@REVISION`, or the URL of a file, which has no commit.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .errors import PinError
+from .files import replacing
+
+LOCK_FILE = Path("birefnet.lock")
+"""In the working directory, to be checked in beside the code that uses the model."""
+_VERSION = 1
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What a reference stands for."""
+
+    commit: str | None
+    """The hub's, in full; None for a URL."""
+    file: str
+    """Its name in the repository, or at the end of the URL."""
+    size: int
+    """In bytes."""
+    sha256: str
+
+
+def read_lock(path: Path) -> dict[str, Pin]:
+    """The pins of a lock file, by reference; none if there is no such file.
+
+    Raises:
+        PinError: the file can't be read, or is no lock file of a known version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] != _VERSION:
+            raise PinError(
+                f"{path}: lock file of version {content['version']}; this birefnet-ort knows "
+                f"{_VERSION}, a newer one may be needed"
+            )
+        return {reference: _pin(entry) for reference, entry in content["pins"].items()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise PinError(f"{path}: can't be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PinError(
+            f"{path}: is no lock file, or a damaged one; restore it, or delete it to pin anew"
+        ) from error
+
+
+def write_pin(path: Path, reference: str, pin: Pin) -> None:
+    """Add or move one pin; the others stay, and the order is that of the references.
+
+    Raises:
+        PinError: the file that is there can't be read, or the new one can't be written.
+    """
+    pins = {**read_lock(path), reference: pin}
+    content = {"version": _VERSION, "pins": {key: asdict(pins[key]) for key in sorted(pins)}}
+    try:
+        with replacing(path) as unnamed:
+            unnamed.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise PinError(f"{path}: can't be written: {error.strerror}") from error
+
+
+def check_pin(file: Path, reference: str, pin: Pin, lock: Path) -> None:
+    """Compare a file with its pin.
+
+    Raises:
+        PinError: it has another content; the message shows both hashes.
+    """
+    found = sha256_of(file)
+    if found != pin.sha256:
+        raise PinError(
+            f"{file} is not what {lock} pins for {reference}: it has sha256 {found}, pinned is "
+            f"{pin.sha256}; delete the file to fetch it anew, or move the pin with --update"
+        )
+
+
+def sha256_of(file: Path) -> str:
+    """The hash of a file's content, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _pin(entry: Mapping[str, object]) -> Pin:
+    commit, file, size, sha256 = (entry[key] for key in ("commit", "file", "size", "sha256"))
+    if not (
+        (commit is None or isinstance(commit, str))
+        and isinstance(file, str)
+        and isinstance(size, int)
+        and isinstance(sha256, str)
+        and _HASH.fullmatch(sha256)
+    ):
+        raise ValueError("a pin without commit, file, size or sha256")
+    return Pin(commit, file, size, sha256)

@@ -1,0 +1,231 @@
+"""A hub on loopback: what huggingface_hub asks for, answered as the hub answers it.
+
+Repositories with branches and commits, `resolve` with the hub's headers, large files behind a
+redirect to another host, ranges, gated and private repositories, and on demand everything that
+goes wrong: truncated bodies, dropped connections, pages in place of files, failing servers. It
+serves plain files too, as a release page does. Every request is recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass
+class Repo:
+    """One repository: commits with their files, and branches that point at commits."""
+
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+    access: str = "open"
+    """`open`, `gated` (403 without a right) or `private` (401 without a login)."""
+
+    def commit(self, files: dict[str, bytes], branch: str = "main") -> str:
+        """Add a commit and move the branch to it."""
+        content = json.dumps([len(self.commits), sorted(files)]).encode()
+        commit = hashlib.sha1(content + b"".join(files.values())).hexdigest()
+        self.commits[commit] = files
+        self.branches[branch] = commit
+        return commit
+
+
+@dataclass
+class Trouble:
+    """What goes wrong with bodies, until it is taken back."""
+
+    cut_at: int | None = None
+    """Bodies end after so many bytes, though more were announced."""
+    times: int = 1 << 30
+    """How many bodies are cut."""
+    page: bool = False
+    """An HTML page in place of everything."""
+    status: int | None = None
+    """Every request fails with it."""
+    corrupt: bool = False
+    """Bodies have the right length and other bytes."""
+    ignore_range: bool = False
+
+
+class Hub:
+    """The server's state, shared with the test."""
+
+    token = "hf_test"
+
+    def __init__(self) -> None:
+        self.repos: dict[str, Repo] = {}
+        self.files: dict[str, bytes] = {}
+        """Plain files, by path, as of a release."""
+        self.trouble = Trouble()
+        self.requests: list[tuple[str, str, str | None]] = []
+        """Method, path and range."""
+        self.url = ""
+        self.elsewhere = ""
+        """Where large files lie: the same server under another name, which the client sees as
+        another host, as the hub's storage is."""
+
+    def repo(self, name: str) -> Repo:
+        return self.repos.setdefault(name, Repo())
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.respond(body=False)
+
+    def do_GET(self) -> None:
+        self.respond(body=True)
+
+    def respond(self, body: bool) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.hub.requests.append((self.command, path, self.headers.get("Range")))
+        if self.hub.trouble.status:
+            return self.send(self.hub.trouble.status, b"broken", body=body)
+        if self.hub.trouble.page:
+            page = b"<!DOCTYPE html><title>Sign in to the wifi</title>"
+            return self.send(200, page, {"Content-Type": "text/html", "ETag": '"page"'}, body)
+        if path in self.hub.files:
+            content = self.hub.files[path]
+            return self.send_file(content, {"ETag": f'"{etag(content)}"'}, body)
+        if path.startswith("/blobs/"):
+            return self.blob(path.rpartition("/")[2], body)
+        parts = path.strip("/").split("/")
+        if parts[:2] == ["api", "models"] and len(parts) >= 4:
+            return self.api("/".join(parts[2:4]), parts[4:], body)
+        if len(parts) > 4 and parts[2] == "resolve":
+            return self.resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]), body)
+        return self.fail(404, "RepoNotFound", body)
+
+    def api(self, name: str, rest: list[str], body: bool) -> None:
+        found = self.open(name, rest[1] if len(rest) > 1 else "main", body, listing=True)
+        if found is None:
+            return
+        commit, files = found
+        siblings = [sibling(file, content) for file, content in files.items()]
+        answer = {"id": name, "modelId": name, "sha": commit, "siblings": siblings}
+        self.send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"}, body)
+
+    def resolve(self, name: str, revision: str, file: str, body: bool) -> None:
+        found = self.open(name, revision, body)
+        if found is None:
+            return
+        commit, files = found
+        if file not in files:
+            return self.fail(404, "EntryNotFound", body, {"X-Repo-Commit": commit})
+        content = files[file]
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{etag(content)}"'}
+        if is_large(file):
+            headers |= {"X-Linked-Etag": f'"{etag(content)}"', "X-Linked-Size": str(len(content))}
+            headers["Location"] = f"{self.hub.elsewhere}/blobs/{etag(content)}"
+            return self.send(302, b"", headers, body)
+        return self.send_file(content, headers, body)
+
+    def open(
+        self, name: str, revision: str, body: bool, listing: bool = False
+    ) -> tuple[str, dict[str, bytes]] | None:
+        """The files at a revision; None after an answer that says why not."""
+        repo = self.hub.repos.get(name)
+        logged_in = self.headers.get("Authorization") == f"Bearer {self.hub.token}"
+        if repo is None or (repo.access == "private" and not logged_in):
+            self.fail(401, "RepoNotFound", body)
+            return None
+        commit = repo.branches.get(revision, revision)
+        if commit not in repo.commits:
+            self.fail(404, "RevisionNotFound", body)
+            return None
+        if repo.access == "gated" and not logged_in and not listing:
+            self.fail(403 if "Authorization" in self.headers else 401, "GatedRepo", body)
+            return None
+        return commit, repo.commits[commit]
+
+    def blob(self, wanted: str, body: bool) -> None:
+        for repo in self.hub.repos.values():
+            for files in repo.commits.values():
+                for content in files.values():
+                    if etag(content) == wanted:
+                        return self.send_file(content, {"ETag": f'"{wanted}"'}, body)
+        return self.fail(404, "EntryNotFound", body)
+
+    def send_file(self, content: bytes, headers: dict[str, str], body: bool) -> None:
+        trouble = self.hub.trouble
+        headers |= {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+        if trouble.corrupt:
+            content = bytes(len(content))
+        asked = self.headers.get("Range")
+        unchanged = self.headers.get("If-Range") in (None, headers["ETag"])
+        if not asked or trouble.ignore_range or not unchanged:
+            return self.send(200, content, headers, body)
+        start = int(asked.removeprefix("bytes=").partition("-")[0])
+        if start >= len(content):
+            return self.send(416, b"", {"Content-Range": f"bytes */{len(content)}"}, body)
+        headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        self.send(206, content[start:], headers, body)
+
+    def fail(
+        self, status: int, code: str, body: bool, headers: dict[str, str] | None = None
+    ) -> None:
+        self.send(status, b"{}", {"X-Error-Code": code, **(headers or {})}, body)
+
+    def send(
+        self, status: int, content: bytes, headers: dict[str, str] | None = None, body: bool = True
+    ) -> None:
+        self.send_response(status)
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if not body:
+            return
+        trouble = self.hub.trouble
+        is_file = (headers or {}).get("Content-Type") == "application/octet-stream"
+        if trouble.cut_at is not None and trouble.times > 0 and is_file:
+            trouble.times -= 1
+            content = content[: trouble.cut_at]
+            self.close_connection = True
+        self.wfile.write(content)
+
+
+def etag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def is_large(file: str) -> bool:
+    """Kept outside git, behind a redirect."""
+    return file.endswith((".safetensors", ".bin", ".pth", ".onnx"))
+
+
+def sibling(file: str, content: bytes) -> dict[str, object]:
+    entry: dict[str, object] = {"rfilename": file, "size": len(content), "blobId": "0" * 40}
+    if is_large(file):
+        entry["lfs"] = {"sha256": etag(content), "size": len(content), "pointerSize": 134}
+    return entry
+
+
+@contextmanager
+def serving() -> Iterator[Hub]:
+    """A hub, running until the block ends."""
+    hub = Hub()
+    handler = type("BoundHandler", (Handler,), {"hub": hub})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    hub.elsewhere = hub.url.replace("127.0.0.1", "localhost")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
