@@ -35,7 +35,7 @@ SETTINGS: dict[Memory, Cpu] = {
 """
 DEFAULT: Memory = "balanced"
 
-PROGRAM_BYTES = 140e6
+PROGRAM_BYTES = 170e6
 """Python, NumPy, OpenCV, ONNX Runtime and the optimised graph, without weights."""
 WEIGHTS: dict[tuple[Memory, bool], float] = {
     ("fast", False): 1.9, ("balanced", False): 1.15, ("low", False): 1.15,
