@@ -58,10 +58,10 @@ def test_each_setting_takes_less_than_the_one_before_it():
     ],
 )
 def test_an_estimate_lies_above_what_was_measured_but_not_far(size, memory, external, measured_mb):
-    """Peak RSS of ONNX Runtime alone, Swin T; a whole program takes some 30 MB more."""
+    """Peak RSS of ONNX Runtime alone, Swin T; a whole program takes some 68 MB more."""
     footprint = Footprint(178_000_000, external, 353, (1024, 1024), 32)
 
-    assert measured_mb + 30 < footprint.peak_bytes(size, memory) / 1e6 < 1.3 * measured_mb
+    assert measured_mb + 68 < footprint.peak_bytes(size, memory) / 1e6 < 1.3 * (measured_mb + 68)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_so_it_does_for_a_large_backbone(size, memory, external, measured_mb):
     """The same, Swin L."""
     footprint = Footprint(926_000_000, external, 976, (1024, 1024), 32)
 
-    assert measured_mb + 30 < footprint.peak_bytes(size, memory) / 1e6 < 1.3 * measured_mb
+    assert measured_mb + 68 < footprint.peak_bytes(size, memory) / 1e6 < 1.3 * (measured_mb + 68)
 
 
 def test_a_file_says_what_it_needs(lite):
@@ -96,7 +96,7 @@ def test_a_file_that_says_nothing_cannot_be_limited(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("limit", "memory"), [(2e9, "fast"), (0.85e9, "balanced"), (0.79e9, "low")]
+    ("limit", "memory"), [(2e9, "fast"), (0.92e9, "balanced"), (0.86e9, "low")]
 )
 def test_a_limit_takes_the_fastest_that_fits(lite, limit, memory):
     choice = choose(lite, None, limit)
@@ -118,7 +118,7 @@ def test_then_the_largest_size_that_fits(lite):
 @pytest.mark.parametrize("size", [1024, (1024, 1024), "auto"])
 def test_a_size_that_was_asked_for_is_kept_or_refused(lite, size):
     assert choose(lite, size, 2e9).size == size
-    with pytest.raises(MemoryLimitError, match=r"at 1024x1024 it takes up to 7\d\d MB"):
+    with pytest.raises(MemoryLimitError, match=r"at 1024x1024 it takes up to 8\d\d MB"):
         choose(lite, size, 0.5e9)
 
 
