@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from birefnet_runtime.cores import usable_cores
 from birefnet_runtime.memory import SETTINGS, Memory
-from birefnet_runtime.providers import OpenVINO
+from birefnet_runtime.providers import Cpu, OpenVINO
 from birefnet_runtime.providers.records import Provider
 from birefnet_runtime.session import open_session
 
-from .memory import peak_rss_bytes
+from .memory import peak_rss_bytes, rss_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class GraphRow:
     """(height, width)."""
     batch: int = 1
     memory: Memory = "balanced"
+    cpu: dict[str, Any] | None = None
+    """Fields of the CPU's record, instead of `memory`."""
     provider: str = "cpu"
     """`cpu`, `openvino:f32` or `openvino:bf16`."""
     runs: int = 3
@@ -62,6 +64,7 @@ def run(row: GraphRow) -> dict[str, Any]:
         "first_s": first_s,
         "times_s": [once() for _ in range(row.runs)],
         "peak_rss_bytes": peak_rss_bytes(),
+        "rss_after_bytes": rss_bytes(),
         "threads": threads,
     }
     if session.opening.placement:
@@ -78,7 +81,7 @@ def _provider(row: GraphRow) -> Provider:
     name, _, precision = row.provider.partition(":")
     if name == "openvino":
         return OpenVINO(precision="bf16" if precision == "bf16" else "f32")
-    return SETTINGS[row.memory]
+    return SETTINGS[row.memory] if row.cpu is None else Cpu(**row.cpu)
 
 
 def _against_rival(row: GraphRow, once: Any, image: Any, threads: int) -> dict[str, Any]:
