@@ -11,11 +11,13 @@ from .export import (
     DEFAULT_LOWERING,
     LOWERINGS,
     OPSETS,
+    PRECISIONS,
     ExportReport,
     export_onnx,
 )
 from .fetch import Fetching
 from .fetch_options import fetching_options
+from .precision.wanted import DEFAULT_MIN_IOU
 
 
 def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -53,10 +55,32 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
 @click.option(
     "--lowering",
     type=click.Choice(list(LOWERINGS)),
-    default=DEFAULT_LOWERING,
-    show_default=True,
+    default=None,
     help="How deformable convolutions are written: native for GPUs, rows for little memory, "
-    "gridsample for runtimes without DeformConv.",
+    f"gridsample for runtimes without DeformConv. By default {DEFAULT_LOWERING}; native with fp16.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default=PRECISIONS[0],
+    show_default=True,
+    help="fp16, for GPUs, is written to onnx/model_fp16.onnx, int8, for CPUs, to "
+    "onnx/model_quantized.onnx; input and output stay float32.",
+)
+@click.option(
+    "--calibrate",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="For int8: a folder of images like those to come. Convolutions are then quantised too, "
+    "and masks are compared with fp32's.",
+)
+@click.option(
+    "--min-iou",
+    metavar="IOU",
+    type=click.FloatRange(0, 1),
+    default=DEFAULT_MIN_IOU,
+    show_default=True,
+    help="Refuse int8 if the masks of these images keep less than this mean IoU with fp32's.",
 )
 @click.option(
     "--trained-size",
@@ -84,7 +108,10 @@ def export(
     directory: Path | None,
     name: str | None,
     opset: int | None,
-    lowering: str,
+    lowering: str | None,
+    precision: str,
+    calibrate: Path | None,
+    min_iou: float,
     trained_size: tuple[int, int] | None,
     external_data: bool,
     verify: bool,
@@ -108,6 +135,9 @@ def export(
         external_data=external_data,
         name=name,
         fetching=fetching,
+        precision=precision,
+        calibrate=calibrate,
+        min_iou=min_iou,
     )
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else summary(report))
 
@@ -117,7 +147,7 @@ def summary(report: ExportReport) -> str:
     parity = report.parity
     lines = [
         f"{report.file}: {report.arch.backbone}, opset {report.opset}, lowering "
-        f"{report.lowering}, {report.nodes} nodes, "
+        f"{report.lowering}, {report.precision}, {report.nodes} nodes, "
         f"{report.file_bytes / 1e6:.1f} MB",
         "any batch; height and width any multiples of 32",
     ]
@@ -134,6 +164,7 @@ def summary(report: ExportReport) -> str:
         lines.append("not compared with PyTorch")
     if report.name:
         lines.append(f"use it as: birefnet cutout --model {report.name}")
+    lines += _quality_lines(report)
     lines += [
         f"{len(report.warnings)} warnings; built, not traced"
         + "".join(f"\n  {text}" for text in report.warnings),
@@ -141,3 +172,21 @@ def summary(report: ExportReport) -> str:
         f"{report.peak_rss_bytes / 1e9:.1f} GB at most",
     ]
     return "\n".join(lines)
+
+
+def _quality_lines(report: ExportReport) -> list[str]:
+    """What int8 does to the masks of the images that it was calibrated with."""
+    if report.precision != "int8":
+        return []
+    found = report.quality
+    if found is None:
+        return ["masks not compared with fp32's, convolutions not quantised: no --calibrate FOLDER"]
+    height, width = found.size
+    lines = [
+        f"masks against fp32's on {found.images} images at {height}x{width}: "
+        f"IoU {found.iou_mean:.4f} (worst {found.iou_min:.4f}), "
+        f"MAE {found.mae_mean:.5f} (worst {found.mae_max:.5f})"
+    ]
+    if found.excluded:
+        lines.append(f"  not quantised, because sensitive: {', '.join(found.excluded)}")
+    return lines

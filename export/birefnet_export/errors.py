@@ -5,7 +5,8 @@ BirefnetError
     ├── CheckpointError        the file is no checkpoint, or its tensors don't fit
     │   └── ArchitectureError  the tensors show a network that is not supported
     ├── GraphError             the graph that was built breaks its own contract
-    └── ParityError            the graph computes something other than the checkpoint
+    ├── ParityError            the graph computes something other than the checkpoint
+    └── PrecisionError         the graph can't be had in this precision, with these images
 """
 
 from birefnet_models.errors import BirefnetError
@@ -29,3 +30,7 @@ class GraphError(ExportError):
 
 class ParityError(ExportError):
     """An exported graph whose output differs from the PyTorch module's beyond tolerance."""
+
+
+class PrecisionError(ExportError):
+    """Calibration images that are no use, or a quantised graph whose masks differ too much."""

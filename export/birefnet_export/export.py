@@ -6,13 +6,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from birefnet_models.cache import export_directory
+from birefnet_models.cache import MODEL_OF_PRECISION, export_directory
 from birefnet_models.zoo import lookup
 
 from .config import Architecture
 from .errors import ExportError
 from .fetch import PLAINLY, Fetched, Fetching, fetch
 from .parity import Parity
+from .precision.quality import Quality
+from .precision.wanted import DEFAULT_MIN_IOU, Precision
 
 OPSETS = range(17, 24)
 """Opsets that can be asked for: LayerNormalization came with 17; 23 is the newest tried."""
@@ -38,6 +40,8 @@ LOWERINGS = {
 - gridsample: `GridSample` and `MatMul`, for runtimes without `DeformConv`.
 """
 DEFAULT_LOWERING = "rows"
+PRECISIONS = tuple(MODEL_OF_PRECISION)
+"""Of weights and arithmetic: fp32, fp16 for GPUs, int8 for CPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,14 @@ class ExportReport:
     arch: Architecture
     opset: int
     lowering: str
+    precision: str
     nodes: int
     file_bytes: int
     """Weights beside the graph included."""
     parity: Parity | None
     """None if the file was not verified."""
+    quality: Quality | None
+    """What int8 does to the masks of the calibration images; None without any."""
     warnings: tuple[str, ...]
     """Every Python warning on the way. The graph is built, not traced: no tracer adds to them."""
     build_s: float
@@ -81,29 +88,37 @@ def export_onnx(
     output_dir: str | Path | None = None,
     *,
     opset: int | None = None,
-    lowering: str = DEFAULT_LOWERING,
+    lowering: str | None = None,
     verify: bool = True,
     trained_size: tuple[int, int] | None = None,
     external_data: bool = False,
+    precision: str = "fp32",
+    calibrate: str | Path | None = None,
+    min_iou: float = DEFAULT_MIN_IOU,
     name: str | None = None,
     fetching: Fetching = PLAINLY,
 ) -> ExportReport:
     """Turn a BiRefNet checkpoint into one ONNX graph with dynamic batch, height and width.
 
-    Writes `onnx/model.onnx`, `config.json` and `preprocessor_config.json` below `output_dir`,
-    each whole or not at all. Input and output of the graph are those of `signature`.
+    Writes `onnx/model.onnx` (with fp16 `model_fp16.onnx`, with int8 `model_quantized.onnx`),
+    `config.json` and `preprocessor_config.json` below `output_dir`, each whole or not at all. Input
+    and output of the graph are those of `signature`.
 
     Args:
         checkpoint: a name of the zoo (`lite`), a repository of the hub (`OWNER/NAME@REVISION`), the
             URL of a file, a `.safetensors` or `.pth` file, or a directory with `model.safetensors`.
         output_dir: made if it does not exist; by default the model's place in the cache.
         opset: one of `OPSETS`, not before the lowering's first; by default the lowering's own.
-        lowering: one of `LOWERINGS`.
+        lowering: one of `LOWERINGS`; by default `native` with fp16, which is for GPUs, else `rows`.
         verify: run the file in ONNX Runtime against PyTorch before it gets its name.
         trained_size: height and width; by default what the zoo or a `preprocessor_config.json`
             beside the checkpoint says. Without either, users of the file assume 1024 x 1024.
         external_data: write the weights beside the graph, to `onnx/model.onnx_data`. ONNX Runtime
             maps them into memory instead of copying them.
+        precision: one of `PRECISIONS`; input and output are float32 with each.
+        calibrate: for int8, a folder of images like those to come. With them the large
+            convolutions are quantised too, and the masks are compared with float32's.
+        min_iou: the mean IoU of these masks below which int8 is refused.
         name: in the cache; by default the zoo's or the repository's. A local checkpoint has none.
         fetching: how a checkpoint from elsewhere is fetched and pinned.
 
@@ -113,9 +128,15 @@ def export_onnx(
         CheckpointError: the checkpoint can't be read or doesn't fit.
         GraphError: the graph breaks its contract.
         ParityError: the graph computes something other than the checkpoint.
+        PrecisionError: there is no such precision, the calibration images are no use, or int8's
+            masks keep less than `min_iou`.
+        ImageError: one of them can't be read.
         ExportError: the opset, the lowering or the trained size is not possible, or the output
             can't be written.
     """
+    chosen = Precision(precision, Path(calibrate) if calibrate is not None else None, min_iou)
+    if lowering is None:
+        lowering = "native" if precision == "fp16" else DEFAULT_LOWERING
     if lowering not in LOWERINGS:
         raise ExportError(f"lowering {lowering!r} is unknown; choose from {', '.join(LOWERINGS)}")
     first, default = LOWERINGS[lowering]
@@ -129,8 +150,10 @@ def export_onnx(
 
     fetched = fetch(checkpoint, fetching)
     name = None if output_dir else _cache_name(name, fetched)
-    directory = Path(output_dir) if output_dir else export_directory(str(name), f"fp32-{lowering}")
-    report = run(fetched, directory, opset, lowering, verify, trained_size, external_data)
+    directory = (
+        Path(output_dir) if output_dir else export_directory(str(name), f"{precision}-{lowering}")
+    )
+    report = run(fetched, directory, opset, lowering, verify, trained_size, external_data, chosen)
     return replace(report, name=name)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from .checkpoint import Checkpoint
 from .footprint import activation_bytes_per_pixel
+from .parity import Parity
+from .precision.quality import Quality
 from .signature import SIZE_MULTIPLE
 
 PREFIX = "birefnet."
@@ -23,13 +25,14 @@ def facts(
     opset: int,
     lowering: str,
     trained_size: tuple[int, int] | None,
-    parity: dict[str, Any] | None,
+    precision: str,
+    quality: Quality | None,
 ) -> dict[str, str]:
     """The metadata_props of an export; what is not known has no entry.
 
     Args:
         trained_size: height and width.
-        parity: measured differences to PyTorch, JSON-ready.
+        quality: what quantisation does to masks.
     """
     peak = activation_bytes_per_pixel(checkpoint.arch, lowering)
     known: dict[str, Any] = {
@@ -50,12 +53,17 @@ def facts(
         "output": "logits",
         "size_multiple": str(SIZE_MULTIPLE),
         "opset": str(opset),
-        "precision": "fp32",
+        "precision": precision,
         "lowering": lowering,
         "activation_bytes_per_pixel": f"{peak:.0f}",
-        "parity": parity and json.dumps(parity),
+        "quality": quality and json.dumps(quality.to_dict()),
     }
     return {PREFIX + key: value for key, value in known.items() if value}
+
+
+def parity_facts(parity: Parity) -> dict[str, str]:
+    """The entry of a file that was verified: the measured differences to PyTorch."""
+    return {PREFIX + "parity": json.dumps(parity.to_dict())}
 
 
 def _text(size: tuple[int, int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,25 @@ class Parity:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """The largest differences to PyTorch that pass, of logits and of masks."""
+
+    logits_max_abs: float = inf
+    mask_max_abs: float = inf
+    mask_mean_abs: float = inf
+
+    def check(self, parity: Parity) -> None:
+        """Raises `ParityError` if a difference is larger."""
+        for name, allowed in asdict(self).items():
+            if (found := getattr(parity, name)) > allowed:
+                what, how, _ = name.split("_")
+                raise ParityError(
+                    f"the graph's {what.rstrip('s')}s differ from PyTorch's by {found:.1e} ({how}),"
+                    f" more than the {allowed:.0e} allowed"
+                )
+
+
 def compare(
     pairs: Sequence[tuple[Array, Array]], cases: Sequence[Case], reference: str, runtime: str
 ) -> Parity:
@@ -56,7 +76,7 @@ def compare(
             if not np.isfinite(values).all():
                 raise ParityError(f"at {where} the {side} gives NaN or infinite logits")
     logits = np.concatenate([np.abs(a - b).ravel() for a, b in pairs])
-    masks = np.concatenate([np.abs(_sigmoid(a) - _sigmoid(b)).ravel() for a, b in pairs])
+    masks = np.concatenate([np.abs(sigmoid(a) - sigmoid(b)).ravel() for a, b in pairs])
     return Parity(
         logits_max_abs=float(logits.max()),
         logits_mean_abs=float(logits.mean()),
@@ -68,5 +88,6 @@ def compare(
     )
 
 
-def _sigmoid(logits: Array) -> NDArray[np.float64]:
+def sigmoid(logits: Array) -> NDArray[np.float64]:
+    """The mask of logits."""
     return 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from birefnet_models.cache import MODEL
+from birefnet_models.cache import MODEL_OF_PRECISION
 from birefnet_models.files import replacing
 
 from . import fused, hub
@@ -23,10 +23,12 @@ from .export import ExportReport
 from .fetch import Fetched
 from .graph import Graph
 from .lowering import LOWERINGS
-from .metadata import facts
+from .metadata import facts, parity_facts
+from .precision.convert import calibration_images, converted
+from .precision.wanted import Precision
 from .signature import INPUT, OUTPUT, SIZE_MULTIPLE
 from .simplify import check_graph, simplified
-from .verify import verify
+from .verify import TOLERANCES, verify
 from .writing import files_of, replacing_model, save_model
 
 
@@ -38,6 +40,7 @@ def run(
     verified: bool,
     trained_size: tuple[int, int] | None,
     external_data: bool,
+    precision: Precision,
 ) -> ExportReport:
     """The export; arguments, result and errors are those of `export_onnx`."""
     started = time.perf_counter()
@@ -45,22 +48,26 @@ def run(
         warnings.simplefilter("always")
         source = read_fetched(checkpoint)
         size = _checked(trained_size or source.trained_size)
+        images = calibration_images(precision, size or hub.DEFAULT_SIZE)
         net = source.module()
-        model = simplified(build_model(net, opset, lowering))
+        exact = simplified(build_model(net, opset, lowering))
+        check_graph(exact)
+        model, quality = converted(exact, precision, images)
         check_graph(model)
         built = time.perf_counter()
 
-        file = directory / MODEL
+        known = facts(source, opset, lowering, size, precision.name, quality)
+        file = directory / MODEL_OF_PRECISION[precision.name]
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             # The file gets its name only when it is known to compute what the checkpoint does.
             with replacing_model(file) as unnamed:
-                properties = facts(source, opset, lowering, size, None)
-                save_model(model, properties, unnamed, external_data=external_data)
-                parity = verify(unnamed, net) if verified else None
+                save_model(model, known, unnamed, external_data=external_data)
+                tolerance = TOLERANCES[precision.name]
+                parity = verify(unnamed, net, tolerance) if verified else None
                 if parity:
-                    properties = facts(source, opset, lowering, size, parity.to_dict())
-                    save_model(model, properties, unnamed, external_data=external_data)
+                    known |= parity_facts(parity)
+                    save_model(model, known, unnamed, external_data=external_data)
             _write_json(directory / "config.json", hub.config(external_data=external_data))
             _write_json(directory / "preprocessor_config.json", hub.preprocessor_config(size))
         except OSError as error:
@@ -72,9 +79,11 @@ def run(
         arch=source.arch,
         opset=opset,
         lowering=lowering,
+        precision=precision.name,
         nodes=len(model.graph.node),
         file_bytes=sum(path.stat().st_size for path in files_of(file)),
         parity=parity,
+        quality=quality,
         warnings=tuple(f"{w.category.__name__}: {w.message}" for w in caught),
         build_s=built - started,
         verify_s=finished - built,

@@ -18,6 +18,12 @@ from .zoo import lookup
 
 MODEL = Path("onnx", "model.onnx")
 """Where the graph lies in an export directory, as on the hub."""
+MODEL_OF_PRECISION = {
+    "fp32": MODEL,
+    "fp16": MODEL.with_name("model_fp16.onnx"),
+    "int8": MODEL.with_name("model_quantized.onnx"),
+}
+"""The hub's names of the same model at other precisions."""
 _PREFERRED = ("fp32", "rows", "native", "fp16")
 """What comes first among several exports of one model: the exact before the small, and among those
 the one that `birefnet export` makes by default."""
@@ -34,8 +40,9 @@ class CachedExport:
 
     @property
     def file(self) -> Path:
-        """The `.onnx`."""
-        return self.directory / MODEL
+        """The `.onnx`, named after the precision."""
+        precision = self.variant.partition("-")[0]
+        return self.directory / MODEL_OF_PRECISION.get(precision, MODEL)
 
 
 def cache_root(environment: Mapping[str, str] = os.environ) -> Path:
@@ -73,10 +80,10 @@ def cached_exports(name: str | None = None) -> tuple[CachedExport, ...]:
     """The whole exports in the cache, of one model or of all; the preferred of a model first."""
     root = cache_root() / "models"
     found = [
-        CachedExport(file.parents[2].name, file.parents[1].name, file.parents[1])
-        for file in root.glob(f"{folder_name(name) if name else '*'}/*/{MODEL.as_posix()}")
+        CachedExport(directory.parent.name, directory.name, directory)
+        for directory in root.glob(f"{folder_name(name) if name else '*'}/*")
     ]
-    return tuple(sorted(found, key=_order))
+    return tuple(sorted((e for e in found if e.file.is_file()), key=_order))
 
 
 def _order(export: CachedExport) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ import json
 import pytest
 from birefnet_runtime.cli import main
 from click.testing import CliRunner
+from PIL import Image
 
 
 def invoke(*arguments):
@@ -50,4 +51,31 @@ def test_a_size_that_cannot_be_is_refused(tiny_file, tmp_path, size, code):
 
     assert result.exit_code == code
     assert size in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_int8_says_what_it_does_to_the_masks(tiny_file, tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / "photos" / "noise.png")
+
+    result = invoke(
+        tiny_file, "-o", tmp_path / "out", "--precision", "int8", "--trained-size", "64",
+        "--calibrate", tmp_path / "photos", "--min-iou", 0,
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "onnx" / "model_quantized.onnx").is_file()
+    assert "masks against fp32's on 1 images at 64x64: IoU " in result.stdout
+    assert "against PyTorch at 1x32x32" in result.stdout
+
+
+def test_a_folder_that_is_not_there_is_one_line(tiny_file, tmp_path):
+    result = invoke(
+        tiny_file, "-o", tmp_path / "out", "--precision", "int8", "--calibrate", tmp_path / "none"
+    )
+
+    assert result.exit_code == 1
+    assert result.stderr == f"birefnet: {tmp_path}/none: no such folder; " + (
+        "--calibrate wants a folder of images\n"
+    )
     assert not (tmp_path / "out").exists()

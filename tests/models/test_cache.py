@@ -2,7 +2,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from birefnet_models.cache import cache_root, cached_exports, export_directory
+from birefnet_models.cache import (
+    MODEL_OF_PRECISION,
+    cache_root,
+    cached_exports,
+    export_directory,
+)
 
 
 @pytest.fixture
@@ -12,7 +17,8 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def export(name: str, variant: str) -> None:
-    file = export_directory(name, variant) / "onnx" / "model.onnx"
+    precision = variant.partition("-")[0]
+    file = export_directory(name, variant) / MODEL_OF_PRECISION[precision]
     file.parent.mkdir(parents=True)
     file.touch()
 
@@ -52,7 +58,12 @@ def test_exports_of_one_model_lie_side_by_side_the_exact_first(cache):
     ]
     assert {e.name for e in cached_exports()} == {"lite", "Someone--Shoes"}
     assert cached_exports("someone/else") == ()
-    assert cached_exports("lite")[0].file.is_file()
+    assert [e.file.name for e in cached_exports("lite")] == [
+        "model.onnx",
+        "model.onnx",
+        "model_fp16.onnx",
+        "model_quantized.onnx",
+    ]
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a b\n", "..", "x/../y"])

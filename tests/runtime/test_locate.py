@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from birefnet_models import embedded_path, find
-from birefnet_models.cache import export_directory
+from birefnet_models.cache import MODEL_OF_PRECISION, export_directory
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.locate import find_model
 
@@ -18,7 +18,8 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def exported(name: str, variant: str = "fp32-native") -> Path:
-    return write_model(export_directory(name, variant) / "onnx" / "model.onnx")
+    precision = variant.partition("-")[0]
+    return write_model(export_directory(name, variant) / MODEL_OF_PRECISION[precision])
 
 
 def refused(model) -> str:

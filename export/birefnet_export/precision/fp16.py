@@ -1,0 +1,93 @@
+"""fp16: weights and activations as float16, but float32 where that was measured to matter.
+
+A pass over the finished float32 graph. It decides node by node, so integers (window indices,
+shapes) are never touched, and a Cast stands only where two decisions meet, once for all who read
+the value. The result is explicitly typed: TensorRT takes it as a strongly typed network, CUDA runs
+it as it stands, and ONNX Runtime's CPU provider, which has few float16 kernels, computes in
+float32 between roundings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto
+
+from ..errors import GraphError
+from .rewriting import Rewriting, float_values
+
+Keep = Callable[[NodeProto], bool]
+"""Says of a node whether it computes in float32."""
+
+FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+MOVING = frozenset(
+    ("Concat", "Expand", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split", "Squeeze",
+     "Transpose", "Unsqueeze")
+)  # fmt: skip
+"""Operators that move values without computing: they take them as they come."""
+SMALL = 4096
+"""Elements up to which a constant of a float32 node stays float32; larger ones are halved."""
+
+
+def fragile(model: onnx.ModelProto) -> frozenset[str]:
+    """Names of the nodes that compute in float32.
+
+    Measured (`benchmarks/results/precision.json`): nothing in the network itself needs it. What
+    does is `GridSample`'s grid, where a whole map's coordinates share one range: near the edge of
+    256 pixels a float16 step is an eighth of a pixel.
+    """
+    makers = {output: node for node in model.graph.node for output in node.output}
+    found: set[str] = set()
+    waiting = [node for node in model.graph.node if node.op_type == "GridSample"]
+    while waiting:
+        node = waiting.pop()
+        found.add(node.name)
+        # From a GridSample on the way back through what makes its grid, as far as the convolution.
+        sources = node.input[1:2] if node.op_type == "GridSample" else node.input
+        makes = [makers[name] for name in sources if name in makers]
+        waiting += [m for m in makes if m.op_type != "Conv" and m.name not in found]
+    return frozenset(found)
+
+
+def to_half(model: onnx.ModelProto, keep: Keep) -> onnx.ModelProto:
+    """The model in float16, input and output in float32; `model` itself stays as it is.
+
+    Args:
+        keep: which nodes compute in float32.
+
+    Raises:
+        GraphError: a node holds a graph of its own, or a constant is beyond float16's range.
+    """
+    work = Rewriting(model)
+    floats = float_values(model)
+    types = {info.name: FLOAT for info in model.graph.input}
+    outputs = {info.name for info in model.graph.output}
+    for node in work.nodes:
+        concerned = {i: name for i, name in enumerate(node.input) if name in floats}
+        came = {types[name] for name in concerned.values() if name in types}
+        single = keep(node) or (node.op_type in MOVING and came == {FLOAT})
+        wanted = FLOAT if single or outputs.intersection(node.output) else HALF
+        inputs = {i: _operand(work, name, types.get(name), wanted) for i, name in concerned.items()}
+        copied = work.copy(node, inputs)
+        for attribute in copied.attribute:
+            if node.op_type == "Cast" and attribute.i == FLOAT:
+                attribute.i = wanted
+        types.update((name, wanted) for name in node.output if name in floats)
+    return work.finished()
+
+
+def _operand(work: Rewriting, name: str, came: int | None, wanted: int) -> str:
+    """A float value as `wanted`: itself, a cast of it, or a constant stored anew."""
+    suffix = "fp16" if wanted == HALF else "fp32"
+    if came is not None:  # a value that a node or the input gives
+        return name if came == wanted else work.emit("Cast", [name], f"{name}:{suffix}", to=wanted)
+    values = work.array(name)
+    if wanted == FLOAT and values.size <= SMALL:
+        return name
+    if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+        raise GraphError(f"{name} holds values beyond float16's range")
+    half = work.constant(f"{name}:fp16", values.astype(np.float16))
+    # ONNX Runtime folds this cast when it loads the file.
+    return half if wanted == HALF else work.emit("Cast", [half], f"{name}:fp32", to=FLOAT)

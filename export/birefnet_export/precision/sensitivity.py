@@ -1,0 +1,131 @@
+"""Which layers bear int8: each group alone, then all without the worst, as few as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import onnx
+
+from ..errors import PrecisionError
+from ..parity import Array
+from .int8 import Plan, paying, quantised, sole_rectifiers, weight_of
+from .observe import Observed, observe
+from .quality import Quality, quality
+from .rewriting import Rewriting, consumers
+
+PROBES = 4
+"""Images on which each group is tried alone; the verdict is over all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Layers that are quantised, or left alone, together."""
+
+    name: str
+    """The part of the network, and what kind of layer: `stage2 products`, `block1 offsets`."""
+    nodes: frozenset[str]
+
+
+class Quantised(NamedTuple):
+    """A quantised model, and what it does to the masks of the images that it was tried on."""
+
+    model: onnx.ModelProto
+    quality: Quality
+
+
+def quantised_within(model: onnx.ModelProto, images: Sequence[Array], min_iou: float) -> Quantised:
+    """Quantise as much of a model as its masks bear, with ranges taken from the images.
+
+    Raises:
+        PrecisionError: even with every group left out, the mean IoU is below `min_iou`.
+    """
+    search = _Search(model, images)
+    full = search.tried(())
+    if full.quality.iou_mean >= min_iou:
+        return full
+    worst_first = search.ranked()
+    # Leaving out more never hurts, so the fewest that suffice are found by halving.
+    too_few, enough = 0, len(worst_first)
+    best = search.tried(worst_first)
+    if best.quality.iou_mean < min_iou:
+        raise PrecisionError(
+            f"int8 keeps an IoU of {best.quality.iou_mean:.4f} with the float32 masks "
+            f"(MAE {best.quality.mae_mean:.4f}), less than the {min_iou} asked for, even with "
+            "every sensitive layer left out; lower --min-iou, or export fp16 or fp32"
+        )
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        trial = search.tried(worst_first[:middle])
+        if trial.quality.iou_mean >= min_iou:
+            best, enough = trial, middle
+        else:
+            too_few = middle
+    return best
+
+
+class _Search:
+    """What stays the same between trials: the model, the images, and what float32 gave."""
+
+    def __init__(self, model: onnx.ModelProto, images: Sequence[Array]) -> None:
+        self.model = model
+        self.images = images
+        self.products = paying(model, "MatMul")
+        self.convolutions = paying(model, "Conv")
+        self.groups = grouped(model)
+        values = boundaries(model, self.convolutions)
+        self.reference: Observed = observe(model, images, values)
+
+    def tried(self, excluded: Sequence[Group], images: int | None = None) -> Quantised:
+        """All but some groups in int8, and the masks of the first `images`."""
+        candidate = quantised(self.model, self._plan(excluded))
+        logits = observe(candidate, self.images[:images]).logits
+        names = tuple(group.name for group in excluded)
+        return Quantised(candidate, quality(logits, self.reference.logits[:images], names))
+
+    def ranked(self) -> list[Group]:
+        """The groups, the one that alone does the masks most harm first."""
+        harm = {
+            group.name: self.tried([g for g in self.groups if g != group], PROBES).quality.mae_mean
+            for group in self.groups
+        }
+        return sorted(self.groups, key=lambda group: -harm[group.name])
+
+    def _plan(self, excluded: Iterable[Group]) -> Plan:
+        exact = frozenset().union(*(group.nodes for group in excluded))
+        return Plan(
+            products=self.products - exact,
+            convolutions=self.convolutions - exact,
+            exact=exact,
+            ranges=self.reference.ranges,
+        )
+
+
+def grouped(model: onnx.ModelProto) -> list[Group]:
+    """Every node with a weight, by the part of the network and the kind of layer."""
+    work = Rewriting(model)
+    readers = consumers(model)
+    nodes: dict[str, set[str]] = {}
+    for node in work.nodes:
+        if weight_of(work, node):
+            kind = {"MatMul": "products"}.get(node.op_type, "convolutions")
+            if {reader.op_type for reader in readers[node.output[0]]} == {"Split"}:
+                kind = "offsets"  # only what predicts offsets is split
+            nodes.setdefault(f"{_place(node.name)} {kind}", set()).add(node.name)
+    return [Group(name, frozenset(members)) for name, members in nodes.items()]
+
+
+def boundaries(model: onnx.ModelProto, convolutions: Iterable[str]) -> list[str]:
+    """Names of what the named Conv nodes read and what they, or the Relu behind them, give."""
+    rectifiers: Mapping[str, onnx.NodeProto] = sole_rectifiers(model)
+    wanted = set(convolutions)
+    nodes = [node for node in model.graph.node if node.name in wanted]
+    ends = [name for n in nodes for name in (n.input[0], rectifiers.get(n.name, n).output[0])]
+    return list(dict.fromkeys(ends))
+
+
+def _place(name: str) -> str:
+    """The part of the network that a node is named after; both scales share their stages."""
+    parts = [part for part in name.split("/")[:-1] if part not in ("full", "half", "decoder")]
+    return parts[0] if parts else "patches"
