@@ -29,8 +29,9 @@ class _Buffers:
 class BoundRunner:
     """One image input, one mask output, both on a device.
 
-    Plain `run` allocates and frees there for every call, and a CUDA graph replays on the very
-    buffers that it was recorded with. Threads take turns: they share the buffers.
+    It answers one output, the same each time. Plain `run` allocates and frees there for every
+    call, and a CUDA graph replays on the very buffers that it was recorded with. Threads take
+    turns: they share the buffers.
 
     Args:
         session: an `onnxruntime.InferenceSession`.
@@ -60,10 +61,13 @@ class BoundRunner:
         self._made = 0
         self._lock = threading.Lock()
 
-    def run(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 (batch, 3, height, width) to float32 (batch, 1, height, width)."""
+    def run(self, tensor: NDArray[Any], output: str | None = None) -> NDArray[np.float32]:
+        """float32 (batch, 3, height, width) to float32 (batch, 1, height, width).
+
+        `output` names the one wanted; by default the graph's first.
+        """
         with self._lock:
-            buffers = self._buffers(tensor.shape)
+            buffers = self._buffers(tensor.shape, output)
             kind = DTYPES[self._session.get_inputs()[0].type]
             buffers.input.update_inplace(np.ascontiguousarray(tensor, dtype=kind))
             self._session.run_with_iobinding(buffers.binding, buffers.run_options)
@@ -76,19 +80,21 @@ class BoundRunner:
         """Those whose buffers are there, the one used longest ago first."""
         return list(self._shapes)
 
-    def _buffers(self, shape: tuple[int, ...]) -> _Buffers:
+    def _buffers(self, shape: tuple[int, ...], output: str | None) -> _Buffers:
         if shape not in self._shapes:
             while len(self._shapes) >= self._kept:
                 self._drop(self._shapes.popitem(last=False)[1])
-            self._shapes[shape] = self._make(shape)
+            self._shapes[shape] = self._make(shape, output)
         self._shapes.move_to_end(shape)
         return self._shapes[shape]
 
-    def _make(self, shape: tuple[int, ...]) -> _Buffers:
+    def _make(self, shape: tuple[int, ...], output: str | None) -> _Buffers:
         import onnxruntime
 
         batch, _, height, width = shape
-        ends = (self._session.get_inputs()[0], self._session.get_outputs()[0])
+        outputs = self._session.get_outputs()
+        wanted = next((end for end in outputs if end.name == output), outputs[0])
+        ends = (self._session.get_inputs()[0], wanted)
         binding = self._session.io_binding()
         values = []
         for end, bind, its_shape in (

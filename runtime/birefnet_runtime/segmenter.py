@@ -73,9 +73,13 @@ class Segmenter:
                 memory, size = choice.memory, choice.size
                 if choice.note:
                     warnings.warn(choice.note, MemoryWarning, stacklevel=2)
-            cpu = SETTINGS[memory]
             opened = open_session(
-                path, providers=providers, cpu=cpu, threads=threads, verbose=verbose
+                path,
+                providers=providers,
+                cpu=SETTINGS[memory],
+                threads=threads,
+                sizes=() if size is None else (size,),
+                verbose=verbose,
             )
             session, self.opening = opened, opened.opening
             for note in self.opening.notes():

@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 
 from .binding import BoundRunner
 from .cores import usable_cores
-from .errors import ModelError, ProviderError
+from .errors import ProviderError
 from .extras import missing_extra
-from .ort_errors import first_line, onnxruntime_errors
+from .ort_session import run_options, start
 from .providers.availability import is_installed, why_not
 from .providers.build import Build, installed_build
+from .providers.engines import Engine, engine_for, resolve
 from .providers.ort_options import SessionPlan, plan_session
 from .providers.placement import Placement, read_placement
-from .providers.plugins import plugin_devices
-from .providers.records import Cpu, Provider
+from .providers.profiles import check_fits
+from .providers.records import Cpu, Provider, TensorRT
 from .providers.request import Providers, is_auto, parse_providers
-from .stderr import caught_stderr
+from .sizing import Size
 
 
 class Session(Protocol):
@@ -70,12 +71,16 @@ class Opening:
 
 
 class OpenSession:
-    """An ONNX Runtime session that runs on the provider it says."""
+    """An ONNX Runtime session that runs on the provider it says.
+
+    Raises, when it runs:
+        SizeError: TensorRT's engine was built for other shapes.
+    """
 
     def __init__(self, session: Any, opening: Opening, plan: SessionPlan) -> None:
         self.opening = opening
         self._session = session
-        self._run_options = _run_options(plan.run_entries)
+        self._run_options = run_options(plan.run_entries)
         self._bound = None
         if plan.device != "cpu":
             self._bound = BoundRunner(
@@ -98,9 +103,14 @@ class OpenSession:
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[np.float32]]
     ) -> Sequence[Any]:
+        if isinstance(self.opening.provider, TensorRT) and self.opening.provider.profile:
+            (tensor,) = input_feed.values()
+            batch, _, height, width = tensor.shape
+            check_fits(self.opening.provider.profile, (batch, height, width))
         if self._bound is not None:
             (tensor,) = input_feed.values()
-            return [self._bound.run(tensor)]
+            (name,) = output_names or [self.get_outputs()[0].name]
+            return [self._bound.run(tensor, name)]
         return list(self._session.run(output_names, input_feed, self._run_options))
 
 
@@ -110,6 +120,8 @@ def open_session(
     providers: Providers = "cpu",
     cpu: Cpu | None = None,
     threads: int | None = None,
+    sizes: Sequence[Size] = (),
+    batch: int = 1,
     verbose: bool = False,
 ) -> OpenSession:
     """Open an `.onnx` file.
@@ -120,12 +132,15 @@ def open_session(
             taken if the one before can't run. A name, `"cuda,cpu"`, a record, or a sequence.
         cpu: what the CPU's name stands for, instead of its record's defaults.
         threads: for one operator; by default as many as cores may be used.
+        sizes: what it will be run at, the most frequent first: TensorRT builds for these.
+        batch: the largest that it will be run with, for TensorRT.
         verbose: let ONNX Runtime's own log lines through to stderr.
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
         ModelError: ONNX Runtime can't load the file.
         ProviderError: nothing of what was asked for can run here; says why and what to install.
+        SizeError: the network can't run at one of the sizes.
     """
     try:
         build = installed_build()
@@ -133,10 +148,13 @@ def open_session(
         if missing := missing_extra(error.name):
             raise missing from error
         raise
+    how = _How(path, build, threads or usable_cores(), tuple(sizes), batch, verbose)
     passed_over: list[tuple[str, str]] = []
     for provider in parse_providers(providers, cpu):
         try:
-            return _open(path, provider, build, threads or usable_cores(), passed_over, verbose)
+            if reason := why_not(provider.name, build):
+                raise ProviderError(reason)
+            return _open(provider, how, tuple(passed_over))
         except ProviderError as error:
             if is_auto(providers) and not (build.conflict or is_installed(provider.name, build)):
                 continue
@@ -144,102 +162,38 @@ def open_session(
     raise ProviderError("; ".join(f"{name} can't run here: {why}" for name, why in passed_over))
 
 
-def _open(
-    path: Path,
-    provider: Provider,
-    build: Build,
-    threads: int,
-    passed_over: Sequence[tuple[str, str]],
-    verbose: bool,
-) -> OpenSession:
+@dataclass(frozen=True, slots=True)
+class _How:
+    """All about an opening but the provider."""
+
+    path: Path
+    build: Build
+    threads: int
+    sizes: tuple[Size, ...]
+    batch: int
+    verbose: bool
+
+
+def _open(provider: Provider, how: _How, passed_over: tuple[tuple[str, str], ...]) -> OpenSession:
     """Open the file on this provider or raise a ProviderError with the reason."""
-    if reason := why_not(provider.name, build):
-        raise ProviderError(reason)
-    plan = plan_session(provider, threads)
-    # The CPU alone has nothing to say; and what others have is caught with the whole process's.
-    with caught_stderr(enabled=provider.name != "cpu" and not verbose) as caught:
-        session = _start(path, provider, plan, verbose)
-    got = session.get_providers()
-    lost = [name for name, _ in plan.providers if name not in got]
-    if lost:
-        raise ProviderError(
-            f"ONNX Runtime left out {', '.join(lost)} without an error: "
-            + (log_reason(caught.text) or "it doesn't say why (--verbose shows its log)")
+    plan = plan_session(provider, how.threads)
+    if isinstance(provider, TensorRT):
+        engine = _engine(provider, how)
+        provider = engine.record
+        plan = plan_session(
+            provider, how.threads, engine=engine.directory, input_name=engine.input_name
         )
-    opening = Opening(provider, tuple(passed_over), read_placement(session))
-    return OpenSession(session, opening, plan)
+    session = start(how.path, provider, plan, verbose=how.verbose)
+    return OpenSession(session, Opening(provider, passed_over, read_placement(session)), plan)
 
 
-def _start(path: Path, provider: Provider, plan: SessionPlan, verbose: bool) -> Any:
-    import onnxruntime
+def _engine(record: TensorRT, how: _How) -> Engine:
+    """The engine to run, built if there is none."""
 
-    options = session_options(plan, verbose)
-    chosen: list[tuple[str, dict[str, str]]] | None = [
-        (name, dict(its)) for name, its in plan.providers
-    ]
-    if plan.plugin:
-        devices = plugin_devices(provider)  # type: ignore[arg-type]
-        options.add_provider_for_devices(devices, dict(plan.providers[0][1]))
-        chosen = None  # else what was just added counts for nothing
-    raised: tuple[type[Exception], ...] = (*onnxruntime_errors(), RuntimeError, ValueError)
-    try:
-        return onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=chosen, enable_fallback=0
-        )
-    except raised as error:
-        if provider.name == "cpu" or not _is_the_providers(error):
-            raise ModelError(f"{path}: ONNX Runtime can't load it: {first_line(error)}") from error
-        raise ProviderError(f"ONNX Runtime can't start it: {first_line(error)}") from error
+    def open_on(ready: TensorRT, directory: Path, input_name: str) -> Session:
+        plan = plan_session(ready, how.threads, engine=directory, input_name=input_name)
+        session = start(how.path, ready, plan, verbose=how.verbose)
+        return OpenSession(session, Opening(ready, (), None), plan)
 
-
-def session_options(plan: SessionPlan, verbose: bool) -> Any:
-    """The plan as `onnxruntime.SessionOptions`."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    # What matters comes as an exception, too: so warnings and errors, or nothing.
-    options.log_severity_level = 2 if verbose else 4
-    for name, value in plan.attributes.items():
-        setattr(options, name, value)
-    options.execution_order = getattr(onnxruntime.ExecutionOrder, plan.execution_order)
-    for key, text in plan.entries.items():
-        options.add_session_config_entry(key, text)
-    if plan.arena:
-        _register_arena(plan.arena)
-    return options
-
-
-def log_reason(text: str) -> str | None:
-    """The reason in ONNX Runtime's log: what follows `with error:`, or its last error line."""
-    errors = [line for line in text.splitlines() if "[E:onnxruntime" in line]
-    if not errors:
-        return None
-    line = errors[-1].strip("\x1b[m")
-    return line.rpartition("with error: ")[2].rpartition("] ")[2].strip()
-
-
-def _register_arena(settings: Mapping[str, int]) -> None:
-    """Sessions that say `session.use_env_allocators` share this one; a second time does nothing."""
-    import onnxruntime
-
-    info = onnxruntime.OrtMemoryInfo(
-        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
-    )
-    onnxruntime.create_and_register_allocator(info, onnxruntime.OrtArenaCfg(dict(settings)))
-
-
-def _run_options(entries: Mapping[str, str]) -> Any:
-    if not entries:
-        return None
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
-    for key, value in entries.items():
-        options.add_run_config_entry(key, value)
-    return options
-
-
-def _is_the_providers(error: Exception) -> bool:
-    """Whether a provider failed and not the file: a file fails the same way on every provider."""
-    kind = type(error).__name__
-    return kind not in {"InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel"}
+    key, input_name = resolve(how.path, record, how.build, how.sizes, how.batch)
+    return engine_for(how.path, record, key, input_name, open_on, lambda: _open(Cpu(), how, ()))

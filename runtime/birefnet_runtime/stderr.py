@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 _lock = threading.Lock()
+_terminal: int | None = None
+"""Where stderr went before it was caught."""
 
 
 @dataclass(slots=True)
@@ -25,6 +27,7 @@ def caught_stderr(*, enabled: bool = True) -> Iterator[Caught]:
     ONNX Runtime's default logger writes there, past Python, and nothing can be hung in its place.
     Lines of other threads are caught too, so the block should be short.
     """
+    global _terminal
     caught = Caught()
     if not enabled or (terminal := _duplicate()) is None:
         yield caught
@@ -32,14 +35,25 @@ def caught_stderr(*, enabled: bool = True) -> Iterator[Caught]:
     with _lock, tempfile.TemporaryFile() as file:
         sys.stderr.flush()
         os.dup2(file.fileno(), 2)
+        _terminal = terminal
         try:
             yield caught
         finally:
             sys.stderr.flush()
+            _terminal = None
             os.dup2(terminal, 2)
             os.close(terminal)
             file.seek(0)
             caught.text = file.read().decode(errors="replace")
+
+
+def say(line: str) -> None:
+    """Write a line to the real stderr, also from inside such a block."""
+    target = _terminal
+    if target is None:
+        print(line, file=sys.stderr, flush=True)
+    else:
+        os.write(target, f"{line}\n".encode())
 
 
 def _duplicate() -> int | None:

@@ -108,10 +108,9 @@ def test_what_tensorrt_leaves_goes_to_cuda_then_to_the_cpu():
     assert (plan.device, plan.device_id, plan.cuda_graph) == ("cuda", 1, True)
 
 
-def test_a_plugin_is_marked_as_one():
+def test_openvino_keeps_its_tensors_in_the_machines_memory():
     plan = plan_session(OpenVINO(threads=1), threads=2)
 
-    assert plan.plugin
     assert plan.device == "cpu", "its inputs and outputs lie in the machine's memory"
     assert 'INFERENCE_NUM_THREADS": "1' in plan.providers[0][1]["load_config"]
 

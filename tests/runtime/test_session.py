@@ -10,9 +10,10 @@ import onnxruntime
 import pytest
 from birefnet_runtime import Cpu, Cuda, ModelError, ProviderError, ProviderWarning, Segmenter
 from birefnet_runtime import session as sessions
+from birefnet_runtime.ort_session import log_reason
 from birefnet_runtime.providers import Placement
 from birefnet_runtime.providers.build import Build
-from birefnet_runtime.session import Opening, log_reason, open_session
+from birefnet_runtime.session import Opening, open_session
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

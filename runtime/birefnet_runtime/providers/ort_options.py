@@ -36,8 +36,6 @@ class SessionPlan:
 
     providers: tuple[tuple[str, Mapping[str, str]], ...]
     """Its name of each execution provider with its options, the preferred first."""
-    plugin: bool = False
-    """The first provider is a plugin: it is added by its devices."""
     device: str = "cpu"
     """Where inputs and outputs are bound."""
     device_id: int = 0
@@ -53,10 +51,17 @@ class SessionPlan:
     """Settings of the CPU's arena, where they differ: one that the process registers, once."""
 
 
-def plan_session(provider: Provider, threads: int) -> SessionPlan:
+def plan_session(
+    provider: Provider,
+    threads: int,
+    *,
+    engine: Path | None = None,
+    input_name: str = "input_image",
+) -> SessionPlan:
     """What to tell ONNX Runtime so that this provider runs, with `threads` for one operator.
 
-    The CPU is always there behind another provider: shapes are computed on it.
+    The CPU is always there behind another provider: shapes are computed on it. `engine` is the
+    directory of TensorRT's, and `input_name` that of the graph's input.
     """
     cpu = provider if isinstance(provider, Cpu) else Cpu()
     providers: list[tuple[str, Mapping[str, str]]] = []
@@ -68,14 +73,14 @@ def plan_session(provider: Provider, threads: int) -> SessionPlan:
         case TensorRT():
             # What TensorRT can't take stays on the GPU.
             behind = Cuda(device_id=provider.device_id)
-            providers.append((EXECUTION_PROVIDER["tensorrt"], tensorrt_options(provider)))
+            options = tensorrt_options(provider, directory=engine, input_name=input_name)
+            providers.append((EXECUTION_PROVIDER["tensorrt"], options))
             providers.append((EXECUTION_PROVIDER["cuda"], cuda_options(behind)))
             device, device_id, graph = "cuda", provider.device_id, provider.cuda_graph
         case OpenVINO():
             providers.append((EXECUTION_PROVIDER["openvino"], openvino_options(provider, threads)))
     return SessionPlan(
         providers=(*providers, (EXECUTION_PROVIDER["cpu"], {})),
-        plugin=isinstance(provider, OpenVINO),
         device=device,
         device_id=device_id,
         cuda_graph=graph,
