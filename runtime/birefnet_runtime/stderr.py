@@ -29,10 +29,14 @@ def caught_stderr(*, enabled: bool = True) -> Iterator[Caught]:
     """
     global _terminal
     caught = Caught()
-    if not enabled or (terminal := _duplicate()) is None:
+    if not enabled:
         yield caught
         return
     with _lock, tempfile.TemporaryFile() as file:
+        terminal = _duplicate()
+        if terminal is None:
+            yield caught
+            return
         sys.stderr.flush()
         os.dup2(file.fileno(), 2)
         _terminal = terminal

@@ -22,7 +22,8 @@ provider_option = click.option(
     show_default=True,
     callback=_check,
     help="What to run on: cpu, cuda, tensorrt, openvino or auto. Several, as cuda,cpu: the next "
-    "one is taken if the one before can't run; else that is an error.",
+    "one is taken if the one before can't run; else that is an error. Behind a colon there may be "
+    "a GPU's number or a precision, as cuda:1, tensorrt:fp16, openvino:bf16.",
 )
 
 memory_option = click.option(

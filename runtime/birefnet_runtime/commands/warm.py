@@ -7,7 +7,7 @@ from birefnet_models.errors import BirefnetError
 
 from ..errors import ProviderError
 from ..locate import find_model
-from ..providers import TensorRT
+from ..providers import TensorRT, parse_providers
 from ..providers.profiles import describe
 from ..session import open_session
 from ..sizing import Size, parse_size
@@ -22,7 +22,7 @@ def _read_sizes(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -
         raise click.BadParameter(str(error)) from error
 
 
-@click.command(epilog="Example: birefnet warm lite-onnx --size 1024 --size 512x1024 --fp16")
+@click.command(epilog="Example: birefnet warm lite-onnx --size 1024 --size 512x1024")
 @click.argument("model")
 @click.option(
     "--size",
@@ -41,12 +41,15 @@ def _read_sizes(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -
     show_default=True,
     help="The largest number of images in one run.",
 )
-@click.option("--fp16", is_flag=True, help="Compute in half precision.")
-@click.option("--device", metavar="ID", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--provider",
+    metavar="NAME",
+    default="tensorrt",
+    show_default=True,
+    help="tensorrt, tensorrt:fp16 for half precision, tensorrt:1 for another GPU.",
+)
 @verbose_option
-def warm(
-    model: str, sizes: tuple[Size, ...], batch: int, fp16: bool, device: int, verbose: bool
-) -> None:
+def warm(model: str, sizes: tuple[Size, ...], batch: int, provider: str, verbose: bool) -> None:
     """Build the TensorRT engine of MODEL ahead, so that no user waits for it.
 
     An engine is built for this GPU and these versions, for all sizes between the smallest and the
@@ -54,12 +57,15 @@ def warm(
     serves is there already, nothing is built.
     """
     started = time.perf_counter()
-    record = TensorRT(fp16=fp16, device_id=device)
+    (record, *others) = parse_providers(provider)
+    if others or not isinstance(record, TensorRT):
+        raise ProviderError(f"only tensorrt builds ahead; for {provider} nothing is to be done")
     session = open_session(
         find_model(model), providers=record, sizes=sizes, batch=batch, verbose=verbose
     )
-    found = session.opening.provider
-    if not isinstance(found, TensorRT) or found.profile is None:
-        raise ProviderError("TensorRT opened without a profile")
+    opened = session.opening.provider
+    profile = opened.profile if isinstance(opened, TensorRT) else None
+    if profile is None:
+        raise ProviderError("the session opened without an engine")
     took = format_seconds(time.perf_counter() - started)
-    click.echo(f"birefnet: {model} is ready for batches of {describe(found.profile)} ({took})")
+    click.echo(f"birefnet: {model} is ready for batches of {describe(profile)} ({took})")

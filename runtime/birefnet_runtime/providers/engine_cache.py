@@ -74,15 +74,10 @@ def find(root: Path, key: EngineKey) -> tuple[Path, Profile] | None:
     """A complete engine for this key, or one that differs only in a wider profile."""
     exact = root / key.name
     for directory in (exact, *sorted(path for path in root.glob("*") if path != exact)):
-        facts = _facts(directory)
-        if facts is None or not any(directory.glob("*.engine")):
+        found = _complete(directory)
+        if found is None or not covers(found.profile, key.profile):
             continue
-        found = _key(facts)
-        if found is None or found.name != directory.name:
-            continue
-        if dataclasses.replace(found, profile=key.profile) == key and covers(
-            found.profile, key.profile
-        ):
+        if dataclasses.replace(found, profile=key.profile) == key:
             return directory, found.profile
     return None
 
@@ -116,22 +111,26 @@ def finish(directory: Path, key: EngineKey, parity: dict[str, float]) -> Path:
     with replacing(directory / FACTS) as file:
         file.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     target = directory.parent / key.name
-    if target.exists() and _facts(target) is None:
+    if target.exists() and _complete(target) is None:
         shutil.rmtree(target, ignore_errors=True)
     try:
         os.rename(directory, target)
     except OSError:
-        if _facts(target) is None:
+        if _complete(target) is None:
             raise
     return target
 
 
-def _facts(directory: Path) -> dict[str, Any] | None:
+def _complete(directory: Path) -> EngineKey | None:
+    """The key of a directory that holds an engine and is what its name says."""
     try:
         facts = json.loads((directory / FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return facts if isinstance(facts, dict) else None
+    key = _key(facts) if isinstance(facts, dict) else None
+    if key is None or key.name != directory.name or not any(directory.glob("*.engine")):
+        return None
+    return key
 
 
 def _key(facts: dict[str, Any]) -> EngineKey | None:

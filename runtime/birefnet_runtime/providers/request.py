@@ -1,15 +1,22 @@
 """From what a caller says to an ordered request for providers."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..errors import ProviderError
 from .records import RECORDS, Cpu, Cuda, OpenVINO, Provider, TensorRT
 
 Providers: TypeAlias = str | Provider | Sequence[str | Provider]
-"""`"cuda"`, `"cuda,cpu"`, `"auto"`, a record, or a sequence of names and records."""
+"""`"cuda"`, `"cuda,cpu"`, `"tensorrt:fp16"`, `"auto"`, a record, or a sequence of these."""
 
 AUTO = "auto"
+
+WORDS: dict[str, dict[str, Any]] = {
+    "cuda": {"tf32": {"tf32": True}},
+    "tensorrt": {"fp16": {"fp16": True}},
+    "openvino": {word: {"precision": word} for word in ("f32", "bf16", "f16")},
+}
+"""What may stand behind a name and a colon, as fields of the record."""
 
 
 def parse_providers(asked: Providers, cpu: Cpu | None = None) -> tuple[Provider, ...]:
@@ -18,7 +25,8 @@ def parse_providers(asked: Providers, cpu: Cpu | None = None) -> tuple[Provider,
     `cpu` is what the CPU's name stands for, instead of its record's defaults.
 
     `auto` stands for CUDA, then the CPU: those whose answers agree to fp32 rounding and that need
-    no preparation. TensorRT and OpenVINO are used when they are named.
+    no preparation. TensorRT and OpenVINO are used when they are named. Behind a name and a colon
+    there may be a device's number or a precision: `cuda:1`, `tensorrt:fp16`, `openvino:bf16`.
 
     Raises:
         ProviderError: a name that is none, nothing asked for, or a provider twice.
@@ -46,14 +54,34 @@ def is_auto(asked: Providers) -> bool:
     return isinstance(asked, str) and asked.strip().lower() == AUTO
 
 
-def _records(name: str, cpu: Cpu | None) -> list[Provider]:
-    if name == AUTO:
+def _records(text: str, cpu: Cpu | None) -> list[Provider]:
+    if text == AUTO:
         return [Cuda(), cpu or Cpu()]
-    if name == Cpu.name and cpu:
-        return [cpu]
+    name, *words = text.split(":")
     if name not in RECORDS:
         raise ProviderError(f"no provider is called {name!r}; there are: {_known()}")
-    return [RECORDS[name]()]
+    if name == Cpu.name and cpu and not words:
+        return [cpu]
+    options: dict[str, Any] = {}
+    for word in words:
+        options |= _option(name, word)
+    return [RECORDS[name](**options)]
+
+
+def _option(name: str, word: str) -> dict[str, Any]:
+    """A word behind a provider's name as a field of its record: `fp16`, `bf16`, a device's number.
+
+    Raises:
+        ProviderError: this provider knows no such word.
+    """
+    if word.isdecimal() and name in ("cuda", "tensorrt"):
+        return {"device_id": int(word)}
+    known: dict[str, dict[str, Any]] = WORDS.get(name, {})
+    if word not in known:
+        numbers = "a device's number, " if name in ("cuda", "tensorrt") else ""
+        there = numbers + ", ".join(known) or "nothing"
+        raise ProviderError(f"{name}:{word}: behind {name} there may be {there.rstrip(', ')}")
+    return known[word]
 
 
 def _known() -> str:
