@@ -76,15 +76,20 @@ def write_pack(stem: Path, images: Sequence[tuple[str, str, Pixels]]) -> None:
     with stem.with_suffix(".bin").open("wb") as file:
         for name, kind, pixels in images:
             height, width, channels = pixels.shape
-            entry = Entry(name, kind, is_held_out(name), offset, height, width, channels)
+            entry = Entry(name, kind, is_held_out(name, kind), offset, height, width, channels)
             entries.append(entry)
             offset += file.write(np.ascontiguousarray(pixels).tobytes())
     stem.with_suffix(".json").write_text(json.dumps([asdict(entry) for entry in entries]))
 
 
-def is_held_out(name: str) -> bool:
-    """Held out by name, digits and variants apart, so that near-copies stay on one side."""
-    stem = re.sub(r"[-_ ]?\d{1,2}$", "", Path(name).stem.lower())
+def is_held_out(name: str, kind: str) -> bool:
+    """Held out by name, without final digits, so that near-copies stay on one side.
+
+    A portrait keeps its digits: they tell persons apart.
+    """
+    stem = Path(name).stem.lower()
+    if kind != "portrait":
+        stem = re.sub(r"[-_ ]?\d{1,2}$", "", stem)
     digest = hashlib.sha256(stem.encode()).digest()
     return digest[0] < 256 * HELD_OUT_SHARE
 
@@ -205,7 +210,7 @@ def main() -> None:
             images += [(name, kind, cut(pixels)) for name, kind, pixels in photographs]
         write_pack(data / "packs" / stem, images)
         print(stem, len(images), dict(Counter(kind for _, kind, _ in images)))
-        print("held out", dict(Counter(kind for name, kind, _ in images if is_held_out(name))))
+        print("held out", dict(Counter(kind for name, kind, _ in images if is_held_out(name, kind))))
 
 
 if __name__ == "__main__":

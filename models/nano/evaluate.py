@@ -100,6 +100,7 @@ def main() -> None:
     predict = predictor_from(given.model, given.size)
     photographs = photograph_ious(predict, given.data)
     scores = {
+        f"composites_{given.size}": composite_iou(predict, given.data, given.size, given.count),
         "composites": composite_iou(predict, given.data, 256, given.count),
         "plain_composites": composite_iou(predict, given.data, 256, given.count, plain=True),
         "photographs": float(np.mean(list(photographs.values()))),

@@ -19,10 +19,10 @@ ARCHITECTURE = Architecture(
     num_heads=(1, 2, 4, 8),
     window=4,
     mlp_hidden=64,
-    decoder_width=12,
-    aspp_width=16,
+    decoder_width=16,
+    aspp_width=12,
     aspp_kernels=(1, 3, 7),
-    patch_width=6,
+    patch_width=2,
     gradient_width=8,
 )
 

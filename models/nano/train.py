@@ -1,4 +1,4 @@
-"""Train nano from scratch on composites: `python train.py DATA RUN --minutes 80`.
+"""Train nano from scratch on composites: `python train.py DATA RUN --minutes 120`.
 
 Resumable: started again with the same RUN folder it goes on from the last checkpoint. The schedule
 follows the clock, not a step count, because the machine's speed is not known beforehand. Writes
@@ -258,10 +258,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder that sources.py and data.py filled")
     parser.add_argument("run", type=Path, help="folder for checkpoints and the log")
-    parser.add_argument("--minutes", type=float, default=85, help="length of the schedule")
-    parser.add_argument("--sizes", default="128:0.7,192:1", help="side:until what share of time")
-    parser.add_argument("--batch", type=int, default=12, help="images a step and process at 128²")
-    parser.add_argument("--rate", type=float, default=1.2e-3, help="peak learning rate")
+    parser.add_argument("--minutes", type=float, default=120, help="length of the schedule")
+    parser.add_argument("--sizes", default="128:0.85,192:1", help="side:until what share of time")
+    parser.add_argument("--batch", type=int, default=16, help="images a step and process at 128²")
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     pairs = (phase.split(":") for phase in given.sizes.split(","))
