@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isqrt
 
 from .errors import ArchitectureError
-
-Shapes = Mapping[str, tuple[int, ...]]
+from .variants import Shapes, refuse_other_variants
 
 _BLOCK = re.compile(r"bb\.layers\.(\d+)\.blocks\.(\d+)\.")
 _DEFORMABLE = re.compile(
@@ -76,7 +74,7 @@ class Architecture:
         Raises `ArchitectureError` where the tensors show something other than a Swin v1
         BiRefNet with deformable ASPP, naming the tensor that was looked for.
         """
-        _refuse_known_others(shapes)
+        refuse_other_variants(shapes)
         embed_dim = _shape(shapes, "bb.patch_embed.proj.weight", 4)[0]
         tables = [
             _shape(shapes, f"bb.layers.{i}.blocks.0.attn.relative_position_bias_table", 2)
@@ -140,22 +138,3 @@ def _window(rows: int) -> int:
             f"a relative position bias table has {rows} rows, which is no (2 * window - 1) ** 2"
         )
     return (side + 1) // 2
-
-
-def _refuse_known_others(shapes: Shapes) -> None:
-    """Name the variants of upstream's configuration that are recognised but not supported."""
-    aspp = "squeeze_module.0.dec_att.aspp1.atrous_conv"
-    for wanted, other, problem in (
-        ("bb.patch_embed.proj.weight", "bb.patch_embed1.proj.weight", "its backbone is PVT v2"),
-        ("bb.patch_embed.proj.weight", None, "it has no Swin v1 backbone (bb.patch_embed)"),
-        ("squeeze_module.0.conv_in.weight", None, "it has no squeeze block (squeeze_module.0)"),
-        (f"{aspp}.regular_conv.weight", f"{aspp}.weight", "its decoder uses plain ASPP"),
-        (f"{aspp}.regular_conv.weight", None, "its decoder blocks have no deformable ASPP"),
-        ("decoder.ipt_blk5.conv1.weight", None, "its decoder takes no image patches (ipt_blk5)"),
-        ("decoder.gdt_convs_4.0.weight", None, "its decoder has no gradient attention"),
-    ):
-        if wanted not in shapes and (other is None or other in shapes):
-            raise ArchitectureError(
-                f"{problem}; only BiRefNet with a Swin v1 backbone, squeeze block, deformable "
-                "ASPP, image patches and gradient attention is supported"
-            )

@@ -126,6 +126,16 @@ def _resolve(source: HubSource) -> tuple[str, Sequence[_Listed]]:
     return info.sha, listed
 
 
+def files_at(source: HubSource) -> tuple[str, list[str]]:
+    """The commit that a revision stands for, and the names of its files as far as known.
+
+    Raises:
+        FetchError: as `get`.
+    """
+    commit, listed = _resolve(source)
+    return commit, [entry.name for entry in listed]
+
+
 def _known_commit(source: HubSource) -> str | None:
     """The commit that the client's cache last saw at this revision, if the weights are there."""
     found = try_to_load_from_cache(source.repo, source.file or WEIGHTS[0], revision=source.revision)

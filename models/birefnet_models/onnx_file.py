@@ -20,6 +20,12 @@ ELEMENT_TYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"} | {
 }  # fmt: skip
 """Names of `TensorProto.DataType`; those of the last ones never reach an image model."""
 
+_KEEP_VALUES = frozenset(
+    {"Cast", "Identity", "Reshape", "Resize", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+)
+"""Operators that move or convert a mask without changing what its values mean."""
+_END_IN_UNIT_RANGE = frozenset({"Sigmoid", "HardSigmoid", "Clip"})
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _Span = tuple[int, int]
 
@@ -72,6 +78,17 @@ class OnnxFile:
     def parameters(self) -> int:
         """Elements of all floating-point constants."""
         return sum(prod(w.shape) for w in self.weights if "float" in w.dtype)
+
+    def ends_in_mask(self, output: str) -> bool:
+        """Whether an output's values come out of a sigmoid or a clip, and so are no logits.
+
+        The operators are followed backwards from the output, through those that keep values.
+        """
+        makers = {name: node for node in self.nodes for name in node.outputs}
+        node = makers.get(output)
+        while node is not None and node.op_type in _KEEP_VALUES:
+            node = makers.get(node.inputs[0])
+        return node is not None and node.op_type in _END_IN_UNIT_RANGE
 
 
 def read_onnx(path: str | Path) -> OnnxFile:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from birefnet_models.errors import OnnxFileError
-from birefnet_models.onnx_file import OnnxFile, read_onnx
+from birefnet_models.onnx_file import read_onnx
 from numpy.typing import NDArray
 
 from .errors import ModelError
@@ -22,12 +22,8 @@ from .session import Session
 from .signature import Signature
 
 PREPROCESSOR = "preprocessor_config.json"
-_KEEPS_VALUES = frozenset(
-    {"Cast", "Identity", "Reshape", "Resize", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
-)
-"""Operators that move or convert a mask without changing what its values mean."""
 _LEAST = np.float32(2**-24)
-_ENDS_IN_UNIT_RANGE = frozenset({"Sigmoid", "HardSigmoid", "Clip"})
+"""The smallest distance from 1 in float32."""
 
 
 def model_facts(session: Session, signature: Signature, path: Path | None) -> ModelMetadata:
@@ -64,24 +60,11 @@ def as_logits(mask: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def output_kind(path: Path, output: str) -> OutputKind:
-    """`mask` where the values come out of a sigmoid (or are clipped), else `logits`.
-
-    The operators are followed backwards from the output, through those that keep values.
-    """
+    """`mask` where the graph ends in a sigmoid or a clip, else `logits`."""
     try:
-        file = read_onnx(path)
+        return "mask" if read_onnx(path).ends_in_mask(output) else "logits"
     except OnnxFileError:  # ONNX Runtime has loaded it: some other format of its own
         return "logits"
-    return "mask" if _source(file, output) in _ENDS_IN_UNIT_RANGE else "logits"
-
-
-def _source(file: OnnxFile, output: str) -> str:
-    """The operator that made the values of an output."""
-    makers = {name: node for node in file.nodes for name in node.outputs}
-    node = makers.get(output)
-    while node is not None and node.op_type in _KEEPS_VALUES:
-        node = makers.get(node.inputs[0])
-    return node.op_type if node is not None else ""
 
 
 def _processor(path: Path) -> tuple[Path, dict[str, Any]] | None:

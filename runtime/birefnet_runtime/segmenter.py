@@ -142,6 +142,11 @@ class Segmenter:
             raise ModelError("the model's answer holds NaN or infinity")
         return as_logits(logits) if self.metadata.output == "mask" else logits
 
+    @property
+    def is_half(self) -> bool:
+        """Whether the graph takes float16."""
+        return self._signature.dtype == np.float16
+
     def model_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """The (height, width) at which the network runs for an image of this (height, width)."""
         return self._fixed_size or auto_size(

@@ -55,11 +55,11 @@ ALLOWED = {
     },
 }
 # Inside a package, these may appear in the named files only: the runtime where graphs are run, to
-# be compared (verify) or watched on images (observe).
+# be compared (verify, against) or watched on images (observe).
 CONFINED = {
     ("runtime", "onnxruntime_ep_openvino"): "plugins.py",
-    ("export", "onnxruntime"): "verify.py",
-    ("export", "birefnet_runtime"): "verify.py observe.py",
+    ("export", "onnxruntime"): "verify.py against.py",
+    ("export", "birefnet_runtime"): "verify.py against.py observe.py",
     ("export", "huggingface_hub"): "hub_client.py",
     ("export", "transformers"): "remote_code.py",
     ("benchmarks", "torch"): "torch_backend.py",

@@ -1,0 +1,133 @@
+"""`birefnet inspect`: what is in a checkpoint or an `.onnx`, without its weights."""
+
+import json
+
+import onnx
+import pytest
+import torch
+from birefnet_export.errors import CheckpointError
+from birefnet_export.inspection import inspect_file
+from birefnet_models import embedded_path, find
+from birefnet_runtime.cli import main
+from click.testing import CliRunner
+from onnx import TensorProto, helper
+from safetensors.torch import save_file
+
+from .conftest import drawn, key_list
+
+NANO = embedded_path(find("nano"))
+
+
+def inspect(*arguments: object):
+    return CliRunner().invoke(main, ["inspect", *map(str, arguments)])
+
+
+def test_a_checkpoint_of_the_zoos_architecture_is_told(swin_t_file):
+    facts = inspect_file(swin_t_file)
+
+    assert facts.format == "safetensors"
+    assert facts.backbone == "swin_v1_t"
+    assert facts.problems == ()
+    assert facts.match == "architecture"
+    assert facts.models == ("lite", "lite-2k", "lite-matting")
+    stored = drawn(key_list("swin_v1_t"))
+    assert facts.tensors == len(stored)
+    assert facts.parameters == sum(t.numel() for t in stored.values() if t.is_floating_point())
+
+
+def test_a_file_that_the_zoo_knows_is_told_by_its_hash(tiny_file, monkeypatch):
+    from birefnet_export import inspection
+
+    sha256 = inspect_file(tiny_file).sha256
+    monkeypatch.setattr(
+        inspection, "_known_hashes", lambda card: {sha256} if card.name == "hr" else set()
+    )
+
+    facts = inspect_file(tiny_file.parent)
+
+    assert (facts.models, facts.match) == (("hr",), "sha256")
+
+
+@pytest.mark.parametrize("prefix", ["", "module._orig_mod."])
+def test_a_pth_is_looked_into_without_its_values(tmp_path, tiny, prefix):
+    half = {
+        prefix + name: value.half() if value.is_floating_point() else value
+        for name, value in tiny.state_dict().items()
+    }
+    torch.save({"state_dict": half}, tmp_path / "half.pth")
+
+    facts = inspect_file(tmp_path / "half.pth")
+
+    assert facts.format == "pytorch"
+    assert facts.backbone == "swin"
+    assert facts.dtypes["float16"] > 300
+    assert facts.problems == ()
+
+
+def test_missing_and_extra_tensors_are_listed(tmp_path, tiny):
+    tensors = dict(tiny.state_dict())
+    del tensors["decoder.lateral_block3.conv.bias"]
+    tensors["decoder.extra.weight"] = torch.zeros(3)
+    save_file(tensors, tmp_path / "odd.safetensors")
+
+    result = inspect(tmp_path / "odd.safetensors")
+
+    assert result.exit_code == 0
+    assert "missing: decoder.lateral_block3.conv.bias" in result.stdout
+    assert "left over: decoder.extra.weight" in result.stdout
+    assert "takes it as it is" not in result.stdout
+
+
+def test_a_graph_of_ours_says_so():
+    facts = inspect_file(NANO)
+
+    assert facts.ours
+    assert facts.match == "sha256"
+    assert facts.models == ("nano",)
+    assert facts.lowering == "native"
+    assert facts.dynamic == ("batch", "height", "width")
+    assert facts.operators["DeformConv"] == 20
+    assert any("1.25" in line for line in facts.runs_on)
+    text = inspect(NANO).stdout
+    assert "made by     birefnet export" in text
+    assert "metadata    birefnet.trained_size = 192x192" in text
+    assert json.loads(inspect(NANO, "--json").stdout)["kind"] == "onnx"
+
+
+@pytest.mark.parametrize(
+    ("operator", "opset", "lowering", "runs_on"),
+    [
+        ("GridSample", 17, "gridsample", "ONNX Runtime 1.12 or later"),
+        ("GatherND", 21, "GatherND, as upstream's ONNX files", "ONNX Runtime 1.18 or later"),
+        ("Relu", 11, "none", "ONNX Runtime 1.7 or later"),
+    ],
+)
+def test_a_graph_of_others_is_told_by_its_operators(tmp_path, operator, opset, lowering, runs_on):
+    fixed = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 64])
+    mask = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 64, 64])
+    nodes = [
+        helper.make_node(operator, ["x", "x"], ["a"]),
+        helper.make_node("Sigmoid", ["a"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "g", [fixed], [mask])
+    opsets = [helper.make_opsetid("", opset)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets), tmp_path / "m.onnx")
+
+    facts = inspect_file(tmp_path / "m.onnx")
+
+    assert not facts.ours
+    assert facts.lowering == lowering
+    assert facts.output == "mask"
+    assert facts.dynamic == ()
+    assert facts.runs_on[0] == runs_on
+    assert "runs at this size alone" in inspect(tmp_path / "m.onnx").stdout
+
+
+def test_a_file_that_is_neither_is_one_line(tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"<html>")
+
+    with pytest.raises(CheckpointError, match="HTML page"):
+        inspect_file(tmp_path / "x.bin")
+    result = inspect(tmp_path / "none.onnx")
+    assert result.exit_code == 1
+    assert "can't be read" in result.stderr
