@@ -147,6 +147,22 @@ class Segmenter:
         """Whether the graph takes float16."""
         return self._signature.dtype == np.float16
 
+    def warm_up(self, size: tuple[int, int] | None = None, batch: int = 1) -> None:
+        """Run the graph once on nothing, so that the first image of this shape doesn't wait.
+
+        On a GPU the first run of each shape chooses algorithms and makes buffers.
+
+        Args:
+            size: (height, width) of the network; None: that for a square image.
+            batch: images in one run.
+
+        Raises:
+            SizeError: the network can't run at this size.
+            ModelError: the run failed.
+        """
+        height, width = size or self.model_size((1, 1))
+        self.logits(np.zeros((batch, 3, height, width), np.float32))
+
     def model_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """The (height, width) at which the network runs for an image of this (height, width)."""
         return self._fixed_size or auto_size(

@@ -51,6 +51,11 @@ class Opening:
     placement: Placement | None
     """Where the nodes went; None if this ONNX Runtime can't tell."""
 
+    def describe(self) -> str:
+        """`running on cuda: cuda 1,480 nodes (…), cpu 62 nodes (…)`."""
+        where = f": {self.placement.describe()}" if self.placement else ""
+        return f"running on {self.provider.name}{where}"
+
     def notes(self) -> list[str]:
         """What a user should be told, a line each: a fallback taken, and heavy operators that run
         on the CPU under a GPU."""

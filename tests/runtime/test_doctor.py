@@ -217,4 +217,4 @@ def test_nodes_are_counted_and_described():
     assert placement.nodes("TensorrtExecutionProvider") == 0
     assert placement.heavy_on(CUDA) == {"DeformConv": 1, "Conv": 2}
     assert placement.heavy_on(CPU) == {}
-    assert placement.describe() == "cuda 3 nodes (2 Conv, 1 DeformConv), cpu 1 nodes (1 Shape)"
+    assert placement.describe() == "cuda 3 nodes (2 Conv, 1 DeformConv), cpu 1 node (1 Shape)"

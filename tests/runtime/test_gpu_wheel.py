@@ -95,7 +95,8 @@ def test_cuda_with_a_fallback_is_a_cutout_and_a_line_that_says_so(birefnet, stat
     done = birefnet("cutout", PHOTO, "--provider", "cuda,cpu", "-o", tmp_path / "out.png")
 
     assert done.returncode == 0, done.stderr
-    assert Image.open(tmp_path / "out.png").mode == "RGBA"
+    with Image.open(tmp_path / "out.png") as cut:
+        assert cut.mode == "RGBA"
     (told,) = [line for line in done.stderr.splitlines() if "provider" in line or " cuda" in line]
     assert told.startswith("birefnet: running on cpu, for cuda can't run here: lib")
     assert "onnxruntime_pybind" not in done.stderr, "ONNX Runtime's own lines are caught"

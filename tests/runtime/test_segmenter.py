@@ -212,3 +212,13 @@ def test_the_models_own_mean_and_std_are_used(make_model, picture):
 
     # White lies at the mean now, so its logit is 0.
     np.testing.assert_allclose(alpha[:, :18], 0.5, atol=1e-4)
+
+
+def test_warming_up_runs_the_shape_that_will_come():
+    session = FakeSession(facts={"birefnet.trained_size": "64x96"})
+    segmenter = Segmenter(session=session)
+
+    segmenter.warm_up()
+    segmenter.warm_up((32, 64), batch=3)
+
+    assert session.shapes == [(1, 3, 64, 96), (3, 3, 32, 64)]

@@ -136,6 +136,9 @@ def test_heavy_operators_on_the_cpu_under_a_gpu_are_told():
 
     assert note == "under cuda, the CPU runs 20 DeformConv: expect it to be slow"
     assert Opening(Cpu(), (), placement).notes() == []
+    assert Opening(Cuda(), (), placement).describe() == (
+        "running on cuda: cuda 95 nodes (90 Conv, 5 Add), cpu 27 nodes (20 DeformConv, 7 Shape)"
+    )
 
 
 def test_threads_reach_the_session(model, monkeypatch):

@@ -105,6 +105,8 @@ def cutout(
         )
         if model is None:
             _say(console, DEMONSTRATION)
+        if segmenter.opening and segmenter.opening.provider.name != "cpu":
+            _say(console, segmenter.opening.describe())
         for job in _track(planned.jobs, console):
             try:
                 _do(job, segmenter, mask)

@@ -29,7 +29,9 @@ class Placement:
         parts = []
         for name, operators in self.operators.items():
             often = ", ".join(f"{n:,} {op}" for op, n in Counter(operators).most_common(3))
-            parts.append(f"{short_name(name)} {self.nodes(name):,} nodes ({often})")
+            number = self.nodes(name)
+            plural = "" if number == 1 else "s"
+            parts.append(f"{short_name(name)} {number:,} node{plural} ({often})")
         return ", ".join(parts) or "no nodes"
 
 
