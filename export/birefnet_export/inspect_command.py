@@ -10,8 +10,6 @@ import click
 
 from .inspection import CheckpointFacts, Facts, OnnxFacts, inspect_file, to_dict
 
-_SHOWN_OPERATORS = 12
-
 
 @click.command(epilog="Example: birefnet inspect BiRefNet_lite/model.safetensors")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -50,9 +48,6 @@ def _checkpoint(facts: CheckpointFacts) -> Iterable[tuple[str, str]]:
 def _onnx(facts: OnnxFacts) -> Iterable[tuple[str, str]]:
     weights = ", weights beside the file" if facts.external_weights else ""
     opsets = ", ".join(f"{domain} {version}" for domain, version in facts.opsets.items())
-    shown = list(facts.operators.items())[:_SHOWN_OPERATORS]
-    rest = len(facts.operators) - len(shown)
-    more = f" and {rest} other kinds" if rest else ""
     yield "kind", f"ONNX graph, {facts.size / 1e6:.1f} MB{weights}"
     yield "sha256", facts.sha256
     version = facts.metadata.get("birefnet.producer_version", "")
@@ -66,8 +61,8 @@ def _onnx(facts: OnnxFacts) -> Iterable[tuple[str, str]]:
     yield "gives", facts.output
     yield "precision", f"{facts.precision}, {facts.parameters / 1e6:.1f} M parameters"
     yield "lowering", facts.lowering
-    operators = ", ".join(f"{count} {name}" for name, count in shown)
-    yield "nodes", f"{facts.nodes}: {operators}{more}"
+    operators = ", ".join(f"{count} {name}" for name, count in facts.operators.items())
+    yield "nodes", f"{facts.nodes}: {operators}"
     for line in facts.runs_on:
         yield "runs on", line
     yield "model", _models(facts.models, facts.match)
