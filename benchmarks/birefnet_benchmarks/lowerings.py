@@ -25,11 +25,14 @@ LOWERINGS = ("native", "rows", "gridsample")
 SIZES = (512, 1024, 2048)
 
 
-def export(checkpoint: Path, directory: Path, *options: str) -> dict[str, Any]:
-    """The report of `birefnet export --no-verify` in a process of its own."""
+def export(
+    checkpoint: Path, directory: Path, *options: str, verify: bool = False
+) -> dict[str, Any]:
+    """The report of `birefnet export` in a process of its own."""
     command = [sys.executable, "-c", COMMAND, "export", str(checkpoint), "-o", str(directory)]
+    verified = "--verify" if verify else "--no-verify"
     done = subprocess.run(
-        [*command, "--no-verify", "--json", *options], stdout=subprocess.PIPE, text=True, check=True
+        [*command, verified, "--json", *options], stdout=subprocess.PIPE, text=True, check=True
     )
     report: dict[str, Any] = json.loads(done.stdout)
     return report

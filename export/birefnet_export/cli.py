@@ -78,9 +78,9 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     "--min-iou",
     metavar="IOU",
     type=click.FloatRange(0, 1),
-    default=DEFAULT_MIN_IOU,
-    show_default=True,
-    help="Refuse int8 if the masks of these images keep less than this mean IoU with fp32's.",
+    default=None,
+    help="Refuse int8 if the masks of these images keep less than this mean IoU with fp32's.  "
+    f"[default: {DEFAULT_MIN_IOU}]",
 )
 @click.option(
     "--trained-size",
@@ -111,7 +111,7 @@ def export(
     lowering: str | None,
     precision: str,
     calibrate: Path | None,
-    min_iou: float,
+    min_iou: float | None,
     trained_size: tuple[int, int] | None,
     external_data: bool,
     verify: bool,

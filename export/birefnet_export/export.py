@@ -14,7 +14,7 @@ from .errors import ExportError
 from .fetch import PLAINLY, Fetched, Fetching, fetch
 from .parity import Parity
 from .precision.quality import Quality
-from .precision.wanted import DEFAULT_MIN_IOU, Precision
+from .precision.wanted import Precision
 
 OPSETS = range(17, 24)
 """Opsets that can be asked for: LayerNormalization came with 17; 23 is the newest tried."""
@@ -94,7 +94,7 @@ def export_onnx(
     external_data: bool = False,
     precision: str = "fp32",
     calibrate: str | Path | None = None,
-    min_iou: float = DEFAULT_MIN_IOU,
+    min_iou: float | None = None,
     name: str | None = None,
     fetching: Fetching = PLAINLY,
 ) -> ExportReport:
@@ -118,7 +118,7 @@ def export_onnx(
         precision: one of `PRECISIONS`; input and output are float32 with each.
         calibrate: for int8, a folder of images like those to come. With them the large
             convolutions are quantised too, and the masks are compared with float32's.
-        min_iou: the mean IoU of these masks below which int8 is refused.
+        min_iou: the mean IoU of these masks below which int8 is refused; by default .99.
         name: in the cache; by default the zoo's or the repository's. A local checkpoint has none.
         fetching: how a checkpoint from elsewhere is fetched and pinned.
 

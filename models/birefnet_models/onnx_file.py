@@ -76,8 +76,12 @@ class OnnxFile:
 
     @property
     def parameters(self) -> int:
-        """Elements of all floating-point constants."""
-        return sum(prod(w.shape) for w in self.weights if "float" in w.dtype)
+        """Elements of all floating-point constants, and of weights that are stored as int8."""
+        return sum(
+            prod(w.shape)
+            for w in self.weights
+            if "float" in w.dtype or (w.dtype == "int8" and len(w.shape) > 1)
+        )
 
     def ends_in_mask(self, output: str) -> bool:
         """Whether an output's values come out of a sigmoid or a clip, and so are no logits.

@@ -56,7 +56,8 @@ def test_a_size_that_cannot_be_is_refused(tiny_file, tmp_path, size, code):
 
 def test_int8_says_what_it_does_to_the_masks(tiny_file, tmp_path):
     (tmp_path / "photos").mkdir()
-    Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / "photos" / "noise.png")
+    for name in ("a.png", "b.png"):
+        Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / "photos" / name)
 
     result = invoke(
         tiny_file, "-o", tmp_path / "out", "--precision", "int8", "--trained-size", "64",
@@ -65,7 +66,7 @@ def test_int8_says_what_it_does_to_the_masks(tiny_file, tmp_path):
 
     assert result.exit_code == 0, result.output
     assert (tmp_path / "out" / "onnx" / "model_quantized.onnx").is_file()
-    assert "masks against fp32's on 1 images at 64x64: IoU " in result.stdout
+    assert "masks against fp32's on 2 images at 64x64: IoU " in result.stdout
     assert "against PyTorch at 1x32x32" in result.stdout
 
 

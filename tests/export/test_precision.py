@@ -13,6 +13,7 @@ from birefnet_export.parity import sigmoid
 from birefnet_export.precision import sensitivity
 from birefnet_export.precision.observe import read_folder
 from birefnet_export.verify import TOLERANCES
+from birefnet_models.onnx_file import read_onnx
 from birefnet_runtime import ImageError, Segmenter
 from onnx import TensorProto
 from PIL import Image
@@ -48,11 +49,13 @@ def checkpoint(tmp_path_factory, tiny):
 def exported(checkpoint, photos, tmp_path_factory):
     """Every precision of the tiny network in one directory: the reports."""
     out = tmp_path_factory.mktemp("out")
-    options = {"fp32": {}, "fp16": {"lowering": "rows"}, "int8": {"calibrate": photos}}
+    options = {
+        "fp32": {},
+        "fp16": {"lowering": "rows"},
+        "int8": {"calibrate": photos, "min_iou": 0.9},
+    }
     return {
-        precision: export_onnx(
-            checkpoint, out, precision=precision, trained_size=(96, 160), min_iou=0.9, **more
-        )
+        precision: export_onnx(checkpoint, out, precision=precision, trained_size=(96, 160), **more)
         for precision, more in options.items()
     }
 
@@ -92,6 +95,13 @@ def test_the_runtime_takes_fp32_of_several_and_any_that_is_named(exported):
     for precision in ("fp16", "int8"):
         alpha = Segmenter(exported[precision].file)(image)
         assert 0 < abs(alpha - by_default).mean() < TOLERANCES[precision].mask_mean_abs
+
+
+def test_every_precision_has_as_many_parameters(exported):
+    counts = {name: read_onnx(report.file).parameters for name, report in exported.items()}
+
+    assert counts["fp16"] == counts["fp32"]
+    assert counts["fp32"] <= counts["int8"] < 1.1 * counts["fp32"]  # scales are more
 
 
 def test_fp16_stores_no_large_float32(exported):
@@ -227,6 +237,7 @@ def test_groups_are_the_parts_of_the_network_and_the_worst_comes_first(exported,
         ({"precision": "fp8"}, "precision 'fp8' is unknown; choose from fp32, fp16, int8"),
         ({"precision": "fp16", "calibrate": "."}, "calibration images are for int8"),
         ({"precision": "int8", "min_iou": 99}, "between 0 and 1, not 99"),
+        ({"precision": "int8", "min_iou": 0.9}, "there are none"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(tmp_path, options, said):

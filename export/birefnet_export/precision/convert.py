@@ -13,7 +13,7 @@ from .int8 import Plan, paying, quantised
 from .observe import read_folder
 from .quality import Quality
 from .sensitivity import quantised_within
-from .wanted import Precision
+from .wanted import DEFAULT_MIN_IOU, Precision
 
 
 class Converted(NamedTuple):
@@ -46,5 +46,6 @@ def converted(model: onnx.ModelProto, wanted: Precision, images: Sequence[Array]
     if wanted.name == "int8" and not images:
         return Converted(quantised(model, Plan(products=paying(model, "MatMul"))), None)
     if wanted.name == "int8":
-        return Converted(*quantised_within(model, images, wanted.min_iou))
+        least = DEFAULT_MIN_IOU if wanted.min_iou is None else wanted.min_iou
+        return Converted(*quantised_within(model, images, least))
     return Converted(model, None)

@@ -22,6 +22,7 @@ from ..parity import Array
 from ..signature import INPUT
 from .int8 import Range
 
+LEAST_IMAGES = 2
 MOST_IMAGES = 32
 """Images of a folder that are used, spread evenly over it; more take longer and add little."""
 
@@ -37,7 +38,7 @@ def read_folder(folder: Path, size: tuple[int, int]) -> list[Array]:
     """The images of a folder as the network takes them: float32 (1, 3, height, width) each.
 
     Raises:
-        PrecisionError: no such folder, or no image in it.
+        PrecisionError: no such folder, or too few images in it.
         ImageError: a file in it can't be read.
     """
     if not folder.is_dir():
@@ -47,9 +48,12 @@ def read_folder(folder: Path, size: tuple[int, int]) -> list[Array]:
         for path in folder.iterdir()
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     )
-    if not files:
+    if len(files) < LEAST_IMAGES:
         kinds = ", ".join(sorted(SUFFIXES))
-        raise PrecisionError(f"{folder}: there is no image in this folder ({kinds})")
+        raise PrecisionError(
+            f"{folder}: {len(files)} images in this folder ({kinds}); int8 needs {LEAST_IMAGES} at "
+            "least, some for its ranges and others to be judged on, and a dozen to be good"
+        )
     places = np.linspace(0, len(files) - 1, min(len(files), MOST_IMAGES)).round().astype(int)
     return [to_tensor(read_image(files[place]), size, MEAN, STD) for place in places]
 

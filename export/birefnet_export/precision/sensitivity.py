@@ -10,13 +10,19 @@ import onnx
 
 from ..errors import PrecisionError
 from ..parity import Array
-from .int8 import Plan, paying, quantised, sole_rectifiers, weight_of
-from .observe import Observed, observe
+from .int8 import Plan, Range, paying, quantised, sole_rectifiers, weight_of
+from .observe import observe
 from .quality import Quality, quality
 from .rewriting import Rewriting, consumers
 
 PROBES = 4
 """Images on which each group is tried alone; the verdict is over all of them."""
+MARGIN = 1.25
+"""By how much a range is wider than what the images showed.
+
+On nano with ranges from 2 photographs, masks of 11 had a mean IoU of .9805 without it and .9850
+with it; from 6, .9972 and .9964.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,10 @@ class Quantised(NamedTuple):
 
 
 def quantised_within(model: onnx.ModelProto, images: Sequence[Array], min_iou: float) -> Quantised:
-    """Quantise as much of a model as its masks bear, with ranges taken from the images.
+    """Quantise as much of a model as its masks bear.
+
+    Ranges are taken from every other image and masks compared on all of them, so that half of the
+    verdict is over images that the ranges don't know.
 
     Raises:
         PrecisionError: even with every group left out, the mean IoU is below `min_iou`.
@@ -75,14 +84,16 @@ class _Search:
         self.convolutions = paying(model, "Conv")
         self.groups = grouped(model)
         values = boundaries(model, self.convolutions)
-        self.reference: Observed = observe(model, images, values)
+        seen = observe(model, images[::2], values).ranges
+        self.ranges = {v: Range(r.low * MARGIN, r.high * MARGIN) for v, r in seen.items()}
+        self.reference = observe(model, images).logits
 
     def tried(self, excluded: Sequence[Group], images: int | None = None) -> Quantised:
         """All but some groups in int8, and the masks of the first `images`."""
         candidate = quantised(self.model, self._plan(excluded))
         logits = observe(candidate, self.images[:images]).logits
         names = tuple(group.name for group in excluded)
-        return Quantised(candidate, quality(logits, self.reference.logits[:images], names))
+        return Quantised(candidate, quality(logits, self.reference[:images], names))
 
     def ranked(self) -> list[Group]:
         """The groups, the one that alone does the masks most harm first."""
@@ -98,7 +109,7 @@ class _Search:
             products=self.products - exact,
             convolutions=self.convolutions - exact,
             exact=exact,
-            ranges=self.reference.ranges,
+            ranges=self.ranges,
         )
 
 

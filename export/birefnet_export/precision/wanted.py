@@ -24,8 +24,8 @@ class Precision:
     name: str = "fp32"
     calibrate: Path | None = None
     """A folder of images."""
-    min_iou: float = DEFAULT_MIN_IOU
-    """Of masks in int8 with masks in fp32, the mean over the images."""
+    min_iou: float | None = None
+    """Of masks in int8 with masks in fp32, the mean over the images; None for the default."""
 
     def __post_init__(self) -> None:
         if self.name not in MODEL_OF_PRECISION:
@@ -33,5 +33,12 @@ class Precision:
             raise PrecisionError(f"precision {self.name!r} is unknown; choose from {known}")
         if self.calibrate is not None and self.name != "int8":
             raise PrecisionError(f"calibration images are for int8; {self.name} needs none")
+        if self.min_iou is None:
+            return
         if not 0 <= self.min_iou <= 1:
             raise PrecisionError(f"a mean IoU is between 0 and 1, not {self.min_iou}")
+        if self.calibrate is None:
+            raise PrecisionError(
+                "a smallest IoU is measured on the images that int8 is calibrated with; there are "
+                "none (--calibrate FOLDER)"
+            )
