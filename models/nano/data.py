@@ -210,7 +210,9 @@ def main() -> None:
             images += [(name, kind, cut(pixels)) for name, kind, pixels in photographs]
         write_pack(data / "packs" / stem, images)
         print(stem, len(images), dict(Counter(kind for _, kind, _ in images)))
-        print("held out", dict(Counter(kind for name, kind, _ in images if is_held_out(name, kind))))
+        print(
+            "held out", dict(Counter(kind for name, kind, _ in images if is_held_out(name, kind)))
+        )
 
 
 if __name__ == "__main__":
