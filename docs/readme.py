@@ -1,4 +1,4 @@
-"""Write the README's generated blocks anew: tables and the commands' help.
+"""Write the generated blocks of the README and of docs/ anew: tables and the commands' help.
 
 A block stands between `<!-- KIND: WHAT -->` and `<!-- end -->`. `python docs/readme.py` rewrites
 them in place; a test compares.
@@ -8,16 +8,18 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import birefnet_models
 import click
-from birefnet_benchmarks.exports import markdown_table as markdown_exports
+from birefnet_benchmarks import exports, lowerings, settings, targets
 from birefnet_benchmarks.report import caption, markdown_table, read_results
 from birefnet_runtime.cli import main as birefnet
 from birefnet_runtime.commands.models import millions, trained_at
 from birefnet_runtime.sizing import format_size
 
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md")
 BLOCK = re.compile(r"<!-- (\w+): (.+?) -->\n.*?<!-- end -->", flags=re.DOTALL)
 
 
@@ -43,9 +45,9 @@ def benchmark(file: str) -> str:
     return f"{markdown_table(results.measurements)}\n{caption(results)} From `{file}`.\n"
 
 
-def exports(file: str) -> str:
-    """The table of a results file of exports."""
-    return f"{markdown_exports(json.loads((ROOT / file).read_text()))} From `{file}`.\n"
+def stored(table: Callable[[dict[str, Any]], str]) -> Callable[[str], str]:
+    """A block that is the table of a results file."""
+    return lambda file: f"{table(json.loads((ROOT / file).read_text()))} From `{file}`.\n"
 
 
 def zoo(_: str) -> str:
@@ -68,7 +70,10 @@ def zoo(_: str) -> str:
 BLOCKS: dict[str, Callable[[str], str]] = {
     "help": command_help,
     "benchmark": benchmark,
-    "exports": exports,
+    "exports": stored(exports.markdown_table),
+    "targets": stored(targets.markdown_table),
+    "lowerings": stored(lowerings.markdown_table),
+    "settings": stored(settings.markdown_table),
     "zoo": zoo,
 }
 
@@ -84,5 +89,5 @@ def render(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(render(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for document in DOCUMENTS:
+        document.write_text(render(document.read_text(encoding="utf-8")), encoding="utf-8")

@@ -24,11 +24,15 @@ def blocks():
 
 
 def test_generated_blocks_are_up_to_date(blocks):
-    assert blocks.render(README) == README, "run: python docs/readme.py"
+    for document in blocks.DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        assert blocks.render(text) == text, f"{document.name}: run python docs/readme.py"
 
 
 def test_there_are_blocks_of_every_kind(blocks):
-    assert {kind for kind, _ in blocks.BLOCK.findall(README)} == set(blocks.BLOCKS)
+    texts = "".join(document.read_text(encoding="utf-8") for document in blocks.DOCUMENTS)
+
+    assert {kind for kind, _ in blocks.BLOCK.findall(texts)} == set(blocks.BLOCKS)
 
 
 def test_the_first_code_prints_the_answer_that_is_shown():
