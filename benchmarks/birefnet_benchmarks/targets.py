@@ -134,10 +134,15 @@ def markdown_table(stored: dict[str, Any]) -> str:
         if record is None:
             value = "not measured here"
         else:
-            value = f"failed: {record['error']}" if "error" in record else read(record, rows)
+            value = _reason(record["error"]) if "error" in record else read(record, rows)
         lines.append(f"| {label} | {target} | {value} |")
     lines += ["", *_growth(rows), "", _caption(stored["environment"])]
     return "\n".join(lines)
+
+
+def _reason(error: str) -> str:
+    """What a row that failed said, without the exception's name."""
+    return f"failed: {error.rpartition('Error: ')[2]}"
 
 
 def _gigabytes(record: Record, _: dict[str, Record]) -> str:
