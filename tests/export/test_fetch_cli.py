@@ -89,7 +89,7 @@ def test_from_an_empty_cache_to_a_cutout_without_torch(birefnet, tiny, tmp_path)
 
 def test_the_facts_of_the_source_travel_in_the_file(tiny, tmp_path, monkeypatch):
     """A checkpoint of the zoo brings its size, licence and name, and lies under that name."""
-    from birefnet_export import fetch, hub_client
+    from birefnet_export import Fetching, hub_client
     from birefnet_export.export import export_onnx
     from birefnet_models.lock import Pin, sha256_of
     from birefnet_models.onnx_file import read_onnx
@@ -104,7 +104,7 @@ def test_the_facts_of_the_source_travel_in_the_file(tiny, tmp_path, monkeypatch)
         "dynamic",
         verify=False,
         lowering="native",
-        fetching=fetch.Fetching(lock=tmp_path / "birefnet.lock"),
+        fetching=Fetching(lock=tmp_path / "birefnet.lock"),
     )
 
     facts = read_onnx(report.file).properties
