@@ -7,6 +7,8 @@ EXTRA_OF_MODULE = {
     "onnx": "export",
     "onnxruntime": "cpu",
     "onnxsim": "export",
+    "pillow_heif": "heic",
+    "pymatting": "matting",
     "safetensors": "export",
     "torch": "export",
     "transformers": "verify",

@@ -9,7 +9,11 @@ from pathlib import Path
 from birefnet_models.errors import BirefnetError
 
 from .errors import ImageError, OutputError
+from .formats import FORMATS, PNG, Format, format_of
 from .image_io import SUFFIXES
+
+STANDARD_STREAM = Path("-")
+"""Standard input as a source, standard output as a target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +30,38 @@ class Plan:
 
     jobs: tuple[Job, ...]
     failures: tuple[BirefnetError, ...]
+    format: Format = PNG
 
 
-def plan(inputs: Sequence[Path], output: Path) -> Plan:
+def plan(inputs: Sequence[Path], output: Path, form: Format | None = None) -> Plan:
     """Decide where each result goes.
 
-    One input file: `output` is the file if it ends in `.png`, else a directory. Several, or a
-    folder: `output` is a directory, and names and the tree below each folder are kept. Results are
-    PNG: `a.jpg` becomes `a.png`; where that name is claimed twice, by `a.jpg` and `a.webp`, both
-    keep their suffix: `a.jpg.png`, `a.webp.png`.
+    One input file: `output` is the file if it ends in a format's suffix, else a directory. Several,
+    or a folder: `output` is a directory, and names and the tree below each folder are kept. In a
+    directory `a.jpg` becomes `a.png`; where that name is claimed twice, by `a.jpg` and `a.webp`,
+    both keep their suffix: `a.jpg.png`, `a.webp.png`. `-` is standard input, and standard output.
+
+    Args:
+        inputs: files and folders.
+        output: a file or a directory.
+        form: the format; by default what the file's suffix says, PNG in a directory.
 
     Raises:
         OutputError: `output` doesn't suit the inputs, or two results would be one file.
     """
     failures: list[BirefnetError] = []
+    single = _is_single_file(inputs, output)
+    if single and output != STANDARD_STREAM:
+        named = format_of(output)
+        if form not in {None, named}:
+            raise OutputError(f"{output}: that name says {named.name}, not {form.name}")
+        form = named
+    form = form or PNG
     found = list(_find(inputs, output, failures))
-    if _is_single_file(inputs, output):
+    if single:
         jobs = [Job(source, output) for source, _ in found]
     else:
-        jobs = _in_directory(found, output)
+        jobs = _in_directory(found, output, form)
     taken = _identities(job.source for job in jobs)
     safe = []
     for job in jobs:
@@ -52,20 +69,29 @@ def plan(inputs: Sequence[Path], output: Path) -> Plan:
             safe.append(job)
         else:
             failures.append(OutputError(f"{job.source}: {job.target} is an input; not overwritten"))
-    return Plan(tuple(safe), tuple(failures))
+    return Plan(tuple(safe), tuple(failures), form)
+
+
+def read_list(content: bytes) -> list[Path]:
+    """Paths of a list: ended by NUL if there is one (`find -print0`), else one a line."""
+    end = b"\0" if b"\0" in content else b"\n"
+    return [Path(os.fsdecode(line.rstrip(b"\r"))) for line in content.split(end) if line.strip()]
 
 
 def _is_single_file(inputs: Sequence[Path], output: Path) -> bool:
     """Whether `output` names the result itself."""
+    several = len(inputs) > 1 or inputs[0].is_dir()
+    if output == STANDARD_STREAM:
+        if several:
+            raise OutputError("for more than one file, --output is a directory, not -")
+        return True
     suffix = output.suffix.lower()
     if output.is_dir() or not suffix:
         return False
-    if len(inputs) > 1 or inputs[0].is_dir():
-        if output.exists() or suffix == ".png":
+    if several:
+        if output.exists() or any(suffix in form.suffixes for form in FORMATS):
             raise OutputError(f"{output}: for more than one file, --output is a directory")
         return False
-    if suffix != ".png":
-        raise OutputError(f"{output}: results are PNG files; end the name in .png")
     return True
 
 
@@ -79,6 +105,8 @@ def _find(
             pairs = [(path, path.relative_to(given)) for path in _images(given, output, failures)]
             if not pairs:
                 failures.append(ImageError(f"{given}: no image files in this folder"))
+        elif given == STANDARD_STREAM:
+            pairs = [(given, Path("stdin"))]
         else:
             pairs = [(given, Path(given.name))]
         for path, place in pairs:
@@ -106,13 +134,14 @@ def _images(folder: Path, output: Path, failures: list[BirefnetError]) -> Iterat
                 yield here / name
 
 
-def _in_directory(found: Sequence[tuple[Path, Path]], directory: Path) -> list[Job]:
-    short = [place.with_suffix(".png") for _, place in found]
+def _in_directory(found: Sequence[tuple[Path, Path]], directory: Path, form: Format) -> list[Job]:
+    suffix = form.suffixes[0]
+    short = [place.with_suffix(suffix) for _, place in found]
     claims = Counter(short)
     jobs: dict[Path, Job] = {}
     for (source, place), name in zip(found, short, strict=True):
         if claims[name] > 1:
-            name = place.with_name(place.name + ".png")
+            name = place.with_name(place.name + suffix)
         target = directory / name
         if target in jobs:
             raise OutputError(f"{jobs[target].source} and {source} would both become {target}")

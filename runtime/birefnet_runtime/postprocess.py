@@ -1,4 +1,4 @@
-"""Logits to alpha, and alpha to the pictures that are saved."""
+"""Logits to alpha."""
 
 import cv2
 import numpy as np
@@ -18,25 +18,8 @@ def to_alpha(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
     Returns:
         float32 (H, W), in [0, 1].
     """
-    return _resize(_sigmoid(logits), size).clip(0.0, 1.0)
-
-
-def to_mask(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """float32 (H, W) in [0, 1] to uint8 (H, W), 0–255."""
-    return np.asarray(np.rint(alpha * np.float32(255)), dtype=np.uint8)
-
-
-def to_rgba(image: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The image with its alpha, not premultiplied.
-
-    Args:
-        image: uint8 (H, W, 3) RGB, 0–255.
-        alpha: float32 (H, W) in [0, 1].
-
-    Returns:
-        uint8 (H, W, 4) RGBA, 0–255.
-    """
-    return np.concatenate([image, to_mask(alpha)[..., None]], axis=2)
+    alpha = _resize(_sigmoid(logits), size)
+    return np.clip(alpha, 0.0, 1.0, out=alpha)
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -54,4 +37,4 @@ def _resize(mask: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.floa
             cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32
         )
     # Only Pillow widens its filter when it shrinks.
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR))

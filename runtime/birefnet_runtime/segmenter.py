@@ -1,21 +1,30 @@
 """Image in, alpha out."""
 
 import os
+import sys
 import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ImageError, MemoryWarning, ModelError, ProviderWarning, SizeWarning
+from .foreground import Estimator
 from .foreign import as_logits, model_facts
 from .image_io import ImageSource, read_image
 from .locate import find_model
 from .memory import DEFAULT, SETTINGS, Memory, as_bytes, choose
 from .metadata import ModelMetadata
 from .ort_errors import first_line, onnxruntime_errors
+from .overlap import overlap
+from .picture import Picture
 from .postprocess import to_alpha
 from .preprocess import to_tensor
 from .providers import Providers
+from .release import release_memory
+from .result import Result, Style, compose, shown_alpha
 from .session import Opening, Session, open_session
 from .signature import read_signature
 from .sizing import Size, auto_size, check_fixed, check_size, quality_note
@@ -23,6 +32,13 @@ from .sizing import Size, auto_size, check_fixed, check_size, quality_note
 
 class Segmenter:
     """A model, open and ready.
+
+    Threads may share it. As a context manager it gives its memory back when the block ends.
+
+    Images are paths or bytes of image files, PIL images, or arrays: uint8 or uint16, (H, W) grey,
+    (H, W, 3) RGB or (H, W, 4) RGBA. The EXIF orientation of a file is applied. The network sees
+    8-bit sRGB; alpha that the image has already is composited over white for it, and multiplied
+    into the result.
 
     Args:
         model: the name of an embedded or exported model (`lite`, `lite:fp16`), an `.onnx` file, or
@@ -84,18 +100,21 @@ class Segmenter:
             session, self.opening = opened, opened.opening
             for note in self.opening.notes():
                 warnings.warn(note, ProviderWarning, stacklevel=2)
-        self._session = session
+        self._session: Session | None = session
         self._signature = read_signature(session)
         self.metadata = model_facts(session, self._signature, path)
         self._fixed_size = self._resolve(size)
         self._warned = False
 
     def __call__(self, image: ImageSource) -> NDArray[np.float32]:
+        """The same as `alpha`."""
+        return self.alpha(image)
+
+    def alpha(self, image: ImageSource) -> NDArray[np.float32]:
         """Find the subject.
 
         Args:
-            image: path or bytes of an image file, or uint8 (H, W, 3) RGB, 0–255, or a PIL image.
-                The EXIF orientation of a file is applied; alpha is composited over white.
+            image: as the class says.
 
         Returns:
             float32 (H, W) in [0, 1] at the image's own size: 1 is subject, 0 is background.
@@ -104,12 +123,138 @@ class Segmenter:
             ImageError: the input is no such image.
             ModelError: the run failed.
         """
-        pixels = read_image(image)
-        height, width, _ = pixels.shape
-        size = self.model_size((height, width))
+        (alpha,) = self.batch([image])
+        return alpha
+
+    def cutout(self, image: ImageSource, *, foreground: Estimator = "blur") -> NDArray[np.uint8]:
+        """Cut the subject out, with its own colours where it is partly transparent.
+
+        Args:
+            image: as the class says. 16-bit images come out in 8 bits; `compose` keeps them.
+            foreground: how those colours are estimated: `blur`, `pymatting`, or `none` for the
+                image's.
+
+        Returns:
+            uint8 (H, W, 4) RGBA, 0–255, not premultiplied, in the image's colour space.
+
+        Raises:
+            ImageError, ModelError: as `alpha`.
+            MissingExtraError: `pymatting` is not installed.
+        """
+        pixels = self.compose(image, Style(depth=8, foreground=foreground)).pixels
+        return np.asarray(pixels, dtype=np.uint8)
+
+    def compose(self, image: ImageSource, style: Style | None = None) -> Result:
+        """Make what `style` asks for, ready to be saved: `compose(photo).save("cutout.png")`.
+
+        Args:
+            image: as the class says.
+            style: a transparent cutout by default.
+
+        Raises:
+            ImageError, ModelError: as `alpha`.
+            MissingExtraError: `pymatting` is not installed.
+        """
+        prepared = self._prepare(image)
+        (logits,) = self.run([prepared[1]])
+        picture = prepared[0]
+        return compose(picture, to_alpha(logits, picture.size), style)
+
+    def batch(self, images: Iterable[ImageSource]) -> list[NDArray[np.float32]]:
+        """Find the subjects of several images, those of one model size in one run of the graph.
+
+        Worth it where the provider gains: GPUs do, CPUs don't, and memory grows with the batch.
+
+        Args:
+            images: each as the class says.
+
+        Returns:
+            For each image float32 (H, W) in [0, 1], at its own size.
+
+        Raises:
+            ImageError, ModelError: as `alpha`; nothing is returned then.
+        """
+        prepared = [self._prepare(image) for image in images]
+        found = self.run([tensor for _, tensor in prepared])
+        return [
+            shown_alpha(picture, to_alpha(logits, picture.size))
+            for (picture, _), logits in zip(prepared, found, strict=True)
+        ]
+
+    def stream(
+        self, images: Iterable[ImageSource], *, batch: int = 1
+    ) -> Iterator[NDArray[np.float32]]:
+        """Find the subjects of any number of images, one after another, in bounded memory.
+
+        The next images are read while the graph runs; `images` is drawn from as results are taken.
+
+        Args:
+            images: each as the class says.
+            batch: how many may go through the graph at once.
+
+        Yields:
+            For each image, in order, float32 (H, W) in [0, 1], at its own size.
+
+        Raises:
+            ImageError, ModelError: as `alpha`; the stream ends there.
+        """
+
+        def run(
+            prepared: Sequence[tuple[Picture, NDArray[np.float32]]],
+        ) -> list[NDArray[np.float32]]:
+            return self.run([tensor for _, tensor in prepared])
+
+        def finish(
+            prepared: tuple[Picture, NDArray[np.float32]], logits: NDArray[np.float32]
+        ) -> NDArray[np.float32]:
+            picture, _ = prepared
+            return shown_alpha(picture, to_alpha(logits, picture.size))
+
+        return overlap(images, self._prepare, run, finish, batch=batch)
+
+    def close(self) -> None:
+        """Free the model's memory, to the operating system. Runs that are under way end first."""
+        self._session = None
+        release_memory()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def tensor(self, picture: Picture) -> NDArray[np.float32]:
+        """What the graph takes for an image: float32 (1, 3, height, width), normalised RGB."""
+        size = self.model_size(picture.size)
         self._warn_if_far(size)
-        tensor = to_tensor(pixels, size, self.metadata.mean, self.metadata.std)
-        return to_alpha(self.logits(tensor)[0, 0], (height, width))
+        return to_tensor(picture, size, self.metadata.mean, self.metadata.std)
+
+    def run(self, tensors: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Run the graph on tensors of any sizes, those of one size at once.
+
+        Args:
+            tensors: each float32 (1, 3, height, width), as `tensor` makes them.
+
+        Returns:
+            For each float32 (height, width), logits.
+
+        Raises:
+            ModelError: as `logits`.
+        """
+        places: dict[tuple[int, ...], list[int]] = {}
+        for place, tensor in enumerate(tensors):
+            places.setdefault(tensor.shape, []).append(place)
+        found: dict[int, NDArray[np.float32]] = {}
+        for same in places.values():
+            together = [tensors[place] for place in same]
+            logits = self.logits(together[0] if len(same) == 1 else np.concatenate(together))
+            found.update(zip(same, logits[:, 0], strict=True))
+        return [found[place] for place in range(len(tensors))]
 
     def logits(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the graph alone.
@@ -123,8 +268,11 @@ class Segmenter:
         Raises:
             ImageError: the tensor has another layout or type.
             SizeError: the network can't run at this height and width.
-            ModelError: the run failed, or its answer holds NaN or infinity.
+            ModelError: the run failed, its answer holds NaN or infinity, or the model is closed.
         """
+        session = self._session  # a run keeps it, whoever closes meanwhile
+        if session is None:
+            raise ModelError("the model is closed")
         if tensor.ndim != 4 or tensor.shape[1] != 3 or tensor.dtype != np.float32:
             raise ImageError(
                 "expected a tensor as float32 (batch, 3, height, width), "
@@ -133,7 +281,7 @@ class Segmenter:
         batch, _, height, width = tensor.shape
         self._check((height, width))
         try:
-            logits = self._signature.run(self._session, tensor)
+            logits = self._signature.run(session, tensor)
         except onnxruntime_errors() as error:
             raise ModelError(f"ONNX Runtime can't run the model: {first_line(error)}") from error
         if logits.shape != (batch, 1, height, width):
@@ -169,6 +317,10 @@ class Segmenter:
             image_size, self.metadata.trained_size, self.metadata.size_multiple
         )
 
+    def _prepare(self, image: ImageSource) -> tuple[Picture, NDArray[np.float32]]:
+        picture = read_image(image)
+        return picture, self.tensor(picture)
+
     def _resolve(self, size: Size) -> tuple[int, int] | None:
         """The size that holds for every image; None where it depends on the image."""
         if size is None or (size == "auto" and self.metadata.fixed):
@@ -188,4 +340,12 @@ class Segmenter:
         note = quality_note(size, self.metadata.trained_size, self.metadata.trained_range)
         if note and not self._warned:
             self._warned = True
-            warnings.warn(note, SizeWarning, stacklevel=3)
+            warnings.warn(note, SizeWarning, stacklevel=_callers_level())
+
+
+def _callers_level() -> int:
+    """The `stacklevel` with which `warnings.warn` points at the code that uses this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__package__") == __package__:
+        frame, level = frame.f_back, level + 1
+    return level

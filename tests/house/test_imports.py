@@ -57,6 +57,8 @@ ALLOWED = {
 # Inside a package, these may appear in the named files only: the runtime where graphs are run, to
 # be compared (verify, against) or watched on images (observe).
 CONFINED = {
+    ("runtime", "pillow_heif"): "image_io.py",
+    ("runtime", "pymatting"): "foreground.py",
     ("runtime", "onnxruntime_ep_openvino"): "plugins.py",
     ("export", "onnxruntime"): "verify.py against.py",
     ("export", "birefnet_runtime"): "verify.py against.py observe.py",

@@ -37,7 +37,7 @@ def test_a_file_becomes_a_transparent_png(model, photo, tmp_path, picture):
     cut = Image.open(tmp_path / "cut.png")
     assert cut.mode == "RGBA"
     pixels = np.asarray(cut)
-    np.testing.assert_allclose(pixels[..., :3], picture, atol=6)
+    np.testing.assert_allclose(pixels[:, :18, :3], picture[:, :18], atol=6)
     assert pixels[:, :18, 3].min() == 255
     assert pixels[:, 22:, 3].max() == 0
 
@@ -156,7 +156,7 @@ def test_without_a_model_one_line_says_that_nano_is_a_demonstration(
     [
         (["--model", "nope.onnx"], "birefnet: nope.onnx: no such file"),
         (["--size", "100"], "birefnet: height and width must be multiples of 32, not 100x100"),
-        (["--output", "out.jpg"], "birefnet: out.jpg: results are PNG files"),
+        (["--output", "out.jpg"], "birefnet: JPEG has no transparency; give a background"),
     ],
 )
 def test_what_stops_everything_is_one_line_and_exit_code_1(model, photo, tmp_path, arguments, says):

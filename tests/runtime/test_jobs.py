@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 from birefnet_runtime.errors import OutputError
-from birefnet_runtime.jobs import plan
+from birefnet_runtime.formats import format_named
+from birefnet_runtime.jobs import plan, read_list
 
 
 @pytest.fixture
@@ -47,8 +48,46 @@ def test_one_file_to_a_directory(here):
 def test_another_suffix_is_refused(here):
     here("a.jpg")
 
-    with pytest.raises(OutputError, match=r"b\.jpg: results are PNG files"):
-        planned(["a.jpg"], "b.jpg")
+    with pytest.raises(OutputError, match=r"b\.psd: results are \.png, \.webp, .* files"):
+        planned(["a.jpg"], "b.psd")
+
+
+@pytest.mark.parametrize(
+    ("output", "name"), [("b.webp", "webp"), ("b.TIF", "tiff"), ("b.jpeg", "jpeg"), ("d", "png")]
+)
+def test_the_suffix_is_the_format(here, output, name):
+    here("a.jpg")
+
+    assert plan([Path("a.jpg")], Path(output)).format.name == name
+
+
+def test_a_format_that_is_asked_for_names_the_results(here):
+    here("in/a.jpg", "in/b.png")
+
+    made = plan([Path("in")], Path("out"), format_named("tiff"))
+
+    assert [str(job.target) for job in made.jobs] == ["out/a.tif", "out/b.tif"]
+    with pytest.raises(OutputError, match=r"c\.png: that name says png, not webp"):
+        plan([Path("in/a.jpg")], Path("c.png"), format_named("webp"))
+
+
+def test_standard_input_and_output(here):
+    here("a.jpg", "folder/b.jpg")
+
+    assert planned(["-"], "-") == {"-": "-"}
+    assert planned(["-"], "out.webp") == {"-": "out.webp"}
+    assert planned(["-"], "there") == {"-": "there/stdin.png"}
+    assert planned(["a.jpg"], "-") == {"a.jpg": "-"}
+    for several in (["a.jpg", "-"], ["folder"]):
+        with pytest.raises(OutputError, match="for more than one file"):
+            planned(several, "-")
+
+
+@pytest.mark.parametrize(
+    "content", [b"a b.jpg\nsub/c.png\n", b"a b.jpg\0sub/c.png\0", b"a b.jpg\r\n\nsub/c.png"]
+)
+def test_a_list_of_files(content):
+    assert read_list(content) == [Path("a b.jpg"), Path("sub/c.png")]
 
 
 def test_several_files_go_into_a_directory(here):

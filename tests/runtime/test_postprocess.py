@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from birefnet_runtime.postprocess import to_alpha, to_mask, to_rgba
+from birefnet_runtime.postprocess import to_alpha
 
 
 def linear(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -61,20 +61,3 @@ def test_no_min_max_stretch():
     alpha = to_alpha(np.full((32, 32), -2, np.float32), (32, 32))
 
     np.testing.assert_allclose(alpha, 0.1192, atol=1e-4)
-
-
-def test_mask_rounds_to_the_nearest_level():
-    assert to_mask(np.array([[0, 0.001, 0.002, 0.5, 0.9985, 1]], np.float32)).tolist() == [
-        [0, 0, 1, 128, 255, 255]
-    ]
-
-
-def test_rgba_keeps_the_colours_and_adds_alpha():
-    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    alpha = np.linspace(0, 1, 8, dtype=np.float32).reshape(2, 4)
-
-    rgba = to_rgba(image, alpha)
-
-    assert rgba.dtype == np.uint8
-    np.testing.assert_array_equal(rgba[..., :3], image)
-    np.testing.assert_array_equal(rgba[..., 3], to_mask(alpha))

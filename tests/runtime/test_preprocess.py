@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from birefnet_runtime.picture import Picture
 from birefnet_runtime.preprocess import to_tensor
 
 MEAN = (0.485, 0.456, 0.406)
@@ -53,7 +54,7 @@ def independent_tensors(image: np.ndarray, size: tuple[int, int]) -> list[np.nda
 def test_the_tensor_equals_one_computed_independently(image_size, size):
     image = np.random.default_rng(7).integers(0, 256, (*image_size, 3), dtype=np.uint8)
 
-    tensor = to_tensor(image, size, MEAN, STD)
+    tensor = to_tensor(Picture(image), size, MEAN, STD)
 
     assert tensor.dtype == np.float32
     assert tensor.shape == (1, 3, *size)
@@ -72,7 +73,7 @@ def test_channels_keep_their_order():
     image = np.zeros((40, 40, 3), np.uint8)
     image[..., 0] = 255
 
-    red, green, blue = to_tensor(image, (32, 32), MEAN, STD)[0]
+    red, green, blue = to_tensor(Picture(image), (32, 32), MEAN, STD)[0]
 
     np.testing.assert_allclose(red, (1 - MEAN[0]) / STD[0], rtol=1e-6)
     np.testing.assert_allclose(green, -MEAN[1] / STD[1], rtol=1e-6)
@@ -82,7 +83,7 @@ def test_channels_keep_their_order():
 def test_height_comes_first():
     image = np.zeros((10, 50, 3), np.uint8)
 
-    assert to_tensor(image, (32, 96), MEAN, STD).shape == (1, 3, 32, 96)
+    assert to_tensor(Picture(image), (32, 96), MEAN, STD).shape == (1, 3, 32, 96)
 
 
 def test_shrinking_is_antialiased():
@@ -90,7 +91,25 @@ def test_shrinking_is_antialiased():
     board = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)
     image = np.repeat(board[..., None], 3, axis=2)
 
-    tensor = to_tensor(image, (32, 32), (0, 0, 0), (1, 1, 1))
+    tensor = to_tensor(Picture(image), (32, 32), (0, 0, 0), (1, 1, 1))
 
     assert math.isclose(float(tensor.mean()), 0.5, abs_tol=0.01)
     assert float(np.ptp(tensor)) < 0.05
+
+
+def test_existing_alpha_is_composited_over_white():
+    pixels = np.full((32, 32, 3), 100, np.uint8)
+    opacity = np.full((32, 32), 51, np.uint8)
+
+    tensor = to_tensor(Picture(pixels, opacity), (32, 32), (0, 0, 0), (1, 1, 1))
+
+    np.testing.assert_allclose(tensor * 255, 0.2 * 100 + 0.8 * 255, atol=0.6)
+
+
+def test_sixteen_bits_look_like_eight_to_the_network():
+    image = np.random.default_rng(8).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+    np.testing.assert_array_equal(
+        to_tensor(Picture(image.astype(np.uint16) * 257), (32, 64), MEAN, STD),
+        to_tensor(Picture(image), (32, 64), MEAN, STD),
+    )

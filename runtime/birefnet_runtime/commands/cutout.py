@@ -1,48 +1,53 @@
 """`birefnet cutout`."""
 
-import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO, Literal
 
 import click
-from birefnet_models.errors import BirefnetError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..errors import OutputError, SizeError
-from ..image_io import read_image, write_png
-from ..jobs import Job, Plan, plan
+from ..background import parse_background
+from ..files import FileCutter, check_style
+from ..foreground import ESTIMATORS, Estimator
+from ..formats import FORMATS, Encoding, format_named
+from ..jobs import STANDARD_STREAM, plan, read_list
 from ..memory import Memory
-from ..postprocess import to_mask, to_rgba
+from ..result import SHADOWS, Shadow, Style
 from ..segmenter import Segmenter
-from ..sizing import Size, parse_size
-from ..units import format_seconds
-from .options import max_memory_option, memory_option, provider_option, verbose_option
+from ..sizing import Size
+from .options import (
+    max_memory_option,
+    memory_option,
+    provider_option,
+    read_size,
+    verbose_option,
+)
+from .show import Show
 
 DEMONSTRATION = (
     "using nano, a demonstration model; for real work export BiRefNet_lite or larger "
     "(birefnet export --help) and give it with --model"
 )
+DEPTHS: dict[str | None, Literal[8, 16] | None] = {None: None, "8": 8, "16": 16}
 
 
-def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> Size:
-    try:
-        return None if text is None else parse_size(text)
-    except SizeError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-@click.command(epilog="Example: birefnet cutout photo.jpg holiday/ --output cutouts")
-@click.argument(
-    "inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path)
+@click.command(
+    epilog="Example: birefnet cutout photo.jpg holiday/ --output cutouts --format webp --crop"
 )
+@click.argument("inputs", metavar="INPUT...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--output",
     "-o",
     metavar="PATH",
     required=True,
     type=click.Path(path_type=Path),
-    help="A .png file for one input file, else a directory; made if missing.",
+    help="A file for one input file (its suffix is the format), - for standard output, else a "
+    "directory; made if missing.",
+)
+@click.option(
+    "--files-from",
+    metavar="FILE",
+    type=click.File("rb"),
+    help="Inputs from a file or, with -, from standard input: one a line, or ended by NUL.",
 )
 @click.option(
     "--model",
@@ -53,7 +58,7 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> Size:
 @click.option(
     "--size",
     metavar="SIZE",
-    callback=_read_size,
+    callback=read_size,
     help="The network's size: N, HxW (height first) or auto (the image's aspect ratio). "
     "By default the size that the model was trained at.",
 )
@@ -67,10 +72,76 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> Size:
 @memory_option
 @max_memory_option
 @verbose_option
-@click.option("--mask", is_flag=True, help="Write the mask alone, as 8-bit grey.")
+@click.option(
+    "--batch",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Images that may go through the network at once; GPUs gain from it, CPUs don't.",
+)
+@click.option(
+    "--format",
+    "form",
+    metavar="FORMAT",
+    type=click.Choice([form.name for form in FORMATS]),
+    help="png, webp, tiff or jpeg. By default the output's suffix, else png.",
+)
+@click.option(
+    "--quality",
+    metavar="1-100",
+    type=click.IntRange(1, 100),
+    default=Encoding().quality,
+    show_default=True,
+    help="Of JPEG and lossy WebP.",
+)
+@click.option("--lossless", is_flag=True, help="WebP without loss.")
+@click.option(
+    "--depth",
+    type=click.Choice([key for key in DEPTHS if key]),
+    help="Bits a channel of PNG and TIFF. By default the input's; 8 for a mask.",
+)
+@click.option("--mask", is_flag=True, help="Write the mask alone, as grey.")
+@click.option(
+    "--foreground",
+    metavar="HOW",
+    type=click.Choice(ESTIMATORS),
+    default="blur",
+    show_default=True,
+    help="How the subject's own colours are found where it is partly transparent, so that no halo "
+    "of the old background stays: blur, pymatting, or none to leave the picture's.",
+)
+@click.option(
+    "--background",
+    metavar="WHAT",
+    help="Behind the subject: a colour (white, #20a040), an image, or blur.",
+)
+@click.option("--crop", is_flag=True, help="Crop to the subject.")
+@click.option(
+    "--margin",
+    metavar="PERCENT",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    help="Around a cropped subject, of its longer side.",
+)
+@click.option(
+    "--shadow",
+    metavar="HOW",
+    type=click.Choice(SHADOWS),
+    default="none",
+    show_default=True,
+    help="none, or drop for a soft shadow below the subject.",
+)
+@click.option("--premultiply", is_flag=True, help="Multiply the colours by alpha.")
+@click.option(
+    "--all-frames", is_flag=True, help="Animations come out animated; else their first frame."
+)
+@click.option("--skip-existing", is_flag=True, help="Leave files alone whose result is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each file.")
 def cutout(
     inputs: tuple[Path, ...],
     output: Path,
+    files_from: IO[bytes] | None,
     model: str | None,
     size: Size,
     threads: int | None,
@@ -78,21 +149,47 @@ def cutout(
     memory: Memory,
     max_memory: float | None,
     verbose: bool,
+    batch: int,
+    form: str | None,
+    quality: int,
+    lossless: bool,
+    depth: str | None,
     mask: bool,
+    foreground: Estimator,
+    background: str | None,
+    crop: bool,
+    margin: float,
+    shadow: Shadow,
+    premultiply: bool,
+    all_frames: bool,
+    skip_existing: bool,
+    as_json: bool,
 ) -> None:
-    """Cut the subject out of images: transparent PNGs of files and whole folders.
+    """Cut the subject out of images: files, whole folders, - for standard input.
 
-    The EXIF orientation is applied. Folders are searched through, and their tree is kept. An input
-    is never overwritten. A file that fails gets a line and the others are still done; the exit code
-    is then 1.
+    The EXIF orientation is applied, the colour profile is kept. Folders are searched through, and
+    their tree is kept. An input is never overwritten. A file that fails gets a line and the others
+    are still done; the exit code is then 1. Ctrl-C finishes the files in hand; the same command
+    with --skip-existing goes on from there.
     """
-    started = time.perf_counter()
-    planned = plan(inputs, output)
-    failures = [*planned.failures]
-    # One console for the bar and the lines, so that neither is written into the other.
-    console = Console(stderr=True)
-    for failure in failures:
-        _say(console, failure)
+    if as_json and output == STANDARD_STREAM:
+        raise click.UsageError("--json and the image can't both go to standard output")
+    listed = [*inputs, *(read_list(files_from.read()) if files_from else ())]
+    if not listed:
+        raise click.UsageError("nothing to cut out: give files or folders")
+    planned = plan(listed, output, format_named(form) if form else None)
+    style = Style(
+        mask=mask,
+        depth=DEPTHS[depth],
+        foreground=foreground,
+        background=parse_background(background) if background else None,
+        crop=margin / 100 if crop else None,
+        shadow=shadow,
+        premultiply=premultiply,
+    )
+    encoding = Encoding(planned.format, quality, lossless)
+    check_style(style, encoding)
+    show = Show(planned, "mask" if mask else "cutout", as_json)
     if planned.jobs:
         segmenter = Segmenter(
             model or "nano",
@@ -104,53 +201,9 @@ def cutout(
             verbose=verbose,
         )
         if model is None:
-            _say(console, DEMONSTRATION)
+            show.say(DEMONSTRATION)
         if segmenter.opening and segmenter.opening.provider.name != "cpu":
-            _say(console, segmenter.opening.describe())
-        for job in _track(planned.jobs, console):
-            try:
-                _do(job, segmenter, mask)
-            except BirefnetError as error:
-                failures.append(error)
-                _say(console, error)
-    _say(console, _summary(planned, len(failures), output, mask, time.perf_counter() - started))
-    if failures:
-        raise click.exceptions.Exit(1)
-
-
-def _do(job: Job, segmenter: Segmenter, mask: bool) -> None:
-    image = read_image(job.source)
-    alpha = segmenter(image)
-    try:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{job.target.parent}: can't be made: {error.strerror}") from error
-    write_png(job.target, to_mask(alpha) if mask else to_rgba(image, alpha))
-
-
-def _summary(planned: Plan, failed: int, output: Path, mask: bool, took_s: float) -> str:
-    done = len(planned.jobs) + len(planned.failures) - failed
-    results = f"{done} {'mask' if mask else 'cutout'}{'' if done == 1 else 's'}"
-    place = planned.jobs[0].target if len(planned.jobs) == 1 else output
-    into = f": {place}" if done else ""
-    failures = f", {failed} failed" if failed else ""
-    return f"{results} in {format_seconds(took_s)}{failures}{into}"
-
-
-def _say(console: Console, what: object) -> None:
-    console.print(f"birefnet: {what}", markup=False, highlight=False, emoji=False, soft_wrap=True)
-
-
-def _track(jobs: Sequence[Job], console: Console) -> Iterator[Job]:
-    """The jobs one by one, under a progress bar if there are several."""
-    if len(jobs) == 1:
-        yield from jobs
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        yield from progress.track(jobs, description="cutting out")
+            show.say(segmenter.opening.describe())
+        cutter = FileCutter(segmenter, style, encoding, all_frames, skip_existing, batch)
+        show.follow(cutter.cut_out)
+    show.sum_up(output)

@@ -2,9 +2,18 @@
 
 import click
 
-from ..errors import MemoryLimitError, ProviderError
+from ..errors import MemoryLimitError, ProviderError, SizeError
 from ..memory import DEFAULT, SETTINGS, parse_bytes
 from ..providers import parse_providers
+from ..sizing import Size, parse_size
+
+
+def read_size(_: click.Context, __: click.Parameter, text: str | None) -> Size:
+    """The callback of `--size`."""
+    try:
+        return None if text is None else parse_size(text)
+    except SizeError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def _check(_: click.Context, __: click.Parameter, text: str) -> str:

@@ -1,0 +1,61 @@
+"""An image in memory."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+"""8 or 16 bits a channel; the full range of the type is black to white."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as its file has it, turned upright.
+
+    Attributes:
+        pixels: uint8 or uint16 (H, W, 3) RGB, in the colour space of `profile`.
+        opacity: the file's own alpha, (H, W) of the same type, not premultiplied; None: opaque.
+        profile: the ICC profile of `pixels`; None: sRGB, or unknown.
+    """
+
+    pixels: Pixels
+    opacity: Pixels | None = None
+    profile: bytes | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        height, width, _ = self.pixels.shape
+        return height, width
+
+
+def full_scale(pixels: Pixels) -> int:
+    """White: 255 or 65535."""
+    return int(np.iinfo(pixels.dtype).max)
+
+
+def to_eight_bits(pixels: Pixels) -> NDArray[np.uint8]:
+    """uint8 as it is; uint16 scaled and rounded."""
+    if pixels.dtype == np.uint8:
+        return np.asarray(pixels, dtype=np.uint8)
+    return np.asarray(cv2.convertScaleAbs(pixels, alpha=1 / 257), dtype=np.uint8)
+
+
+def to_depth(pixels: Pixels, depth: int) -> Pixels:
+    """The same picture in 8 or 16 bits a channel; as it is where it has them already."""
+    if depth == 8:
+        return to_eight_bits(pixels)
+    if pixels.dtype == np.uint16:
+        return pixels
+    wide: NDArray[np.uint16] = np.multiply(pixels, 257, dtype=np.uint16)
+    return wide
+
+
+def quantise(share: NDArray[np.float32], depth: int) -> Pixels:
+    """float32 (H, W) in [0, 1] to whole numbers of 8 or 16 bits, rounded."""
+    if depth == 8:
+        return np.asarray(cv2.convertScaleAbs(share, alpha=255.0), dtype=np.uint8)
+    return np.asarray(np.rint(share * np.float32(65535)), dtype=np.uint16)
