@@ -80,17 +80,16 @@ def cut_out_frames(
 
     with open_image(content, str(job.source)) as (image, _):
         frames = _Frames(image, cut)
-        options = webp_options(encoding) if encoding.format.name == "webp" else {"blend": 0}
+        common = {"save_all": True, "loop": image.info.get("loop", 1)}
 
         def write(stream: BinaryIO) -> None:
-            frames.save(
-                stream,
-                encoding.format.name.upper(),
-                save_all=True,
-                loop=image.info.get("loop", 1),
-                duration=frames.durations,
-                **options,
-            )
+            if encoding.format.name == "webp":
+                options = {**common, **webp_options(encoding)}
+                frames.save(stream, "WEBP", duration=frames.durations, **options)
+            else:
+                first, *others = frames.all()
+                options = {**common, "append_images": others, "blend": 0}
+                first.save(stream, "PNG", duration=frames.durations, **options)
 
         write_whole(sys.stdout.buffer if job.target == STANDARD_STREAM else job.target, write)
         size = (image.height, image.width)
@@ -100,8 +99,8 @@ def cut_out_frames(
 class _Frames(Image.Image):
     """To Pillow's writers an opened animation; each frame is made when they come to it.
 
-    So no more than one is in memory, where a list of frames would hold them all. (The PNG writer
-    keeps copies all the same.)
+    So no more than one is in memory, where a list of frames would hold them all. The PNG writer
+    goes through them twice and has to be given the list.
 
     Args:
         source: the opened animation.
@@ -118,6 +117,14 @@ class _Frames(Image.Image):
         self.n_frames = source.n_frames
         self.durations: list[float] = []
         self.seek(0)
+
+    def all(self) -> list[Image.Image]:
+        """Every frame, made."""
+        made = []
+        for frame in range(self.n_frames):
+            self.seek(frame)
+            made.append(self.copy())
+        return made
 
     def tell(self) -> int:
         return max(0, self._place)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -46,8 +46,9 @@ class Colour:
     def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
         one = from_srgb(np.array([[self.colour]], np.uint8), picture.profile)
         depth = 8 * picture.pixels.dtype.itemsize
-        everywhere: Any = np.broadcast_to(to_depth(one, depth), picture.pixels.shape)
-        return np.asarray(everywhere, dtype=picture.pixels.dtype)
+        filled = np.empty_like(picture.pixels)
+        filled[...] = to_depth(one, depth)
+        return filled
 
 
 class Photograph:

@@ -52,22 +52,22 @@ def read_deep(image: Any) -> NDArray[np.uint16]:
     Raises:
         ValueError: the file is damaged.
     """
-    orientation = image.getexif().get(_ORIENTATION, 1)
+    orientation = _orientation(image)
     image.fp.seek(0)
     encoded = bytearray(image.fp.read())
     if image.format == "TIFF":
         _lay_upright(encoded)
     else:
         image.verify()  # libpng would print what it finds to the terminal
-    opencv: Any = cv2  # whose stubs lack some of its functions
-    level = opencv.getLogLevel()
-    opencv.setLogLevel(0)
+    log: Any = cv2.utils.logging
+    level = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_SILENT)
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ValueError("OpenCV can't decode it") from error
     finally:
-        opencv.setLogLevel(level)
+        log.setLogLevel(level)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         raise ValueError("OpenCV can't decode it")
     code = cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
@@ -80,6 +80,15 @@ def turn(pixels: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
     if mirrored:
         pixels = pixels[:, ::-1]
     return np.rot90(pixels, quarters)
+
+
+def _orientation(image: Any) -> int:
+    """EXIF orientation, 1 to 8. `getexif` would decode a PNG for chunks behind its pixels."""
+    if image.format == "TIFF":
+        return int(image.tag_v2.get(_ORIENTATION, 1))
+    exif = Image.Exif()
+    exif.load(image.info.get("exif", b""))
+    return int(exif.get(_ORIENTATION, 1))
 
 
 def _lay_upright(tiff: bytearray) -> None:

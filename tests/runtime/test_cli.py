@@ -1,5 +1,7 @@
 import contextlib
 import importlib.metadata
+import io
+import json
 import os
 import pty
 import re
@@ -216,6 +218,146 @@ def test_a_folder_that_cannot_be_read_is_a_line(model, tmp_path, monkeypatch):
 
     assert result.exit_code == 1
     assert f"birefnet: {locked}: permission denied" in result.stderr
+
+
+def test_standard_input_to_standard_output(model, photo):
+    result = CliRunner().invoke(
+        cli.main,
+        ["cutout", "-", "-o", "-", "-m", str(model), "--format", "webp", "--lossless"],
+        input=photo.read_bytes(),
+    )
+
+    assert result.exit_code == 0, result.stderr
+    with Image.open(io.BytesIO(result.stdout_bytes)) as cut:
+        assert (cut.format, cut.mode, cut.size) == ("WEBP", "RGBA", (80, 48))
+
+
+def test_standard_input_that_is_no_image_is_an_error(model):
+    result = CliRunner().invoke(cli.main, ["cutout", "-", "-o", "-", "-m", str(model)], input=b"x")
+
+    assert result.exit_code == 1
+    assert "birefnet: standard input: not an image" in result.stderr
+    assert result.stdout_bytes == b""
+
+
+def test_a_list_of_files_on_standard_input(model, photo, tmp_path):
+    result = CliRunner().invoke(
+        cli.main,
+        ["cutout", "--files-from", "-", "-o", str(tmp_path / "out"), "-m", str(model)],
+        input=f"{photo}\n{tmp_path / 'none.jpg'}\n",
+    )
+
+    assert result.exit_code == 1
+    assert f"birefnet: {tmp_path / 'none.jpg'}: no such file" in result.stderr
+    assert (tmp_path / "out" / "photo.png").exists()
+
+
+def test_a_json_line_for_each_file_and_nothing_else_on_standard_output(model, tmp_path, picture):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(picture).save(tmp_path / "in" / "a.png")
+    Image.fromarray(picture * 0).save(tmp_path / "in" / "b.png")
+    (tmp_path / "in" / "c.png").write_bytes(b"no image")
+
+    result = run("cutout", tmp_path / "in", "-o", tmp_path / "out", "-m", model, "--json")
+
+    a, b, c = [json.loads(line) for line in result.stdout.splitlines()]
+    assert a["output"] == str(tmp_path / "out" / "a.png")
+    assert (a["found"], a["image_size"], a["model_size"]) == (True, [48, 80], [64, 64])
+    assert a["box"][:2] == [0, 0]
+    assert set(a["seconds"]) == {"read", "run", "compose", "write"}
+    assert (b["found"], b["box"]) == (False, None)
+    assert "not an image" in c["error"]
+    assert f"birefnet: {tmp_path / 'in' / 'b.png'}: no subject found" in result.stderr
+
+
+def test_skip_existing_goes_on_where_it_stopped(model, tmp_path, picture):
+    for name in ("a.jpg", "b.jpg"):
+        Image.fromarray(picture).save(tmp_path / name)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").write_bytes(b"there")
+
+    result = run("cutout", tmp_path, "-o", tmp_path / "out", "-m", model, "--skip-existing")
+
+    assert result.exit_code == 0, result.stderr
+    assert "1 cutout in " in result.stderr
+    assert ", 1 there already: " in result.stderr
+    assert (tmp_path / "out" / "a.png").read_bytes() == b"there"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mode", "size"),
+    [
+        (["--background", "#102030"], "RGB", (80, 48)),
+        (["--background", "blur", "--shadow", "drop"], "RGB", (80, 48)),
+        (["--crop", "--margin", "0"], "RGBA", (20, 48)),
+        (["--mask", "--depth", "16"], "I;16", (80, 48)),
+        (["--premultiply"], "RGBA", (80, 48)),
+    ],
+)
+def test_options_of_the_result(model, photo, tmp_path, arguments, mode, size):
+    result = run("cutout", photo, "-o", tmp_path / "out.png", "-m", model, *arguments)
+
+    assert result.exit_code == 0, result.stderr
+    with Image.open(tmp_path / "out.png") as cut:
+        assert cut.mode == mode
+        assert cut.height == size[1]
+        assert abs(cut.width - size[0]) <= 2, "the edge is a ramp of some pixels"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["-o", "-", "--json"], "can't both go to standard output"),
+        (["-o", "out", "--margin", "-1"], "margin"),
+        (["-o", "out", "--quality", "0"], "quality"),
+    ],
+)
+def test_options_that_do_not_go_together(photo, arguments, says):
+    result = run("cutout", photo, *arguments)
+
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_nothing_to_cut_out_is_a_usage_error(tmp_path):
+    assert run("cutout", "-o", tmp_path).exit_code == 2
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from birefnet_runtime import segmenter
+real = segmenter.Segmenter.run
+def run(self, tensors):
+    if (counted := globals().get("counted", 0) + 1) == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+    globals()["counted"] = counted
+    return real(self, tensors)
+segmenter.Segmenter.run = run
+from birefnet_runtime.cli import main
+main()
+"""
+
+
+def test_ctrl_c_finishes_what_is_in_hand_and_says_where_it_stopped(model, tmp_path, picture):
+    names = [f"{number:02}.png" for number in range(20)]
+    (tmp_path / "in").mkdir()
+    for name in names:
+        Image.fromarray(picture).save(tmp_path / "in" / name)
+
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, "cutout", tmp_path / "in", "-o", tmp_path / "out",
+         "-m", model],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 130, done.stderr
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == names[:3], "whole files, in order, and nothing else"
+    for name in written:
+        with Image.open(tmp_path / "out" / name) as cut:
+            cut.load()
+    assert f"stopped before {tmp_path / 'in' / names[3]}" in done.stderr
+    assert "--skip-existing" in done.stderr
 
 
 def entry_point(name: str, value: str) -> importlib.metadata.EntryPoint:

@@ -1,5 +1,9 @@
+import os
+import subprocess
+import sys
 import types
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -222,3 +226,131 @@ def test_warming_up_runs_the_shape_that_will_come():
     segmenter.warm_up((32, 64), batch=3)
 
     assert session.shapes == [(1, 3, 64, 96), (3, 3, 32, 64)]
+
+
+def test_a_cutout_is_rgba_with_the_subjects_colours(model, picture):
+    cut = Segmenter(model).cutout(picture)
+
+    assert (cut.shape, cut.dtype) == ((48, 80, 4), np.uint8)
+    assert cut[:, :18, 3].min() == 255
+    np.testing.assert_array_equal(cut[:, :18, :3], picture[:, :18])
+    plain = Segmenter(model).cutout(picture, foreground="none")
+    np.testing.assert_array_equal(plain[..., :3], picture)
+
+
+def test_a_sixteen_bit_image_is_cut_out_in_eight(model, picture):
+    deep = picture.astype(np.uint16) * 257
+
+    np.testing.assert_array_equal(Segmenter(model).cutout(deep), Segmenter(model).cutout(picture))
+    assert Segmenter(model).compose(deep).pixels.dtype == np.uint16
+
+
+def test_existing_alpha_is_multiplied_into_the_result(model, picture):
+    rgba = np.dstack([picture, np.full((48, 80), 51, np.uint8)])
+    rgba[24:, :, 3] = 255
+
+    alpha = Segmenter(model)(rgba)
+
+    np.testing.assert_allclose(alpha[:20, :18], 0.2, atol=0.01)
+    np.testing.assert_allclose(alpha[28:, :18], 1, atol=0.01)
+
+
+def test_a_batch_equals_one_by_one_and_runs_each_size_once():
+    wide = np.random.default_rng(9).integers(0, 256, (20, 60, 3), dtype=np.uint8)
+    session = FakeSession(facts={"birefnet.trained_size": "64x64"})
+    segmenter = Segmenter(session=session, size="auto")
+    images = [wide, wide.transpose(1, 0, 2), wide[::-1], wide[:, ::-1]]
+    expected = [segmenter(image) for image in images]
+    session.shapes.clear()
+
+    found = segmenter.batch(images)
+
+    assert sorted(shape[0] for shape in session.shapes) == [1, 3]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert segmenter.batch([]) == []
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_stream_gives_the_same_in_order_and_draws_as_it_goes(model, picture, batch):
+    segmenter = Segmenter(model)
+    images = [np.roll(picture, shift, axis=1) for shift in range(0, 60, 4)]
+    drawn = 0
+
+    def source():
+        nonlocal drawn
+        for image in images:
+            drawn += 1
+            yield image
+
+    stream = segmenter.stream(source(), batch=batch)
+    first = next(stream)
+
+    assert drawn < len(images)
+    np.testing.assert_array_equal(first, segmenter(images[0]))
+    for image, alpha in zip(images[1:], stream, strict=True):
+        np.testing.assert_allclose(alpha, segmenter(image), atol=1e-6)
+
+
+def test_a_stream_ends_at_a_bad_image(model, picture):
+    stream = Segmenter(model).stream([picture, b"no image", picture])
+
+    next(stream)
+    with pytest.raises(ImageError):
+        list(stream)
+
+
+def test_threads_share_a_segmenter(model, picture):
+    segmenter = Segmenter(model)
+    images = [np.roll(picture, shift, axis=1) for shift in range(0, 64, 4)]
+    expected = [segmenter(image) for image in images]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(segmenter.alpha, images * 4))
+
+    for index, alpha in enumerate(found):
+        np.testing.assert_array_equal(alpha, expected[index % len(images)])
+
+
+def test_a_closed_segmenter_says_so(model, picture):
+    with Segmenter(model) as segmenter:
+        segmenter(picture)
+
+    with pytest.raises(ModelError, match="the model is closed"):
+        segmenter(picture)
+    segmenter.close()
+
+
+MEMORY = """
+import os, sys
+import numpy as np
+from birefnet_runtime import Segmenter
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+image = np.zeros((64, 64, 3), np.uint8)
+with Segmenter("nano", threads=1) as segmenter:  # once, for what onnxruntime itself keeps
+    segmenter(image)
+before = resident()
+with Segmenter("nano", threads=1, size=384) as segmenter:
+    segmenter(image)
+    during = resident()
+print(during - before, resident() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux's /proc")
+@pytest.mark.filterwarnings("ignore")
+def test_closing_gives_the_memory_back_to_the_system():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MEMORY],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    used, kept = map(int, done.stdout.split())
+    assert used > 40_000_000
+    assert kept < used / 4
