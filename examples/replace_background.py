@@ -1,18 +1,19 @@
-"""Put the subject in front of a plain colour.
+"""Put the subject in front of a colour, another photograph, and a blur of its own.
 
 pip install 'birefnet-ort[cpu]'
-python examples/replace_background.py examples/photos/flower.jpg on-blue.jpg 40 90 200
+python examples/replace_background.py examples/photos/flower.jpg examples/photos/china.jpg
 """
 
 import sys
 
-import numpy as np
-from birefnet_runtime import Segmenter
-from PIL import Image
+from birefnet_runtime import Blur, Colour, Photograph, Segmenter, Style
 
-photo, output, *colour = sys.argv[1:]
+photo, behind = sys.argv[1:]
 
-image = np.asarray(Image.open(photo).convert("RGB"))  # uint8 (H, W, 3)
-alpha = Segmenter()(image)[..., None]  # float32 (H, W, 1)
-background = np.array([int(value) for value in colour], np.float32)
-Image.fromarray((alpha * image + (1 - alpha) * background).astype(np.uint8)).save(output)
+segmenter = Segmenter()
+for name, background in (
+    ("on-blue.jpg", Colour((40, 90, 200))),
+    ("elsewhere.jpg", Photograph(behind)),
+    ("portrait.jpg", Blur()),
+):
+    segmenter.compose(photo, Style(background=background)).save(name)

@@ -7,21 +7,17 @@ python examples/subjects_box.py examples/photos
 import sys
 from pathlib import Path
 
-import numpy as np
-from birefnet_runtime import ImageError, Segmenter
+from birefnet_runtime import ImageError, Segmenter, find_subject
 
 segmenter = Segmenter(size="auto")  # each photograph's own aspect ratio
 for photo in sorted(Path(sys.argv[1]).iterdir()):
     try:
-        alpha = segmenter(photo)
+        subject = find_subject(segmenter.alpha(photo))
     except ImageError as error:
         print(f"skipped {error}")
         continue
-    rows, columns = np.nonzero(alpha > 0.5)
-    if rows.size == 0:
+    if subject.box is None:
         print(f"{photo.name}: no subject")
     else:
-        print(
-            f"{photo.name}: rows {rows.min()} to {rows.max()}, "
-            f"columns {columns.min()} to {columns.max()}"
-        )
+        top, left, bottom, right = subject.box
+        print(f"{photo.name}: rows {top} to {bottom}, columns {left} to {right}")

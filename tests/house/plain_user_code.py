@@ -4,7 +4,16 @@ from pathlib import Path
 
 import birefnet_models
 import numpy as np
-from birefnet_runtime import BirefnetError, ModelMetadata, Segmenter, Size
+from birefnet_runtime import (
+    BirefnetError,
+    Blur,
+    Encoding,
+    ModelMetadata,
+    Result,
+    Segmenter,
+    Size,
+    Style,
+)
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,6 +31,18 @@ def every_kind_of_input(segmenter: Segmenter, photo: Path) -> list[NDArray[np.fl
     pixels: NDArray[np.uint8] = np.zeros((4, 4, 3), np.uint8)
     inputs = [segmenter(photo), segmenter(str(photo)), segmenter(photo.read_bytes())]
     return [*inputs, segmenter(pixels), segmenter(Image.open(photo))]
+
+
+def every_kind_of_result(segmenter: Segmenter, photo: Path) -> NDArray[np.uint8]:
+    deep: NDArray[np.uint16] = np.zeros((4, 4, 4), np.uint16)
+    style = Style(background=Blur(), crop=0.1, depth=16)
+    result: Result = segmenter.compose(photo, style)
+    result.save("out.tif")
+    result.save("out.webp", Encoding(quality=80))
+    for alpha in segmenter.stream([photo, deep]):
+        print(alpha.mean())
+    with segmenter:
+        return segmenter.cutout(deep, foreground="none")
 
 
 def every_kind_of_size() -> list[Segmenter]:

@@ -2,6 +2,7 @@
 
 import ast
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,11 +29,22 @@ def test_an_example_is_short_and_opens_with_its_install_line(example):
     assert command.startswith(f"python examples/{example.name} ")
 
 
+def make_clip(path: Path) -> None:
+    """Three frames, by ffmpeg."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg isn't installed")
+    scene = "testsrc2=size=64x48:rate=12:duration=0.25"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", scene, "-c:v", "mpeg4", str(path)]
+    subprocess.run(command, check=True)
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_runs_as_it_says(example, tmp_path):
     for folder in ("examples", "models"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     _, *arguments = shlex.split(opening(example)[3])
+    if "clip.mp4" in arguments:
+        make_clip(tmp_path / "clip.mp4")
 
     done = subprocess.run(
         [sys.executable, "-W", "error", *arguments],

@@ -50,7 +50,9 @@ ALLOWED = {
         "birefnet_runtime",
         "birefnet_export",
         "click",
+        "cv2",
         "numpy",
+        "PIL",
         "torch",
     },
 }

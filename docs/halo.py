@@ -1,0 +1,35 @@
+"""Make docs/foreground.jpg: hair over a saturated background, cut out with and without its halo.
+
+.venv/bin/python docs/halo.py
+"""
+
+from pathlib import Path
+
+import numpy as np
+from birefnet_benchmarks.composites import make_composite
+from birefnet_runtime import Colour, Picture, Style, compose
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+PART = (slice(40, 440), slice(270, 670))
+GAP = 8
+
+
+def main() -> None:
+    """The picture; over white with its own colours, with estimated ones, and as it truly is."""
+    drawn = make_composite("hair", 1)
+    white = Colour((255, 255, 255))
+    panels = [drawn.image]
+    for estimator in ("none", "blur"):
+        style = Style(foreground=estimator, background=white)
+        panels.append(compose(Picture(drawn.image), drawn.alpha, style).pixels)
+    share = drawn.alpha[..., None]
+    panels.append(np.rint(share * drawn.fore + (1 - share) * 255).astype(np.uint8))
+    strip = Image.new("RGB", (len(panels) * (400 + GAP) - GAP, 400), "grey")
+    for place, panel in enumerate(panels):
+        strip.paste(Image.fromarray(panel[PART]), (place * (400 + GAP), 0))
+    strip.save(ROOT / "docs/foreground.jpg", quality=90)
+
+
+if __name__ == "__main__":
+    main()
