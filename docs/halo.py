@@ -11,7 +11,8 @@ from birefnet_runtime import Colour, Picture, Style, compose
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-PART = (slice(40, 440), slice(270, 670))
+PART = (slice(170, 370), slice(330, 530))
+SIDE = 400
 GAP = 8
 
 
@@ -25,10 +26,11 @@ def main() -> None:
         panels.append(compose(Picture(drawn.image), drawn.alpha, style).pixels)
     share = drawn.alpha[..., None]
     panels.append(np.rint(share * drawn.fore + (1 - share) * 255).astype(np.uint8))
-    strip = Image.new("RGB", (len(panels) * (400 + GAP) - GAP, 400), "grey")
+    strip = Image.new("RGB", (len(panels) * (SIDE + GAP) - GAP, SIDE), "grey")
     for place, panel in enumerate(panels):
-        strip.paste(Image.fromarray(panel[PART]), (place * (400 + GAP), 0))
-    strip.save(ROOT / "docs/foreground.jpg", quality=90)
+        part = Image.fromarray(panel[PART]).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+        strip.paste(part, (place * (SIDE + GAP), 0))
+    strip.save(ROOT / "docs/foreground.jpg", quality=90, subsampling=0)
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ def make_composite(
     """
     random = np.random.default_rng(seed)
     alpha = _draw_alpha(edge, random, size)
-    fore = _texture(random, size, saturation=0.35, detail=14)
-    back = _texture(random, size, saturation=1.0, detail=6)
+    fore = _texture(random, size, saturation=(0.15, 0.5), brightness=(0.1, 0.6), detail=12)
+    back = _texture(random, size, saturation=(0.85, 1.0), brightness=(0.6, 1.0), detail=3)
     return Composite(np.rint(mix(fore, back, alpha, light)).astype(np.uint8), alpha, fore, back)
 
 
@@ -104,13 +104,17 @@ def _draw_hair(
 
 
 def _texture(
-    random: np.random.Generator, size: tuple[int, int], saturation: float, detail: int
+    random: np.random.Generator,
+    size: tuple[int, int],
+    saturation: tuple[float, float],
+    brightness: tuple[float, float],
+    detail: int,
 ) -> NDArray[np.float32]:
-    """Colours that change slowly, with some grain; (H, W, 3) RGB, 0–255."""
+    """Related hues that change slowly, with some grain; (H, W, 3) RGB, 0–255."""
     height, width = size
-    coarse = random.uniform(0, 1, (detail, detail, 3)).astype(np.float32)
-    grey = coarse.mean(axis=2, keepdims=True)
-    coarse = np.clip(grey + (coarse - grey) * (1 + 3 * saturation), 0, 1)
+    hue = (random.uniform(0, 360) + random.normal(0, 25, (detail, detail))) % 360
+    planes = [hue, random.uniform(*saturation, hue.shape), random.uniform(*brightness, hue.shape)]
+    coarse = cv2.cvtColor(np.stack(planes, axis=2).astype(np.float32), cv2.COLOR_HSV2RGB)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     grain = random.normal(0, 0.015, (height, width, 1)).astype(np.float32)
     return np.asarray(np.clip(smooth + grain, 0, 1) * 255, dtype=np.float32)

@@ -126,7 +126,12 @@ def write_whole(
         OutputError: the file can't be written.
     """
     if not isinstance(target, str | os.PathLike):
-        write(target)
+        try:
+            write(target)
+            target.flush()
+        except OSError as error:
+            name = getattr(target, "name", "output")
+            raise OutputError(f"{name}: can't be written: {_reason(error)}") from error
         return
     path = Path(target)
     try:

@@ -103,10 +103,7 @@ def compose(
         mask = quantise(visible[frame], style.depth or 8)
         return Result(mask, None, subject)
     depth = style.depth or 8 * picture.pixels.dtype.itemsize
-    height, width = visible[frame].shape
-    out = np.empty((height, width, 4), np.uint8 if depth == 8 else np.uint16)
-    colours = _colours(picture, alpha, style, threads)[frame]
-    out[..., :3] = to_depth(colours, depth)
+    out = to_depth(_colours(picture, alpha, style, threads)[frame], depth)
     shade = _shade(visible, subject)[frame] if style.shadow == "drop" else None
     if style.background is None:
         _make_transparent(out, visible[frame], shade, depth, style.premultiply)
@@ -135,15 +132,17 @@ def _frame(subject: Subject, style: Style, size: tuple[int, int]) -> tuple[slice
 def _colours(
     picture: Picture, alpha: NDArray[np.float32], style: Style, threads: int | None
 ) -> Pixels:
-    if style.foreground == "none":
-        return picture.pixels
-    return estimate_foreground(
+    """The subject's colours, (H, W, 4); what the fourth channel holds is left open."""
+    colours = np.empty((*picture.size, 4), picture.pixels.dtype)
+    estimate_foreground(
         picture.pixels,
         alpha,
         opacity=picture.opacity,
         estimator=style.foreground,
         threads=threads,
+        out=colours[..., :3],
     )
+    return colours
 
 
 def _shade(alpha: NDArray[np.float32], subject: Subject) -> NDArray[np.float32]:
