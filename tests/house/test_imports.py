@@ -28,6 +28,8 @@ ALLOWED = {
         "onnxruntime",
         "onnxruntime_ep_openvino",
         "PIL",
+        "pillow_heif",  # extras, each asked for in one place
+        "pymatting",
         "rich",
     },
     "export": {

@@ -26,10 +26,10 @@ def streams(path) -> dict[str, dict]:
 
 @pytest.fixture
 def film(tmp_path):
-    """Six frames: the left half white, the right half a saturated blue; with a sound."""
+    """Six frames: the left half white, the right half a dark blue; with a sound."""
     path = tmp_path / "film.mp4"
     ffmpeg(
-        "-f", "lavfi", "-i", f"color=0x1030d0:s={SIZE}:r=12:d=0.5,drawbox=w=32:color=white:t=fill",
+        "-f", "lavfi", "-i", f"color=0x000060:s={SIZE}:r=12:d=0.5,drawbox=w=32:color=white:t=fill",
         "-f", "lavfi", "-i", "sine=d=0.5", "-c:v", "mpeg4", "-q:v", "1", "-c:a", "aac", path,
     )  # fmt: skip
     return path
