@@ -78,10 +78,10 @@ def _draw_alpha(
     count, length, curl = _HAIRS[edge]
     for _ in range(count):
         _draw_hair(canvas, random, centre, axes, length * min(size) * scale, curl)
-    alpha = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    alpha = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
     if edge == "soft":
-        alpha = cv2.GaussianBlur(alpha, (0, 0), min(size) / 40)
-    return np.clip(alpha / 255, 0, 1)
+        alpha = cv2.GaussianBlur(alpha.astype(np.float32), (0, 0), min(size) / 40)
+    return np.clip(alpha.astype(np.float32) / 255, 0, 1)
 
 
 def _draw_hair(

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from birefnet_models.files import replacing
@@ -22,13 +22,13 @@ from birefnet_runtime.png import write_png
 from birefnet_runtime.units import format_seconds
 from PIL import Image
 
-from .composites import EDGES, Composite, make_composite, mix
+from .composites import EDGES, Composite, Light, make_composite, mix
 from .environment import read_environment
 
 SEEDS = range(4)
 LARGE = (3000, 4000)
 REPEATS = 5
-LIGHTS = ("values", "linear")
+LIGHTS: tuple[Light, ...] = get_args(Light)
 
 
 def in_band(composite: Composite) -> Any:
@@ -97,7 +97,7 @@ def compare_lights() -> dict[str, dict[str, float]]:
     """
     found: dict[str, dict[str, float]] = {}
     for truth in LIGHTS:
-        squares: dict[str, list[float]] = {light: [] for light in LIGHTS}
+        squares: dict[Light, list[float]] = {light: [] for light in LIGHTS}
         for seed in SEEDS:
             old = make_composite("hair", seed, light=truth)
             behind = make_composite("hair", seed + 100).back
@@ -106,7 +106,7 @@ def compare_lights() -> dict[str, dict[str, float]]:
             for light in LIGHTS:
                 difference = (mix(fore, behind, old.alpha, light) - expected)[in_band(old)]
                 squares[light].append(float(np.square(difference / 255).mean()))
-        found[f"truth_{truth}"] = {light: float(np.mean(squares[light])) for light in LIGHTS}
+        found[f"truth_{truth}"] = {str(light): float(np.mean(squares[light])) for light in LIGHTS}
     return found
 
 

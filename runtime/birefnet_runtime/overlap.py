@@ -37,7 +37,7 @@ def overlap(
     """Pass items through three stages; `run` happens in the calling thread, the others beside it.
 
     No more than `workers` items are prepared ahead and as many being finished, so that memory is
-    bounded however many there are. What is raised in a stage is raised here.
+    bounded however many there are. What is raised in a stage is raised here, in its place.
 
     Args:
         items: drawn from in this thread, as there is room.
@@ -74,10 +74,16 @@ def overlap(
                 following = next(waiting, None)
             if preparing and not stopped():
                 taken = _take(preparing, batch)
-                prepared = [started.prepared.result() for started in taken]
-                for started, each, answer in zip(taken, prepared, run(prepared), strict=True):
+                try:
+                    prepared = [started.prepared.result() for started in taken]
+                    answers = run(prepared)
+                except Exception:
+                    for _, done in finishing:  # what came before it has its result
+                        yield done.result()
+                    raise
+                for started, each, answer in zip(taken, prepared, answers, strict=True):
                     finishing.append((started.weight, pool.submit(finish, each, answer)))
-                del prepared, taken
+                del prepared, taken, answers
             elif not finishing:
                 return
             while finishing and _is_due(finishing, preparing, ahead, stopped()):
