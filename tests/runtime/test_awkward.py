@@ -166,7 +166,7 @@ def by_magick(folder: Path, run: Callable[..., None]) -> None:
         ("photo.jp2",),
     ):
         run(source, *options, folder / f"magick-{name}")
-    run("-delay", 20, source, source, "-flop", "-loop", 0, folder / "magick-moving.gif")
+    run("-delay", 20, source, "(", source, "-flop", ")", "-loop", 0, folder / "magick-moving.gif")
     run(source, "-rotate", 270, "-orient", "RightTop", folder / "magick-turned.tif")
     heic = ["magick-photo.heic"] if importlib.util.find_spec("pillow_heif") else []
     for name in ("magick-photo.avif", *heic):
