@@ -12,14 +12,18 @@ from typing import Any
 
 import birefnet_models
 import click
-from birefnet_benchmarks import exports, lowerings, settings, targets
+from birefnet_benchmarks import exports, lowerings, precision, settings, targets
 from birefnet_benchmarks.report import caption, markdown_table, read_results
 from birefnet_runtime.cli import main as birefnet
 from birefnet_runtime.commands.models import millions, trained_at
 from birefnet_runtime.sizing import format_size
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "docs" / "performance.md",
+    ROOT / "docs" / "precision.md",
+)
 BLOCK = re.compile(r"<!-- (\w+): (.+?) -->\n.*?<!-- end -->", flags=re.DOTALL)
 
 
@@ -74,6 +78,8 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "targets": stored(targets.markdown_table),
     "lowerings": stored(lowerings.markdown_table),
     "settings": stored(settings.markdown_table),
+    "precision": stored(precision.markdown_table),
+    "roundings": stored(precision.roundings_table),
     "zoo": zoo,
 }
 

@@ -22,7 +22,7 @@ CASES: tuple[Case, ...] = ((1, 32, 32), (1, 96, 160), (2, 224, 160), (1, 256, 25
 """The smallest size, odd and even multiples of 32, both orientations, a batch."""
 TOLERANCES = {
     "fp32": Tolerance(logits_max_abs=1e-4),
-    "fp16": Tolerance(mask_max_abs=2e-2, mask_mean_abs=1e-3),
+    "fp16": Tolerance(mask_max_abs=5e-2, mask_mean_abs=5e-3),
     "int8": Tolerance(mask_mean_abs=5e-2),
 }
 """What passes, by precision.
