@@ -127,7 +127,8 @@ def markdown_table(stored: dict[str, Any]) -> str:
         "",
         f"File, time, memory: {fp32['backbone']} with generated weights at {SIZE[0]}x{SIZE[1]}, "
         f"{machine['cores']} threads, lowering rows; times in turn with fp32's. "
-        f"IoU and MAE against fp32's masks: nano on {found['images']} photographs, of which every other one gave the ranges. "
+        f"IoU and MAE against fp32's masks: nano on {found['images']} photographs, of "
+        "which every other one gave the ranges. "
         f"{machine['processor']}, onnxruntime {machine['packages']['onnxruntime']}.",
     ]
     return "\n".join(lines)
