@@ -12,7 +12,7 @@ from typing import Any
 
 import birefnet_models
 import click
-from birefnet_benchmarks import exports, lowerings, precision, settings, targets
+from birefnet_benchmarks import exports, foreground, lowerings, precision, settings, targets
 from birefnet_benchmarks.report import caption, markdown_table, read_results
 from birefnet_runtime.cli import main as birefnet
 from birefnet_runtime.commands.models import millions, trained_at
@@ -75,6 +75,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "help": command_help,
     "benchmark": benchmark,
     "exports": stored(exports.markdown_table),
+    "foreground": stored(foreground.markdown_table),
     "targets": stored(targets.markdown_table),
     "lowerings": stored(lowerings.markdown_table),
     "settings": stored(settings.markdown_table),

@@ -28,7 +28,7 @@ from PIL import Image
 from .environment import read_environment
 from .memory import peak_rss_bytes
 
-FILES = 12
+FILES = 6
 SIZE = (3000, 4000)
 LARGEST = (9000, 12_000)
 PEAK = "import sys; from birefnet_benchmarks.throughput import one_file; one_file(*sys.argv[1:])"
