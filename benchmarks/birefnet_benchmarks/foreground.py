@@ -27,7 +27,7 @@ from .environment import read_environment
 
 SEEDS = range(4)
 LARGE = (3000, 4000)
-REPEATS = 3
+REPEATS = 5
 LIGHTS: tuple[Light, ...] = get_args(Light)
 
 
@@ -156,8 +156,7 @@ def markdown_table(stored: dict[str, Any]) -> str:
         "",
         "Errors where alpha is partial, of drawn subjects over saturated backgrounds: SAD in "
         f"levels of 255, MSE of [0, 1]. Time with {compared['band_share']:.0%} of the picture "
-        f"partial, to all of it; {machine['processor']}, {machine['cores']} cores. "
-        + stored.get("note", ""),
+        f"partial, to all of it; {machine['processor']}, {machine['cores']} cores.",
     ]
     return "\n".join(lines)
 

@@ -11,6 +11,7 @@ any other background, so F has to be estimated. Two ways:
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any, Literal, TypeAlias, get_args
 
 import cv2
@@ -104,7 +105,8 @@ def _by_blur_fusion(
             height, width = out[place].shape[:2]
             _store(found[top : top + height, left : left + width], out[place])
 
-    _for_each(work, _tiles(alpha.shape), threads)
+    with _opencv_threads_off:
+        _for_each(work, _tiles(alpha.shape), threads)
 
 
 def _fuse(image: _Floats, alpha: _Floats, weight: _Floats | None) -> _Floats:
@@ -170,6 +172,35 @@ def _store(colours: _Floats, out: Pixels) -> None:
 def _snap(alpha: _Floats) -> _Floats:
     """Exactly 0 and 1 where it nearly is: no weight for a background that isn't seen."""
     return np.where(alpha < _LEAST, 0, np.where(alpha > 1 - _LEAST, 1, alpha)).astype(np.float32)
+
+
+class _OpencvThreadsOff:
+    """Keeps OpenCV to the calling thread while any picture is worked on.
+
+    Its own threads take turns at a lock: two tiles at once then take as long as one after the
+    other. The setting is the process's, so the last one out puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._before = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._before = cv2.getNumThreads()
+                cv2.setNumThreads(1)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                cv2.setNumThreads(self._before)
+
+
+_opencv_threads_off = _OpencvThreadsOff()
 
 
 def _tiles(size: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:

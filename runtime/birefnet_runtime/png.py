@@ -1,7 +1,8 @@
 """PNG files, written in strips: 8 or 16 bits, with an ICC profile, and no second copy in memory.
 
 Every row is filtered as the difference to the row above and deflated by zlib at its lowest level;
-`python -m birefnet_benchmarks.foreground` compares size and time with Pillow's.
+nearly Pillow's bytes at level 1 in little more than half its time, and a quarter of level 6's
+(benchmarks/results/foreground.json).
 """
 
 import struct

@@ -189,7 +189,7 @@ def _lay_over(
     """Fore over behind, (H, W, 3), on the values as they are.
 
     Not in linear light: networks learn alpha from composites that were made on the values, so that
-    is how alpha is meant (`python -m birefnet_benchmarks.foreground` measures both).
+    is how alpha is meant (benchmarks/results/foreground.json has both, for both kinds of truth).
     """
     pixels = np.empty_like(behind)
     for rows in _strips(alpha.shape):

@@ -1,4 +1,5 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -147,3 +148,14 @@ def test_pymatting_gets_and_gives_the_right_scale(monkeypatch):
     found = estimate_foreground(image, np.ones((4, 4), np.float32), estimator="pymatting")
 
     assert (found == 32768).all()
+
+
+def test_opencvs_threads_are_put_back():
+    before = cv2.getNumThreads()
+    alpha = disc()
+    image = mix((200, 120, 40), (0, 40, 255), alpha)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: estimate_foreground(image, alpha), range(12)))
+
+    assert cv2.getNumThreads() == before
