@@ -152,7 +152,7 @@ def _share(opacity: Pixels) -> _Floats:
 
 def _by_pymatting(pixels: Pixels, alpha: NDArray[np.float32]) -> _Floats:
     try:
-        from pymatting import estimate_foreground_ml  # type: ignore[import-not-found,unused-ignore]
+        from pymatting import estimate_foreground_ml
     except ModuleNotFoundError as error:
         if missing := missing_extra(error.name):
             raise missing from error

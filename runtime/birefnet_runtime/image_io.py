@@ -204,7 +204,7 @@ def _check_size(image: Image.Image, name: str) -> None:
 def _heif_is_read() -> bool:
     """Whether Pillow reads HEIC, once its plugin, if installed, has been told."""
     try:
-        from pillow_heif import register_heif_opener  # type: ignore[import-not-found,unused-ignore]
+        from pillow_heif import register_heif_opener
     except ModuleNotFoundError:
         return "HEIF" in Image.OPEN
     register_heif_opener()
