@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from birefnet_models.files import replacing
 from birefnet_runtime.units import format_seconds
 
 from .environment import read_environment
+from .results import write_results
 
 EXPORT = "from birefnet_runtime.cli import main; main()"
 
@@ -66,8 +66,7 @@ def main(arguments: Sequence[str]) -> None:
         "environment": dataclasses.asdict(read_environment()),
         "exports": [report_of(checkpoint) for checkpoint in checkpoints],
     }
-    with replacing(output) as unnamed:
-        unnamed.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    write_results(output, stored)
     print(markdown_table(stored))
 
 

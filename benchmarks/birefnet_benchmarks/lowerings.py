@@ -14,12 +14,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from birefnet_models.files import replacing
 from birefnet_runtime.units import format_bytes, format_seconds
 
 from .environment import read_environment
 from .graph_row import GraphRow
 from .processes import COMMAND, run_graph
+from .results import write_results
 
 LOWERINGS = ("native", "rows", "gridsample")
 SIZES = (512, 1024, 2048)
@@ -95,8 +95,7 @@ def main(arguments: Sequence[str]) -> None:
         "environment": asdict(read_environment()),
         "records": [record for checkpoint in checkpoints for record in measure(checkpoint)],
     }
-    with replacing(output) as unnamed:
-        unnamed.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    write_results(output, stored)
     print(markdown_table(stored))
 
 

@@ -18,7 +18,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from birefnet_models.files import replacing
 from birefnet_runtime import Segmenter
 from birefnet_runtime.units import format_bytes
 
@@ -26,6 +25,7 @@ from .environment import read_environment
 from .graph_row import GraphRow
 from .lowerings import export
 from .processes import run_graph
+from .results import write_results
 
 SIZE = (1024, 1024)
 PHOTOS = Path("examples/photos")
@@ -166,8 +166,7 @@ def main(arguments: Sequence[str]) -> None:
         "timed": timed(fast),
         "judged": masks,
     }
-    with replacing(output) as unnamed:
-        unnamed.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    write_results(output, stored)
     print(markdown_table(stored), roundings_table(stored), sep="\n\n")
 
 

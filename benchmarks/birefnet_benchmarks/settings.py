@@ -4,7 +4,6 @@ Lite (a checkpoint of Swin T) at 1024 x 1024, each setting in a process of its o
 in the file and beside it. The figures go to FILE with the environment.
 """
 
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -13,13 +12,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from birefnet_models.files import replacing
 from birefnet_runtime.units import format_bytes, format_seconds
 
 from .environment import read_environment
 from .graph_row import GraphRow
 from .lowerings import export
 from .processes import run_graph
+from .results import write_results
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "ONNX Runtime's own (`fast`)": {},
@@ -90,8 +89,7 @@ def main(arguments: Sequence[str]) -> None:
     """Measure and write the results file."""
     output, lite = map(Path, arguments)
     stored = {"environment": asdict(read_environment()), "records": measure(lite)}
-    with replacing(output) as unnamed:
-        unnamed.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    write_results(output, stored)
     print(markdown_table(stored))
 
 

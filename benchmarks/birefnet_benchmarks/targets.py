@@ -4,7 +4,6 @@ LITE and SWIN_L are checkpoints of Swin T and L. Every row is a process of its o
 turns within one. Figures go to FILE with the environment; nothing is left out because it is bad.
 """
 
-import json
 import math
 import sys
 import tempfile
@@ -15,13 +14,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from birefnet_models.files import replacing
 from birefnet_runtime.units import format_bytes, format_seconds
 
 from .environment import read_environment
 from .graph_row import GraphRow
 from .lowerings import export
 from .processes import can_limit, run_command, run_graph
+from .results import write_results
 
 GIGABYTE = 1_000_000_000
 GROWTH_SIZES = (256, 512, 768, 1024, 1536, 2048)
@@ -223,8 +222,7 @@ def main(arguments: Sequence[str]) -> None:
     """Measure both checkpoints and write the results file."""
     output, lite, swin_l = map(Path, arguments)
     stored = {"environment": asdict(read_environment()), "rows": measure(lite, swin_l)}
-    with replacing(output) as unnamed:
-        unnamed.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    write_results(output, stored)
     print(markdown_table(stored))
 
 
