@@ -6,7 +6,7 @@
 from pathlib import Path
 
 import numpy as np
-from birefnet_benchmarks.composites import make_composite
+from birefnet_benchmarks.studies.composites import make_composite
 from birefnet_runtime import Colour, Picture, Style, compose
 from PIL import Image
 

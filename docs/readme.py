@@ -12,8 +12,8 @@ from typing import Any
 
 import birefnet_models
 import click
-from birefnet_benchmarks import exports, foreground, lowerings, precision, settings, targets
 from birefnet_benchmarks.report import caption, markdown_table, read_results
+from birefnet_benchmarks.studies import exports, foreground, lowerings, precision, settings, targets
 from birefnet_runtime.cli import main as birefnet
 from birefnet_runtime.commands.models import millions, trained_at
 from birefnet_runtime.sizing import format_size

@@ -1,4 +1,4 @@
-"""What each lowering costs: `python -m birefnet_benchmarks.lowerings FILE CHECKPOINT...`.
+"""What each lowering costs: `python -m birefnet_benchmarks.studies.lowerings FILE CHECKPOINT...`.
 
 Every checkpoint is exported with every lowering and run at several sizes, each in a process of its
 own, in turn over the lowerings. The reports go to FILE with the environment.
@@ -16,10 +16,10 @@ from typing import Any
 
 from birefnet_runtime.units import format_bytes, format_seconds
 
-from .environment import read_environment
+from ..environment import read_environment
+from ..results import write_results
 from .graph_row import GraphRow
 from .processes import COMMAND, run_graph
-from .results import write_results
 
 LOWERINGS = ("native", "rows", "gridsample")
 SIZES = (512, 1024, 2048)

@@ -1,4 +1,6 @@
-"""How good and how fast foreground colours are: `python -m birefnet_benchmarks.foreground FILE`.
+"""How good and how fast foreground colours are.
+
+`python -m birefnet_benchmarks.studies.foreground FILE`.
 
 Blur fusion against doing nothing and, where the `matting` extra is installed, pymatting;
 compositing on the values against linear light; PNG writing against Pillow's.
@@ -22,8 +24,8 @@ from birefnet_runtime.png import write_png
 from birefnet_runtime.units import format_seconds
 from PIL import Image
 
+from ..environment import read_environment
 from .composites import EDGES, Composite, Light, make_composite, mix
-from .environment import read_environment
 
 SEEDS = range(4)
 LARGE = (3000, 4000)

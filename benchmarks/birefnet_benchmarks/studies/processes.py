@@ -33,7 +33,12 @@ class CommandRun:
 
 def run_graph(row: GraphRow, timeout_s: float = 900) -> dict[str, Any]:
     """Run a row; one that crashes or takes too long is a result, too, with an `error`."""
-    command = [sys.executable, "-m", "birefnet_benchmarks.graph_row", json.dumps(asdict(row))]
+    command = [
+        sys.executable,
+        "-m",
+        "birefnet_benchmarks.studies.graph_row",
+        json.dumps(asdict(row)),
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,6 @@
-"""What ONNX Runtime's settings cost and save: `python -m birefnet_benchmarks.settings FILE LITE`.
+"""What ONNX Runtime's settings cost and save.
+
+`python -m birefnet_benchmarks.studies.settings FILE LITE`.
 
 Lite (a checkpoint of Swin T) at 1024 x 1024, each setting in a process of its own, with the weights
 in the file and beside it. The figures go to FILE with the environment.
@@ -14,11 +16,11 @@ from typing import Any
 
 from birefnet_runtime.units import format_bytes, format_seconds
 
-from .environment import read_environment
+from ..environment import read_environment
+from ..results import write_results
 from .graph_row import GraphRow
 from .lowerings import export
 from .processes import run_graph
-from .results import write_results
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "ONNX Runtime's own (`fast`)": {},

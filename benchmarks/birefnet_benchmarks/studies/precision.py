@@ -1,5 +1,5 @@
 """What precisions cost and give:
-`python -m birefnet_benchmarks.precision FILE TIMED JUDGED SIZE IMAGES`.
+`python -m birefnet_benchmarks.studies.precision FILE TIMED JUDGED SIZE IMAGES`.
 
 TIMED is a checkpoint whose time and memory count, at 1024 x 1024; JUDGED one whose masks mean
 something, at its trained SIZE, calibrated and judged on the folder IMAGES, where what float16 costs
@@ -21,11 +21,11 @@ import numpy as np
 from birefnet_runtime import Segmenter
 from birefnet_runtime.units import format_bytes
 
-from .environment import read_environment
+from ..environment import read_environment
+from ..results import write_results
 from .graph_row import GraphRow
 from .lowerings import export
 from .processes import run_graph
-from .results import write_results
 
 SIZE = (1024, 1024)
 PHOTOS = Path("examples/photos")

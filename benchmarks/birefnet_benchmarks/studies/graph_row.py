@@ -1,4 +1,6 @@
-"""One graph at one size in a process of its own: `python -m birefnet_benchmarks.graph_row JSON`.
+"""One graph at one size in a process of its own.
+
+`python -m birefnet_benchmarks.studies.graph_row JSON`.
 
 ONNX Runtime runs first and alone, so that the peak of memory is its own; PyTorch, where it is asked
 for, comes after, turn by turn with ONNX Runtime, so that drift favours neither.
@@ -19,7 +21,7 @@ from birefnet_runtime.providers import Cpu, OpenVINO
 from birefnet_runtime.providers.records import Provider
 from birefnet_runtime.session import open_session
 
-from .memory import peak_rss_bytes, rss_bytes
+from ..memory import peak_rss_bytes, rss_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def _against_rival(row: GraphRow, once: Any, image: Any, threads: int) -> dict[s
 
 def _against_pytorch(row: GraphRow, once: Any, image: Any, threads: int) -> dict[str, Any]:
     """The machine's peak, and PyTorch's times in turn with ours."""
-    from . import torch_backend
+    from .. import torch_backend
 
     assert row.checkpoint
     checkpoint = Path(row.checkpoint)

@@ -1,5 +1,5 @@
 import pytest
-from birefnet_benchmarks import precision
+from birefnet_benchmarks.studies import precision
 
 TIMED = {
     "backbone": "swin_v1_t",

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from birefnet_benchmarks import exports
+from birefnet_benchmarks.studies import exports
 
 STORED = {
     "environment": {"processor": "Some Processor", "cores": 2},

@@ -4,9 +4,9 @@ import os
 
 import birefnet_models
 import pytest
-from birefnet_benchmarks import processes
-from birefnet_benchmarks.graph_row import GraphRow
-from birefnet_benchmarks.lowerings import markdown_table
+from birefnet_benchmarks.studies import processes
+from birefnet_benchmarks.studies.graph_row import GraphRow
+from birefnet_benchmarks.studies.lowerings import markdown_table
 
 NANO = str(birefnet_models.embedded_path(birefnet_models.all_cards()[0]))
 

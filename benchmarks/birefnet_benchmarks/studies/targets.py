@@ -1,4 +1,4 @@
-"""The table of targets: `python -m birefnet_benchmarks.targets FILE LITE SWIN_L`.
+"""The table of targets: `python -m birefnet_benchmarks.studies.targets FILE LITE SWIN_L`.
 
 LITE and SWIN_L are checkpoints of Swin T and L. Every row is a process of its own; comparisons take
 turns within one. Figures go to FILE with the environment; nothing is left out because it is bad.
@@ -16,11 +16,11 @@ from typing import Any
 
 from birefnet_runtime.units import format_bytes, format_seconds
 
-from .environment import read_environment
+from ..environment import read_environment
+from ..results import write_results
 from .graph_row import GraphRow
 from .lowerings import export
 from .processes import can_limit, run_command, run_graph
-from .results import write_results
 
 GIGABYTE = 1_000_000_000
 GROWTH_SIZES = (256, 512, 768, 1024, 1536, 2048)

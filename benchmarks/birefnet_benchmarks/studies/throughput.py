@@ -1,4 +1,4 @@
-"""Folders against the graph alone: `python -m birefnet_benchmarks.throughput FILE`.
+"""Folders against the graph alone: `python -m birefnet_benchmarks.studies.throughput FILE`.
 
 A folder of 12-megapixel JPEGs, made of the example photographs, through `birefnet cutout`'s
 pipeline, one file after another, and the graph alone on the same tensors. On a machine whose cores
@@ -25,13 +25,16 @@ from birefnet_runtime.formats import Encoding
 from birefnet_runtime.jobs import Job, plan
 from PIL import Image
 
-from .environment import read_environment
-from .memory import peak_rss_bytes
+from ..environment import read_environment
+from ..memory import peak_rss_bytes
 
 FILES = 6
 SIZE = (3000, 4000)
 LARGEST = (9000, 12_000)
-PEAK = "import sys; from birefnet_benchmarks.throughput import one_file; one_file(*sys.argv[1:])"
+PEAK = (
+    "import sys; from birefnet_benchmarks.studies.throughput import one_file; "
+    "one_file(*sys.argv[1:])"
+)
 
 
 def make_photos(folder: Path, photos: Path, count: int, size: tuple[int, int]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What `birefnet export` costs: `python -m birefnet_benchmarks.exports FILE CHECKPOINT...`.
+"""What `birefnet export` costs: `python -m birefnet_benchmarks.studies.exports FILE CHECKPOINT...`.
 
 Each checkpoint is exported by the command line in a process of its own, so that its peak memory is
 its own; the graphs are thrown away, the reports go to FILE with the environment.
@@ -15,8 +15,8 @@ from typing import Any
 
 from birefnet_runtime.units import format_seconds
 
-from .environment import read_environment
-from .results import write_results
+from ..environment import read_environment
+from ..results import write_results
 
 EXPORT = "from birefnet_runtime.cli import main; main()"
 
