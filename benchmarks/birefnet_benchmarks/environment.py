@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from birefnet_runtime.cores import usable_cores
+from birefnet_runtime.nvml import read_driver
 
 PACKAGES = (
     "birefnet-ort",
@@ -15,6 +16,9 @@ PACKAGES = (
     "onnxruntime-gpu",
     "opencv-python-headless",
     "Pillow",
+    "torch",
+    "transformers",
+    "onnxruntime-ep-openvino",
 )
 
 
@@ -30,10 +34,15 @@ class Environment:
     python: str
     packages: dict[str, str]
     """Version of each package that is installed."""
+    gpus: tuple[str, ...] = ()
+    """Name and compute capability of each NVIDIA GPU."""
+    driver: str | None = None
+    """Version of the NVIDIA driver, where there is one."""
 
 
 def read_environment() -> Environment:
     """The machine that this runs on."""
+    driver = read_driver()
     return Environment(
         processor=_processor(),
         cores=usable_cores(),
@@ -41,6 +50,10 @@ def read_environment() -> Environment:
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         packages={name: found for name in PACKAGES if (found := _version(name))},
+        gpus=tuple(f"{gpu.name} ({gpu.compute_capability})" for gpu in driver.gpus)
+        if driver
+        else (),
+        driver=driver.version if driver else None,
     )
 
 

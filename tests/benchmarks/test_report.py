@@ -5,8 +5,6 @@ from birefnet_benchmarks.report import (
     Results,
     caption,
     markdown_table,
-    read_results,
-    write_results,
 )
 
 RESULTS = Results(
@@ -51,12 +49,6 @@ def test_the_caption():
         "A 1024x1024 image in memory to alpha, batch 1; "
         "Some Processor, 2 threads, onnxruntime 1.31.1, Python 3.11.7. ~: times varied widely."
     )
-
-
-def test_results_survive_their_file(tmp_path):
-    write_results(tmp_path / "new" / "results.json", RESULTS)
-
-    assert read_results(tmp_path / "new" / "results.json") == RESULTS
 
 
 def test_the_environment_of_this_machine():

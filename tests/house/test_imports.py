@@ -55,6 +55,7 @@ ALLOWED = {
         "cv2",
         "jinja2",
         "matplotlib",
+        "msgspec",
         "numpy",
         "onnx",
         "onnxruntime",
@@ -76,7 +77,8 @@ CONFINED = {
     ("export", "huggingface_hub"): "hub_client.py",
     ("export", "transformers"): "remote_code.py",
     ("benchmarks", "torch"): "torch_backend.py",
-    ("benchmarks", "birefnet_export"): "torch_backend.py",
+    ("benchmarks", "msgspec"): "record.py",
+    ("benchmarks", "psutil"): "race.py environment.py",
 }
 
 
