@@ -18,9 +18,9 @@ from torch import nn
 from .checkpoint import read_fetched
 from .errors import ParityError
 from .fetch import PLAINLY, Fetching, fetch
-from .parity import Array, Case, Parity, Tolerance, compare
+from .parity import TOLERANCES, Array, Case, Parity, Tolerance, compare
 from .remote_code import PREFIX, load_remote
-from .verify import CASES, TOLERANCES, sample_image
+from .samples import CASES, sample_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,7 @@ def verify_against(
         runtime=f"onnxruntime {onnxruntime.__version__}",
     )
     allowed = _tolerance(file, segmenter, tolerance)
-    problem: str | None = None
-    try:
-        allowed.check(parity)
-    except ParityError as error:
-        problem = str(error)
-    return Agreement(file, name, parity, allowed, problem)
+    return Agreement(file, name, parity, allowed, allowed.problem(parity))
 
 
 def _tolerance(file: Path, segmenter: Segmenter, largest: float | None) -> Tolerance:

@@ -155,10 +155,7 @@ def summary(report: ExportReport) -> str:
         cases = ", ".join("x".join(map(str, case)) for case in parity.cases)
         lines += [
             f"against PyTorch at {cases}:",
-            f"  logits differ by {parity.logits_max_abs:.1e} at most, "
-            f"{parity.logits_mean_abs:.1e} on average",
-            f"  masks differ by {parity.mask_max_abs:.1e} at most, "
-            f"{parity.mask_mean_abs:.1e} on average",
+            *(f"  {line}" for line in parity.lines()),
         ]
     else:
         lines.append("not compared with PyTorch")

@@ -24,11 +24,12 @@ from .fetch import Fetched
 from .graph import Graph
 from .lowering import LOWERINGS
 from .metadata import facts, parity_facts
+from .parity import TOLERANCES
 from .precision.convert import calibration_images, converted
 from .precision.wanted import Precision
 from .signature import INPUT, OUTPUT, SIZE_MULTIPLE
 from .simplify import check_graph, simplified
-from .verify import TOLERANCES, verify
+from .verify import verify
 from .writing import files_of, replacing_model, save_model
 
 

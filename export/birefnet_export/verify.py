@@ -15,21 +15,9 @@ import torch
 from birefnet_runtime.session import open_session
 from torch import nn
 
-from .parity import Array, Case, Parity, Tolerance, compare
+from .parity import TOLERANCES, Array, Case, Parity, Tolerance, compare
+from .samples import CASES, sample_image
 from .signature import INPUT
-
-CASES: tuple[Case, ...] = ((1, 32, 32), (1, 96, 160), (2, 224, 160), (1, 256, 256), (1, 192, 352))
-"""The smallest size, odd and even multiples of 32, both orientations, a batch."""
-TOLERANCES = {
-    "fp32": Tolerance(logits_max_abs=1e-4),
-    "fp16": Tolerance(mask_max_abs=5e-2, mask_mean_abs=5e-3),
-    "int8": Tolerance(mask_mean_abs=5e-2),
-}
-"""What passes, by precision.
-
-int8 is judged here on whether it is the same network at all: calibrated on photographs, it is at
-its worst on drawn pictures. How good its masks are is measured on the photographs (`precision`).
-"""
 
 
 def verify(
@@ -63,14 +51,3 @@ def verify(
     )
     tolerance.check(parity)
     return parity
-
-
-def sample_image(case: Case) -> Array:
-    """A normalised picture of sorts: smooth shapes under noise, drawn from the case's own seed."""
-    batch, height, width = case
-    rng = np.random.default_rng(case)
-    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
-    centre = rng.uniform(-0.5, 0.5, (2, batch, 3, 1, 1))
-    blob = np.exp(-4 * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2))
-    noise = rng.standard_normal((batch, 3, height, width))
-    return np.asarray(4 * blob - 1.5 + 0.1 * noise, np.float32)

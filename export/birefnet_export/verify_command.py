@@ -73,11 +73,7 @@ def _lines(agreement: Agreement) -> Iterator[str]:
     parity = agreement.parity
     yield f"{agreement.model} against {parity.reference}, {parity.runtime}"
     yield f"at {', '.join('x'.join(map(str, case)) for case in parity.cases)}:"
-    for what, largest, mean in (
-        ("logits", parity.logits_max_abs, parity.logits_mean_abs),
-        ("masks", parity.mask_max_abs, parity.mask_mean_abs),
-    ):
-        yield f"  {what} differ by {largest:.1e} at most, {mean:.1e} on average"
+    yield from (f"  {line}" for line in parity.lines())
     allowed = ", ".join(
         f"{name.replace('_', ' ')} {value:.0e}"
         for name, value in asdict(agreement.tolerance).items()

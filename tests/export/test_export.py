@@ -10,8 +10,8 @@ import torch
 from birefnet_export import pipeline
 from birefnet_export.errors import ExportError, GraphError, ParityError
 from birefnet_export.export import LOWERINGS, OPSETS, export_onnx
+from birefnet_export.samples import CASES
 from birefnet_export.signature import check_signature
-from birefnet_export.verify import CASES
 
 from .conftest import fill, golden, golden_cases
 

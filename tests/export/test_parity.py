@@ -22,8 +22,34 @@ def test_a_known_difference_is_reported():
 
     assert found.logits_max_abs == 0.5
     assert found.logits_mean_abs == pytest.approx(0.5 / 8)
+    assert found.logits_p99_abs == pytest.approx(np.percentile([0] * 7 + [0.5], 99))
     assert found.mask_max_abs == pytest.approx(1 / (1 + np.exp(-0.5)) - 0.5)
     assert found.cases == CASES
+
+
+@pytest.mark.parametrize("epsilon", [1e-5, 3e-3, 1.0])
+def test_a_graph_off_by_a_known_epsilon_is_reported_with_that_epsilon(epsilon):
+    expected = np.linspace(-0.1, 0.1, 200).reshape(1, 1, 10, 20)
+
+    found = compare([(expected + epsilon, expected)], [(1, 10, 20)], "torch", "ort")
+
+    for figure in (found.logits_max_abs, found.logits_p99_abs, found.logits_mean_abs):
+        assert figure == pytest.approx(epsilon)
+    for figure in (found.mask_max_abs, found.mask_p99_abs, found.mask_mean_abs):
+        assert figure == pytest.approx(epsilon / 4, rel=0.25)  # the sigmoid's slope around 0
+
+
+def test_one_value_in_two_hundred_is_the_largest_and_not_the_99th_percentile():
+    expected = np.zeros((1, 1, 10, 20))
+    found = expected.copy()
+    found[0, 0, 3, 4] = 2
+
+    parity = compare([(found, expected)], [(1, 10, 20)], "torch", "ort")
+
+    assert (parity.logits_max_abs, parity.logits_p99_abs) == (2, 0)
+    assert parity.lines()[0] == (
+        "logits differ by 2.0e+00 at most, 0.0e+00 at p99, 1.0e-02 on average"
+    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -9,10 +9,9 @@ import torch
 from birefnet_export import pipeline
 from birefnet_export.errors import ExportError, ParityError, PrecisionError
 from birefnet_export.export import export_onnx
-from birefnet_export.parity import sigmoid
+from birefnet_export.parity import TOLERANCES, sigmoid
 from birefnet_export.precision import sensitivity
 from birefnet_export.precision.observe import read_folder
-from birefnet_export.verify import TOLERANCES
 from birefnet_models.onnx_file import read_onnx
 from birefnet_runtime import ImageError, Segmenter
 from onnx import TensorProto

@@ -14,7 +14,7 @@ from birefnet_export.layers import conv, relu
 from birefnet_export.precision import sensitivity
 from birefnet_export.precision.fp16 import to_half
 from birefnet_export.precision.int8 import Plan, Range, Weight, quantised, rounded
-from birefnet_export.precision.quality import Quality, intersection_over_union, quality
+from birefnet_export.precision.quality import Quality, quality
 from birefnet_export.precision.rounding import rounded as through_half
 
 RNG = np.random.default_rng(0)
@@ -157,14 +157,6 @@ def test_rounding_to_half_survives_onnxruntimes_optimisation():
     changed = through_half(model, {model.graph.node[0].name}, weights=False)
     expected = (1 / (1 + np.exp(-x))).astype(np.float16).astype(np.float32)
     assert np.allclose(computed(changed, x), expected, atol=1e-7, rtol=0)
-
-
-def test_intersection_over_union():
-    a, b = np.array([1, 1, 0, 0], bool), np.array([0, 1, 1, 0], bool)
-
-    assert intersection_over_union(a, b) == 1 / 3
-    assert intersection_over_union(a, a) == 1
-    assert intersection_over_union(~a & a, a & ~a) == 1
 
 
 def test_nothing_compared_and_nan_are_errors():

@@ -36,6 +36,7 @@ ALLOWED = {
         "birefnet_models",
         "birefnet_runtime",
         "click",
+        "cv2",  # already the runtime's: distances to a mask's edge, exact and linear in pixels
         "huggingface_hub",  # the hub's own client: its cache, token and offline mode are the user's
         "numpy",
         "onnx",
@@ -72,6 +73,7 @@ CONFINED = {
     ("runtime", "pillow_heif"): "image_io.py",
     ("runtime", "pymatting"): "foreground.py",
     ("runtime", "onnxruntime_ep_openvino"): "plugins.py",
+    ("export", "cv2"): "mask_parity.py",
     ("export", "onnxruntime"): "verify.py against.py",
     ("export", "birefnet_runtime"): "verify.py against.py observe.py",
     ("export", "huggingface_hub"): "hub_client.py",
@@ -159,6 +161,15 @@ def test_help_runs_without_torch_and_lists_the_commands():
     assert (done.returncode, done.stderr) == (0, "")
     for command in ("bench", "cutout", "export", "models"):
         assert f"\n  {command} " in done.stdout
+
+
+def test_answers_are_compared_without_torch():
+    """By a process that has the memory of one backend to measure and no other."""
+    done = run_blocked(
+        "from birefnet_export import mask_parity, parity, samples; assert parity.TOLERANCES"
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_cutout_runs_without_torch(tmp_path):

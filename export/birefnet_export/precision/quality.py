@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import PrecisionError
+from ..mask_parity import intersection_over_union
 from ..parity import Array, sigmoid
 
 
@@ -60,9 +60,3 @@ def quality(
         size=(expected[0].shape[2], expected[0].shape[3]),
         excluded=excluded,
     )
-
-
-def intersection_over_union(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Of two sets of pixels; 1 where both are empty."""
-    union = int(np.logical_or(a, b).sum())
-    return int(np.logical_and(a, b).sum()) / union if union else 1.0
