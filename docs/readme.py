@@ -12,6 +12,7 @@ from typing import Any
 
 import birefnet_models
 import click
+from birefnet_benchmarks.quality import metrics
 from birefnet_benchmarks.report import caption, markdown_table, read_results
 from birefnet_benchmarks.studies import exports, foreground, lowerings, precision, settings, targets
 from birefnet_runtime.cli import main as birefnet
@@ -23,6 +24,7 @@ DOCUMENTS = (
     ROOT / "README.md",
     ROOT / "docs" / "performance.md",
     ROOT / "docs" / "precision.md",
+    ROOT / "docs" / "evaluate.md",
 )
 BLOCK = re.compile(r"<!-- (\w+): (.+?) -->\n.*?<!-- end -->", flags=re.DOTALL)
 
@@ -71,6 +73,15 @@ def zoo(_: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def quality_metrics(_: str) -> str:
+    """What `birefnet evaluate` measures."""
+    lines = ["| column | key | | better |", "| --- | --- | --- | --- |"]
+    for each in metrics(efforts=True):
+        better = "lower" if each.lower_is_better else "higher"
+        lines.append(f"| {each.label} | `{each.key}` | {each.meaning} | {better} |")
+    return "\n".join(lines) + "\n"
+
+
 BLOCKS: dict[str, Callable[[str], str]] = {
     "help": command_help,
     "benchmark": benchmark,
@@ -82,6 +93,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "precision": stored(precision.markdown_table),
     "roundings": stored(precision.roundings_table),
     "zoo": zoo,
+    "metrics": quality_metrics,
 }
 
 

@@ -2,6 +2,7 @@
 
 BirefnetError
 ├── BenchmarkError          what was asked for can't be measured
+├── DatasetError            folders that hold no images with masks, or don't fit together
 └── ReportError             a file that is no report, or can't be read
 """
 
@@ -14,3 +15,7 @@ class BenchmarkError(BirefnetError):
 
 class ReportError(BirefnetError):
     """A file that is no report, or one that can't be read."""
+
+
+class DatasetError(BirefnetError):
+    """Folders that hold no images with masks, or whose files don't fit together."""

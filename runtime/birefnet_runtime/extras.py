@@ -8,6 +8,7 @@ EXTRA_OF_MODULE = {
     "onnxruntime": "cpu",
     "onnxsim": "export",
     "pillow_heif": "heic",
+    "py_sod_metrics": "evaluate",
     "pymatting": "matting",
     "safetensors": "export",
     "torch": "export",

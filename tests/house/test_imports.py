@@ -81,6 +81,7 @@ CONFINED = {
     ("benchmarks", "torch"): "torch_backend.py",
     ("benchmarks", "msgspec"): "record.py",
     ("benchmarks", "psutil"): "race.py environment.py",
+    ("benchmarks", "py_sod_metrics"): "quality.py",
 }
 
 
@@ -159,7 +160,7 @@ def test_help_runs_without_torch_and_lists_the_commands():
     done = run_blocked("from birefnet_runtime.cli import main; main()", "--help")
 
     assert (done.returncode, done.stderr) == (0, "")
-    for command in ("bench", "cutout", "export", "models"):
+    for command in ("bench", "cutout", "evaluate", "export", "models"):
         assert f"\n  {command} " in done.stdout
 
 

@@ -21,10 +21,10 @@ def test_the_changelogs_top_version_is_the_packages():
 def test_the_extra_that_is_named_brings_the_module(module, extra):
     names = {requirement_name(line) for line in PROJECT["optional-dependencies"][extra]}
 
-    assert module.replace("_", "-") in {name.replace("_", "-") for name in names}
+    assert module in {MODULE_OF.get(name, name).replace("-", "_") for name in names}
 
 
-MODULE_OF = {"opencv-python-headless": "cv2", "pillow": "PIL"}
+MODULE_OF = {"opencv-python-headless": "cv2", "pillow": "PIL", "pysodmetrics": "py_sod_metrics"}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_everything_that_is_required_is_pinned_in_the_constraints():
         if not line.startswith("#")
     }
     installed = [*PROJECT["dependencies"]]
-    for extra in ("cpu", "export", "verify", "bench", "dev"):
+    for extra in ("cpu", "export", "verify", "bench", "evaluate", "dev"):
         installed += PROJECT["optional-dependencies"][extra]
 
     assert {requirement_name(line) for line in installed} <= pinned

@@ -1,0 +1,194 @@
+"""Images and their masks: pairs by name, in folders of one's own or in DIS5K's layout.
+
+DIS5K (arXiv 2203.03041) has a folder for each subset (`DIS-VD`, `DIS-TE1` ...), with the images in
+`im/` and the masks in `gt/`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from birefnet_runtime import ImageError, read_image
+from birefnet_runtime.image_io import SUFFIXES
+from birefnet_runtime.picture import full_scale, to_eight_bits
+from numpy.typing import NDArray
+
+from .errors import DatasetError
+
+IMAGES, MASKS = "im", "gt"
+TRAINING = "DIS-TR"
+"""DIS5K's subset for training: scores on it say nothing."""
+HALF = 128
+"""A mask's pixel is subject where its level is above this, as PySODMetrics has it."""
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An image and its mask.
+
+    Attributes:
+        subset: the data set, or the part of it, that they are of.
+        name: path below the images' folder without the suffix, `/` between folders.
+    """
+
+    subset: str
+    name: str
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What can be scored, sorted by subset and name; and what was left out."""
+
+    pairs: tuple[Pair, ...]
+    unmatched: tuple[Path, ...] = ()
+    """Images without a mask and masks without an image."""
+    training: Path | None = None
+    """DIS5K's training subset, where there is one beside the others."""
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """Their names, in order."""
+        return tuple(dict.fromkeys(pair.subset for pair in self.pairs))
+
+
+def find_dataset(images: Path, masks: Path | None = None, *, partial: bool = False) -> Dataset:
+    """Pair images with masks that have the same path but for the suffix.
+
+    Args:
+        images: folder of images, searched through; without `masks` a folder that holds `im/` and
+            `gt/`, or one whose folders do.
+        masks: folder of masks, searched through.
+        partial: leave out what has no counterpart, instead of refusing it.
+
+    Raises:
+        DatasetError: there is no such folder, nothing in it, two files of one name, or, unless
+            `partial`, a file without its counterpart.
+    """
+    for folder in (images, masks):
+        if folder is not None and not folder.is_dir():
+            raise DatasetError(f"{folder}: no such folder")
+    if masks is not None:
+        if _same(images, masks):
+            raise DatasetError(f"{images}: images and masks are to lie in two folders")
+        return _paired({_name(images): (images, masks)}, partial)
+    folders = [images] if _is_subset(images) else sorted(filter(_is_subset, images.iterdir()))
+    training = images / TRAINING if len(folders) > 1 and images / TRAINING in folders else None
+    folders = [folder for folder in folders if folder != training]
+    if not folders:
+        raise DatasetError(
+            f"{images} holds no folders {IMAGES}/ and {MASKS}/, nor subsets that do; "
+            "name the folder of the masks with --masks"
+        )
+    subsets = {_name(folder): (folder / IMAGES, folder / MASKS) for folder in folders}
+    found = _paired(subsets, partial)
+    return Dataset(found.pairs, found.unmatched, training)
+
+
+def spread(pairs: tuple[Pair, ...], limit: int | None) -> tuple[Pair, ...]:
+    """At most `limit` pairs, taken evenly from all of them; None for all."""
+    if limit is None or limit >= len(pairs):
+        return pairs
+    return tuple(pairs[place * len(pairs) // limit] for place in range(limit))
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """A ground truth: white is subject.
+
+    Colours become grey by their luminance; of a picture with transparency the opacity counts.
+
+    Returns:
+        uint8 (H, W), 0–255.
+
+    Raises:
+        ImageError: the file is no image, or a mask in which all that isn't black is darker than
+            half, as in files that number their classes 0, 1, 2.
+    """
+    picture = read_image(path)
+    opacity = picture.opacity
+    if opacity is not None and opacity.min() < full_scale(opacity):
+        mask = to_eight_bits(opacity)
+    else:
+        grey = cv2.cvtColor(to_eight_bits(picture.pixels), cv2.COLOR_RGB2GRAY)
+        mask = np.asarray(grey, np.uint8)
+    if 0 < mask.max() <= HALF:
+        raise ImageError(
+            f"{path}: nothing in this mask counts as subject: its brightest level is "
+            f"{mask.max()} of 255, and white is subject"
+        )
+    return mask
+
+
+def _paired(subsets: Mapping[str, tuple[Path, Path]], partial: bool) -> Dataset:
+    pairs: list[Pair] = []
+    lonely_images: list[Path] = []
+    lonely_masks: list[Path] = []
+    for subset, (images, masks) in subsets.items():
+        found, truths = _by_name(images, masks), _by_name(masks, images)
+        both = sorted(found.keys() & truths.keys())
+        pairs += (Pair(subset, name, found[name], truths[name]) for name in both)
+        lonely_images += (found[name] for name in sorted(found.keys() - truths.keys()))
+        lonely_masks += (truths[name] for name in sorted(truths.keys() - found.keys()))
+    if not pairs:
+        looked = "; ".join(f"{images} and {masks}" for images, masks in subsets.values())
+        raise DatasetError(
+            f"no image has a mask of the same name: {looked} ({len(lonely_images)} images, "
+            f"{len(lonely_masks)} masks)"
+        )
+    lonely = [
+        f"{len(files)} without {what} ({_some(files)})"
+        for what, files in (("a mask", lonely_images), ("an image", lonely_masks))
+        if files
+    ]
+    if lonely and not partial:
+        raise DatasetError(
+            f"images and masks don't fit together: {', '.join(lonely)}; "
+            "--partial scores those that do"
+        )
+    return Dataset(tuple(pairs), (*lonely_images, *lonely_masks))
+
+
+def _by_name(folder: Path, other: Path) -> dict[str, Path]:
+    """The image files below a folder by their path without suffix; those of `other` left out."""
+    files: dict[str, Path] = {}
+    for path in _images(folder, other):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in files:
+            raise DatasetError(f"{files[name]} and {path} differ only in their suffix")
+        files[name] = path
+    return files
+
+
+def _images(folder: Path, other: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+        here = Path(root)
+        folders[:] = (
+            each for each in folders if not each.startswith(".") and not _same(here / each, other)
+        )
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield here / name
+
+
+def _same(folder: Path, other: Path) -> bool:
+    return folder.resolve() == other.resolve()
+
+
+def _is_subset(folder: Path) -> bool:
+    return (folder / IMAGES).is_dir() and (folder / MASKS).is_dir()
+
+
+def _name(folder: Path) -> str:
+    """What a data set is called: its folder, or the one above for a folder called `im`."""
+    whole = folder.resolve()
+    return whole.parent.name if whole.name == IMAGES else whole.name
+
+
+def _some(files: list[Path]) -> str:
+    more = len(files) - _SHOWN
+    return ", ".join(map(str, files[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
