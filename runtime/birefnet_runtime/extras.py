@@ -4,6 +4,9 @@ from .errors import MissingExtraError
 
 EXTRA_OF_MODULE = {
     "huggingface_hub": "export",
+    "jinja2": "bench",
+    "matplotlib": "bench",
+    "msgspec": "bench",
     "onnx": "export",
     "onnxruntime": "cpu",
     "onnxsim": "export",

@@ -79,6 +79,8 @@ CONFINED = {
     ("export", "huggingface_hub"): "hub_client.py",
     ("export", "transformers"): "remote_code.py",
     ("benchmarks", "torch"): "torch_backend.py",
+    ("benchmarks", "jinja2"): "html.py",
+    ("benchmarks", "matplotlib"): "plots.py",
     ("benchmarks", "msgspec"): "record.py",
     ("benchmarks", "psutil"): "race.py environment.py",
     ("benchmarks", "py_sod_metrics"): "quality.py",
