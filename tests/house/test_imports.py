@@ -80,7 +80,7 @@ CONFINED = {
     ("export", "transformers"): "remote_code.py",
     ("benchmarks", "torch"): "torch_backend.py",
     ("benchmarks", "jinja2"): "html.py",
-    ("benchmarks", "matplotlib"): "plots.py",
+    ("benchmarks", "matplotlib"): "plots.py contact_sheet.py",
     ("benchmarks", "msgspec"): "record.py",
     ("benchmarks", "psutil"): "race.py environment.py",
     ("benchmarks", "py_sod_metrics"): "quality.py",
