@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 from birefnet_models.files import replacing
-from matplotlib import font_manager
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -17,6 +17,8 @@ SIDE = 300
 """Longest side of a picture on the sheet, in pixels."""
 COLUMNS = ("image", "ground truth", "found", "difference: orange too much, blue missing")
 TOO_MUCH, MISSING = (255, 140, 0), (60, 150, 255)
+# Pillow's own font has no letters beyond ASCII; file names have.
+FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 _GAP, _LINE, _TEXT = 10, 22, 13
 _PAPER, _INK, _FAINT = (250, 250, 250), (20, 20, 20), (110, 110, 110)
 
@@ -71,8 +73,7 @@ def difference(expected: Pixels, too_much: Pixels, missing: Pixels) -> Pixels:
 
 def draw_sheet(cases: Sequence[Case], heading: str) -> Image.Image:
     """The sheet: a heading, the columns' names, and a row for each case."""
-    # Pillow's own font has no letters beyond ASCII; file names have.
-    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), _TEXT)
+    font = ImageFont.truetype(FONT, _TEXT)
     heights = [max(picture.shape[0] for picture in case.pictures) for case in cases]
     width = _GAP + len(COLUMNS) * (SIDE + _GAP)
     height = 2 * _GAP + 2 * _LINE + sum(_LINE + each + _GAP for each in heights)

@@ -120,34 +120,37 @@ class Evaluator:
             return [error]
 
     def _score(self, read: _Read, answer: NDArray[np.float32] | BirefnetError | None) -> Outcome:
+        outcome = read.outcome
         if isinstance(answer, BirefnetError):
-            return replace(read.outcome, error=answer)
+            return replace(outcome, error=answer)
         if answer is None or read.picture is None or read.expected is None:
-            return read.outcome
+            return outcome
         try:
-            alpha = shown_alpha(read.picture, to_alpha(answer, read.picture.size))
-            found = np.asarray(quantise(alpha, 8), np.uint8)
-            tally = Tally(self.efforts)
-            tally.add(found, read.expected)
+            return self._scored(outcome, read.picture, read.expected, answer)
         except DatasetError as error:
-            named = DatasetError(f"{read.outcome.pair.mask}: {error}")
-            return replace(read.outcome, error=named)
+            return replace(outcome, error=DatasetError(f"{outcome.pair.mask}: {error}"))
         except MemoryError:
-            name = read.outcome.pair.image
-            return replace(read.outcome, error=ImageError(f"{name}: not enough memory to score it"))
+            reason = f"{outcome.pair.image}: not enough memory to score it"
+            return replace(outcome, error=ImageError(reason))
+
+    def _scored(
+        self,
+        outcome: Outcome,
+        picture: Picture,
+        expected: NDArray[np.uint8],
+        logits: NDArray[np.float32],
+    ) -> Outcome:
+        alpha = shown_alpha(picture, to_alpha(logits, picture.size))
+        found = np.asarray(quantise(alpha, 8), np.uint8)
+        tally = Tally(self.efforts)
+        tally.add(found, expected)
         scores = tally.scores()
         case = None
         if self.pictures:
-            drawn = thumbnails(to_eight_bits(read.picture.pixels), read.expected, found)
-            pair = read.outcome.pair
-            case = Case(f"{pair.subset}/{pair.name}", caption(scores), drawn)
-        return replace(
-            read.outcome,
-            levels=(int(found.min()), int(found.max())),
-            scores=scores,
-            tally=tally,
-            case=case,
-        )
+            drawn = thumbnails(to_eight_bits(picture.pixels), expected, found)
+            case = Case(f"{outcome.pair.subset}/{outcome.pair.name}", caption(scores), drawn)
+        levels = (int(found.min()), int(found.max()))
+        return replace(outcome, levels=levels, scores=scores, tally=tally, case=case)
 
 
 def caption(scores: dict[str, float]) -> str:

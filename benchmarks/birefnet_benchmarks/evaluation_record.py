@@ -109,6 +109,7 @@ def _published(score: Score, measured: float) -> dict[str, Any]:
         "value": score.value,
         "size": score.size,
         "source": score.source,
+        "note": score.note,
         "difference": measured - score.value,
     }
 
@@ -147,7 +148,10 @@ def _write_rows(path: Path, evaluation: Evaluation) -> None:
     rows = list(evaluation.rows())
     keys = [metric.key for metric in metrics(evaluation.overall.efforts)]
     names = [name for name in rows[0] if name not in (*keys, "error")]
-    with replacing(path) as unnamed, unnamed.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        replacing(path) as unnamed,
+        unnamed.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
+    ):
         writer = csv.DictWriter(stream, [*names, *keys, "error"], restval="")
         writer.writeheader()
         writer.writerows(rows)
@@ -167,21 +171,30 @@ def table(stored: Mapping[str, Any]) -> Iterator[str]:
         if known:
             rows.append(["  published", "", *_cells(columns, known, "value")])
             rows.append(["  difference", "", *_cells(columns, known, "difference", "+")])
-    failed = stored["overall"]["failed"]
-    missing = f"; {failed} failed and are left out" if failed else ""
-    yield f"{_heading(stored)}; {stored['library']}{missing}"
+    yield f"{_heading(stored)}; {stored['library']}{_missing(stored)}"
     yield ""
     yield from _aligned(rows)
     sources = {
-        f"published for {part['name']}"
-        f" ({'at ' + format_size(score['size']) if score['size'] else 'size not stated'})"
-        f": {score['source']}": None
-        for part in parts
-        for score in part["published"].values()
+        _source(part["name"], score): None for part in parts for score in part["published"].values()
     }
     if sources:
         yield ""
         yield from sources
+
+
+def _missing(stored: Mapping[str, Any]) -> str:
+    """How many images have scores, where it isn't all: figures of a part are no published ones."""
+    images, failed = stored["overall"]["images"], stored["overall"]["failed"]
+    if images == stored["settings"]["pairs"]:
+        return ""
+    counted = f"; {images} of {stored['settings']['pairs']} images"
+    return f"{counted}, {failed} failed" if failed else counted
+
+
+def _source(dataset: str, score: Mapping[str, Any]) -> str:
+    at = f"at {format_size(score['size'])}" if score["size"] else "size not stated"
+    note = f" ({score['note']})" if score["note"] else ""
+    return f"published for {dataset}, {at}: {score['source']}{note}"
 
 
 def _cells(
