@@ -59,9 +59,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """Seconds from a fresh interpreter to the first answer, with the files in the page cache."""
+    """Seconds from the start of a process to its first answer, with the files in the page cache."""
 
     import_s: float
+    """Start the interpreter, and import what the backend needs."""
     load_s: float
     """Open the model: a session's creation, or weights into a module."""
     first_s: float
@@ -110,14 +111,15 @@ class PictureParity:
 
     mae: float
     """Mean absolute difference of alpha, in [0, 1]."""
-    max_levels: int
-    """The largest difference in 8-bit levels."""
+    max_levels: float
+    """The largest difference in 8-bit levels, not rounded."""
     iou: float
     """Intersection over union of the masks cut at .5."""
     band_share: float
-    """Share of the pixels that lie in the band around the mask's edge."""
-    band_mae: float
-    band_max_levels: int
+    """Share of the pixels that lie in the band around the edge of the baseline's mask."""
+    band_mae: float | None
+    """As `mae`, in the band; None where there is no edge."""
+    band_max_levels: float | None
     boundary_iou: float
     problem: str | None
 
@@ -148,7 +150,7 @@ class Outcome:
     peak_rss_bytes: int | None = None
     """Of its process, before pictures were made."""
     peak_device_bytes: int | None = None
-    """Of its process on the GPU."""
+    """Of the row's GPU, beyond what was taken before the row's process began."""
     facts: dict[str, str] = field(default_factory=dict)
     """What the backend says of itself: versions, what ran where."""
     graph: GraphParity | None = None
