@@ -27,11 +27,15 @@ class Environment:
     """Machine and versions."""
 
     processor: str
+    """As the system calls it."""
     cores: int
     """That this process may use."""
     memory_bytes: int
+    """Of the machine."""
     system: str
+    """Operating system and architecture."""
     python: str
+    """Version."""
     packages: dict[str, str]
     """Version of each package that is installed."""
     gpus: tuple[str, ...] = ()

@@ -90,8 +90,11 @@ class Difference:
     """Absolute differences over all elements."""
 
     max_abs: float
+    """The largest."""
     p99_abs: float
+    """The 99th percentile."""
     mean_abs: float
+    """The mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class GraphParity:
     """The same tensor through a row and through its baseline."""
 
     logits: Difference
+    """Of the network's output."""
     mask: Difference
     """Of the sigmoid, in [0, 1]."""
     problem: str | None
@@ -120,8 +124,11 @@ class PictureParity:
     band_mae: float | None
     """As `mae`, in the band; None where there is no edge."""
     band_max_levels: float | None
+    """As `max_levels`, likewise."""
     boundary_iou: float
+    """As `iou`, of the parts of both masks that lie along their own edges."""
     problem: str | None
+    """As in `GraphParity`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +173,11 @@ class Peak:
     """The machine's fp32 speed: the best matrix product of 2048 x 2048 that was found."""
 
     threads: int
+    """That the product ran on."""
     library: str
     """Whose product it was."""
     flops_per_s: float
+    """A multiplication and an addition count as two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +185,13 @@ class Work:
     """What a model computes at a size and batch, counted on the plain module."""
 
     model: str
+    """As in `Row`."""
     size: tuple[int, int]
+    """(height, width)"""
     batch: int
+    """Images in one run."""
     multiply_adds: float
+    """Of one run, that is of the whole batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +212,9 @@ class Report:
     notes: tuple[str, ...] = ()
     """What a reader must know: what was left out, and why."""
     schema: str = SCHEMA
+    """What tells such a file from others."""
     version: int = VERSION
+    """Of the schema. Another one is refused."""
 
 
 def write_report(directory: Path, report: Report) -> Path:
