@@ -73,6 +73,7 @@ class Graph:
         self._known: dict[bytes, list[Value]] = {}
         self._scopes: list[str] = []
         self._counts: dict[str, int] = {}
+        self._points: dict[str, str] = {}
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -92,6 +93,10 @@ class Graph:
         """Make `value` a float32 output of the graph under `name`."""
         self._nodes.append(helper.make_node("Identity", [value.name], [name], name=name))
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, axes))
+
+    def mark(self, point: str, value: Value) -> None:
+        """Call a tensor `point` in the finished model. No node is added."""
+        self._points[value.name] = point
 
     def op(self, op_type: str, *operands: Any, **attributes: Any) -> Value:
         """Append a node with one output. Operands that are no `Value` become constants."""
@@ -141,6 +146,9 @@ class Graph:
         graph = helper.make_graph(
             self._nodes, "birefnet", self._inputs, self._outputs, self._initializers
         )
+        for node in graph.node:
+            node.input[:] = [self._points.get(name, name) for name in node.input]
+            node.output[:] = [self._points.get(name, name) for name in node.output]
         opset = helper.make_opsetid("", self.opset)
         return helper.make_model(
             graph,

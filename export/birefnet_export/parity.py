@@ -72,6 +72,14 @@ class Tolerance:
                 )
         return None
 
+    def describe(self) -> str:
+        """What passes, as text."""
+        return ", ".join(
+            f"{name.replace('_', ' ')} {allowed:.0e}"
+            for name, allowed in asdict(self).items()
+            if allowed < inf
+        )
+
     def check(self, parity: Parity) -> None:
         """Raises `ParityError` if a difference is larger."""
         if problem := self.problem(parity):
@@ -81,12 +89,27 @@ class Tolerance:
 TOLERANCES = {
     "fp32": Tolerance(logits_max_abs=1e-4),
     "fp16": Tolerance(mask_max_abs=5e-2, mask_mean_abs=5e-3),
+    "bf16": Tolerance(mask_max_abs=0.3, mask_mean_abs=5e-2),
     "int8": Tolerance(mask_mean_abs=5e-2),
 }
-"""What passes against PyTorch in float64, by precision.
+"""What passes against PyTorch in float64, by the precision that the graph computes in.
+
+No file is in bf16, but providers can compute so. PyTorch's own autocast to it moved the masks of
+`nano` by 0.13 at most and 0.02 on average at 1x512x512.
 
 int8 is judged here on whether it is the same network at all: calibrated on photographs, it is at
 its worst on drawn pictures. How good its masks are is measured on the photographs (`precision`).
+"""
+
+
+FLOAT32_TOLERANCES = TOLERANCES | {
+    "fp32": Tolerance(logits_max_abs=1e-3, mask_max_abs=2.5e-4),
+}
+"""The same against PyTorch in float32, where both sides round.
+
+The logits of `nano` were then up to 3.5e-4 apart (at 1x512x512, where PyTorch's float32 was 3.9e-4
+from its float64), those of Swin T with generated weights up to 2.4e-5. The bound is three times the
+worst; that of masks a quarter of it, which is the sigmoid's steepest slope.
 """
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
-from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,10 +13,10 @@ from .fetch import Fetching
 from .fetch_options import fetching_options
 
 if TYPE_CHECKING:
-    from .against import Agreement
+    from .against import Agreement, GraphVerdict, PictureVerdict
 
 
-@click.command(epilog="Example: birefnet verify lite --against lite")
+@click.command(epilog="Example: birefnet verify lite --against lite --image photo.jpg")
 @click.argument("model")
 @click.option(
     "--against",
@@ -39,6 +38,21 @@ if TYPE_CHECKING:
     help="Largest difference of logits that passes. By default what an export must keep: 1e-4 in "
     "fp32.",
 )
+@click.option(
+    "--image",
+    "images",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Run both whole pipelines on this image file, too, from the file to the mask at the "
+    "image's own size. May be given several times.",
+)
+@click.option(
+    "--layers",
+    is_flag=True,
+    help="Compare what lies between input and output, too, and name the first layer that departs. "
+    "For exports of `birefnet export`.",
+)
 @fetching_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def verify(
@@ -46,10 +60,12 @@ def verify(
     reference: str,
     trust_remote_code: bool,
     tolerance: float | None,
+    images: tuple[Path, ...],
+    layers: bool,
     fetching: Fetching,
     as_json: bool,
 ) -> None:
-    """Run MODEL and a REFERENCE in PyTorch on the same tensors, and compare.
+    """Run MODEL and a REFERENCE in PyTorch on the same tensors and images, and compare.
 
     MODEL is a name from `birefnet models`, an .onnx file, or a directory that holds one, ours or
     another exporter's. The exit code is 1 where they differ by more than the tolerance.
@@ -59,6 +75,8 @@ def verify(
     agreement = verify_against(
         model,
         reference,
+        images=images,
+        layers=layers,
         trust_remote_code=trust_remote_code,
         tolerance=tolerance,
         fetching=fetching,
@@ -70,13 +88,24 @@ def verify(
 
 
 def _lines(agreement: Agreement) -> Iterator[str]:
-    parity = agreement.parity
+    parity = agreement.graph.parity
+    cases = ", ".join("x".join(map(str, case)) for case in parity.cases)
     yield f"{agreement.model} against {parity.reference}, {parity.runtime}"
-    yield f"at {', '.join('x'.join(map(str, case)) for case in parity.cases)}:"
-    yield from (f"  {line}" for line in parity.lines())
-    allowed = ", ".join(
-        f"{name.replace('_', ' ')} {value:.0e}"
-        for name, value in asdict(agreement.tolerance).items()
-        if value < inf
-    )
-    yield f"NOT equal: {agreement.problem}" if agreement.problem else f"equal: within {allowed}"
+    yield f"graph, at {cases}:"
+    yield from _verdict(agreement.graph)
+    for picture in agreement.pictures:
+        note = f" (upstream ignores {picture.ignored})" if picture.ignored else ""
+        size = "x".join(map(str, picture.network_size))
+        yield f"pipeline, {picture.file} at {size}{note}:"
+        yield from _verdict(picture)
+    if agreement.departure:
+        yield f"layers, at {'x'.join(map(str, agreement.departure.case))}:"
+        yield from (f"  {line}" for line in agreement.departure.lines())
+
+
+def _verdict(verdict: GraphVerdict | PictureVerdict) -> Iterator[str]:
+    yield from (f"  {line}" for line in verdict.parity.lines())
+    if verdict.problem:
+        yield f"  NOT equal: {verdict.problem}"
+    else:
+        yield f"  equal: within {verdict.tolerance.describe()}"

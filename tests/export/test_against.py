@@ -10,12 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from birefnet_export import remote_code
 from birefnet_export.errors import RemoteCodeError
 from birefnet_export.export import export_onnx
 from birefnet_runtime.cli import main
 from click.testing import CliRunner
+from onnx import numpy_helper
+from PIL import Image
 from safetensors.torch import save_file
 
 from ..hub_server import serving
@@ -70,7 +74,9 @@ def exported(tmp_path_factory, tiny) -> Path:
     """An export of the tiny network, not verified by the export itself."""
     folder = tmp_path_factory.mktemp("against")
     save_file(tiny.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
-    return export_onnx(folder, folder / "out", verify=False, lowering="native").directory
+    return export_onnx(
+        folder, folder / "out", verify=False, lowering="native", trained_size=(96, 160)
+    ).directory
 
 
 @pytest.fixture
@@ -105,6 +111,108 @@ def test_another_checkpoint_is_not_equal(exported, tmp_path, tiny):
 
     assert result.exit_code == 1
     assert json.loads(result.stdout)["passed"] is False
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("photo") / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
+    Image.fromarray(pixels).resize((120, 90)).save(file)
+    return file
+
+
+def verified(exported, checkpoint, *more):
+    return CliRunner().invoke(
+        main, ["verify", str(exported), "--against", str(checkpoint), *map(str, more)]
+    )
+
+
+def test_there_are_two_figures_each_with_its_verdict(exported, photo):
+    checkpoint = exported.parent / "model.safetensors"
+
+    result = verified(exported, checkpoint, "--image", photo, "--image", photo, "--json")
+
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    graph, pictures = found["graph"], found["pictures"]
+    assert graph["passed"] is found["passed"] is True
+    assert graph["parity"]["logits_mean_abs"] < graph["parity"]["logits_p99_abs"] < 1e-4
+    assert len(pictures) == 2
+    assert pictures[0] == pictures[1]
+    assert pictures[0]["parity"]["size"] == [90, 120]
+    assert pictures[0]["network_size"] == [96, 160]
+    assert 0 < pictures[0]["parity"]["max_levels"] < 0.05
+    assert pictures[0]["parity"]["boundary_iou"] > 0.999
+    assert found["layers"] is None
+
+
+def test_pictures_alone_can_fail(exported, photo, tmp_path):
+    """Another normalisation: the graph is the same, the pipeline is not."""
+    model = onnx.load(exported / "onnx" / "model.onnx")
+    (mean,) = [entry for entry in model.metadata_props if entry.key == "birefnet.mean"]
+    mean.value = "[0.5, 0.5, 0.5]"
+    onnx.save(model, tmp_path / "changed.onnx")
+
+    result = verified(
+        tmp_path / "changed.onnx", exported.parent / "model.safetensors", "--image", photo
+    )
+
+    assert result.exit_code == 1
+    graph, picture = result.stdout.split("pipeline, ")
+    assert "  equal: within logits max abs 1e-04" in graph
+    assert picture.startswith(f"{photo} at 96x160:")
+    assert "  NOT equal: a mean difference of" in picture
+
+
+def test_what_the_runtime_does_beyond_upstream_is_told(exported, photo, tmp_path):
+    Image.open(photo).convert("LA").save(tmp_path / "grey.png")
+
+    result = verified(
+        exported, exported.parent / "model.safetensors", "--image", tmp_path / "grey.png"
+    )
+
+    assert "(upstream ignores its transparency):" in result.stdout
+
+
+def test_layers_are_named(exported, tmp_path, tiny):
+    other = {name: value + 0.3 if name == "decoder.decoder_block3.conv_out.bias" else value
+             for name, value in tiny.state_dict().items()}  # fmt: skip
+    save_file(other, tmp_path / "other.safetensors")
+
+    result = verified(exported, tmp_path / "other.safetensors", "--layers")
+    assert result.exit_code == 1
+    assert result.stdout.rstrip().endswith("first to depart: decoder.block3 (3e-05 allowed)")
+
+    result = verified(exported, exported.parent / "model.safetensors", "--layers", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["layers"]["first"] is None
+
+
+def test_nan_is_one_line_and_layers_say_where_from(exported, tmp_path):
+    model = onnx.load(exported / "onnx" / "model.onnx")
+    weight = next(
+        tensor
+        for tensor in model.graph.initializer
+        if tensor.name.startswith("decoder/block2/") and len(tensor.dims) == 4
+    )
+    weight.CopyFrom(
+        numpy_helper.from_array(np.full(tuple(weight.dims), np.nan, np.float32), weight.name)
+    )
+    onnx.save(model, tmp_path / "nan.onnx")
+    checkpoint = exported.parent / "model.safetensors"
+
+    for more, said in (((), "NaN or infinity\n"), (("--layers",), "depart: decoder.block2\n")):
+        result = verified(tmp_path / "nan.onnx", checkpoint, *more)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.count("\n") == 1
+        assert result.stderr.endswith(said)
+
+
+def test_layers_of_a_file_without_names_are_refused_in_one_line(exported):
+    result = verified("nano", exported.parent / "model.safetensors", "--layers")
+
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "export the checkpoint anew" in result.stderr
 
 
 def test_code_is_not_run_without_consent(exported, repository, tmp_path, capsys):

@@ -42,6 +42,7 @@ def decoder(g: Graph, image: Value, maps: list[Value], net: Decoder, lower: Lowe
             patches = patch_features(g, image, net, level + 1)
             features = Part(x, block.conv_in.in_channels - patches.channels)
             x = decoder_block(g, [features, patches], block, out, lower)
+            g.mark(f"decoder.block{level}", x)
             if skips:
                 skip = skips.pop()
                 x = resize(g, gradient_attention(g, x, net, level), spatial(g, skip))

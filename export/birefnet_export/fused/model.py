@@ -29,6 +29,10 @@ def build(g: Graph, image: Value, net: BiRefNet, lower: Lowering) -> Value:
     with g.scope("half"):
         half_maps = backbone(g, half, net.bb, layouts[1:])
 
+    for scale, found in (("full", full_maps), ("half", half_maps)):
+        for i, x in enumerate(found):
+            g.mark(f"backbone.{scale}.stage{i}", x)
+
     maps = [
         concat(g, [full, resize(g, small, map_size)], 1)
         for full, small, map_size in zip(full_maps, half_maps, sizes[:4], strict=True)
@@ -39,5 +43,6 @@ def build(g: Graph, image: Value, net: BiRefNet, lower: Lowering) -> Value:
         parts = [Part(*x) for x in zip([*context, maps[3]], net.arch.channels, strict=True)]
         out = with_norm(kernel_of(block.conv_out), block.bn_out)
         squeezed = decoder_block(g, parts, block, out, lower)
+        g.mark("squeeze", squeezed)
     with g.scope("decoder"):
         return decoder(g, image, [*maps[:3], squeezed], net.decoder, lower)
