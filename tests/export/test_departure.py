@@ -94,7 +94,6 @@ def test_every_graph_names_the_points_and_has_no_node_for_it(tiny, lowering, ops
 
 FAULTS = [
     ("full/stage0/block0/", "backbone.full.stage0"),
-    ("full/stage2/block1/", "backbone.full.stage2"),
     ("squeeze/", "squeeze"),
     ("decoder/block3/constant", "decoder.block3"),
     ("decoder/full_resolution/", "output_image"),
@@ -111,14 +110,13 @@ def test_one_wrong_weight_is_found_at_its_point(exported, net, tmp_path, prefix,
     assert found.lines()[-1] == f"first to depart: {point} (3e-05 allowed)"
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_turned_weights_are_found_in_the_other_precisions_too(exported, net, tmp_path, precision):
+def test_turned_weights_are_found_in_int8_too(exported, net, tmp_path):
     def turn(values):
         values *= -1
 
-    file = changed(exported[precision], tmp_path, "decoder/block3/", turn)
+    file = changed(exported["int8"], tmp_path, "decoder/block3/", turn)
 
-    assert find_departure(file, net, precision).first == "decoder.block3"
+    assert find_departure(file, net, "int8").first == "decoder.block3"
 
 
 def test_a_fault_of_the_half_scale_alone_is_found_there(exported, net, tmp_path):
