@@ -34,7 +34,7 @@ fix: $(VENV)/.installed  ## let ruff repair lint and format
 bench: $(VENV)/.installed  ## time the runtime here, into benchmarks/results
 	$(VENV)/bin/birefnet bench --output benchmarks/results/local.json
 
-interop: $(VENV)/.installed .interop/.installed  ## try exports in transformers.js and rembg (needs Node)
+interop: $(VENV)/.installed .interop/.installed  ## try exports in transformers.js and rembg (needs Node), reports in Chromium
 	$(VENV)/bin/python -m pytest -m interop
 
 clean:  ## remove the environments and what the verbs wrote

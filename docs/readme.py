@@ -4,14 +4,17 @@ A block stands between `<!-- KIND: WHAT -->` and `<!-- end -->`. `python docs/re
 them in place; a test compares.
 """
 
+import ast
 import json
 import re
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import birefnet_models
 import click
+from birefnet_benchmarks.document import commands as document_commands
 from birefnet_benchmarks.quality import metrics
 from birefnet_benchmarks.report import caption, markdown_table, read_results
 from birefnet_benchmarks.studies import exports, foreground, lowerings, precision, settings, targets
@@ -25,14 +28,22 @@ DOCUMENTS = (
     ROOT / "docs" / "performance.md",
     ROOT / "docs" / "precision.md",
     ROOT / "docs" / "evaluate.md",
+    ROOT / "docs" / "report.md",
 )
+SUBCOMMANDS = {
+    "bench report": document_commands.report,
+    "bench compare": document_commands.compare,
+}
+"""Commands behind a command."""
+BAR = "\\|"
+"""A bar that doesn't end a table's cell."""
 BLOCK = re.compile(r"<!-- (\w+): (.+?) -->\n.*?<!-- end -->", flags=re.DOTALL)
 
 
 def command_help(name: str) -> str:
     """What `birefnet NAME --help` prints at 80 columns."""
     parent = click.Context(birefnet, info_name="birefnet", terminal_width=80)
-    command = birefnet.get_command(parent, name)
+    command = SUBCOMMANDS.get(name) or birefnet.get_command(parent, name)
     if command is None:
         raise LookupError(f"there is no command {name}")
     context = click.Context(
@@ -82,6 +93,49 @@ def quality_metrics(_: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def schema(top: str) -> str:
+    """The fields of a record and of all records that it holds, as their source documents them."""
+    records = {
+        node.name: node
+        for file in sorted((ROOT / "benchmarks" / "birefnet_benchmarks").glob("*.py"))
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    }
+    waiting, done = [top], dict[str, str]()
+    while waiting:
+        name = waiting.pop(0)
+        body = records[name].body
+        fields = [
+            (node, after)
+            for node, after in zip_longest(body, body[1:])
+            if isinstance(node, ast.AnnAssign)
+        ]
+        used = {
+            part.id for node, _ in fields for part in ast.walk(node) if isinstance(part, ast.Name)
+        }
+        waiting += [other for other in records if other in used and other not in (*done, *waiting)]
+        lines = [f"### {name}", "", _documented(records[name]), ""]
+        lines += ["| field | type | |", "| --- | --- | --- |"]
+        lines += [_field(node, after) for node, after in fields]
+        done[name] = "\n".join(lines)
+    return "\n\n".join(done.values()) + "\n"
+
+
+def _field(node: ast.AnnAssign, after: ast.stmt | None) -> str:
+    kind = ast.unparse(node.annotation)
+    if node.value:
+        kind += f" = {ast.unparse(node.value).replace('field(default_factory=dict)', '{}')}"
+    text = ""
+    if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+        text = str(after.value.value)
+    cells = f"`{ast.unparse(node.target)}`", f"`{kind}`", text
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', BAR) for cell in cells)} |"
+
+
+def _documented(record: ast.ClassDef) -> str:
+    return " ".join((ast.get_docstring(record) or "").split())
+
+
 BLOCKS: dict[str, Callable[[str], str]] = {
     "help": command_help,
     "benchmark": benchmark,
@@ -94,6 +148,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "roundings": stored(precision.roundings_table),
     "zoo": zoo,
     "metrics": quality_metrics,
+    "schema": schema,
 }
 
 

@@ -201,6 +201,7 @@ class Report:
     started: str
     """ISO 8601, UTC."""
     took_s: float
+    """The whole run."""
     command: tuple[str, ...]
     """As it was typed."""
     seconds: float
