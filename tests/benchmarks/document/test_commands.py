@@ -5,13 +5,19 @@ import json
 import subprocess
 import sys
 
+import click
 import pytest
 from birefnet_benchmarks.document.commands import compare, report, write_documents
 from birefnet_benchmarks.errors import ReportError
 from birefnet_benchmarks.record import write_report
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from .sample import make_report, turns
+
+
+def invoke(command: click.Command, arguments: list[str]) -> Result:
+    """As below `birefnet`, which has `-h` too; a command keeps what it was first asked with."""
+    return CliRunner().invoke(command, arguments, help_option_names=["-h", "--help"])
 
 
 @pytest.fixture
@@ -27,7 +33,7 @@ def slower(tmp_path):
 def test_both_documents_are_made_anew(run):
     (run / "report.md").write_text("old")
 
-    done = CliRunner().invoke(report, [str(run)])
+    done = invoke(report, [str(run)])
 
     assert (done.exit_code, done.output) == (0, f"{run / 'report.md'}\n{run / 'report.html'}\n")
     assert (run / "report.md").read_text(encoding="utf-8").startswith("# lite and swin, measured\n")
@@ -63,14 +69,14 @@ def test_help_meets_neither_matplotlib_nor_jinja():
 
 
 def test_no_regression_is_exit_code_0(run):
-    done = CliRunner().invoke(compare, [str(run), str(run / "report.json")])
+    done = invoke(compare, [str(run), str(run / "report.json")])
 
     assert done.exit_code == 0, done.output
     assert "\nNo regression in 13 rows.\n" in done.output
 
 
 def test_a_regression_is_exit_code_1(run, slower):
-    done = CliRunner().invoke(compare, [str(run), str(slower)])
+    done = invoke(compare, [str(run), str(slower)])
 
     assert done.exit_code == 1
     assert "REGRESSION: time worse\n" in done.output
@@ -78,7 +84,7 @@ def test_a_regression_is_exit_code_1(run, slower):
 
 
 def test_the_threshold_is_in_percent(run, slower):
-    done = CliRunner().invoke(compare, [str(run), str(slower), "--threshold", "50"])
+    done = invoke(compare, [str(run), str(slower), "--threshold", "50"])
 
     assert done.exit_code == 0
     assert "above 1 + 50%" in done.output
@@ -88,13 +94,13 @@ def test_the_threshold_is_in_percent(run, slower):
     "arguments", [[], ["nowhere", "nowhere"], ["{run}", "{run}", "--threshold", "-1"]]
 )
 def test_usage_errors_are_exit_code_2(run, arguments):
-    done = CliRunner().invoke(compare, [each.format(run=run) for each in arguments])
+    done = invoke(compare, [each.format(run=run) for each in arguments])
 
     assert done.exit_code == 2
 
 
 def test_the_json_says_the_same(run, slower):
-    done = CliRunner().invoke(compare, [str(run), str(slower), "--json"])
+    done = invoke(compare, [str(run), str(slower), "--json"])
 
     found = json.loads(done.output)
     assert done.exit_code == 1
