@@ -21,7 +21,7 @@ from birefnet_runtime.locate import find_model
 from torch import nn
 
 from .checkpoint import read_fetched
-from .departure import Departure, find_departure
+from .departure import BOUNDS, Departure, find_departure
 from .errors import ParityError
 from .fetch import PLAINLY, Fetching, fetch
 from .mask_parity import MASK_TOLERANCES, MaskParity, MaskTolerance, compare_masks
@@ -158,7 +158,7 @@ def _precision(file: Path, segmenter: Segmenter) -> str:
     """What an export says of itself; of other files whether they take float16."""
     stated = read_onnx(file).properties.get("birefnet.precision")
     precision = stated or ("fp16" if segmenter.is_half else "fp32")
-    return precision if precision in TOLERANCES else "fp32"
+    return precision if precision in BOUNDS else "fp32"
 
 
 def _tolerance(precision: str, segmenter: Segmenter, largest: float | None) -> Tolerance:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
-    help="Largest difference of logits that passes. By default what an export must keep: 1e-4 in "
+    help="Largest difference of logits on the same tensors that passes. By default what an export must keep: 1e-4 in "
     "fp32.",
 )
 @click.option(

@@ -9,7 +9,9 @@ import onnx
 import pytest
 from birefnet_export.departure import BOUNDS, POINTS, find_departure
 from birefnet_export.errors import ParityError
-from birefnet_export.export import export_onnx
+from birefnet_export.export import PRECISIONS, export_onnx
+from birefnet_export.mask_parity import MASK_TOLERANCES
+from birefnet_export.parity import FLOAT32_TOLERANCES, TOLERANCES
 from birefnet_export.pipeline import build_model
 from birefnet_export.remote_code import RemoteModel
 from birefnet_export.simplify import simplified
@@ -67,6 +69,11 @@ def changed(file, folder, prefix, change, weights=None):
 def nudge(values):
     """Change one number."""
     values.flat[0] += 0.5
+
+
+def test_every_precision_of_a_file_has_all_its_tolerances():
+    assert set(BOUNDS) == set(PRECISIONS)
+    assert set(TOLERANCES) == set(FLOAT32_TOLERANCES) == set(MASK_TOLERANCES) > set(PRECISIONS)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
