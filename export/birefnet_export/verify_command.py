@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
-    help="Largest difference of logits on the same tensors that passes. By default what an export must keep: 1e-4 in "
-    "fp32.",
+    help="Largest difference of logits on the same tensors that passes. By default what an export "
+    "must keep: 1e-4 in fp32.",
 )
 @click.option(
     "--image",
