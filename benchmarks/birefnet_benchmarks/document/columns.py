@@ -10,6 +10,8 @@ from ..record import Outcome, baseline_of
 from . import figures, wording
 
 Outcomes = Sequence[Outcome]
+WORTH_SAYING = 0.05
+"""Cores that others kept busy, from which they are shown."""
 
 
 class Column(NamedTuple):
@@ -130,6 +132,11 @@ def _levels(outcome: Outcome, _: Outcomes) -> str:
     return f"{verdict}{wording.levels(found.max_levels)}"
 
 
+def _others(outcome: Outcome, _: Outcomes) -> str:
+    found = figures.others(outcome)
+    return f"{found:.2f}" if found >= WORTH_SAYING else ""
+
+
 def _runs(outcome: Outcome, _: Outcomes) -> str:
     return str(len(figures.times_s(outcome)) or "")
 
@@ -153,6 +160,7 @@ EVERYTHING = (
 PAGE = (
     *(WAY, MEDIAN, RATIO, RSS, DEVICE, ENERGY, RATE, P95),
     *(Column("middle half of the runs", _quartiles), Column("runs", _runs)),
+    Column("cores that others used", _others, always=False),
     *(Column("rounds: middle half of the ratios", _rounds, always=False), COLD),
     Column("import, load, first run", _cold_parts, always=False),
 )
