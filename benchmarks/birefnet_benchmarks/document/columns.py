@@ -159,9 +159,9 @@ EVERYTHING = (
 )
 PAGE = (
     *(WAY, MEDIAN, RATIO, RSS, DEVICE, ENERGY, RATE, P95),
-    *(Column("middle half of the runs", _quartiles), Column("runs", _runs)),
-    Column("cores that others used", _others, always=False),
-    *(Column("rounds: middle half of the ratios", _rounds, always=False), COLD),
+    *(Column("middle half", _quartiles), Column("runs", _runs)),
+    Column("others' cores", _others, always=False),
+    *(Column("rounds: middle half", _rounds, always=False), COLD),
     Column("import, load, first run", _cold_parts, always=False),
 )
 BRIEFLY = (WAY, MEDIAN, RATIO, RSS, Column("mask is off by", _levels, always=False))

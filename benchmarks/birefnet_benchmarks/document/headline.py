@@ -63,6 +63,11 @@ def _fastest(outcomes: Sequence[Outcome]) -> Finding:
         return Finding(title, "nothing", "", why, good=False)
     median_s, winner = min(same, key=lambda each: each[0])
     text = [_against(winner, outcomes)]
+    reach = max(figures.quartiles(sorted(figures.times_s(winner))))
+    close = [o for median, o in same if o is not winner and median <= reach]
+    if close:
+        names = wording.listed(wording.way_name(o.row) for o in close)
+        text.append(f"Not slower beyond its spread: {names}.")
     quicker = [o for median, o in timed if median < median_s]
     if quicker:
         names = wording.listed(wording.way_name(o.row) for o in quicker)
@@ -81,8 +86,8 @@ def _against(winner: Outcome, outcomes: Sequence[Outcome]) -> str:
     if found is None or theirs is None:
         return f"The baseline, {name}, gave no times."
     speed = f"{1 / found.value:.2g} times as fast as" if found.value < 0.95 else "About as fast as"
-    apart = "" if found.rounds else ", not taken in turn"
-    return f"{speed} the baseline, {name} ({format_seconds(theirs.median_s)}{apart})."
+    how = "round by round" if found.rounds else "not taken in turn"
+    return f"{speed} the baseline, {name} ({format_seconds(theirs.median_s)}), {how}."
 
 
 def _leanest(outcomes: Sequence[Outcome]) -> Finding:
@@ -112,7 +117,7 @@ def _answer(outcomes: Sequence[Outcome]) -> Finding:
     right = [o for o in compared if not figures.differs(o)]
     wrong = [wording.way_name(o.row) for o in compared if figures.differs(o)]
     figure = "no" if not right else "not for all" if wrong else "yes"
-    text = f"{len(right)} of {len(compared)} are within the tolerances{_departures(right)}."
+    text = f"{len(right)} of {len(compared)} within the tolerances{_departures(right)}."
     if wrong:
         text += f" Beyond them: {wording.listed(wrong)}."
     return Finding(title, figure, "", text, good=not wrong)

@@ -97,7 +97,7 @@ def _difference(directory: Path, name: str, of: str) -> Shown:
     Image.fromarray(levels * np.uint8(factor)).save(brightened, "PNG", optimize=True)
     text = f"at most {wording.count(largest, 'level')} of 255, shown times {factor}"
     uri = _uri("image/png", brightened.getvalue())
-    return Shown(title, alt, uri, text if largest else "no difference")
+    return Shown(title, alt, uri, text if largest else "below half a level of 255 everywhere")
 
 
 def amplification(largest: int) -> int:

@@ -50,19 +50,30 @@ def time_bars(outcomes: Sequence[Outcome]) -> str:
     """A bar for each row's median, a whisker between the quartiles, a tick for each run."""
     found = [figures.timing(outcome) for outcome in outcomes]
     texts = [wording.median(outcome) or "failed" for outcome in outcomes]
-    longest = max((max(figures.times_s(outcome), default=0) for outcome in outcomes), default=0)
-    figure, axes = _bars(outcomes, [each.median_s if each else 0 for each in found], texts, longest)
+    end = _end(outcomes)
+    figure, axes = _bars(outcomes, [each.median_s if each else 0 for each in found], texts, end)
     for index, (outcome, timing) in enumerate(zip(outcomes, found, strict=True)):
         if timing is None:
             continue
         times = sorted(figures.times_s(outcome))
-        shown = times[:: math.ceil(len(times) / MOST_POINTS)]
+        inside = [time for time in times if time <= end]
+        shown = inside[:: math.ceil(len(inside) / MOST_POINTS)]
+        if len(inside) < len(times):
+            text = f"{len(times) - len(inside)} slower ›"
+            axes.text(end, index + 0.64, text, color=SOFT, ha="right", va="center", fontsize=8)
         ticks = [(time, y) for time in shown for y in (index + 0.5, index + 0.78, math.nan)]
         axes.plot(*zip(*ticks, strict=True), color=WHISKER, linewidth=1, alpha=0.35)
         quartiles = (timing.first_quartile_s, timing.third_quartile_s)
         axes.plot(quartiles, [index + 0.64] * 2, color=WHISKER, linewidth=2.2)
     axes.xaxis.set_major_formatter(lambda value, _: format_seconds(value) if value else "0")
     return _svg(figure, f"Median time. {_spoken(outcomes, texts)}")
+
+
+def _end(outcomes: Sequence[Outcome]) -> float:
+    """Where the axis of times ends: so that a few slow runs don't make all bars short."""
+    times = [figures.times_s(outcome) for outcome in outcomes if outcome.turns]
+    reach = max((figures.quartiles(sorted(each))[1] for each in times if each), default=0)
+    return min(max((time for each in times for time in each), default=0), 1.25 * reach)
 
 
 def memory_bars(outcomes: Sequence[Outcome]) -> str:
@@ -129,7 +140,7 @@ def _bars(
             axes.text(0, index + 0.33, name, color=INK)
             end = axes.get_yaxis_transform()
             axes.text(1, index + 0.33, text, color=INK, ha="right", transform=end)
-        axes.set_xlim(0, largest * 1.02 or 1)
+        axes.set_xlim(0, largest * 1.01 or 1)
         axes.set_ylim(len(outcomes), 0)
         axes.set_yticks([])
         axes.locator_params(axis="x", nbins=4)

@@ -67,8 +67,8 @@ def ratio(outcome: Outcome, outcomes: Iterable[Outcome]) -> str:
 
 
 def multiple(value: float) -> str:
-    """Two decimals, or two digits where that would leave less: `0.32`, `0.012`, `12.50`."""
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+    """Two decimals, or two digits where that would leave less: `0.32`, `0.010`, `12.50`."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:#.2g}"
 
 
 def rate(value: float) -> str:

@@ -80,7 +80,7 @@ def test_the_case_that_says_most_comes_first(report):
         ),
         (
             [Outcome(BASELINE, turns=turns(1.0)), Outcome(ROWS, turns=turns(0.5))],
-            "500 ms: 2 times as fast as the baseline, PyTorch, eager, fp32, cpu (1 s).",
+            "500 ms: 2 times as fast as the baseline, PyTorch, eager, fp32, cpu (1 s), round by",
         ),
         (
             [Outcome(BASELINE, error="crashed"), Outcome(ROWS, turns=turns(2.0))],
@@ -99,6 +99,17 @@ def test_what_is_fastest(outcomes, expected):
     fastest = findings(outcomes)[0]
 
     assert f"{fastest.figure}: {fastest.text}".replace("990 ms", "1 s").startswith(expected)
+
+
+def test_ways_that_are_not_slower_beyond_noise_are_named():
+    fast, close, slow = (
+        Outcome(row, turns=turns(median))
+        for row, median in ((ROWS, 1.0), (NATIVE, 1.01), (BASELINE, 1.2))
+    )
+
+    assert findings([fast, close, slow])[0].text.endswith(
+        "Not slower beyond its spread: ONNX Runtime, native, fp32, cpu."
+    )
 
 
 def test_whether_the_answer_is_the_same():

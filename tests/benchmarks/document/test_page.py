@@ -215,6 +215,15 @@ def test_many_runs_make_no_large_plot():
     assert len(plots.time_bars([Outcome(ROWS, turns=(many,))])) < 20_000
 
 
+def test_a_few_slow_runs_do_not_shorten_the_bars():
+    times = (*(1.0,) * 8, 50.0, 60.0)
+
+    drawn = plots.time_bars([Outcome(ROWS, turns=(Turn(0, 0, times, 0.0),))])
+
+    assert "2 slower ›" in drawn
+    assert "20 s" not in drawn
+
+
 def test_bars_are_as_long_as_the_figures_say():
     """Lengths in the plot's own units, read off the paths."""
     outcomes = [Outcome(ROWS, turns=turns(median)) for median in (1.0, 2.0)]
