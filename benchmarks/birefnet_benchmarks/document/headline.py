@@ -42,7 +42,7 @@ def main_cases(report: Report) -> list[Case]:
     best: dict[str, tuple[tuple[float, ...], Case]] = {}
     for case, outcomes in cases(report).items():
         model, size, batch, threads = case
-        timed = sum(1 for outcome in outcomes if outcome.turns)
+        timed = sum(1 for outcome in outcomes if figures.times_s(outcome))
         weight = (timed, math.prod(size), -batch, threads)
         if model not in best or weight > best[model][0]:
             best[model] = weight, case
