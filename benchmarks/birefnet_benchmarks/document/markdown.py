@@ -54,7 +54,10 @@ def caption(report: Report) -> str:
 
 
 def summary_table(report: Report) -> str:
-    """For a README: of each model the case that says most, one row a way, and one line below."""
+    """For a README: of each model the case that says most, one row a way, and one line below.
+
+    Without a line's end, so that more can follow.
+    """
     found, chosen = cases(report), main_cases(report)
     outcomes = [outcome for case in chosen for outcome in found[case]]
     several = (MODEL, SIZE) if len(chosen) > 1 else ()
@@ -63,7 +66,7 @@ def summary_table(report: Report) -> str:
     marks = "".join(said for mark, said in MARKS.items() if plain(mark) in text)
     return (
         f"{text}\n\n{settings}. {plain(wording.machine(report))}; "
-        f"{plain(wording.versions(report))}.{marks}\n"
+        f"{plain(wording.versions(report))}.{marks}"
     )
 
 

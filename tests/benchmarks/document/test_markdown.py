@@ -32,7 +32,7 @@ def test_the_table_for_a_readme(report):
         "\n"
         "lite, 1024x1024, batch 1, 2 threads. Imaginary CPU, 2 cores, Imaginary GPU (9.0); "
         "onnxruntime 1.31.1, torch 2.13.0, Python 3.11.7. ~: times varied, or the machine was "
-        "busy. \\*: not taken in turn.\n"
+        "busy. \\*: not taken in turn."
     )
 
 
