@@ -107,8 +107,9 @@ def growth(fits: Sequence[tuple[str, figures.Fit]], label: str, ticks: dict[floa
             )
         low, high = (pick([y for _, fit in fits for _, y in fit.points]) for pick in (min, max))
         axes.set_ylim(low / 1.4, high * 1.4)
+        steps = _steps(low, high)
         axes.set_xticks(list(ticks), list(ticks.values()))
-        axes.set_yticks(steps := _steps(low / 1.4, high * 1.4), [format_seconds(y) for y in steps])
+        axes.set_yticks(steps, [format_seconds(step) for step in steps])
         axes.minorticks_off()
         axes.set_xlabel(label, color=SOFT)
         axes.grid(axis="y", color=GRID, linewidth=0.8)
@@ -158,14 +159,11 @@ def _spoken(outcomes: Sequence[Outcome], texts: Sequence[str]) -> str:
 
 
 def _steps(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten in between."""
+    """1, 2 and 5 times the powers of ten in between; the ends where that gives fewer than two."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [
-        x
-        for power in powers
-        for x in (1 * 10.0**power, 2 * 10.0**power, 5 * 10.0**power)
-        if low <= x <= high
-    ]
+    steps = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    inside = [step for step in steps if low <= step <= high]
+    return inside if len(inside) > 1 else [low, high]
 
 
 def _svg(figure: Figure, spoken: str) -> str:

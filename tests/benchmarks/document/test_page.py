@@ -236,6 +236,18 @@ def test_bars_are_as_long_as_the_figures_say():
     assert long == pytest.approx(2 * short)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [(0.2, 3.0, {"200 ms", "500 ms", "1 s", "2 s"}), (2.1, 4.2, {"2.1 s", "4.2 s"})],
+)
+def test_the_axis_of_times_always_has_labels(low, high, labels):
+    fit = figures.Fit(1.0, 1e-6, ((1.0, low), (2.0, high)))
+
+    drawn = plots.growth([("a", fit)], "images", {1.0: "one", 2.0: "two"})
+
+    assert set(re.findall(r">([\d.]+ m?s)</text>", drawn)) == labels
+
+
 def test_lines_keep_apart_by_colour_and_marker():
     fit = figures.Fit(1.0, 1e-6, ((1e5, 0.1), (1e6, 1.0)))
 
