@@ -31,8 +31,10 @@ fix: $(VENV)/.installed  ## let ruff repair lint and format
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(VENV)/.installed  ## time the runtime here, into benchmarks/results
-	$(VENV)/bin/birefnet bench --output benchmarks/results/local.json
+bench: $(VENV)/.installed  ## measure nano here against PyTorch: some minutes, a page in out/bench
+	$(VENV)/bin/birefnet bench models/nano/model.safetensors --output out/bench --images examples/photos \
+	  --sizes 192,512 --pytorch eager,bf16 --lowerings native,rows,gridsample --precisions fp32,fp16,int8 \
+	  --seconds 5
 
 interop: $(VENV)/.installed .interop/.installed  ## try exports in transformers.js and rembg (needs Node), reports in Chromium
 	$(VENV)/bin/python -m pytest -m interop

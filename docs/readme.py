@@ -14,9 +14,13 @@ from typing import Any
 
 import birefnet_models
 import click
+<<<<<<< HEAD
 from birefnet_benchmarks.document import commands as document_commands
+=======
+from birefnet_benchmarks.document.markdown import summary_table
+>>>>>>> 5a04b52 (birefnet bench: rows in processes of their own that take turns, answers held against a baseline, failures as results)
 from birefnet_benchmarks.quality import metrics
-from birefnet_benchmarks.report import caption, markdown_table, read_results
+from birefnet_benchmarks.record import read_report
 from birefnet_benchmarks.studies import exports, foreground, lowerings, precision, settings, targets
 from birefnet_runtime.cli import main as birefnet
 from birefnet_runtime.commands.models import millions, trained_at
@@ -56,10 +60,9 @@ def command_help(name: str) -> str:
     return f"```text\n{command.get_help(context)}\n```\n"
 
 
-def benchmark(file: str) -> str:
-    """The table of a results file, with what it was measured on."""
-    results = read_results(ROOT / file)
-    return f"{markdown_table(results.measurements)}\n{caption(results)} From `{file}`.\n"
+def bench_summary(folder: str) -> str:
+    """The table of a run of `birefnet bench`, with what it was measured on."""
+    return f"{summary_table(read_report(ROOT / folder))} From `{folder}/report.json`.\n"
 
 
 def stored(table: Callable[[dict[str, Any]], str]) -> Callable[[str], str]:
@@ -138,7 +141,6 @@ def _documented(record: ast.ClassDef) -> str:
 
 BLOCKS: dict[str, Callable[[str], str]] = {
     "help": command_help,
-    "benchmark": benchmark,
     "exports": stored(exports.markdown_table),
     "foreground": stored(foreground.markdown_table),
     "targets": stored(targets.markdown_table),

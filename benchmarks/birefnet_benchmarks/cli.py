@@ -1,90 +1,286 @@
-"""`birefnet bench`."""
+"""`birefnet bench`, and behind it `bench report` and `bench compare`."""
 
-import dataclasses
-import json
-import subprocess
+from __future__ import annotations
+
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
+from birefnet_export.export import DEFAULT_LOWERING, LOWERINGS, PRECISIONS
+from birefnet_export.fetch import Fetching
+from birefnet_export.fetch_options import fetching_options
 from birefnet_models.errors import BirefnetError
 from birefnet_runtime.cores import usable_cores
+from birefnet_runtime.memory import parse_bytes
+from birefnet_runtime.providers import parse_providers
+from birefnet_runtime.sizing import parse_size
 
-from .case import Case
-from .environment import read_environment
-from .measure import Measurement
-from .report import (
-    Results,
-    caption,
-    markdown_table,
-    measurement,
-    write_results,
+
+class BenchCommand(click.Command):
+    """Runs, unless its first argument names one of the commands behind it."""
+
+    def behind(self) -> dict[str, click.Command]:
+        """Commands that work on runs that are there; imported when asked for."""
+        from .document.commands import compare, report
+
+        return {"report": report, "compare": compare}
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args and args[0] in ("report", "compare"):
+            name, *rest = args
+            return self.behind()[name].make_context(f"{info_name} {name}", rest, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+
+def _listed(read: Callable[[str], Any]) -> Callable[..., Any]:
+    """A callback that makes `a,b,c` a tuple of what `read` makes of each part."""
+
+    def callback(_: click.Context, __: click.Parameter, text: str | None) -> tuple[Any, ...] | None:
+        if text is None:
+            return None
+        try:
+            return tuple(dict.fromkeys(read(part.strip()) for part in text.split(",")))
+        except (BirefnetError, ValueError) as error:
+            raise click.BadParameter(str(error)) from error
+
+    return callback
+
+
+def _size(text: str) -> tuple[int, int]:
+    size = parse_size(text)
+    if isinstance(size, int):
+        return size, size
+    if not isinstance(size, tuple):
+        raise ValueError(f"{text!r} is no size; give N or HxW, height first")
+    return size
+
+
+def _provider(text: str) -> str:
+    parse_providers(text)
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _among(*known: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"{text!r} is none of {', '.join(known)}")
+        return text
+
+    return read
+
+
+def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    try:
+        return None if text is None else parse_bytes(text)
+    except BirefnetError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command(
+    cls=BenchCommand,
+    epilog="Example: birefnet bench lite --against lite --sizes 512,1024 --output out/bench",
 )
-
-IMAGE_SIZE = (1024, 1024)
-
-
-class BenchmarkError(BirefnetError):
-    """A case that could not be run."""
-
-
-@click.command(epilog="Example: birefnet bench --model nano --output results.json")
-@click.option(
-    "--model",
-    "models",
-    metavar="MODEL",
-    multiple=True,
-    default=("nano",),
-    show_default=True,
-    help="As in `birefnet cutout`; can be given several times.",
-)
-@click.option(
-    "--size",
-    "sizes",
-    metavar="N",
-    multiple=True,
-    type=click.IntRange(min=1),
-    help="Run at N x N instead of the trained size; can be given several times.",
-)
-@click.option("--repeats", metavar="N", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option("--threads", metavar="N", type=click.IntRange(min=1))
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
     "--output",
     "-o",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the raw figures as JSON.",
+    "directory",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Gets report.json, report.md, report.html and pictures/.",
 )
+@click.option(
+    "--against",
+    metavar="CHECKPOINT",
+    help="What everything is compared with in PyTorch: a checkpoint, as `birefnet export` takes "
+    "it, or transformers:REPO@REVISION for the repository's own code.",
+)
+@click.option(
+    "--pytorch",
+    metavar="WAYS",
+    default="eager",
+    show_default=True,
+    callback=_listed(str),
+    help="How PyTorch runs a checkpoint: eager, compile, bf16; on a GPU eager:cuda.",
+)
+@click.option(
+    "--providers",
+    metavar="NAMES",
+    default="cpu",
+    show_default=True,
+    callback=_listed(_provider),
+    help="A row for each, as `cutout --provider` takes them: cpu, openvino:bf16, cuda, "
+    "tensorrt:fp16. There are no fallbacks here.",
+)
+@click.option(
+    "--sizes",
+    metavar="SIZES",
+    callback=_listed(_size),
+    help="N or HxW, height first. By default the size that the model was trained at.",
+)
+@click.option(
+    "--batches", metavar="NUMBERS", default="1", show_default=True, callback=_listed(_count)
+)
+@click.option(
+    "--threads",
+    metavar="NUMBERS",
+    callback=_listed(_count),
+    help="By default as many as there are usable cores.",
+)
+@click.option(
+    "--lowerings",
+    metavar="NAMES",
+    default=DEFAULT_LOWERING,
+    show_default=True,
+    callback=_listed(_among(*LOWERINGS)),
+    help=f"Of a checkpoint that is exported for this: {', '.join(LOWERINGS)}.",
+)
+@click.option(
+    "--precisions",
+    metavar="NAMES",
+    callback=_listed(_among(*PRECISIONS)),
+    help=f"{', '.join(PRECISIONS)}. A checkpoint is exported in each, the others than the first "
+    "in the first lowering; of an exported model they are looked up.",
+)
+@click.option(
+    "--calibrate",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Images for the export to int8, as `birefnet export` has it.",
+)
+@click.option(
+    "--min-iou",
+    metavar="IOU",
+    type=click.FloatRange(0, 1),
+    help="As `birefnet export` has it.",
+)
+@click.option(
+    "--images",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="An image or a folder of images for whole pipelines to be compared on; can be given "
+    "several times.",
+)
+@click.option(
+    "--seconds",
+    metavar="S",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Warm runs of each row, at most; three at least, and fewer once the median is known.",
+)
+@click.option(
+    "--timeout",
+    metavar="S",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="A row that takes longer for one thing is ended: that is its result.",
+)
+@click.option(
+    "--max-memory",
+    metavar="AMOUNT",
+    callback=_bytes,
+    help="A row that takes more, as 800MB or 4GB, is ended: that is its result.",
+)
+@click.option(
+    "--backend",
+    "backends",
+    metavar="MODULE:CLASS",
+    multiple=True,
+    help="A backend of your own, beside ours; the class birefnet_benchmarks.backend.Backend shows "
+    "what it needs.",
+)
+@click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Run the Python code of a transformers: reference. It can do on this machine all that "
+    "you can.",
+)
+@fetching_options
 def bench(
     models: tuple[str, ...],
-    sizes: tuple[int, ...],
-    repeats: int,
-    threads: int | None,
-    output: Path | None,
+    directory: Path,
+    against: str | None,
+    pytorch: tuple[str, ...],
+    providers: tuple[str, ...],
+    sizes: tuple[tuple[int, int], ...] | None,
+    batches: tuple[int, ...],
+    threads: tuple[int, ...] | None,
+    lowerings: tuple[str, ...],
+    precisions: tuple[str, ...] | None,
+    calibrate: Path | None,
+    min_iou: float | None,
+    images: tuple[Path, ...],
+    seconds: float,
+    timeout: float,
+    max_memory: float | None,
+    backends: tuple[str, ...],
+    trust_remote_code: bool,
+    fetching: Fetching,
 ) -> None:
-    """Time the runtime on this machine: image in memory to alpha, each case in its own process."""
-    cases = [
-        Case(model, (size, size) if size else None, IMAGE_SIZE, threads or usable_cores(), repeats)
-        for model in models
-        for size in sizes or (None,)
-    ]
-    results = Results(read_environment(), tuple(_in_own_process(case) for case in cases))
-    click.echo(markdown_table(results.measurements), nl=False)
-    click.echo(caption(results))
-    if output:
-        write_results(output, results)
-        click.echo(f"birefnet: raw figures in {output}", err=True)
+    """Measure ways to run BiRefNet here: time, memory, and whether the answer is still the same.
 
+    MODEL is a name from `birefnet models`, an .onnx file of any exporter, a directory that holds
+    one, or a checkpoint, which is exported for this and compared with itself in PyTorch. Every row
+    runs in a process of its own; the rows of one size take turns. A row that fails is a result.
 
-def _in_own_process(case: Case) -> Measurement:
-    command = [
-        sys.executable,
-        "-m",
-        "birefnet_benchmarks.worker",
-        json.dumps(dataclasses.asdict(case)),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise BenchmarkError(f"{case.model} can't be measured: {reason}")
-    return measurement(json.loads(done.stdout))
+    `birefnet bench report DIR` writes the documents of a run anew; `birefnet bench compare A B`
+    puts two runs side by side.
+    """
+    from .bench import Run, Setting
+    from .document.commands import write_documents
+    from .document.markdown import summary_table
+    from .entrants import Request
+    from .pictures import image_files
+    from .process import Limits
+    from .variants import Exporting
+
+    request = Request(
+        models=models,
+        against=against,
+        pytorch=pytorch,
+        providers=providers,
+        lowerings=lowerings,
+        precisions=precisions,
+        exporting=Exporting(calibrate, min_iou),
+        trust_remote_code=trust_remote_code,
+        backends=backends,
+        fetching=fetching,
+    )
+    setting = Setting(
+        sizes=sizes or (),
+        batches=batches,
+        threads=threads or (usable_cores(),),
+        seconds=seconds,
+        limits=Limits(timeout, max_memory),
+        images=image_files(images),
+    )
+    run = Run(directory, ("birefnet", *sys.argv[1:]), lambda line: click.echo(line, err=True))
+    try:
+        found = run.measure(request, setting)
+    except KeyboardInterrupt:
+        run.interrupted()
+        raise
+    click.echo(summary_table(found))
+    for file in write_documents(directory):
+        click.echo(f"birefnet: {file}", err=True)

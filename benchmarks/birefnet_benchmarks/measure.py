@@ -1,54 +1,36 @@
-"""The measurement: raw times are kept, figures are derived."""
+"""The clock: seconds of calls that end when their work has ended."""
 
-import math
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-
-from .case import Case
 
 Clock = Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """What one case gave, in a process of its own."""
-
-    case: Case
-    ran_size: tuple[int, int]
-    """(height, width) at which the network ran."""
-    cold_start_s: float
-    """Import, open the model, first answer."""
-    times_s: tuple[float, ...]
-    """Each later answer."""
-    peak_rss_bytes: int
-
-    @property
-    def median_s(self) -> float:
-        return statistics.median(self.times_s)
-
-    @property
-    def p95_s(self) -> float:
-        """The smallest time that at least 95 % of the answers kept to."""
-        return sorted(self.times_s)[math.ceil(0.95 * len(self.times_s)) - 1]
-
-    @property
-    def spread(self) -> float:
-        """Interquartile range as a share of the median; 0 for fewer than two times."""
-        if len(self.times_s) < 2:
-            return 0.0
-        first, _, third = statistics.quantiles(self.times_s, n=4, method="inclusive")
-        return (third - first) / self.median_s
 
 
 def time_calls(
     call: Callable[[], object], repeats: int, clock: Clock = time.perf_counter
 ) -> tuple[float, ...]:
     """Seconds of each of `repeats` calls."""
-    times = []
-    for _ in range(repeats):
-        started = clock()
-        call()
-        times.append(clock() - started)
+    return tuple(_time(call, clock) for _ in range(repeats))
+
+
+def time_turn(
+    call: Callable[[], object], least_s: float, clock: Clock = time.perf_counter
+) -> tuple[float, ...]:
+    """Seconds of each call of one turn: as many as fill `least_s`, one at least.
+
+    Calls that are short against the turn find the caches filled by whoever had the turn before; so
+    the first of them is made again and not counted.
+    """
+    begun = clock()
+    times = [_time(call, clock)]
+    if times[0] < least_s / 4:
+        times = [_time(call, clock)]
+    while clock() - begun < least_s:
+        times.append(_time(call, clock))
     return tuple(times)
+
+
+def _time(call: Callable[[], object], clock: Clock) -> float:
+    started = clock()
+    call()
+    return clock() - started

@@ -1,28 +1,83 @@
 """What PyTorch does on the same machine: the only file here that imports torch."""
 
+from __future__ import annotations
+
+import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from birefnet_export.birefnet import BiRefNet
 from birefnet_export.checkpoint import read_checkpoint
+from birefnet_export.reference import reference_alpha
+from birefnet_export.remote_code import PREFIX, load_remote
 from numpy.typing import NDArray
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from .backend import Tensor
+from .errors import BenchmarkError
+from .floor import REPEATS, SIDE
 from .measure import time_calls
+from .row import Row
 
-PEAK_SIDE = 2048
-PEAK_REPEATS = 10
+
+class TorchBackend:
+    """The plain module, eager or compiled, or the official code behind `transformers:`.
+
+    The variants: `eager`, `compile` (`torch.compile` for this one shape), `transformers`. With the
+    precision bf16, products run in bfloat16 by autocast; weights stay float32.
+    """
+
+    def __init__(self, row: Row) -> None:
+        torch.set_num_threads(row.threads)
+        if row.provider.startswith("cuda") and not torch.cuda.is_available():
+            raise BenchmarkError(f"this PyTorch ({torch.__version__}) can't use CUDA here")
+        self._device = torch.device(row.provider)
+        net = _network(row).eval().to(self._device)
+        # Static shapes: what a user would compile for one size.
+        compiled = torch.compile(net, dynamic=False) if row.variant == "compile" else net
+        self._net = cast(nn.Module, compiled)
+        self._half = row.precision == "bf16"
+        self._size = row.size
+
+    def logits(self, image: Tensor) -> Tensor:
+        with torch.inference_mode(), self._precision():
+            answer = self._net(torch.from_numpy(image).to(self._device))
+        return np.asarray(answer.float().cpu().numpy(), np.float32)  # waits for the device
+
+    def alpha(self, image: Path) -> Tensor:
+        with self._precision():
+            return reference_alpha(self._net, image, self._size)
+
+    def facts(self) -> dict[str, str]:
+        facts = {"torch": str(torch.__version__)}
+        if self._device.type == "cuda":
+            facts["device"] = torch.cuda.get_device_name(self._device)
+        return facts
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return torch.autocast(self._device.type, torch.bfloat16) if self._half else nullcontext()
+
+
+def _network(row: Row) -> nn.Module:
+    if row.variant != "transformers":
+        return read_checkpoint(Path(row.source)).module()
+    warnings.simplefilter("ignore")  # of somebody's code, about somebody's code
+    # Consent was asked for before the rows were drawn up.
+    return load_remote(row.source.removeprefix(PREFIX), consent=True, say=lambda _: None)
 
 
 def matmul_flops_per_s(threads: int) -> float:
     """The machine's fp32 peak as PyTorch reaches it: a product of 2048 x 2048 matrices, the best of
     ten, in floating-point operations per second."""
     torch.set_num_threads(threads)
-    left, right = torch.randn(2, PEAK_SIDE, PEAK_SIDE)
+    left, right = torch.randn(2, SIDE, SIDE)
     torch.mm(left, right)
-    return 2 * PEAK_SIDE**3 / min(time_calls(lambda: torch.mm(left, right), PEAK_REPEATS))
+    return 2 * SIDE**3 / min(time_calls(lambda: torch.mm(left, right), REPEATS))
 
 
 def eager(checkpoint: Path, threads: int) -> Callable[[NDArray[np.float32]], object]:

@@ -1,38 +1,44 @@
+"""The clock of a turn, with a clock that is told what time it is."""
+
 import pytest
-from birefnet_benchmarks.case import Case
-from birefnet_benchmarks.measure import Measurement, time_calls
+from birefnet_benchmarks.measure import time_calls, time_turn
 
 
-def measurement(*times_s: float) -> Measurement:
-    case = Case("nano", None, (1024, 1024), 2, len(times_s))
-    return Measurement(case, (192, 192), 0.5, times_s, 100_000_000)
+class Clock:
+    """Stands still unless a call takes time."""
 
+    def __init__(self, *takes):
+        self.now = 0.0
+        self.takes = iter(takes)
 
-class FakeClock:
-    """Stands still but for what the measured call adds."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
+    def __call__(self):
         return self.now
 
-
-def test_each_call_is_timed_alone():
-    clock = FakeClock()
-    durations = iter([0.5, 0.25, 2.0])
-
-    def call() -> None:
-        clock.now += next(durations)
-
-    assert time_calls(call, 3, clock) == (0.5, 0.25, 2.0)
+    def call(self):
+        self.now += next(self.takes)
 
 
-def test_figures_are_derived_from_the_raw_times():
-    times = [0.01 * n for n in range(1, 21)]
+def test_calls_are_timed_one_by_one():
+    clock = Clock(1.0, 0.5, 2.0)
 
-    assert measurement(*times).median_s == pytest.approx(0.105)
-    assert measurement(*times).p95_s == pytest.approx(0.19)
-    assert measurement(3.0).p95_s == 3.0
-    assert measurement(1, 2, 3, 4, 5).spread == pytest.approx(2 / 3)
-    assert measurement(1.0).spread == 0
+    assert time_calls(clock.call, 3, clock) == (1.0, 0.5, 2.0)
+
+
+def test_a_long_call_fills_a_turn():
+    clock = Clock(3.0)
+
+    assert time_turn(clock.call, 0.25, clock) == (3.0,)
+
+
+def test_a_turn_of_short_calls_is_filled_and_its_first_is_not_counted():
+    clock = Clock(0.05, *[0.03125] * 20)
+
+    times = time_turn(clock.call, 0.25, clock)
+
+    assert times == pytest.approx([0.03125] * 7)  # 0.05 + 7 x 0.03125 is beyond 0.25
+
+
+def test_a_call_of_half_a_turn_is_counted():
+    clock = Clock(0.125, 0.25)
+
+    assert time_turn(clock.call, 0.25, clock) == (0.125, 0.25)

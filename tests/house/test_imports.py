@@ -63,6 +63,7 @@ ALLOWED = {
         "PIL",
         "psutil",
         "py_sod_metrics",
+        "pynvml",
         "rich",
         "torch",
     },
@@ -82,7 +83,10 @@ CONFINED = {
     ("benchmarks", "jinja2"): "html.py",
     ("benchmarks", "matplotlib"): "plots.py contact_sheet.py",
     ("benchmarks", "msgspec"): "record.py",
-    ("benchmarks", "psutil"): "race.py environment.py",
+    ("benchmarks", "onnx"): "floor.py",
+    ("benchmarks", "onnxruntime"): "ort_backend.py floor.py",
+    ("benchmarks", "psutil"): "process.py race.py",
+    ("benchmarks", "pynvml"): "meters.py",
     ("benchmarks", "py_sod_metrics"): "quality.py",
 }
 

@@ -1,0 +1,61 @@
+"""A checkpoint's ONNX variants, each exported by `birefnet export` in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import BenchmarkError
+
+COMMAND = "from birefnet_runtime.cli import main; main()"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to export a checkpoint."""
+
+    lowering: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exporting:
+    """What every export of a run has in common."""
+
+    calibrate: Path | None = None
+    min_iou: float | None = None
+
+
+def variants(lowerings: Sequence[str], precisions: Sequence[str]) -> tuple[Variant, ...]:
+    """Every lowering in the first precision, and every further precision in the first lowering.
+
+    The product of both would be most of the time spent on rows that nobody compares.
+    """
+    across = [Variant(lowering, precisions[0]) for lowering in lowerings]
+    down = [Variant(lowerings[0], precision) for precision in precisions[1:]]
+    return tuple(across + down)
+
+
+def export_variant(checkpoint: Path, variant: Variant, folder: Path, how: Exporting) -> Path:
+    """The `.onnx` file of a variant.
+
+    It is not compared with PyTorch here: that is what the row is for.
+
+    Raises:
+        BenchmarkError: the export failed; with its own line.
+    """
+    directory = folder / f"{variant.lowering}-{variant.precision}"
+    options = ["--lowering", variant.lowering, "--precision", variant.precision, "--no-verify"]
+    if variant.precision == "int8":
+        options += ["--calibrate", str(how.calibrate)] if how.calibrate else []
+        options += ["--min-iou", str(how.min_iou)] if how.min_iou is not None else []
+    command = [sys.executable, "-c", COMMAND, "export", str(checkpoint), "-o", str(directory)]
+    done = subprocess.run([*command, *options, "--json"], capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BenchmarkError(last.removeprefix("birefnet: "))
+    return Path(json.loads(done.stdout)["file"])
