@@ -14,11 +14,8 @@ from typing import Any
 
 import birefnet_models
 import click
-<<<<<<< HEAD
 from birefnet_benchmarks.document import commands as document_commands
-=======
 from birefnet_benchmarks.document.markdown import summary_table
->>>>>>> 5a04b52 (birefnet bench: rows in processes of their own that take turns, answers held against a baseline, failures as results)
 from birefnet_benchmarks.quality import metrics
 from birefnet_benchmarks.record import read_report
 from birefnet_benchmarks.studies import exports, foreground, lowerings, precision, settings, targets
