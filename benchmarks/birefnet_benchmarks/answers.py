@@ -15,7 +15,7 @@ from birefnet_export.errors import ParityError
 from birefnet_export.mask_parity import compare_masks
 from birefnet_export.parity import Parity, compare
 
-from .backend import Tensor
+from .backend import MASK, OUTPUT, Tensor
 from .pictures import save_difference, save_mask, save_preview
 from .process import RowError, RowProcess
 from .record import (
@@ -27,7 +27,7 @@ from .record import (
     PictureParity,
     Row,
 )
-from .tolerances import GRAPH, PIPELINE, precision_of
+from .tolerances import of_graph, of_pipeline
 
 
 class Answers:
@@ -55,7 +55,7 @@ class Answers:
         """
         try:
             logits = self._ask(process, "logits")
-            outcome = replace(outcome, graph=self._graph(row, logits))
+            outcome = replace(outcome, graph=self._graph(row, logits, outcome))
             if row.baseline:
                 self._logits = logits
             if row.batch > 1:
@@ -70,7 +70,7 @@ class Answers:
         process.ask(verb, file=str(file), **arguments)
         return np.asarray(np.load(file), np.float32)
 
-    def _graph(self, row: Row, logits: Tensor) -> GraphParity | None:
+    def _graph(self, row: Row, logits: Tensor, outcome: Outcome) -> GraphParity | None:
         if self._logits is None:
             return None
         parity = compare(
@@ -79,7 +79,7 @@ class Answers:
         return GraphParity(
             logits=_difference(parity, "logits"),
             mask=_difference(parity, "mask"),
-            problem=GRAPH[precision_of(row)].problem(parity),
+            problem=of_graph(row, outcome.facts.get(OUTPUT) == MASK).problem(parity),
         )
 
     def _picture(self, row: Row, process: RowProcess, image: Path) -> Picture:
@@ -98,7 +98,7 @@ class Answers:
         difference = f"{folder}/{image.stem}-difference.png"
         save_difference(alpha, expected, self._directory / difference)
         parity = compare_masks(alpha, expected)
-        problem = PIPELINE[precision_of(row)].problem(parity)
+        problem = of_pipeline(row).problem(parity)
         known = {key: value for key, value in asdict(parity).items() if key != "size"}
         return replace(
             picture, difference=difference, parity=PictureParity(**known, problem=problem)

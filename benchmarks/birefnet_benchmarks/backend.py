@@ -20,6 +20,10 @@ BACKENDS = {
 }
 
 
+OUTPUT, MASK = "output", "mask"
+"""A fact, and its value for a network that gives a mask and no logits."""
+
+
 class Backend(Protocol):
     """A model, open. Made from its row in the row's own process, alone there.
 
@@ -38,7 +42,8 @@ class Backend(Protocol):
 
         Returns:
             float32 (batch, 1, height, width), in host memory: whatever device did the work has
-            finished when this returns, which is what makes the clock honest.
+            finished when this returns, which is what makes the clock honest. Of a network that
+            gives a mask, the mask's logits.
         """
 
     def alpha(self, image: Path) -> Tensor:

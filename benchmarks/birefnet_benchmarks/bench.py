@@ -38,6 +38,8 @@ class Setting:
     seconds: float
     limits: Limits
     images: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the person who measures wants readers to know."""
 
 
 class Run:
@@ -76,7 +78,7 @@ class Run:
             BirefnetError: what is asked for makes no sense or isn't there. A row that fails is a
                 result, not an error.
         """
-        self.report = replace(self.report, seconds=setting.seconds)
+        self.report = replace(self.report, seconds=setting.seconds, notes=setting.notes)
         with tempfile.TemporaryDirectory() as temporary:
             scratch = Path(temporary)
             found = entrants(request, scratch, self._say, self._clock)
@@ -99,7 +101,7 @@ class Run:
 
     def interrupted(self) -> None:
         """Keep what is there, and say that it isn't all."""
-        self._write(notes=(*self.report.notes, "Interrupted: what follows is not all of it."))
+        self._write(notes=(*self.report.notes, "Interrupted: rows are missing."))
 
     def _announce(self, case: Case, number: int, cases: int, seconds: float) -> None:
         first = case.rows[0]
@@ -159,7 +161,7 @@ def _better(some: Sequence[Peak], more: Sequence[Peak]) -> tuple[Peak, ...]:
 
 def _notes(request: Request, setting: Setting, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     """What a reader must know that no row says."""
-    notes = []
+    notes = [*setting.notes]
     if not any(outcome.row.backend == "pytorch" for outcome in outcomes):
         notes.append(
             "Without --against CHECKPOINT there is no PyTorch here: rows are compared with the "

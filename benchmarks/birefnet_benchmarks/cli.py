@@ -203,6 +203,13 @@ def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     help="A row that takes more, as 800MB or 4GB, is ended: that is its result.",
 )
 @click.option(
+    "--note",
+    "notes",
+    metavar="TEXT",
+    multiple=True,
+    help="A line for whoever reads the report; can be given several times.",
+)
+@click.option(
     "--backend",
     "backends",
     metavar="MODULE:CLASS",
@@ -234,6 +241,7 @@ def bench(
     seconds: float,
     timeout: float,
     max_memory: float | None,
+    notes: tuple[str, ...],
     backends: tuple[str, ...],
     trust_remote_code: bool,
     fetching: Fetching,
@@ -274,6 +282,7 @@ def bench(
         seconds=seconds,
         limits=Limits(timeout, max_memory),
         images=image_files(images),
+        notes=notes,
     )
     run = Run(directory, ("birefnet", *sys.argv[1:]), lambda line: click.echo(line, err=True))
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnxruntime
 from birefnet_runtime import ProviderWarning, Segmenter, SizeWarning
 
-from .backend import Tensor
+from .backend import OUTPUT, Tensor
 from .row import Row
 
 
@@ -29,7 +29,10 @@ class OrtBackend:
         return self._segmenter.alpha(image)
 
     def facts(self) -> dict[str, str]:
-        facts = {"onnxruntime": onnxruntime.__version__}
+        facts = {
+            "onnxruntime": onnxruntime.__version__,
+            OUTPUT: self._segmenter.metadata.output,
+        }
         opening = self._segmenter.opening
         if opening and opening.placement:
             for provider, operators in opening.placement.operators.items():

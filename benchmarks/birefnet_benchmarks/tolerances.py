@@ -1,25 +1,26 @@
-"""What passes against a baseline in float32, which rounds as well, by precision.
+"""What passes against a baseline in float32, by the precision in which a row computes."""
 
-fp32: on `nano` PyTorch's own float32 logits were 1.9e-4 from its float64 ones. bf16: eight times
-what fp16 may differ by, since it has three bits less. Pipelines: what is left of a mask that has
-8-bit levels in the end.
-"""
+from __future__ import annotations
 
-from birefnet_export.mask_parity import MaskTolerance
-from birefnet_export.parity import TOLERANCES, Tolerance
+from dataclasses import replace
+from math import inf
+
+from birefnet_export.mask_parity import MASK_TOLERANCES, MaskTolerance
+from birefnet_export.parity import FLOAT32_TOLERANCES, Tolerance
 
 from .row import Row
 
-GRAPH = TOLERANCES | {
-    "fp32": Tolerance(logits_max_abs=1e-3, mask_max_abs=1e-3),
-    "bf16": Tolerance(mask_max_abs=0.4, mask_mean_abs=4e-2),
-}
-PIPELINE = {
-    "fp32": MaskTolerance(max_levels=1),
-    "fp16": MaskTolerance(iou=0.99, boundary_iou=0.98, mae=0.002),
-    "bf16": MaskTolerance(iou=0.99, boundary_iou=0.95, mae=0.005),
-    "int8": MaskTolerance(iou=0.98, boundary_iou=0.9, mae=0.01),
-}
+
+def of_graph(row: Row, gives_mask: bool) -> Tolerance:
+    """For the same tensor through both. A graph that gives a mask is judged by its mask alone:
+    where that is 0 or 1 its logits are infinite."""
+    tolerance = FLOAT32_TOLERANCES[precision_of(row)]
+    return replace(tolerance, logits_max_abs=inf) if gives_mask else tolerance
+
+
+def of_pipeline(row: Row) -> MaskTolerance:
+    """For the same image file through both."""
+    return MASK_TOLERANCES[precision_of(row)]
 
 
 def precision_of(row: Row) -> str:

@@ -1,7 +1,7 @@
 """The official path, for comparison only: somebody's Python code from the hub, run on consent.
 
 Everything else in this package reads tensors and nothing but tensors. This file is the exception,
-and nothing but `birefnet verify --against transformers:…` comes here.
+and nothing but `--against transformers:…` of `birefnet verify` and `birefnet bench` comes here.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from birefnet_benchmarks import race as race_module
 from birefnet_benchmarks.answers import Answers
 from birefnet_benchmarks.process import Limits
 from birefnet_benchmarks.race import Race
@@ -16,8 +17,9 @@ MEGABYTE = 1_000_000
 
 
 @pytest.fixture(autouse=True)
-def backends_can_be_imported(monkeypatch):
+def short_turns_of_backends_that_can_be_imported(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setattr(race_module, "TURN_S", 0.02)
 
 
 def row(name, source="", **changes):
@@ -44,7 +46,9 @@ def all_times(outcome):
     return [each for turn in outcome.turns for each in turn.times_s]
 
 
-def test_a_known_sleep_is_measured(race):
+def test_a_known_sleep_is_measured(race, monkeypatch):
+    monkeypatch.setattr(race_module, "TURN_S", 0.25)
+
     found = race(BASELINE, row("Sleeping", 0.1))
 
     times = all_times(found["Sleeping"])
@@ -152,10 +156,8 @@ def test_without_its_baseline_the_rest_is_measured_and_not_compared(race):
 
 
 def test_rows_that_do_not_fit_together_run_in_heats_with_the_baseline(race, monkeypatch):
-    from birefnet_benchmarks import race as module
-
     room = iter([True, False, True])  # for Off; then none for Sleeping, until Off has left
-    monkeypatch.setattr(module, "_fits", lambda row, largest: next(room))
+    monkeypatch.setattr(race_module, "_fits", lambda row, largest: next(room))
 
     found = race(BASELINE, row("Off", 0.5), row("Sleeping", 0.01))
 
@@ -166,9 +168,7 @@ def test_rows_that_do_not_fit_together_run_in_heats_with_the_baseline(race, monk
 
 
 def test_a_row_that_does_not_fit_beside_the_baseline_runs_alone(race, monkeypatch):
-    from birefnet_benchmarks import race as module
-
-    monkeypatch.setattr(module, "_fits", lambda row, largest: False)
+    monkeypatch.setattr(race_module, "_fits", lambda row, largest: False)
 
     found = race(BASELINE, row("Off", 0.5))
 
