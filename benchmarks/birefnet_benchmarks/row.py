@@ -27,7 +27,9 @@ class Row:
     size: tuple[int, int]
     """(height, width) of the network's input."""
     batch: int
+    """Images in one run."""
     threads: int
+    """That the row may use."""
     source: str
     """The file or repository that is opened. Not part of what makes two rows the same one."""
     baseline: bool = False

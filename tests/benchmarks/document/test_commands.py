@@ -59,6 +59,24 @@ def test_the_documents_need_no_torch(run):
     subprocess.run([sys.executable, "-W", "error", "-c", program, str(run)], check=True)
 
 
+def test_the_command_behind_bench_needs_no_torch_either(run):
+    program = (
+        "import sys; from birefnet_runtime.cli import main; "
+        "main(['bench', 'report', sys.argv[1]], standalone_mode=False); "
+        "assert not {'torch', 'onnx', 'transformers'} & set(sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, str(run)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [str(run / "report.md"), str(run / "report.html")]
+
+
 def test_help_meets_neither_matplotlib_nor_jinja():
     program = (
         "import sys; import birefnet_benchmarks.document.commands; "
