@@ -16,7 +16,7 @@ import birefnet_models
 import click
 from birefnet_benchmarks.document import commands as document_commands
 from birefnet_benchmarks.document.markdown import summary_table
-from birefnet_benchmarks.quality import metrics
+from birefnet_benchmarks.evaluation.quality import metrics
 from birefnet_benchmarks.record import read_report
 from birefnet_benchmarks.studies import exports, foreground, lowerings, precision, settings, targets
 from birefnet_runtime.cli import main as birefnet

@@ -1,3 +1,3 @@
-"""How fast, how much memory."""
+"""How fast, how much memory, how equal, how good."""
 
 __all__: list[str] = []

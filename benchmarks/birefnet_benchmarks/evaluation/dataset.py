@@ -16,7 +16,7 @@ from birefnet_runtime.image_io import SUFFIXES
 from birefnet_runtime.picture import full_scale, to_eight_bits
 from numpy.typing import NDArray
 
-from .errors import DatasetError
+from ..errors import DatasetError
 
 IMAGES, MASKS = "im", "gt"
 TRAINING = "DIS-TR"

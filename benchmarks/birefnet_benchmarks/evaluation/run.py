@@ -16,9 +16,9 @@ from birefnet_runtime.result import shown_alpha
 from birefnet_runtime.sizing import format_size
 from numpy.typing import NDArray
 
+from ..errors import DatasetError
 from .contact_sheet import Case, thumbnails
 from .dataset import Pair, read_mask
-from .errors import DatasetError
 from .quality import Tally
 
 _WEIGHT = 5

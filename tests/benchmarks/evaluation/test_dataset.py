@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from birefnet_benchmarks.dataset import find_dataset, read_mask, spread
 from birefnet_benchmarks.errors import DatasetError
+from birefnet_benchmarks.evaluation.dataset import find_dataset, read_mask, spread
 from birefnet_runtime import ImageError
 from PIL import Image
 

@@ -13,12 +13,12 @@ from birefnet_models.lock import sha256_of
 from birefnet_runtime import OutputError
 from birefnet_runtime.sizing import format_size
 
+from ..environment import read_environment
+from ..results import write_results
 from .contact_sheet import write_sheet
-from .environment import read_environment
-from .evaluation import Evaluation
 from .published import card_of, published_scores
 from .quality import LIBRARY, Metric, Tally, metrics
-from .results import write_results
+from .run import Evaluation
 
 SCHEMA = "birefnet-evaluation"
 VERSION = 1

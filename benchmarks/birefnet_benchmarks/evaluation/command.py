@@ -23,11 +23,11 @@ from birefnet_runtime.sizing import Size
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..errors import DatasetError
 from .dataset import Dataset, Pair, find_dataset, spread
-from .errors import DatasetError
 
 if TYPE_CHECKING:
-    from .evaluation import Evaluation, Evaluator
+    from .run import Evaluation, Evaluator
 
 _SHOWN = 3
 
@@ -111,8 +111,8 @@ def evaluate(
     of the model on the data set at this size, they are printed beside. An image that fails gets a
     line and the others are still scored; the exit code is then 1.
     """
-    from .evaluation import Evaluation, Evaluator
-    from .evaluation_record import read_subject, summary, table, write_files
+    from .record import read_subject, summary, table, write_files
+    from .run import Evaluation, Evaluator
 
     show = _Show()
     dataset = find_dataset(images, masks, partial=partial)

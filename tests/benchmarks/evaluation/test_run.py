@@ -2,9 +2,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from birefnet_benchmarks.dataset import find_dataset
-from birefnet_benchmarks.evaluation import Evaluation, Evaluator
-from birefnet_benchmarks.quality import Tally
+from birefnet_benchmarks.evaluation.dataset import find_dataset
+from birefnet_benchmarks.evaluation.quality import Tally
+from birefnet_benchmarks.evaluation.run import Evaluation, Evaluator
 from birefnet_runtime import ModelError, Segmenter
 from PIL import Image
 

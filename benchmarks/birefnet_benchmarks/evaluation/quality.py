@@ -24,7 +24,7 @@ from py_sod_metrics import (
 )
 from py_sod_metrics.utils import prepare_data
 
-from .errors import DatasetError
+from ..errors import DatasetError
 
 LIBRARY = f"pysodmetrics {version('pysodmetrics')}"
 

@@ -1,5 +1,5 @@
 import numpy as np
-from birefnet_benchmarks.contact_sheet import (
+from birefnet_benchmarks.evaluation.contact_sheet import (
     COLUMNS,
     MISSING,
     SIDE,

@@ -6,8 +6,8 @@ import sys
 import textwrap
 
 import pytest
-from birefnet_benchmarks import evaluate_command
-from birefnet_benchmarks.quality import EFFORTS, METRICS
+from birefnet_benchmarks.evaluation import command
+from birefnet_benchmarks.evaluation.quality import EFFORTS, METRICS
 from birefnet_runtime import Segmenter, cli
 from click.testing import CliRunner
 from PIL import Image
@@ -184,7 +184,7 @@ def test_ctrl_c_leaves_the_scores_of_what_was_done(brightness, folder, tmp_path,
         return run(segmenter, tensors)
 
     monkeypatch.setattr(Segmenter, "run", count)
-    monkeypatch.setattr(evaluate_command.Interrupts, "came", lambda interrupts: len(runs) == 2)
+    monkeypatch.setattr(command.Interrupts, "came", lambda interrupts: len(runs) == 2)
 
     done = run(brightness, "--images", folder, "--output", tmp_path / "out")
 

@@ -1,6 +1,6 @@
 import pytest
-from birefnet_benchmarks.published import card_of, published_scores
-from birefnet_benchmarks.quality import metrics
+from birefnet_benchmarks.evaluation.published import card_of, published_scores
+from birefnet_benchmarks.evaluation.quality import metrics
 from birefnet_models import embedded_path, find
 
 from .conftest import write_brightness

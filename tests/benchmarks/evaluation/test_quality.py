@@ -3,9 +3,9 @@ import math
 import numpy as np
 import py_sod_metrics
 import pytest
-from birefnet_benchmarks.dataset import HALF
 from birefnet_benchmarks.errors import DatasetError
-from birefnet_benchmarks.quality import EFFORTS, METRICS, Tally, metrics
+from birefnet_benchmarks.evaluation.dataset import HALF
+from birefnet_benchmarks.evaluation.quality import EFFORTS, METRICS, Tally, metrics
 
 EMPTY = np.zeros((40, 60), np.uint8)
 SQUARE = EMPTY.copy()
