@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnxruntime
 from birefnet_runtime import ProviderWarning, Segmenter, SizeWarning
+from birefnet_runtime.memory import DEFAULT
 
 from .backend import OUTPUT, Tensor
 from .row import Row
@@ -19,7 +20,11 @@ class OrtBackend:
         warnings.simplefilter("ignore", SizeWarning)  # time is asked for, not quality
         warnings.simplefilter("ignore", ProviderWarning)  # what ran where is among the facts
         self._segmenter = Segmenter(
-            row.source, size=row.size, threads=row.threads, providers=row.provider
+            row.source,
+            size=row.size,
+            threads=row.threads,
+            providers=row.provider,
+            memory=DEFAULT,
         )
 
     def logits(self, image: Tensor) -> Tensor:
@@ -32,6 +37,7 @@ class OrtBackend:
         facts = {
             "onnxruntime": onnxruntime.__version__,
             OUTPUT: self._segmenter.metadata.output,
+            "memory": DEFAULT,
         }
         opening = self._segmenter.opening
         if opening and opening.placement:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any
 
 import psutil
 from birefnet_runtime.cgroup import memory_limit_bytes
@@ -46,10 +46,10 @@ class RowError(BenchmarkError):
 
 
 class RowProcess:
-    """One row, running. As a context manager it is ended when the block is left.
+    """One row, running, until it is closed.
 
     Raises:
-        RowError: from `ask`, once the row can't go on. Its process is gone then.
+        RowError: from `ask`, if the row can't do what it is asked to.
     """
 
     def __init__(self, row: Row, limits: Limits, device_bytes: Callable[[], int | None]) -> None:
@@ -96,12 +96,6 @@ class RowProcess:
             self._process.wait(timeout=GOODBYE_S)
         self._kill()
         self._stderr.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _tell(self, content: Any) -> None:
         assert self._process.stdin
