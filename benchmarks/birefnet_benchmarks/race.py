@@ -242,7 +242,7 @@ def _fits(row: Row, largest: int) -> bool:
 
 def read_into_page_cache(file: Path) -> None:
     """Read a file, and weights that lie beside it: whoever opens it first waits for no disk."""
-    for each in (file, file.with_name(f"{file.name}_data")):
+    for each in (file, Path(f"{file}_data")):
         if each.is_file():
             with each.open("rb") as stream:
                 while stream.read(CHUNK_BYTES):
