@@ -16,7 +16,8 @@ demo: $(DEMO_VENV)/.installed  ## cut the subjects out of the photographs in exa
 	$(DEMO_VENV)/bin/birefnet cutout examples/photos --output out/demo
 
 test: $(VENV)/.installed $(GPU_VENV)/.installed  ## run every test that needs no special hardware
-	$(VENV)/bin/python -m pytest -m "not gpu and not hub and not interop"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile \
+	  -m "not gpu and not hub and not interop"
 
 test-gpu: $(GPU_VENV)/.cuda  ## run the tests that need an NVIDIA GPU
 	$(GPU_VENV)/bin/python -m pytest -m gpu
@@ -60,9 +61,9 @@ $(GPU_VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(GPU_VENV)
 	$(GPU_VENV)/bin/$(PIP_INSTALL) --editable '.[gpu]' && touch $@ || rm -rf $(GPU_VENV)
 
-# The same with CUDA, cuDNN and TensorRT as wheels (4 GB), and pytest: for a machine with a GPU.
+# The same with CUDA, cuDNN and TensorRT as wheels (4 GB), PyTorch and pytest: for a machine with a GPU.
 $(GPU_VENV)/.cuda: $(GPU_VENV)/.installed
-	$(GPU_VENV)/bin/$(PIP_INSTALL) --editable '.[cuda,tensorrt,dev]'
+	$(GPU_VENV)/bin/$(PIP_INSTALL) --editable '.[cuda,tensorrt,export,bench,dev]'
 	touch $@
 
 # Other tools that take an export as it is: Node 20 with npm, and rembg with its own onnxruntime.

@@ -138,6 +138,7 @@ def _documented(record: ast.ClassDef) -> str:
 
 BLOCKS: dict[str, Callable[[str], str]] = {
     "help": command_help,
+    "bench": bench_summary,
     "exports": stored(exports.markdown_table),
     "foreground": stored(foreground.markdown_table),
     "targets": stored(targets.markdown_table),

@@ -1,6 +1,6 @@
 """Turn a checkpoint into a verified ONNX directory, then use it.
 
-pip install 'birefnet-ort[export]'
+pip install 'birefnet-ort[cpu,export]'
 python examples/export_checkpoint.py models/nano/model.safetensors nano-onnx
 """
 

@@ -255,6 +255,8 @@ def bench(
     `birefnet bench report DIR` writes the documents of a run anew; `birefnet bench compare A B`
     puts two runs side by side.
     """
+    if min_iou is not None and calibrate is None:
+        raise click.UsageError("--min-iou judges the images of --calibrate; give both")
     from .bench import Run, Setting
     from .document.commands import write_documents
     from .document.markdown import summary_table

@@ -36,6 +36,8 @@ class TorchBackend:
         torch.set_num_threads(row.threads)
         if row.provider.startswith("cuda") and not torch.cuda.is_available():
             raise BenchmarkError(f"this PyTorch ({torch.__version__}) can't use CUDA here")
+        # float32 is float32, as in our CUDA provider: cuDNN's convolutions would round to TF32.
+        torch.backends.cudnn.allow_tf32 = False
         self._device = torch.device(row.provider)
         net = _network(row).eval().to(self._device)
         # Static shapes: what a user would compile for one size.

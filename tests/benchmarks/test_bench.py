@@ -153,6 +153,13 @@ def test_an_option_that_makes_no_sense_is_a_usage_error(tmp_path, option, value)
     assert f"Invalid value for '{option}'" in done.stderr
 
 
+def test_an_iou_without_images_to_take_it_on_is_a_usage_error(tmp_path):
+    done = bench("nano", "--output", tmp_path, "--min-iou", "0.5")
+
+    assert done.exit_code == 2
+    assert "--min-iou judges the images of --calibrate" in done.stderr
+
+
 def test_an_interrupted_run_keeps_what_it_has(tmp_path, monkeypatch):
     def interrupted(race, rows):
         yield Outcome(rows[0], error="was in hand")

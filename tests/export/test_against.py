@@ -238,6 +238,29 @@ def test_a_repository_without_a_revision_is_refused_before_anything_else():
 
 
 @pytest.mark.slow
+def test_the_code_can_be_raced_against(exported, repository, tmp_path, monkeypatch):
+    folder = tmp_path / "code"
+    folder.mkdir()
+    for name, content in repository.items():
+        (folder / name).write_bytes(content)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+
+    result = CliRunner().invoke(
+        main,
+        [
+            *("bench", str(exported), "--against", f"transformers:{folder}", "--trust-remote-code"),
+            *("--sizes", "64", "--threads", "1", "--seconds", "0", "--output", str(tmp_path)),
+        ],
+    )
+
+    assert result.exit_code == 0, result.output
+    theirs, ours = json.loads((tmp_path / "report.json").read_text())["outcomes"]
+    assert (theirs["row"]["variant"], theirs["error"]) == ("transformers", None)
+    assert ours["graph"]["problem"] is None
+    assert 0 < ours["graph"]["logits"]["max_abs"] < 1e-3
+
+
+@pytest.mark.slow
 def test_the_code_at_a_pinned_commit_is_loaded_from_the_hub(exported, repository, tmp_path):
     with serving() as hub:
         commit = hub.repo("someone/shoes").commit(repository)

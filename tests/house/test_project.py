@@ -24,7 +24,12 @@ def test_the_extra_that_is_named_brings_the_module(module, extra):
     assert module in {MODULE_OF.get(name, name).replace("-", "_") for name in names}
 
 
-MODULE_OF = {"opencv-python-headless": "cv2", "pillow": "PIL", "pysodmetrics": "py_sod_metrics"}
+MODULE_OF = {
+    "nvidia-ml-py": "pynvml",
+    "opencv-python-headless": "cv2",
+    "pillow": "PIL",
+    "pysodmetrics": "py_sod_metrics",
+}
 
 
 @pytest.mark.parametrize(
@@ -32,6 +37,8 @@ MODULE_OF = {"opencv-python-headless": "cv2", "pillow": "PIL", "pysodmetrics": "
     [
         (PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"], "runtime"),
         (PROJECT["optional-dependencies"]["export"], "export"),
+        (PROJECT["optional-dependencies"]["bench"], "benchmarks"),
+        (PROJECT["optional-dependencies"]["evaluate"], "benchmarks"),
     ],
 )
 def test_nothing_is_required_that_is_not_imported(requirements, folder):
@@ -46,6 +53,14 @@ def test_torch_and_onnx_are_never_needed_to_cut_out():
     needed = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"]
 
     assert {requirement_name(line) for line in needed}.isdisjoint({"torch", "onnx", "transformers"})
+
+
+@pytest.mark.parametrize("extra", ["bench", "evaluate", "export", "heic", "matting", "verify"])
+def test_an_extra_for_a_task_leaves_the_build_of_onnx_runtime_open(extra):
+    """Two builds overwrite each other's files: `gpu,export` must not bring the CPU's, too."""
+    names = {requirement_name(line) for line in PROJECT["optional-dependencies"][extra]}
+
+    assert not {name for name in names if name.startswith("onnxruntime")}
 
 
 def test_everything_that_is_required_is_pinned_in_the_constraints():

@@ -4,6 +4,7 @@ import os
 
 import birefnet_models
 import pytest
+from birefnet_benchmarks.memory import peak_rss_bytes
 from birefnet_benchmarks.studies import processes
 from birefnet_benchmarks.studies.graph_row import GraphRow
 from birefnet_benchmarks.studies.lowerings import markdown_table
@@ -46,7 +47,8 @@ def test_a_command_reports_what_it_took_and_how_it_ended():
     failed = processes.run_command("cutout", "nowhere.jpg", "-o", "nowhere.png")
 
     assert done.exit_code == 0
-    assert 20e6 < done.peak_rss_bytes < 1e9
+    ours = peak_rss_bytes()  # where Linux begins to count for a process that we start
+    assert 20e6 < done.peak_rss_bytes < max(1e9, 1.1 * ours)
     assert done.took_s > 0
     assert failed.exit_code != 0
     assert "nowhere.jpg" in failed.said or "0 cutouts" in failed.said
