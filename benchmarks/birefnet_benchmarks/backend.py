@@ -58,10 +58,16 @@ def backend_class(name: str) -> type[Backend]:
 
     Raises:
         BenchmarkError: there is no such backend.
+        MissingExtraError: it is one of ours, and its package is not installed.
     """
     try:
         found: type[Backend] = resolve_name(BACKENDS.get(name, name))
     except (ImportError, AttributeError, ValueError) as error:
+        # Imported here, so that the runtime takes no memory in a process of PyTorch.
+        from birefnet_runtime.extras import missing_extra
+
+        if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error.name)):
+            raise missing from error
         known = ", ".join(BACKENDS)
         raise BenchmarkError(
             f"{name}: can't be imported as a backend: {error}; there are {known}, and MODULE:CLASS "
