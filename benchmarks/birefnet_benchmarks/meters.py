@@ -19,6 +19,9 @@ class Meters(Protocol):
     def device_bytes(self) -> int | None:
         """Memory of the GPU that is taken, by anybody."""
 
+    def device_free_bytes(self) -> int | None:
+        """Memory of the GPU that is not taken."""
+
     def energy_j(self) -> float | None:
         """Joules since some moment; only differences mean something."""
 
@@ -31,6 +34,9 @@ class CpuMeters:
         self._last: dict[Path, int] = {}
 
     def device_bytes(self) -> int | None:
+        return None
+
+    def device_free_bytes(self) -> int | None:
         return None
 
     def energy_j(self) -> float | None:
@@ -66,8 +72,14 @@ class GpuMeters:
         self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
 
     def device_bytes(self) -> int | None:
+        return self._memory_bytes("used")
+
+    def device_free_bytes(self) -> int | None:
+        return self._memory_bytes("free")
+
+    def _memory_bytes(self, what: str) -> int | None:
         try:
-            return int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used)
+            return int(getattr(self._nvml.nvmlDeviceGetMemoryInfo(self._handle), what))
         except self._nvml.NVMLError:
             return None
 

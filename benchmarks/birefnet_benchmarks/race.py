@@ -33,12 +33,27 @@ MOST_ROUNDS = 60
 SETTLED = 0.01
 """A row is settled when its median is known to this share of itself (standard error)."""
 HEADROOM = 1.3
-"""A row joins a heat if this much of the largest peak so far is still free."""
+"""A row joins a heat if this much of what it is taken to need is free."""
 FILE_FACTOR = 4
 """The first row of a case is taken to need this much of its file."""
 CHUNK_BYTES = 1 << 24
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one more row is taken to need: the most that one of its case has taken so far."""
+
+    host_bytes: int = 0
+    device_bytes: int = 0
+
+    def seen(self, process: RowProcess) -> Need:
+        """The same, once this row has been seen as well."""
+        return Need(
+            max(self.host_bytes, process.peak_rss_bytes or 0),
+            max(self.device_bytes, process.peak_device_bytes or 0),
+        )
 
 
 @dataclass
@@ -113,14 +128,14 @@ class Race:
         others = [row for row in rows if not row.baseline]
         self._order.shuffle(others)
         running: list[Entry] = []
-        largest = 0
+        need = Need()
         try:
             for row in baseline + others:
-                if running and not _fits(row, largest):
+                if running and not _fits(row, need):
                     yield from self._race(running)
-                    running = yield from self._make_room(running, row, largest)
+                    running = yield from self._make_room(running, row, need)
                 entry = self._open(row)
-                largest = max(largest, entry.process.peak_rss_bytes or 0)
+                need = need.seen(entry.process)
                 if entry.alive:
                     running.append(entry)
                 else:
@@ -156,7 +171,7 @@ class Race:
         entry.process.close()
 
     def _make_room(
-        self, running: list[Entry], row: Row, largest: int
+        self, running: list[Entry], row: Row, need: Need
     ) -> Generator[Outcome, None, list[Entry]]:
         """End a heat. The baseline stays for the next one if the row fits beside it."""
         self._heat += 1
@@ -164,7 +179,7 @@ class Race:
             if not entry.row.baseline:
                 entry.process.close()
         baseline = [entry for entry in running if entry.row.baseline]
-        if baseline and baseline[0].alive and _fits(row, largest):
+        if baseline and baseline[0].alive and _fits(row, need):
             return baseline
         for entry in baseline:
             self._say(f"{describe(row)}: not in turn with the baseline, which leaves no memory")
@@ -231,13 +246,15 @@ def _with_peaks(entry: Entry) -> Outcome:
     )
 
 
-def _fits(row: Row, largest: int) -> bool:
-    """Whether one more process fits, judged by the largest so far of this case."""
-    if not largest:
-        file = Path(row.source)
-        largest = file.stat().st_size * FILE_FACTOR if file.is_file() else 0
+def _fits(row: Row, need: Need) -> bool:
+    """Whether one more process fits, into the machine's memory and into its GPU's."""
+    file = Path(row.source)
+    guess = file.stat().st_size * FILE_FACTOR if file.is_file() else 0
     left, _ = memory_left_bytes()
-    return left > HEADROOM * largest
+    if left < HEADROOM * (need.host_bytes or guess):
+        return False
+    free = meters_for(row.provider).device_free_bytes()
+    return free is None or free >= HEADROOM * need.device_bytes
 
 
 def read_into_page_cache(file: Path) -> None:

@@ -61,7 +61,7 @@ def nvml(found=True):
         NVMLError=NVMLError,
         nvmlInit=lambda: None,
         nvmlDeviceGetHandleByIndex=handle,
-        nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(used=1000 + handle),
+        nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(used=1000 + handle, free=500),
         nvmlDeviceGetTotalEnergyConsumption=energy,
     )
 
@@ -75,6 +75,7 @@ def test_a_gpu_is_read_by_its_number(monkeypatch, provider, used, joules):
     counters = meters.meters_for(provider)
 
     assert counters.device_bytes() == used
+    assert counters.device_free_bytes() == 500
     assert counters.energy_j() == joules
 
 

@@ -157,7 +157,7 @@ def test_without_its_baseline_the_rest_is_measured_and_not_compared(race):
 
 def test_rows_that_do_not_fit_together_run_in_heats_with_the_baseline(race, monkeypatch):
     room = iter([True, False, True])  # for Off; then none for Sleeping, until Off has left
-    monkeypatch.setattr(race_module, "_fits", lambda row, largest: next(room))
+    monkeypatch.setattr(race_module, "_fits", lambda row, need: next(room))
 
     found = race(BASELINE, row("Off", 0.5), row("Sleeping", 0.01))
 
@@ -168,7 +168,7 @@ def test_rows_that_do_not_fit_together_run_in_heats_with_the_baseline(race, monk
 
 
 def test_a_row_that_does_not_fit_beside_the_baseline_runs_alone(race, monkeypatch):
-    monkeypatch.setattr(race_module, "_fits", lambda row, largest: False)
+    monkeypatch.setattr(race_module, "_fits", lambda row, need: False)
 
     found = race(BASELINE, row("Off", 0.5))
 
@@ -176,3 +176,23 @@ def test_a_row_that_does_not_fit_beside_the_baseline_runs_alone(race, monkeypatc
     assert {turn.heat for turn in found["Off"].turns} == {1}
     assert found["Off"].graph.logits.max_abs == pytest.approx(0.5)
     assert any("not in turn with the baseline" in line for line in race.said)
+
+
+class Gpu:
+    """A GPU with so much left."""
+
+    def __init__(self, free_bytes):
+        self.device_free_bytes = lambda: free_bytes
+
+
+@pytest.mark.parametrize(
+    ("left", "free", "fits"),
+    [(3 * 10**9, None, True), (2 * 10**9, None, False), (3 * 10**9, 10**9, False),
+     (3 * 10**9, 2 * 10**9, True)],
+)  # fmt: skip
+def test_a_row_fits_where_what_others_took_is_free(monkeypatch, left, free, fits):
+    monkeypatch.setattr(race_module, "memory_left_bytes", lambda: (left, 8 * 10**9))
+    monkeypatch.setattr(race_module, "meters_for", lambda provider: Gpu(free))
+    need = race_module.Need(host_bytes=2 * 10**9, device_bytes=10**9)
+
+    assert race_module._fits(BASELINE, need) == fits
