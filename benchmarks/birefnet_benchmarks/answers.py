@@ -16,8 +16,9 @@ from birefnet_export.mask_parity import compare_masks
 from birefnet_export.parity import Parity, compare
 
 from .backend import MASK, OUTPUT, Tensor
+from .errors import RowError
 from .pictures import save_difference, save_mask, save_preview
-from .process import RowError, RowProcess
+from .process import RowProcess
 from .record import (
     PICTURES,
     Difference,

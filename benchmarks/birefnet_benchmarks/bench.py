@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from birefnet_runtime.sizing import format_size
 
@@ -143,9 +144,9 @@ class Run:
         peaks, work = ask(question, FLOOR_TIMEOUT_S)
         self._write(peaks=_better(self.report.peaks, peaks), work=self.report.work + work)
 
-    def _write(self, **changes: object) -> None:
+    def _write(self, **changes: Any) -> None:
         took_s = self._clock() - self._begun
-        self.report = replace(self.report, took_s=took_s, **changes)  # type: ignore[arg-type]
+        self.report = replace(self.report, took_s=took_s, **changes)
         write_report(self._directory, self.report)
 
 

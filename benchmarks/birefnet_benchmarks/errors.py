@@ -2,6 +2,7 @@
 
 BirefnetError
 ├── BenchmarkError          what was asked for can't be measured
+│   └── RowError            a row failed: its text is that row's result
 ├── DatasetError            folders that hold no images with masks, or don't fit together
 └── ReportError             a file that is no report, or can't be read
 """
@@ -11,6 +12,10 @@ from birefnet_models.errors import BirefnetError
 
 class BenchmarkError(BirefnetError):
     """What was asked for can't be measured."""
+
+
+class RowError(BenchmarkError):
+    """A row failed; its text is the result."""
 
 
 class ReportError(BirefnetError):

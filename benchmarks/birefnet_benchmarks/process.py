@@ -20,7 +20,7 @@ import psutil
 from birefnet_runtime.cgroup import memory_limit_bytes
 from birefnet_runtime.units import format_bytes, format_seconds
 
-from .errors import BenchmarkError
+from .errors import RowError
 from .row import Row
 
 LOOK_S = 0.02
@@ -39,10 +39,6 @@ class Limits:
     """For each thing that it is asked to do: opening with its first run, a turn, a picture."""
     memory_bytes: float | None = None
     """Resident set size; None for what the machine has."""
-
-
-class RowError(BenchmarkError):
-    """A row failed; its text is the result."""
 
 
 class RowProcess:

@@ -19,9 +19,10 @@ from typing import Any
 import psutil
 from birefnet_runtime.units import format_seconds
 
+from .errors import RowError
 from .measure import Clock
 from .meters import Meters, meters_for
-from .process import Limits, RowError, RowProcess, memory_left_bytes
+from .process import Limits, RowProcess, memory_left_bytes
 from .record import ColdStart, Outcome, Row, Turn
 
 TURN_S = 0.25

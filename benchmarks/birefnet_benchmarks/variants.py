@@ -8,10 +8,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import BenchmarkError
 
 COMMAND = "from birefnet_runtime.cli import main; main()"
+"""`birefnet`, for `python -c`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,28 @@ def export_variant(checkpoint: Path, variant: Variant, folder: Path, how: Export
         BenchmarkError: the export failed; with its own line.
     """
     directory = folder / f"{variant.lowering}-{variant.precision}"
-    options = ["--lowering", variant.lowering, "--precision", variant.precision, "--no-verify"]
+    options = ["--lowering", variant.lowering, "--precision", variant.precision]
     if variant.precision == "int8":
         options += ["--calibrate", str(how.calibrate)] if how.calibrate else []
         options += ["--min-iou", str(how.min_iou)] if how.min_iou is not None else []
-    command = [sys.executable, "-c", COMMAND, "export", str(checkpoint), "-o", str(directory)]
-    done = subprocess.run([*command, *options, "--json"], capture_output=True, text=True)
+    return Path(run_export(checkpoint, directory, *options)["file"])
+
+
+def run_export(
+    checkpoint: Path, directory: Path, *options: str, verify: bool = False
+) -> dict[str, Any]:
+    """What `birefnet export --json` reports, in a process of its own.
+
+    Raises:
+        BenchmarkError: the export failed; with its own line.
+    """
+    arguments = ("export", str(checkpoint), "-o", str(directory), *options, "--json")
+    verified = "--verify" if verify else "--no-verify"
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, *arguments, verified], capture_output=True, text=True
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise BenchmarkError(last.removeprefix("birefnet: "))
-    return Path(json.loads(done.stdout)["file"])
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report

@@ -5,8 +5,6 @@ its own; the graphs are thrown away, the reports go to FILE with the environment
 """
 
 import dataclasses
-import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,16 +15,13 @@ from birefnet_runtime.units import format_seconds
 
 from ..environment import read_environment
 from ..results import write_results
-
-EXPORT = "from birefnet_runtime.cli import main; main()"
+from ..variants import run_export
 
 
 def report_of(checkpoint: Path) -> dict[str, Any]:
     """The report of one export, as `birefnet export --json` prints it, without its paths."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-c", EXPORT, "export", str(checkpoint), "-o", directory]
-        done = subprocess.run([*command, "--json"], stdout=subprocess.PIPE, text=True, check=True)
-    report: dict[str, Any] = json.loads(done.stdout)
+        report = run_export(checkpoint, Path(directory), verify=True)
     return {key: value for key, value in report.items() if key not in ("directory", "file")}
 
 

@@ -4,8 +4,6 @@ Every checkpoint is exported with every lowering and run at several sizes, each 
 own, in turn over the lowerings. The reports go to FILE with the environment.
 """
 
-import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,24 +16,12 @@ from birefnet_runtime.units import format_bytes, format_seconds
 
 from ..environment import read_environment
 from ..results import write_results
+from ..variants import run_export
 from .graph_row import GraphRow
-from .processes import COMMAND, run_graph
+from .processes import run_graph
 
 LOWERINGS = ("native", "rows", "gridsample")
 SIZES = (512, 1024, 2048)
-
-
-def export(
-    checkpoint: Path, directory: Path, *options: str, verify: bool = False
-) -> dict[str, Any]:
-    """The report of `birefnet export` in a process of its own."""
-    command = [sys.executable, "-c", COMMAND, "export", str(checkpoint), "-o", str(directory)]
-    verified = "--verify" if verify else "--no-verify"
-    done = subprocess.run(
-        [*command, verified, "--json", *options], stdout=subprocess.PIPE, text=True, check=True
-    )
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
 
 
 def measure(checkpoint: Path, sizes: Sequence[int] = SIZES) -> list[dict[str, Any]]:
@@ -43,7 +29,8 @@ def measure(checkpoint: Path, sizes: Sequence[int] = SIZES) -> list[dict[str, An
     records = []
     with tempfile.TemporaryDirectory() as folder:
         reports = {
-            name: export(checkpoint, Path(folder, name), "--lowering", name) for name in LOWERINGS
+            name: run_export(checkpoint, Path(folder, name), "--lowering", name)
+            for name in LOWERINGS
         }
         for size in sizes:
             for name, report in reports.items():

@@ -23,8 +23,8 @@ from birefnet_runtime.units import format_bytes
 
 from ..environment import read_environment
 from ..results import write_results
+from ..variants import run_export
 from .graph_row import GraphRow
-from .lowerings import export
 from .processes import run_graph
 
 SIZE = (1024, 1024)
@@ -49,7 +49,7 @@ def timed(checkpoint: Path) -> dict[str, Record]:
     rows: dict[str, Record] = {}
     with tempfile.TemporaryDirectory() as folder:
         reports = {
-            name: export(checkpoint, Path(folder, name), *options)
+            name: run_export(checkpoint, Path(folder, name), *options)
             for name, options in variants(PHOTOS).items()
         }
         fp32 = reports["fp32"]["file"]
@@ -69,7 +69,7 @@ def judged(checkpoint: Path, size: str, images: Path) -> Record:
     rows: dict[str, Record] = {}
     with tempfile.TemporaryDirectory() as folder:
         reports = {
-            name: export(
+            name: run_export(
                 checkpoint, Path(folder, name), "--trained-size", size, *options, verify=True
             )
             for name, options in variants(images).items()

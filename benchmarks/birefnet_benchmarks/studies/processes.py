@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..variants import COMMAND
 from .graph_row import GraphRow
 
-COMMAND = "from birefnet_runtime.cli import main; main()"
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 """Version 1 of Linux's control groups; writable for root only."""
 

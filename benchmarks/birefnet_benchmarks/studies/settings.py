@@ -18,8 +18,8 @@ from birefnet_runtime.units import format_bytes, format_seconds
 
 from ..environment import read_environment
 from ..results import write_results
+from ..variants import run_export
 from .graph_row import GraphRow
-from .lowerings import export
 from .processes import run_graph
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -47,8 +47,8 @@ def measure(lite: Path) -> list[dict[str, Any]]:
     records = []
     with tempfile.TemporaryDirectory() as folder:
         files = {
-            "in the file": export(lite, Path(folder, "in"))["file"],
-            "beside it": export(lite, Path(folder, "beside"), "--external-data")["file"],
+            "in the file": run_export(lite, Path(folder, "in"))["file"],
+            "beside it": run_export(lite, Path(folder, "beside"), "--external-data")["file"],
         }
         for name, cpu in SETTINGS.items():
             for weights, file in files.items():

@@ -18,8 +18,8 @@ from birefnet_runtime.units import format_bytes, format_seconds
 
 from ..environment import read_environment
 from ..results import write_results
+from ..variants import run_export
 from .graph_row import GraphRow
-from .lowerings import export
 from .processes import can_limit, run_command, run_graph
 
 GIGABYTE = 1_000_000_000
@@ -88,7 +88,7 @@ def exports(lite: Path, swin_l: Path, folder: Path) -> dict[str, Record]:
         "swin_l": (swin_l, ()),
     }
     return {
-        name: export(checkpoint, folder / name, *options)
+        name: run_export(checkpoint, folder / name, *options)
         for name, (checkpoint, options) in wanted.items()
     }
 

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from birefnet_benchmarks.errors import BenchmarkError
 from birefnet_benchmarks.studies import exports
 
 STORED = {
@@ -45,7 +46,7 @@ def test_the_file_is_what_the_table_is_made_of(tmp_path, monkeypatch, capsys):
 
 
 def test_an_export_that_fails_leaves_no_results(tmp_path):
-    with pytest.raises(exports.subprocess.CalledProcessError):
+    with pytest.raises(BenchmarkError, match=r"none\.safetensors"):
         exports.main([str(tmp_path / "results.json"), str(tmp_path / "none.safetensors")])
 
     assert not (tmp_path / "results.json").exists()
