@@ -6,7 +6,7 @@ next isn't in it, which is what the ratios to a baseline in the same run are for
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 import numpy as np
@@ -33,6 +33,7 @@ class Judgement(StrEnum):
     WORSE = "worse"
     FAILS = "fails now"
     DIFFERS = "differs now"
+    DRIFTED = "worse, as the machine is"
     PERHAPS_WORSE = "worse, within noise"
     SAME = "same"
     PERHAPS_BETTER = "better, within noise"
@@ -128,7 +129,10 @@ def _pair(
     if bases[0] and bases[1] and bases[0].row.way == bases[1].row.way:
         rounds = figures.round_ratios(a, bases[0]), figures.round_ratios(b, bases[1])
         if all(rounds):
-            against = _change(([rounds[0]], [rounds[1]]), threshold, judged=not same)
+            against = _change(([rounds[0]], [rounds[1]]), threshold, judged=True)
+    if time and same:
+        time = replace(time, judgement=_without_drift(b.row, time, against))
+        against = against and replace(against, judgement=Judgement.UNJUDGED)
     return Pair(
         a,
         b,
@@ -138,12 +142,31 @@ def _pair(
             "it": _running(bool(times[0]), bool(times[1])),
             "time": time.judgement if time else Judgement.UNJUDGED,
             "time vs baseline": against.judgement if against else Judgement.UNJUDGED,
-            "memory": _memory(a.peak_rss_bytes, b.peak_rss_bytes),
+            "memory": Judgement.UNJUDGED
+            if _is_measure(b.row)
+            else _memory(a.peak_rss_bytes, b.peak_rss_bytes),
             "device memory": _memory(a.peak_device_bytes, b.peak_device_bytes),
             "graph parity": _parity(_graph_agrees(a), _graph_agrees(b)),
             "pipeline parity": _parity(_pipeline_agrees(a), _pipeline_agrees(b)),
         },
     )
+
+
+def _without_drift(row: Row, time: Change, against: Change | None) -> Judgement:
+    """Of two runs on one machine, which may be slower as a whole today.
+
+    What a row shares with its baseline is the machine's: a row is worse if its ratio to the
+    baseline is, too.
+    """
+    held_against_it = against is not None and against.judgement is not Judgement.WORSE
+    if time.judgement is Judgement.WORSE and (_is_measure(row) or held_against_it):
+        return Judgement.DRIFTED
+    return time.judgement
+
+
+def _is_measure(row: Row) -> bool:
+    """PyTorch as the baseline is what others are measured by, and not what is judged."""
+    return row.baseline and row.backend == "pytorch"
 
 
 def _graph_agrees(outcome: Outcome) -> bool | None:

@@ -161,18 +161,39 @@ def test_a_row_that_fails_now_is_a_regression():
     assert judged(fails, fails).regressions == ()
 
 
-def test_between_machines_the_ratio_to_the_baseline_is_judged():
-    def outcomes(speed: float, ratio: float) -> tuple[Outcome, ...]:
-        base = (speed, 1.1 * speed, 1.05 * speed)
-        mine = turns(*(ratio * each for each in base))
-        return Outcome(BASELINE, turns=turns(*base)), Outcome(ROWS, turns=mine)
+def outcomes(speed: float, ratio: float) -> tuple[Outcome, ...]:
+    """A baseline at this speed, and a row at this ratio to it."""
+    base = (speed, 1.1 * speed, 1.05 * speed)
+    mine = turns(*(ratio * each for each in base))
+    return Outcome(BASELINE, turns=turns(*base)), Outcome(ROWS, turns=mine)
 
+
+def test_what_a_row_shares_with_its_baseline_is_the_machines():
+    a = run(*outcomes(8.0, 0.3))
+    slower_machine, slower_row = run(*outcomes(16.0, 0.3)), run(*outcomes(8.0, 0.4))
+    both = run(*outcomes(16.0, 0.4))
+
+    found = compare(a, slower_machine)
+    assert not found.regressed
+    assert [pair.judgements["time"] for pair in found.pairs] == [Judgement.DRIFTED] * 2
+    assert "worse, as the machine is" in text(found, a, slower_machine, ("a", "b"))
+    for later in (slower_row, both):
+        assert [pair.regressions for pair in compare(a, later).pairs] == [(), ("time",)]
+
+
+def test_a_baseline_that_is_a_graph_is_judged_as_well():
+    graph = dataclasses.replace(NATIVE, baseline=True)
+    times = [turns(*(speed * each for each in (1.0, 1.1, 1.05))) for speed in (8.0, 16.0)]
+
+    assert judged(*(Outcome(graph, turns=each) for each in times)).regressions == ("time",)
+
+
+def test_between_machines_the_ratio_to_the_baseline_is_judged():
     a = run(*outcomes(8.0, 0.3))
     twice_as_slow = run(*outcomes(16.0, 0.3), processor="another")
     worse = run(*outcomes(4.0, 0.4), processor="another")
 
     assert not compare(a, twice_as_slow).regressed
-    assert compare(a, dataclasses.replace(twice_as_slow, environment=a.environment)).regressed
     assert [pair.regressions for pair in compare(a, worse).pairs] == [(), ("time vs baseline",)]
     shown = text(compare(a, worse), a, worse, ("a", "b"))
     assert "   processor: Imaginary CPU -> another\n" in shown
