@@ -119,12 +119,15 @@ class Run:
         race = Race(setting.seconds, setting.limits, random.Random(), answers.finish, self._say)
         before = self.report.outcomes
         done = {row: Outcome(row, error=problem) for row, problem in case.problems.items()}
+
+        def write() -> None:
+            self._write(outcomes=before + tuple(done[row] for row in case.rows if row in done))
+
+        write()
         for outcome in race.run([row for row in case.rows if row not in case.problems]):
             done[outcome.row] = outcome
             self._say(f"  {len(done)} of {len(case.rows)} rows done: {describe(outcome.row)}")
-            ordered = tuple(done[row] for row in case.rows if row in done)
-            self._write(outcomes=before + ordered)
-        self._write(outcomes=before + tuple(done[row] for row in case.rows if row in done))
+            write()
 
     def _find_floor(self, found: Sequence[Entrant], grids: dict[str, Grid]) -> None:
         """Time the matrix product, before the rows and after; the better one counts."""

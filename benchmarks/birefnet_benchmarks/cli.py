@@ -12,8 +12,8 @@ from birefnet_export.export import DEFAULT_LOWERING, LOWERINGS, PRECISIONS
 from birefnet_export.fetch import Fetching
 from birefnet_export.fetch_options import fetching_options
 from birefnet_models.errors import BirefnetError
+from birefnet_runtime.commands.options import read_bytes
 from birefnet_runtime.cores import usable_cores
-from birefnet_runtime.memory import parse_bytes
 from birefnet_runtime.providers import parse_providers
 from birefnet_runtime.sizing import parse_size
 
@@ -84,13 +84,6 @@ def _among(*known: str) -> Callable[[str], str]:
         return text
 
     return read
-
-
-def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
-    try:
-        return None if text is None else parse_bytes(text)
-    except BirefnetError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 @click.command(
@@ -199,7 +192,7 @@ def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> float | N
 @click.option(
     "--max-memory",
     metavar="AMOUNT",
-    callback=_bytes,
+    callback=read_bytes,
     help="A row that takes more, as 800MB or 4GB, is ended: that is its result.",
 )
 @click.option(

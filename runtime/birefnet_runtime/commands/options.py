@@ -44,7 +44,8 @@ memory_option = click.option(
 )
 
 
-def _read_bytes(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+def read_bytes(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    """The callback of `--max-memory`."""
     try:
         return None if text is None else parse_bytes(text)
     except MemoryLimitError as error:
@@ -54,7 +55,7 @@ def _read_bytes(_: click.Context, __: click.Parameter, text: str | None) -> floa
 max_memory_option = click.option(
     "--max-memory",
     metavar="AMOUNT",
-    callback=_read_bytes,
+    callback=read_bytes,
     help="Stay below this, as 800MB or 1GB: settings and, without --size, the size follow from it.",
 )
 
