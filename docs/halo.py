@@ -6,9 +6,9 @@
 from pathlib import Path
 
 import numpy as np
-from birefnet_benchmarks.studies.composites import make_composite
 from birefnet_runtime import Colour, Picture, Style, compose
 from PIL import Image
+from studies.composites import make_composite
 
 ROOT = Path(__file__).parents[1]
 PART = (slice(170, 370), slice(330, 530))

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-TARGET = Path(__file__).parents[1] / "runtime/birefnet_runtime/providers/probe.onnx"
+TARGET = Path(__file__).parents[1] / "runtime/birefnet_runtime/doctor/provider_check.onnx"
 
 
 def probe() -> onnx.ModelProto:

@@ -14,14 +14,14 @@ from typing import Any
 
 import birefnet_models
 import click
-from birefnet_benchmarks.document import commands as document_commands
-from birefnet_benchmarks.document.markdown import summary_table
+from birefnet_benchmarks.bench.results import read_report
+from birefnet_benchmarks.cli import report as document_commands
 from birefnet_benchmarks.evaluation.quality import metrics
-from birefnet_benchmarks.record import read_report
-from birefnet_benchmarks.studies import exports, foreground, lowerings, precision, settings, targets
-from birefnet_runtime.cli import main as birefnet
-from birefnet_runtime.commands.models import millions, trained_at
-from birefnet_runtime.sizing import format_size
+from birefnet_benchmarks.report.markdown import summary_table
+from birefnet_runtime.cli.main import main as birefnet
+from birefnet_runtime.cli.models import millions, trained_at
+from birefnet_runtime.model.input_size import format_size
+from studies import exports, foreground, lowerings, precision, settings, targets
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
@@ -97,7 +97,7 @@ def schema(top: str) -> str:
     """The fields of a record and of all records that it holds, as their source documents them."""
     records = {
         node.name: node
-        for file in sorted((ROOT / "benchmarks" / "birefnet_benchmarks").glob("*.py"))
+        for file in sorted((ROOT / "benchmarks" / "birefnet_benchmarks" / "bench").rglob("*.py"))
         for node in ast.parse(file.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef)
     }

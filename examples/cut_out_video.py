@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from birefnet_runtime import Segmenter
-from birefnet_runtime.video import cut_out_video
+from birefnet_runtime.batch.video import cut_out_video
 
 source, target = map(Path, sys.argv[1:])
 

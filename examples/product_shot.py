@@ -7,7 +7,7 @@ python examples/product_shot.py examples/photos/flower.jpg product.jpg
 import sys
 
 from birefnet_runtime import Colour, Encoding, Segmenter, Style
-from birefnet_runtime.formats import JPEG
+from birefnet_runtime.images.write import JPEG
 
 photo, output = sys.argv[1:]
 

@@ -1,6 +1,6 @@
 """Checkpoint in, verified ONNX file out. Importing this package does not import torch."""
 
-from .config import Architecture
+from .checkpoint.fetch import Fetched, Fetching, fetch
 from .errors import (
     ArchitectureError,
     CheckpointError,
@@ -9,10 +9,11 @@ from .errors import (
     ParityError,
     RemoteCodeError,
 )
-from .export import ExportReport, export_onnx
-from .fetch import Fetched, Fetching, fetch
+from .export import export_onnx
 from .inspection import CheckpointFacts, OnnxFacts, inspect_file
-from .parity import Parity
+from .network.architecture import Architecture
+from .options import ExportReport
+from .parity.logits import Parity
 
 __all__ = [
     "Architecture",

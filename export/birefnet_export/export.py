@@ -2,85 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from birefnet_models.cache import MODEL_OF_PRECISION, export_directory
+from birefnet_models.cache import export_directory
 from birefnet_models.zoo import lookup
 
-from .config import Architecture
+from .checkpoint.fetch import PLAINLY, Fetched, Fetching, fetch
 from .errors import ExportError
-from .fetch import PLAINLY, Fetched, Fetching, fetch
-from .parity import Parity
-from .precision.quality import Quality
-from .precision.wanted import Precision
-
-OPSETS = range(17, 24)
-"""Opsets that can be asked for: LayerNormalization came with 17; 23 is the newest tried."""
-
-
-class LoweringOpsets(NamedTuple):
-    """The opsets of a lowering."""
-
-    first: int
-    default: int
-
-
-LOWERINGS = {
-    "native": LoweringOpsets(19, 20),
-    "rows": LoweringOpsets(19, 23),
-    "gridsample": LoweringOpsets(17, 17),
-}
-"""How deformable convolutions are written.
-
-- native: one `DeformConv` (opset 19) each; GELU is one operator from 20 on.
-- rows: a large one as a sum of `DeformConv`s over rows of taps, for CPUs, where opset 23's
-  `Attention` saves time as well.
-- gridsample: `GridSample` and `MatMul`, for runtimes without `DeformConv`.
-"""
-DEFAULT_LOWERING = "rows"
-PRECISIONS = tuple(MODEL_OF_PRECISION)
-"""Of weights and arithmetic: fp32, fp16 for GPUs, int8 for CPUs."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportReport:
-    """What an export did, in seconds and bytes."""
-
-    directory: Path
-    file: Path
-    arch: Architecture
-    opset: int
-    lowering: str
-    precision: str
-    nodes: int
-    file_bytes: int
-    """Weights beside the graph included."""
-    parity: Parity | None
-    """None if the file was not verified."""
-    quality: Quality | None
-    """What int8 does to the masks of the calibration images; None without any."""
-    warnings: tuple[str, ...]
-    """Every Python warning on the way. The graph is built, not traced: no tracer adds to them."""
-    build_s: float
-    """Reading the checkpoint, building, simplifying and checking the graph."""
-    verify_s: float
-    """Writing the files, and running both sides if they were compared."""
-    peak_rss_bytes: int
-    """The most memory that this process has held."""
-    name: str | None = None
-    """What `Segmenter` and `cutout` find it by; None outside the cache."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        return {
-            **asdict(self),
-            "directory": str(self.directory),
-            "file": str(self.file),
-            "arch": self.arch.to_dict(),
-            "backbone": self.arch.backbone,
-        }
+from .options import DEFAULT_LOWERING, LOWERINGS, OPSETS, ExportReport
+from .precision.request import Precision
 
 
 def export_onnx(

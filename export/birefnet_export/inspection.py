@@ -106,9 +106,16 @@ def to_dict(facts: Facts) -> dict[str, Any]:
 
 
 def _checkpoint(path: Path) -> CheckpointFacts:
-    from .checkpoint import mismatches
-    from .config import Architecture
-    from .tensors import dtype_name, file_format, listed, read_tensors, unwrap, weights_file
+    from .checkpoint.read import mismatches
+    from .checkpoint.tensors import (
+        dtype_name,
+        file_format,
+        listed,
+        read_tensors,
+        unwrap,
+        weights_file,
+    )
+    from .network.architecture import Architecture
 
     file = weights_file(path)
     try:

@@ -6,18 +6,15 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from .checkpoint import Checkpoint
-from .footprint import activation_bytes_per_pixel
-from .parity import Parity
-from .precision.quality import Quality
-from .signature import SIZE_MULTIPLE
+from .checkpoint.read import Checkpoint
+from .graph.activation_memory import activation_bytes_per_pixel
+from .graph.signature import MEAN, SIZE_MULTIPLE, STD
+from .parity.logits import Parity
+from .precision.mask_quality import Quality
 
 PREFIX = "birefnet."
 FORMAT = "1"
 """Raised when the meaning of an entry changes."""
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-"""ImageNet's, per channel in RGB order, of values in [0, 1]."""
 
 
 def facts(

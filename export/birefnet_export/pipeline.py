@@ -12,25 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from birefnet_models.atomic_write import replacing
 from birefnet_models.cache import MODEL_OF_PRECISION
-from birefnet_models.files import replacing
 
-from . import fused, hub
-from .birefnet import BiRefNet
-from .checkpoint import read_fetched
+from . import hub_config as hub
+from .checkpoint.fetch import Fetched
+from .checkpoint.read import read_fetched
 from .errors import ExportError
-from .export import ExportReport
-from .fetch import Fetched
-from .graph import Graph
-from .lowering import LOWERINGS
+from .graph import fused
+from .graph.builder import Graph
+from .graph.lowering import LOWERINGS
+from .graph.save import files_of, replacing_model, save_model
+from .graph.signature import INPUT, OUTPUT, SIZE_MULTIPLE
+from .graph.simplify import check_graph, simplified
 from .metadata import facts, parity_facts
-from .parity import TOLERANCES
+from .network.birefnet import BiRefNet
+from .options import ExportReport
+from .parity.logits import TOLERANCES
 from .precision.convert import calibration_images, converted
-from .precision.wanted import Precision
-from .signature import INPUT, OUTPUT, SIZE_MULTIPLE
-from .simplify import check_graph, simplified
-from .verify import verify
-from .writing import files_of, replacing_model, save_model
+from .precision.request import Precision
+from .verify.export_check import verify
 
 
 def run(

@@ -13,9 +13,9 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from .atomic_write import replacing
 from .cache import downloads
 from .errors import AccessError, FetchError, OfflineError
-from .files import replacing
 
 Progress = Callable[[int, int | None], None]
 """Told how many bytes are here, and of how many (None: the server does not say)."""

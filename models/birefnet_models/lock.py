@@ -22,8 +22,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .atomic_write import replacing
 from .errors import PinError
-from .files import replacing
 
 LOCK_FILE = Path("birefnet.lock")
 """In the working directory, to be checked in beside the code that uses the model."""

@@ -1,7 +1,8 @@
 """The deformable convolution of training: one pass of C instead of a grid_sample for each row.
 
-The same function as `birefnet_export.deform.deform_conv2d` (compared by `python fused_deform.py`),
-about six times faster on one thread at nano's widths. Needs gcc when training, nothing else does.
+The same function as `birefnet_export.network.deform_conv.deform_conv2d` (compared by
+`python fused_deform.py`), about six times faster on one thread at nano's widths. Needs gcc when
+training, nothing else does.
 """
 
 import ctypes
@@ -71,7 +72,7 @@ class FusedDeform(torch.autograd.Function):
 
 
 def deform(x: Tensor, weight: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
-    """`birefnet_export.deform.deform_conv2d` with padding of half the kernel."""
+    """`birefnet_export.network.deform_conv.deform_conv2d` with padding of half the kernel."""
     out: Tensor = FusedDeform.apply(x, weight, offset, mask)  # type: ignore[no-untyped-call]
     return out
 
@@ -83,7 +84,7 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 
 def main() -> None:
     """Compare values and gradients with the exporter's deformable convolution."""
-    from birefnet_export.deform import deform_conv2d
+    from birefnet_export.network.deform_conv import deform_conv2d
 
     for kernel in (1, 3, 7):
         inputs = [torch.randn(2, 12, 9, 13), torch.randn(16, 12, kernel, kernel)]

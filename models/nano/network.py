@@ -6,10 +6,10 @@ same sums are carried out in training, and the heads for deep supervision.
 
 import torch
 import torch.nn.functional as F
-from birefnet_export.birefnet import BiRefNet
-from birefnet_export.config import Architecture
-from birefnet_export.decoder import Decoder, DeformableConv, resize_as
 from birefnet_export.metadata import MEAN, STD
+from birefnet_export.network.architecture import Architecture
+from birefnet_export.network.birefnet import BiRefNet
+from birefnet_export.network.decoder import Decoder, DeformableConv, resize_as
 from fused_deform import deform
 from torch import Tensor, nn
 

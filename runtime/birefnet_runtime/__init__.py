@@ -2,7 +2,10 @@
 
 from birefnet_models.errors import BirefnetError
 
-from .background import Background, Blur, Colour, Photograph
+from .cutout.background import Background, Blur, Colour, Photograph
+from .cutout.compose import Result, Style, compose
+from .cutout.foreground import estimate_foreground
+from .cutout.subject import Subject, find_subject
 from .errors import (
     ImageError,
     MemoryLimitError,
@@ -15,18 +18,15 @@ from .errors import (
     SizeError,
     SizeWarning,
 )
-from .foreground import estimate_foreground
-from .formats import Encoding, write_image
-from .image_io import read_image
-from .memory import Memory
-from .metadata import ModelMetadata
-from .picture import Picture
-from .providers import Cpu, Cuda, OpenVINO, TensorRT
-from .result import Result, Style, compose
+from .images.picture import Picture
+from .images.read import read_image
+from .images.write import Encoding, write_image
+from .model.input_size import Size
+from .model.metadata import ModelMetadata
+from .model.signature import Session
 from .segmenter import Segmenter
-from .session import Session
-from .sizing import Size
-from .subject import Subject, find_subject
+from .session.memory_limit import Memory
+from .session.providers import Cpu, Cuda, OpenVINO, TensorRT
 
 __all__ = [
     "Background",

@@ -10,24 +10,24 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .cutout.compose import Result, Style, compose, shown_alpha
+from .cutout.foreground import Estimator
 from .errors import ImageError, MemoryWarning, ModelError, ProviderWarning, SizeWarning
-from .foreground import Estimator
-from .foreign import as_logits, model_facts
-from .image_io import ImageSource, read_image
-from .locate import find_model
-from .memory import DEFAULT, SETTINGS, Memory, as_bytes, choose
-from .metadata import ModelMetadata
-from .ort_errors import first_line, onnxruntime_errors
-from .overlap import overlap
-from .picture import Picture
-from .postprocess import to_alpha
-from .preprocess import to_tensor
-from .providers import Providers
-from .release import release_memory
-from .result import Result, Style, compose, shown_alpha
-from .session import Opening, Session, open_session
-from .signature import read_signature
-from .sizing import Size, auto_size, check_fixed, check_size, quality_note
+from .images.picture import Picture
+from .images.read import ImageSource, read_image
+from .machine.free_memory import release_memory
+from .machine.pipeline import overlap
+from .model.input_size import Size, auto_size, check_fixed, check_size, quality_note
+from .model.locate import find_model
+from .model.metadata import ModelMetadata
+from .model.postprocess import to_alpha
+from .model.preprocess import to_tensor
+from .model.signature import Session, read_signature
+from .model.third_party import as_logits, model_facts
+from .session.memory_limit import DEFAULT, SETTINGS, Memory, as_bytes, choose
+from .session.open import Opening, open_session
+from .session.ort_errors import first_line, onnxruntime_errors
+from .session.providers import Providers
 
 
 class Segmenter:
@@ -346,6 +346,10 @@ class Segmenter:
 def _callers_level() -> int:
     """The `stacklevel` with which `warnings.warn` points at the code that uses this package."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get("__package__") == __package__:
+    while frame.f_back and _is_ours(frame.f_globals.get("__package__")):
         frame, level = frame.f_back, level + 1
     return level
+
+
+def _is_ours(package: str | None) -> bool:
+    return package is not None and f"{package}.".startswith(f"{__package__}.")

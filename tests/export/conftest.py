@@ -13,9 +13,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from birefnet_export.birefnet import BiRefNet
-from birefnet_export.config import Architecture
-from birefnet_export.graph import Graph, Value
+from birefnet_export.graph.builder import Graph, Value
+from birefnet_export.network.architecture import Architecture
+from birefnet_export.network.birefnet import BiRefNet
 from safetensors.torch import save_file
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -9,9 +9,10 @@ import pytest
 import torch
 from birefnet_export import pipeline
 from birefnet_export.errors import ExportError, GraphError, ParityError
-from birefnet_export.export import LOWERINGS, OPSETS, export_onnx
-from birefnet_export.samples import CASES
-from birefnet_export.signature import check_signature
+from birefnet_export.export import export_onnx
+from birefnet_export.graph.signature import check_signature
+from birefnet_export.options import LOWERINGS, OPSETS
+from birefnet_export.parity.sample_tensors import CASES
 
 from .conftest import fill, golden, golden_cases
 

@@ -69,25 +69,57 @@ ALLOWED = {
     },
 }
 # Inside a package, these may appear in the named files only: the runtime where graphs are run, to
-# be compared (verify, against) or watched on images (observe).
+# be compared or watched on images.
 CONFINED = {
-    ("runtime", "pillow_heif"): "image_io.py",
-    ("runtime", "pymatting"): "foreground.py",
-    ("runtime", "onnxruntime_ep_openvino"): "plugins.py",
-    ("export", "cv2"): "mask_parity.py",
-    ("export", "onnxruntime"): "verify.py against.py",
-    ("export", "birefnet_runtime"): "verify.py against.py observe.py",
-    ("export", "huggingface_hub"): "hub_client.py",
-    ("export", "transformers"): "remote_code.py",
-    ("benchmarks", "torch"): "torch_backend.py",
-    ("benchmarks", "jinja2"): "html.py",
-    ("benchmarks", "matplotlib"): "plots.py contact_sheet.py",
-    ("benchmarks", "msgspec"): "record.py",
-    ("benchmarks", "onnx"): "floor.py",
-    ("benchmarks", "onnxruntime"): "ort_backend.py floor.py",
-    ("benchmarks", "psutil"): "process.py race.py",
-    ("benchmarks", "pynvml"): "meters.py",
-    ("benchmarks", "py_sod_metrics"): "quality.py",
+    ("runtime", "pillow_heif"): "images/read.py",
+    ("runtime", "pymatting"): "cutout/foreground.py",
+    ("runtime", "onnxruntime_ep_openvino"): "session/providers/plugins.py",
+    ("export", "cv2"): "parity/masks.py",
+    ("export", "onnxruntime"): "verify/export_check.py verify/compare_models.py",
+    ("export", "birefnet_runtime"): (
+        "verify/export_check.py verify/compare_models.py precision/calibration.py"
+    ),
+    ("export", "huggingface_hub"): "checkpoint/hugging_face.py",
+    ("export", "transformers"): "verify/remote_code.py",
+    ("benchmarks", "torch"): "bench/backends/pytorch.py",
+    ("benchmarks", "jinja2"): "report/html.py",
+    ("benchmarks", "matplotlib"): "report/plots.py evaluation/contact_sheet.py",
+    ("benchmarks", "msgspec"): "bench/results.py",
+    ("benchmarks", "onnx"): "bench/measure/roofline.py",
+    ("benchmarks", "onnxruntime"): "bench/backends/onnxruntime.py bench/measure/roofline.py",
+    ("benchmarks", "psutil"): "bench/measure/process.py bench/interleave.py",
+    ("benchmarks", "pynvml"): "bench/measure/energy_and_gpu.py",
+    ("benchmarks", "py_sod_metrics"): "evaluation/quality.py",
+}
+# The house, from the top: a row imports only rows under it. What stands beside each other in a row
+# knows nothing of each other.
+ROWS = {
+    "models": ["download lock", "cache", "zoo", "card onnx_file atomic_write", "errors"],
+    "runtime": [
+        "cli",
+        "batch doctor",
+        "segmenter",
+        "session",
+        "cutout",
+        "model",
+        "images",
+        "machine",
+        "extras",
+        "errors units",
+    ],
+    "export": [
+        "cli",
+        "export inspection",
+        "pipeline",
+        "metadata hub_config options",
+        "verify",
+        "precision",
+        "parity",
+        "graph checkpoint",
+        "network",
+        "errors",
+    ],
+    "benchmarks": ["cli", "evaluation report", "bench", "errors"],
 }
 
 
@@ -125,7 +157,92 @@ def test_a_package_imports_only_what_the_table_allows(name):
         assert outside <= ALLOWED[name], file
         for (package, module), homes in CONFINED.items():
             if package == name and module in outside:
-                assert file.name in homes.split(), f"{module} belongs in {homes}, not in {file}"
+                here = file.relative_to(PACKAGES[name]).as_posix()
+                assert here in homes.split(), f"{module} belongs in {homes}, not in {here}"
+
+
+def module_name(file: Path, package: Path) -> str:
+    """`session.open` of `birefnet_runtime/session/open.py`; a package's face is the package."""
+    return ".".join(file.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
+
+
+def arrows(name: str) -> dict[str, set[str]]:
+    """For each module of a package the modules of the same package that it imports, anywhere in it.
+
+    What is imported through a wing's face counts as an import of the face.
+    """
+    package = PACKAGES[name]
+    files = {module_name(file, package): file for file in package.rglob("*.py")}
+    found: dict[str, set[str]] = {}
+    for module, file in files.items():
+        if module == "__init__":
+            continue  # the package's face hands everything on
+        here = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
+        found[module] = set()
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            target = node.module or ""
+            if node.level:
+                above = here[: len(here) - (node.level - 1)]
+                target = ".".join([*above, *target.split(".")]).strip(".")
+            elif target.startswith(f"birefnet_{name}."):
+                target = target.partition(".")[2]
+            else:
+                continue
+            for alias in node.names:
+                inner = f"{target}.{alias.name}".strip(".")
+                found[module].add(inner if inner in files else target)
+    return {module: targets - {module} for module, targets in found.items()}
+
+
+def test_arrows_are_seen_through_relative_imports_and_modules_as_names():
+    found = arrows("runtime")
+
+    assert "errors" in found["session.open"]
+    assert "images.icc" in found["images.read"]
+    assert "session.open" in found["segmenter"]
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_imports_run_downwards(name):
+    floor = {
+        part: len(ROWS[name]) - place
+        for place, row in enumerate(ROWS[name])
+        for part in row.split()
+    }
+    found = arrows(name)
+    assert found
+    for module, targets in found.items():
+        wing = module.partition(".")[0]
+        assert wing in floor, f"{wing} stands in no row of the drawing"
+        for target in targets:
+            below = target.partition(".")[0]
+            assert below == wing or floor[below] < floor[wing], f"{module} imports {target}"
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_no_files_import_each_other_in_a_circle(name):
+    found = arrows(name)
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join((*trail, module))
+        if module not in done:
+            for target in sorted(found.get(module, ())):
+                visit(target, (*trail, module))
+            done.add(module)
+
+    for module in found:
+        visit(module, ())
+    assert done >= set(found)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_no_folder_is_crowded(name):
+    for folder in {file.parent for file in PACKAGES[name].rglob("*.py")}:
+        modules = [file for file in folder.glob("*.py") if file.name != "__init__.py"]
+        assert len(modules) <= 13, f"{folder} holds {len(modules)} modules"
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -163,7 +280,7 @@ def test_the_block_blocks():
 
 
 def test_help_runs_without_torch_and_lists_the_commands():
-    done = run_blocked("from birefnet_runtime.cli import main; main()", "--help")
+    done = run_blocked("from birefnet_runtime.cli.main import main; main()", "--help")
 
     assert (done.returncode, done.stderr) == (0, "")
     for command in ("bench", "cutout", "evaluate", "export", "models"):
@@ -173,7 +290,7 @@ def test_help_runs_without_torch_and_lists_the_commands():
 def test_answers_are_compared_without_torch():
     """By a process that has the memory of one backend to measure and no other."""
     done = run_blocked(
-        "from birefnet_export import mask_parity, parity, samples; assert parity.TOLERANCES"
+        "from birefnet_export.parity import logits, masks, sample_tensors; assert logits.TOLERANCES"
     )
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -183,7 +300,7 @@ def test_cutout_runs_without_torch(tmp_path):
     photo = ROOT / "examples" / "photos" / "china.jpg"
 
     done = run_blocked(
-        "from birefnet_runtime.cli import main; main()",
+        "from birefnet_runtime.cli.main import main; main()",
         *("cutout", photo, "--output", tmp_path / "cut.png"),
     )
 
@@ -195,7 +312,7 @@ def test_cutout_of_a_bad_size_does_not_meet_torch_either(tmp_path):
     photo = ROOT / "examples" / "photos" / "china.jpg"
 
     done = run_blocked(
-        "from birefnet_runtime.cli import main; main()",
+        "from birefnet_runtime.cli.main import main; main()",
         *("cutout", photo, "--output", tmp_path / "cut.png", "--size", 33),
     )
 

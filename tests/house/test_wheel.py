@@ -33,7 +33,7 @@ def test_the_wheel_holds_the_four_packages_with_their_data(wheel):
     assert "birefnet_models/zoo.json" in names
     assert "birefnet_models/embedded/nano.onnx" in names
     for file in ("page.css", "page.html.j2"):
-        assert f"birefnet_benchmarks/document/{file}" in names
+        assert f"birefnet_benchmarks/report/{file}" in names
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "birefnet_benchmarks",

@@ -2,12 +2,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from birefnet_models.cache import (
-    MODEL_OF_PRECISION,
-    cache_root,
-    cached_exports,
-    export_directory,
-)
+from birefnet_models.cache import MODEL_OF_PRECISION, cache_root, cached_exports, export_directory
 
 
 @pytest.fixture

@@ -7,13 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from birefnet_runtime import (
-    ImageError,
-    ModelError,
-    Segmenter,
-    SizeError,
-    SizeWarning,
-)
+from birefnet_runtime import ImageError, ModelError, Segmenter, SizeError, SizeWarning
 from PIL import Image
 
 

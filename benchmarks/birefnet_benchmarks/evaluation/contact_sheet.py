@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import matplotlib
 import numpy as np
-from birefnet_models.files import replacing
+from birefnet_models.atomic_write import replacing
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 

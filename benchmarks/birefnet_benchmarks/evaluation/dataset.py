@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from birefnet_runtime import ImageError, read_image
-from birefnet_runtime.image_io import SUFFIXES
-from birefnet_runtime.picture import full_scale, to_eight_bits
+from birefnet_runtime.images.picture import full_scale, to_eight_bits
+from birefnet_runtime.images.read import SUFFIXES
 from numpy.typing import NDArray
 
 from ..errors import DatasetError

@@ -7,7 +7,7 @@ from birefnet_models import OnnxFileError, all_cards
 from birefnet_models.card import ModelCard, Score
 from birefnet_models.onnx_file import read_onnx
 from birefnet_models.zoo import lookup
-from birefnet_runtime.metadata import PREFIX
+from birefnet_runtime.model.metadata import PREFIX
 
 from .quality import Metric
 

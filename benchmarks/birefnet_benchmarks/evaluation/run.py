@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from birefnet_models.errors import BirefnetError
 from birefnet_runtime import ImageError, Picture, Segmenter, read_image
-from birefnet_runtime.image_io import pixels_of
-from birefnet_runtime.overlap import overlap
-from birefnet_runtime.picture import quantise, to_eight_bits
-from birefnet_runtime.postprocess import to_alpha
-from birefnet_runtime.result import shown_alpha
-from birefnet_runtime.sizing import format_size
+from birefnet_runtime.cutout.compose import shown_alpha
+from birefnet_runtime.images.picture import quantise, to_eight_bits
+from birefnet_runtime.images.read import pixels_of
+from birefnet_runtime.machine.pipeline import overlap
+from birefnet_runtime.model.input_size import format_size
+from birefnet_runtime.model.postprocess import to_alpha
 from numpy.typing import NDArray
 
 from ..errors import DatasetError

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import onnx
 
-from ..parity import Array
+from ..parity.logits import Array
+from .calibration import read_folder
 from .fp16 import fragile, to_half
 from .int8 import Plan, paying, quantised
-from .observe import read_folder
-from .quality import Quality
+from .mask_quality import Quality
+from .request import DEFAULT_MIN_IOU, Precision
 from .sensitivity import quantised_within
-from .wanted import DEFAULT_MIN_IOU, Precision
 
 
 class Converted(NamedTuple):

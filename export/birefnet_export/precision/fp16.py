@@ -16,7 +16,7 @@ import onnx
 from onnx import NodeProto, TensorProto
 
 from ..errors import GraphError
-from .rewriting import Rewriting, float_values
+from .graph_rewriter import Rewriting, float_values
 
 Keep = Callable[[NodeProto], bool]
 """Says of a node whether it computes in float32."""

@@ -27,7 +27,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
-from .rewriting import Rewriting, consumers
+from .graph_rewriter import Rewriting, consumers
 
 CHANNELS = {"MatMul": 1, "Conv": 0, "DeformConv": 0}
 """Operators whose second operand may be a weight, and the axis of its output channels."""

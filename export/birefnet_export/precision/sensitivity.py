@@ -9,11 +9,11 @@ from typing import NamedTuple
 import onnx
 
 from ..errors import PrecisionError
-from ..parity import Array
+from ..parity.logits import Array
+from .calibration import observe
+from .graph_rewriter import Rewriting, consumers
 from .int8 import Plan, Range, paying, quantised, sole_rectifiers, weight_of
-from .observe import observe
-from .quality import Quality, quality
-from .rewriting import Rewriting, consumers
+from .mask_quality import Quality, quality
 
 PROBES = 4
 """Images on which each group is tried alone; the verdict is over all of them."""

@@ -3,7 +3,7 @@ from birefnet_benchmarks.evaluation.published import card_of, published_scores
 from birefnet_benchmarks.evaluation.quality import metrics
 from birefnet_models import embedded_path, find
 
-from .conftest import write_brightness
+from ..conftest import write_brightness
 
 ALL = metrics(efforts=True)
 

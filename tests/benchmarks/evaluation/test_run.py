@@ -8,7 +8,7 @@ from birefnet_benchmarks.evaluation.run import Evaluation, Evaluator
 from birefnet_runtime import ModelError, Segmenter
 from PIL import Image
 
-from .conftest import SIDE, write_pair
+from ..conftest import SIDE, write_pair
 
 
 @pytest.fixture(scope="module")

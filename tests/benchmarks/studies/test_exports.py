@@ -2,7 +2,7 @@ import json
 
 import pytest
 from birefnet_benchmarks.errors import BenchmarkError
-from birefnet_benchmarks.studies import exports
+from studies import exports
 
 STORED = {
     "environment": {"processor": "Some Processor", "cores": 2},

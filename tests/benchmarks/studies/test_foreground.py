@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from birefnet_benchmarks.studies.composites import EDGES, make_composite, mix
-from birefnet_benchmarks.studies.foreground import errors, in_band
+from studies.composites import EDGES, make_composite, mix
+from studies.foreground import errors, in_band
 
 SMALL = (120, 160)
 

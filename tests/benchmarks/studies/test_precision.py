@@ -1,5 +1,5 @@
 import pytest
-from birefnet_benchmarks.studies import precision
+from studies import precision
 
 TIMED = {
     "backbone": "swin_v1_t",

@@ -4,10 +4,10 @@ import os
 
 import birefnet_models
 import pytest
-from birefnet_benchmarks.memory import peak_rss_bytes
-from birefnet_benchmarks.studies import processes
-from birefnet_benchmarks.studies.graph_row import GraphRow
-from birefnet_benchmarks.studies.lowerings import markdown_table
+from birefnet_benchmarks.bench.measure.memory import peak_rss_bytes
+from studies import processes
+from studies.graph_row import GraphRow
+from studies.lowerings import markdown_table
 
 NANO = str(birefnet_models.embedded_path(birefnet_models.all_cards()[0]))
 

@@ -1,7 +1,7 @@
 """The table of targets, from records that are known."""
 
 import pytest
-from birefnet_benchmarks.studies.targets import exponent, floor_share, markdown_table, ratio
+from studies.targets import exponent, floor_share, markdown_table, ratio
 
 MACHINE = {"processor": "Some CPU", "cores": 2, "packages": {"onnxruntime": "1.31.1"}}
 

@@ -1,0 +1,1 @@
+"""`birefnet bench`: configurations, interleaved runs, accuracy, results."""

@@ -1,0 +1,1 @@
+"""What runs a model: one protocol, one module for each framework."""

@@ -1,0 +1,76 @@
+"""One way to run the network, as a row's process sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import BenchmarkError
+from ..configuration import Row
+
+Tensor = NDArray[np.float32]
+
+BACKENDS = {
+    "onnxruntime": "birefnet_benchmarks.bench.backends.onnxruntime:OrtBackend",
+    "pytorch": "birefnet_benchmarks.bench.backends.pytorch:TorchBackend",
+}
+
+
+OUTPUT, MASK = "output", "mask"
+"""A fact, and its value for a network that gives a mask and no logits."""
+
+
+class Backend(Protocol):
+    """A model, open. Made from its row in the row's own process, alone there.
+
+    `MODULE:CLASS` names any class like this one, so a backend of somebody's own can be measured
+    beside ours: `birefnet bench lite --backend mine:Backend`.
+    """
+
+    def __init__(self, row: Row) -> None:
+        """Open `row.source` as the row says; what can't be done that way is an exception."""
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Run the network once.
+
+        Args:
+            image: float32 (batch, 3, height, width), normalised RGB, in host memory.
+
+        Returns:
+            float32 (batch, 1, height, width), in host memory: whatever device did the work has
+            finished when this returns, which is what makes the clock honest. Of a network that
+            gives a mask, the mask's logits.
+        """
+
+    def alpha(self, image: Path) -> Tensor:
+        """Run the whole pipeline on an image file: float32 (H, W) in [0, 1], at its own size."""
+
+    def facts(self) -> dict[str, str]:
+        """What is worth knowing of how it runs: versions, what ran where."""
+
+
+def backend_class(name: str) -> type[Backend]:
+    """Import a backend by its name in `BACKENDS`, or as `MODULE:CLASS`.
+
+    Raises:
+        BenchmarkError: there is no such backend.
+        MissingExtraError: it is one of ours, and its package is not installed.
+    """
+    try:
+        found: type[Backend] = resolve_name(BACKENDS.get(name, name))
+    except (ImportError, AttributeError, ValueError) as error:
+        # Imported here, so that the runtime takes no memory in a process of PyTorch.
+        from birefnet_runtime.extras import missing_extra
+
+        if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error.name)):
+            raise missing from error
+        known = ", ".join(BACKENDS)
+        raise BenchmarkError(
+            f"{name}: can't be imported as a backend: {error}; there are {known}, and MODULE:CLASS "
+            "for your own"
+        ) from error
+    return found

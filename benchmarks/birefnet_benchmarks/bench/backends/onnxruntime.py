@@ -1,0 +1,48 @@
+"""ONNX Runtime, through our own runtime: any `.onnx` that it takes."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import onnxruntime
+from birefnet_runtime import ProviderWarning, Segmenter, SizeWarning
+from birefnet_runtime.session.memory_limit import DEFAULT
+
+from ..configuration import Row
+from .base import OUTPUT, Tensor
+
+
+class OrtBackend:
+    """A graph in a session on the provider that the row names, or none at all."""
+
+    def __init__(self, row: Row) -> None:
+        warnings.simplefilter("ignore", SizeWarning)  # time is asked for, not quality
+        warnings.simplefilter("ignore", ProviderWarning)  # what ran where is among the facts
+        self._segmenter = Segmenter(
+            row.source,
+            size=row.size,
+            threads=row.threads,
+            providers=row.provider,
+            memory=DEFAULT,
+        )
+
+    def logits(self, image: Tensor) -> Tensor:
+        return self._segmenter.logits(image)
+
+    def alpha(self, image: Path) -> Tensor:
+        return self._segmenter.alpha(image)
+
+    def facts(self) -> dict[str, str]:
+        facts = {
+            "onnxruntime": onnxruntime.__version__,
+            OUTPUT: self._segmenter.metadata.output,
+            "memory": DEFAULT,
+        }
+        opening = self._segmenter.opening
+        if opening and opening.placement:
+            for provider, operators in opening.placement.operators.items():
+                facts[f"nodes on {provider}"] = str(sum(dict(operators).values()))
+        if opening and (notes := opening.notes()):
+            facts["notes"] = "; ".join(notes)
+        return facts

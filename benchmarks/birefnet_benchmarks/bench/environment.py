@@ -1,0 +1,77 @@
+"""What the figures were taken on."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from birefnet_runtime.machine.cores import usable_cores
+from birefnet_runtime.machine.nvml import read_driver
+
+PACKAGES = (
+    "birefnet-ort",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "Pillow",
+    "torch",
+    "transformers",
+    "onnxruntime-ep-openvino",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Machine and versions."""
+
+    processor: str
+    """As the system calls it."""
+    cores: int
+    """That this process may use."""
+    memory_bytes: int
+    """Of the machine."""
+    system: str
+    """Operating system and architecture."""
+    python: str
+    """Version."""
+    packages: dict[str, str]
+    """Version of each package that is installed."""
+    gpus: tuple[str, ...] = ()
+    """Name and compute capability of each NVIDIA GPU."""
+    driver: str | None = None
+    """Version of the NVIDIA driver, where there is one."""
+
+
+def read_environment() -> Environment:
+    """The machine that this runs on."""
+    driver = read_driver()
+    return Environment(
+        processor=_processor(),
+        cores=usable_cores(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        packages={name: found for name in PACKAGES if (found := _version(name))},
+        gpus=tuple(f"{gpu.name} ({gpu.compute_capability})" for gpu in driver.gpus)
+        if driver
+        else (),
+        driver=driver.version if driver else None,
+    )
+
+
+def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or "unknown"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,84 @@
+"""The pictures of a run: images and masks as they are shown, and where masks differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from birefnet_models.atomic_write import replacing
+from birefnet_runtime.images.picture import to_eight_bits
+from birefnet_runtime.images.read import SUFFIXES, read_image
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import BenchmarkError
+from .backends.base import Tensor
+
+SIDE = 512
+"""The longest side of a picture that is kept."""
+
+
+def image_files(given: Sequence[Path]) -> tuple[Path, ...]:
+    """The image files that are named, and those in folders that are named, in order.
+
+    Raises:
+        BenchmarkError: one isn't there, a folder without images, or two files of one name.
+    """
+    found: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+            if not inside:
+                kinds = ", ".join(sorted(SUFFIXES))
+                raise BenchmarkError(f"{path}: no image in this folder ({kinds})")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise BenchmarkError(f"{path}: no such image or folder of images")
+    names = [path.name for path in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise BenchmarkError(f"two images are called {min(twice)}; rename one")
+    return tuple(found)
+
+
+def save_preview(file: Path, target: Path) -> None:
+    """The image, scaled down, as JPEG."""
+    pixels = to_eight_bits(read_image(file).pixels)
+    _save(Image.fromarray(_shrunk(pixels)), target)
+
+
+def save_mask(alpha: Tensor, target: Path) -> None:
+    """float32 (H, W) in [0, 1] as 8-bit grey, scaled down."""
+    levels = np.rint(alpha * 255).astype(np.uint8)
+    _save(Image.fromarray(_shrunk(levels)), target)
+
+
+def save_difference(found: Tensor, expected: Tensor, target: Path) -> None:
+    """Where two alphas differ: 8-bit levels rounded, of each tile the largest, so none is lost."""
+    levels = np.rint(np.abs(found - expected) * 255).astype(np.uint8)
+    step = max(1, -(-max(levels.shape) // SIDE))  # rounded up
+    _save(Image.fromarray(_largest_of_tiles(levels, step)), target)
+
+
+def _largest_of_tiles(levels: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """(H, W) to (H / step, W / step), rounded up."""
+    height, width = levels.shape
+    padded = np.pad(levels, ((0, -height % step), (0, -width % step)))
+    tiles = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step)
+    return np.asarray(tiles.max(axis=(1, 3)))
+
+
+def _shrunk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    scale = min(1.0, SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+
+
+def _save(image: Image.Image, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as unnamed:
+        image.save(unnamed, format="JPEG" if target.suffix == ".jpg" else "PNG")

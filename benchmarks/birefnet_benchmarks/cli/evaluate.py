@@ -1,0 +1,214 @@
+"""`birefnet evaluate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from birefnet_runtime import Segmenter
+from birefnet_runtime.cli.options import (
+    max_memory_option,
+    memory_option,
+    provider_option,
+    read_size,
+    verbose_option,
+)
+from birefnet_runtime.cli.progress import STOPPED, Interrupts, Rate
+from birefnet_runtime.model.input_size import Size
+from birefnet_runtime.model.locate import find_model
+from birefnet_runtime.session.memory_limit import Memory
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..errors import DatasetError
+from ..evaluation.dataset import Dataset, Pair, find_dataset, spread
+
+if TYPE_CHECKING:
+    from ..evaluation.run import Evaluation, Evaluator
+
+_SHOWN = 3
+
+
+@click.command(epilog="Example: birefnet evaluate lite --images DIS5K/DIS-VD --output scores")
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "--images",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of images, searched through. Without --masks: one that holds im/ and gt/, or "
+    "several such folders, as DIS5K.",
+)
+@click.option(
+    "--masks",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder of masks: white is subject, and names are the images' but for the suffix.",
+)
+@click.option("--partial", is_flag=True, help="Leave out images without a mask, and masks alone.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="No more than N images, taken evenly from all.",
+)
+@click.option(
+    "--size",
+    metavar="SIZE",
+    callback=read_size,
+    help="The network's size, as `birefnet cutout` has it: by default the one it was trained at.",
+)
+@click.option("--threads", metavar="N", type=click.IntRange(min=1))
+@provider_option
+@memory_option
+@max_memory_option
+@verbose_option
+@click.option(
+    "--hce",
+    is_flag=True,
+    help="Count human correction efforts, too: takes longer than all other metrics.",
+)
+@click.option(
+    "--output",
+    "-o",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write scores.csv (a line an image), summary.json and worst.png there; made if missing.",
+)
+@click.option(
+    "--worst",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=12,
+    show_default=True,
+    help="How many images worst.png shows, by S-measure.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def evaluate(
+    model: str,
+    images: Path,
+    masks: Path | None,
+    partial: bool,
+    limit: int | None,
+    size: Size,
+    threads: int | None,
+    provider: str,
+    memory: Memory,
+    max_memory: float | None,
+    verbose: bool,
+    hce: bool,
+    output: Path | None,
+    worst: int,
+    as_json: bool,
+) -> None:
+    """Score a model's masks against masks that are known. MODEL as `birefnet cutout` has it.
+
+    S-measure, weighted F-measure, max F-measure, E-measure, MAE and IoU as PySODMetrics has them,
+    fed as upstream's evaluation feeds them, and boundary IoU. Where the zoo knows published scores
+    of the model on the data set at this size, they are printed beside. An image that fails gets a
+    line and the others are still scored; the exit code is then 1.
+    """
+    from ..evaluation.results import read_subject, summary, table, write_files
+    from ..evaluation.run import Evaluation, Evaluator
+
+    show = _Show()
+    dataset = find_dataset(images, masks, partial=partial)
+    pairs = spread(dataset.pairs, limit)
+    show.left_out(dataset)
+    subject = read_subject(model, find_model(model))
+    evaluation = Evaluation(dataset.subsets, worst, hce)
+    with Segmenter(
+        model,
+        size=size,
+        threads=threads,
+        providers=provider,
+        memory=memory,
+        max_memory=max_memory,
+        verbose=verbose,
+    ) as segmenter:
+        runs_on = segmenter.opening.provider.name if segmenter.opening else None
+        evaluator = Evaluator(segmenter, hce, bool(output and worst))
+        stopped = show.follow(evaluator, pairs, evaluation)
+    if not evaluation.overall.images:
+        raise DatasetError(f"{images}: not one of {len(pairs)} images could be scored")
+    settings = {
+        "images": str(images),
+        "masks": None if masks is None else str(masks),
+        "pairs": len(dataset.pairs),
+        "unmatched": len(dataset.unmatched),
+        "limit": limit,
+        "stopped": stopped,
+        "size": size,
+        "provider": runs_on,
+        "threads": threads,
+        "memory": memory,
+    }
+    stored = summary(subject, evaluation, settings)
+    if output is not None:
+        write_files(output, stored, evaluation)
+    click.echo(json.dumps(stored, indent=1) if as_json else "\n".join(table(stored)))
+    show.sum_up(evaluation, len(pairs), output)
+    if stopped or evaluation.failures:
+        raise click.exceptions.Exit(STOPPED if stopped else 1)
+
+
+class _Show:
+    """Lines and a bar for people on standard error."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+
+    def say(self, what: object) -> None:
+        self._console.print(
+            f"birefnet: {what}", markup=False, highlight=False, emoji=False, soft_wrap=True
+        )
+
+    def left_out(self, dataset: Dataset) -> None:
+        if dataset.training:
+            self.say(f"{dataset.training} is for training and left out; name it to score it")
+        if dataset.unmatched:
+            first = ", ".join(map(str, dataset.unmatched[:_SHOWN]))
+            more = ", ..." if len(dataset.unmatched) > _SHOWN else ""
+            self.say(
+                f"left out for want of a counterpart: {len(dataset.unmatched)} ({first}{more})"
+            )
+
+    def follow(self, evaluator: Evaluator, pairs: Sequence[Pair], evaluation: Evaluation) -> bool:
+        """Score the pairs under a progress bar; whether Ctrl-C ended it early."""
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Rate(""),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        with Interrupts(self.say) as interrupts, bar:
+            task = bar.add_task("scoring", total=len(pairs))
+            for outcome in evaluator.score(pairs, stopped=interrupts.came):
+                if outcome.error is not None:
+                    self.say(outcome.error)
+                evaluation.add(outcome)
+                bar.advance(task)
+        return len(evaluation.outcomes) < len(pairs)
+
+    def sum_up(self, evaluation: Evaluation, asked: int, output: Path | None) -> None:
+        """What a reader of the figures should know, a line each."""
+        tally = evaluation.overall
+        line = f"{tally.images} of {asked} images scored"
+        if evaluation.failures:
+            line += f", {len(evaluation.failures)} failed"
+        self.say(f"{line}: {output}" if output else line)
+        if tally.empty:
+            self.say(
+                f"masks without a subject: {tally.empty}; there weighted F, F and IoU are 0, "
+                "whatever is found"
+            )
+        if tally.stretched:
+            self.say(
+                f"found in less than half of the levels: {tally.stretched}; stretched to all of "
+                "them, as in upstream's evaluation, but for alpha MAE"
+            )

@@ -1,0 +1,216 @@
+"""An evaluation as files and as text: `summary.json`, `scores.csv`, a table."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from birefnet_models.atomic_write import replacing
+from birefnet_models.card import ModelCard, Score
+from birefnet_models.lock import sha256_of
+from birefnet_runtime import OutputError
+from birefnet_runtime.model.input_size import format_size
+
+from ..bench.environment import read_environment
+from ..bench.results_file import write_results
+from .contact_sheet import write_sheet
+from .published import card_of, published_scores
+from .quality import LIBRARY, Metric, Tally, metrics
+from .run import Evaluation
+
+SCHEMA = "birefnet-evaluation"
+VERSION = 1
+"""Goes up when a field changes its meaning or goes away; a new field doesn't raise it."""
+OVERALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which file was evaluated.
+
+    Attributes:
+        name: as it was typed.
+        file: the `.onnx`.
+        sha256: of the file.
+        card: the zoo's model that it is, if known.
+    """
+
+    name: str
+    file: Path
+    sha256: str
+    card: ModelCard | None
+
+
+def read_subject(name: str, file: Path) -> Subject:
+    """Hash a model's file, and look it up in the zoo."""
+    sha256 = sha256_of(file)
+    return Subject(name, file, sha256, card_of(file, sha256))
+
+
+def summary(
+    subject: Subject, evaluation: Evaluation, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything but the single images' scores, ready for JSON.
+
+    Args:
+        subject: the model's file.
+        evaluation: at least one image of it has scores.
+        settings: how it was run, JSON-ready.
+    """
+    size, efforts = evaluation.model_size(), evaluation.overall.efforts
+    wanted = metrics(efforts)
+    failed = Counter(outcome.pair.subset for outcome in evaluation.failures)
+    subsets = []
+    for name, tally in evaluation.parts.items():
+        part = {"name": name, **_part(tally, failed[name])}
+        known = published_scores(subject.card, name, size, wanted) if tally.images else {}
+        part["published"] = {
+            key: _published(score, part["scores"][key]) for key, score in known.items()
+        }
+        subsets.append(part)
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "model": {
+            "name": subject.name,
+            "file": str(subject.file),
+            "sha256": subject.sha256,
+            "bytes": subject.file.stat().st_size,
+            "zoo": subject.card.name if subject.card else None,
+        },
+        "model_size": size,
+        "settings": dict(settings),
+        "environment": asdict(read_environment()),
+        "library": LIBRARY,
+        "metrics": {metric.key: asdict(metric) for metric in wanted},
+        "subsets": subsets,
+        "overall": _part(evaluation.overall, failed.total()),
+        "failures": [
+            {"image": str(outcome.pair.image), "error": str(outcome.error)}
+            for outcome in evaluation.failures
+        ],
+    }
+
+
+def _part(tally: Tally, failed: int) -> dict[str, Any]:
+    return {
+        "images": tally.images,
+        "failed": failed,
+        "empty": tally.empty,
+        "stretched": tally.stretched,
+        "scores": tally.scores() if tally.images else {},
+    }
+
+
+def _published(score: Score, measured: float) -> dict[str, Any]:
+    return {
+        "value": score.value,
+        "size": score.size,
+        "source": score.source,
+        "note": score.note,
+        "difference": measured - score.value,
+    }
+
+
+def write_files(directory: Path, stored: Mapping[str, Any], evaluation: Evaluation) -> None:
+    """Write `summary.json`, `scores.csv` and, where cases were kept, `worst.png`.
+
+    Args:
+        directory: made if missing.
+        stored: as `summary` gives it.
+        evaluation: the same.
+
+    Raises:
+        OutputError: they can't be written there.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_results(directory / "summary.json", stored)
+        _write_rows(directory / "scores.csv", evaluation)
+        if cases := evaluation.worst():
+            heading = f"{_heading(stored)}: the worst of {evaluation.overall.images} by S-measure"
+            write_sheet(directory / "worst.png", cases, heading)
+    except OSError as error:
+        raise OutputError(f"{directory}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _heading(stored: Mapping[str, Any]) -> str:
+    """Which model, at which size, on what."""
+    size = stored["model_size"]
+    at = f" at {format_size(size)}" if size else " at each image's own size"
+    return f"{stored['model']['name']}{at} on {stored['settings']['provider']}"
+
+
+def _write_rows(path: Path, evaluation: Evaluation) -> None:
+    """A line an image, with its error where it has no scores."""
+    rows = list(evaluation.rows())
+    keys = [metric.key for metric in metrics(evaluation.overall.efforts)]
+    names = [name for name in rows[0] if name not in (*keys, "error")]
+    with (
+        replacing(path) as unnamed,
+        unnamed.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
+    ):
+        writer = csv.DictWriter(stream, [*names, *keys, "error"], restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def table(stored: Mapping[str, Any]) -> Iterator[str]:
+    """Lines that are printed: the model, subsets with what was published for them, and all."""
+    columns = [Metric(**metric) for metric in stored["metrics"].values()]
+    rows = [["", "images", *(metric.label for metric in columns)]]
+    parts = list(stored["subsets"])
+    if len(parts) > 1:
+        parts.append({"name": OVERALL, **stored["overall"], "published": {}})
+    for part in (part for part in parts if part["images"]):
+        scores, known = part["scores"], part["published"]
+        rows.append([part["name"], str(part["images"])])
+        rows[-1] += (_number(metric, scores[metric.key]) for metric in columns)
+        if known:
+            rows.append(["  published", "", *_cells(columns, known, "value")])
+            rows.append(["  difference", "", *_cells(columns, known, "difference", "+")])
+    yield f"{_heading(stored)}; {stored['library']}{_missing(stored)}"
+    yield ""
+    yield from _aligned(rows)
+    sources = {
+        _source(part["name"], score): None for part in parts for score in part["published"].values()
+    }
+    if sources:
+        yield ""
+        yield from sources
+
+
+def _missing(stored: Mapping[str, Any]) -> str:
+    """How many images have scores, where it isn't all: figures of a part are no published ones."""
+    images, failed = stored["overall"]["images"], stored["overall"]["failed"]
+    if images == stored["settings"]["pairs"]:
+        return ""
+    counted = f"; {images} of {stored['settings']['pairs']} images"
+    return f"{counted}, {failed} failed" if failed else counted
+
+
+def _source(dataset: str, score: Mapping[str, Any]) -> str:
+    at = f"at {format_size(score['size'])}" if score["size"] else "size not stated"
+    note = f" ({score['note']})" if score["note"] else ""
+    return f"published for {dataset}, {at}: {score['source']}{note}"
+
+
+def _cells(
+    columns: Sequence[Metric], known: Mapping[str, Any], field: str, sign: str = ""
+) -> Iterator[str]:
+    for metric in columns:
+        score = known.get(metric.key)
+        yield _number(metric, score[field], sign) if score else ""
+
+
+def _number(metric: Metric, value: float, sign: str = "") -> str:
+    return f"{value:{sign}.{0 if metric.key == 'hce' else 4}f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))
+        yield "  ".join((row[0].ljust(widths[0]), *cells)).rstrip()

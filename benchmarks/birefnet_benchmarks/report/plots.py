@@ -1,0 +1,188 @@
+"""Plots as SVG that sits inside a page: its colours and its typeface are the page's."""
+
+import html
+import math
+import re
+import warnings
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+import matplotlib as mpl
+from birefnet_runtime.units import format_bytes, format_seconds
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..bench.results import Outcome
+from . import statistics as figures
+from . import wording
+
+WIDTH = 4.3
+"""Of a plot, in inches: about a phone's width, so that its text is legible there."""
+LINES = 8
+"""Colours and markers that lines are told apart by."""
+MOST_POINTS = 200
+"""Raw times that are drawn of one row; of more, evenly chosen ones from the sorted times."""
+LONGEST_NAME = 42
+STYLE: dict[Any, Any] = {
+    "font.size": 9.0,
+    "svg.fonttype": "none",  # text stays text
+    "text.parse_math": False,  # a $ in a name is a $
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+}
+# Drawn in colours that nothing else has, each then replaced by a variable of the page's style.
+INK, SOFT, GRID, BAR, BASELINE, WHISKER = (f"#01010{digit}" for digit in range(6))
+LINE_COLOURS = [f"#02020{digit}" for digit in range(LINES)]
+VARIABLES = {
+    INK: "--ink",
+    SOFT: "--soft",
+    GRID: "--line",
+    BAR: "--bar",
+    BASELINE: "--baseline",
+    WHISKER: "--whisker",
+} | {colour: f"--line-{index}" for index, colour in enumerate(LINE_COLOURS)}
+MARKERS = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼", "P": "✚", "*": "★", "X": "✖"}
+"""Of each line, and the character that looks like it."""
+
+
+def time_bars(outcomes: Sequence[Outcome]) -> str:
+    """A bar for each row's median, a whisker between the quartiles, a tick for each run."""
+    found = [figures.timing(outcome) for outcome in outcomes]
+    texts = [wording.median(outcome) or "failed" for outcome in outcomes]
+    end = _end(outcomes)
+    figure, axes = _bars(outcomes, [each.median_s if each else 0 for each in found], texts, end)
+    for index, (outcome, timing) in enumerate(zip(outcomes, found, strict=True)):
+        if timing is None:
+            continue
+        times = sorted(figures.times_s(outcome))
+        inside = [time for time in times if time <= end]
+        shown = inside[:: math.ceil(len(inside) / MOST_POINTS)]
+        if len(inside) < len(times):
+            text = f"{len(times) - len(inside)} slower ›"
+            axes.text(end, index + 0.64, text, color=SOFT, ha="right", va="center", fontsize=8)
+        ticks = [(time, y) for time in shown for y in (index + 0.5, index + 0.78, math.nan)]
+        axes.plot(*zip(*ticks, strict=True), color=WHISKER, linewidth=1, alpha=0.35)
+        quartiles = (timing.first_quartile_s, timing.third_quartile_s)
+        axes.plot(quartiles, [index + 0.64] * 2, color=WHISKER, linewidth=2.2)
+    axes.xaxis.set_major_formatter(lambda value, _: format_seconds(value) if value else "0")
+    return _svg(figure, f"Median time. {_spoken(outcomes, texts)}")
+
+
+def _end(outcomes: Sequence[Outcome]) -> float:
+    """Where the axis of times ends: so that a few slow runs don't make all bars short."""
+    times = [figures.times_s(outcome) for outcome in outcomes if outcome.turns]
+    reach = max((figures.quartiles(sorted(each))[1] for each in times if each), default=0)
+    return min(max((time for each in times for time in each), default=0), 1.25 * reach)
+
+
+def memory_bars(outcomes: Sequence[Outcome]) -> str:
+    """A bar for each row's peak of resident memory."""
+    values = [outcome.peak_rss_bytes or 0 for outcome in outcomes]
+    texts = [format_bytes(value) if value else "not measured" for value in values]
+    figure, axes = _bars(outcomes, values, texts, max(values, default=0))
+    axes.xaxis.set_major_formatter(lambda value, _: format_bytes(value) if value else "0")
+    return _svg(figure, f"Peak memory. {_spoken(outcomes, texts)}")
+
+
+def growth(fits: Sequence[tuple[str, figures.Fit]], label: str, ticks: dict[float, str]) -> str:
+    """Median times on logarithmic axes, each row's with its fitted line dashed.
+
+    Args:
+        fits: what each line is called, and the line. Colours and markers are given in order.
+        label: of the x axis.
+        ticks: its labels by x.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(2.9)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for index, (_, fit) in enumerate(fits):
+            xs, ys = zip(*fit.points, strict=True)
+            colour, marker = LINE_COLOURS[index % LINES], list(MARKERS)[index % LINES]
+            axes.plot(xs, ys, linestyle="", marker=marker, markersize=6, color=colour)
+            fitted = [fit.constant * x**fit.exponent for x in (xs[0], xs[-1])]
+            axes.plot(
+                (xs[0], xs[-1]), fitted, color=colour, linewidth=1.4, dashes=(4, 2), alpha=0.8
+            )
+        low, high = (pick([y for _, fit in fits for _, y in fit.points]) for pick in (min, max))
+        axes.set_ylim(low / 1.4, high * 1.4)
+        steps = _steps(low, high)
+        axes.set_xticks(list(ticks), list(ticks.values()))
+        axes.set_yticks(steps, [format_seconds(step) for step in steps])
+        axes.minorticks_off()
+        axes.set_xlabel(label, color=SOFT)
+        axes.grid(axis="y", color=GRID, linewidth=0.8)
+        spoken = "; ".join(f"{name}: exponent {fit.exponent:.2f}" for name, fit in fits)
+        return _svg(figure, f"Median time over {label}. {spoken}.")
+
+
+def _axes(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.patch.set_visible(False)
+    axes = figure.add_subplot()
+    axes.patch.set_visible(False)
+    axes.set_axisbelow(True)
+    axes.spines["bottom"].set_color(GRID)
+    axes.tick_params(length=0, colors=SOFT)
+    return figure, axes
+
+
+def _bars(
+    outcomes: Sequence[Outcome], values: Sequence[float], texts: Sequence[str], largest: float
+) -> tuple[Figure, Axes]:
+    """Horizontal bars, each below its name and its value: so they take a phone's whole width."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(0.45 * len(outcomes) + 0.4)
+        for index, (outcome, value, text) in enumerate(zip(outcomes, values, texts, strict=True)):
+            colour = BASELINE if outcome.row.baseline else BAR
+            axes.barh(index + 0.64, value, height=0.42, color=colour)
+            name = short(wording.way_name(outcome.row))
+            axes.text(0, index + 0.33, name, color=INK)
+            end = axes.get_yaxis_transform()
+            axes.text(1, index + 0.33, text, color=INK, ha="right", transform=end)
+        axes.set_xlim(0, largest * 1.01 or 1)
+        axes.set_ylim(len(outcomes), 0)
+        axes.set_yticks([])
+        axes.locator_params(axis="x", nbins=4)
+        return figure, axes
+
+
+def short(name: str) -> str:
+    """A name that leaves room for the value beside it."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _spoken(outcomes: Sequence[Outcome], texts: Sequence[str]) -> str:
+    names = [wording.way_name(outcome.row) for outcome in outcomes]
+    return "; ".join(f"{name}: {text}" for name, text in zip(names, texts, strict=True)) + "."
+
+
+def _steps(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten in between; the ends where that gives fewer than two."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    inside = [step for step in steps if low <= step <= high]
+    return inside if len(inside) > 1 else [low, high]
+
+
+def _svg(figure: Figure, spoken: str) -> str:
+    """The figure as one element of a page, without what belongs to a file of its own."""
+    text = StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    salted = STYLE | {"svg.hashsalt": spoken}  # else every run has other ids
+    with mpl.rc_context(salted), warnings.catch_warnings():
+        # What matplotlib's own typeface lacks it can't measure; the page's may have it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(text, format="svg", metadata=nothing)
+    body = text.getvalue()
+    box = re.search(r'viewBox="[^"]*"', body)
+    body = body[body.index("</defs>") + len("</defs>") :]
+    referred = set(re.findall(r"#([mp][0-9a-f]+)", body))  # markers and clips
+    body = re.sub(r' id="([^"]*)"', lambda at: at[0] if at[1] in referred else "", body)
+    body = re.sub(r"font-family: [^;]*; ", "", body).replace("xlink:href", "href")
+    for colour, variable in VARIABLES.items():
+        body = body.replace(colour, f"var({variable})")
+    spoken = html.escape(spoken)
+    return f'<svg class="plot" role="img" aria-label="{spoken}" {box and box[0]}>{body}'

@@ -1,0 +1,133 @@
+"""One graph at one size in a process of its own.
+
+`python -m studies.graph_row JSON`.
+
+ONNX Runtime runs first and alone, so that the peak of memory is its own; PyTorch, where it is asked
+for, comes after, turn by turn with ONNX Runtime, so that drift favours neither.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from birefnet_benchmarks.bench.measure.memory import peak_rss_bytes, rss_bytes
+from birefnet_runtime.machine.cores import usable_cores
+from birefnet_runtime.session.memory_limit import SETTINGS, Memory
+from birefnet_runtime.session.open import open_session
+from birefnet_runtime.session.providers import Cpu, OpenVINO
+from birefnet_runtime.session.providers.options import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class GraphRow:
+    """What one row runs."""
+
+    file: str
+    size: tuple[int, int]
+    """(height, width)."""
+    batch: int = 1
+    memory: Memory = "balanced"
+    cpu: dict[str, Any] | None = None
+    """Fields of the CPU's record, instead of `memory`."""
+    provider: str = "cpu"
+    """`cpu`, `openvino:f32` or `openvino:bf16`."""
+    runs: int = 3
+    """After a first one, which is reported apart."""
+    checkpoint: str | None = None
+    """Count its multiply-adds and time PyTorch on it, too."""
+    rival: str | None = None
+    """Another graph, run in turn with this one."""
+
+
+def run(row: GraphRow) -> dict[str, Any]:
+    """Seconds, bytes, and what else the row asks for, JSON-ready."""
+    threads = usable_cores()
+    image = np.random.default_rng(0).standard_normal((row.batch, 3, *row.size), np.float32)
+
+    started = time.perf_counter()
+    session = open_session(Path(row.file), providers=_provider(row), threads=threads)
+    load_s = time.perf_counter() - started
+    names = [port.name for port in session.get_inputs()]
+
+    def once() -> float:
+        begun = time.perf_counter()
+        session.run(None, {names[0]: image})
+        return time.perf_counter() - begun
+
+    first_s = once()
+    measured: dict[str, Any] = {
+        "load_s": load_s,
+        "first_s": first_s,
+        "times_s": [once() for _ in range(row.runs)],
+        "peak_rss_bytes": peak_rss_bytes(),
+        "rss_after_bytes": rss_bytes(),
+        "threads": threads,
+    }
+    if session.opening.placement:
+        placed = session.opening.placement.operators
+        measured["operators"] = {provider: dict(counts) for provider, counts in placed.items()}
+    if row.rival:
+        measured |= _against_rival(row, once, image, threads)
+    if row.checkpoint:
+        measured |= _against_pytorch(row, once, image, threads)
+    return measured
+
+
+def _provider(row: GraphRow) -> Provider:
+    name, _, precision = row.provider.partition(":")
+    if name == "openvino":
+        return OpenVINO(precision="bf16" if precision == "bf16" else "f32")
+    return SETTINGS[row.memory] if row.cpu is None else Cpu(**row.cpu)
+
+
+def _against_rival(row: GraphRow, once: Any, image: Any, threads: int) -> dict[str, Any]:
+    """Times of both in turn."""
+    assert row.rival
+    other = open_session(Path(row.rival), providers=SETTINGS[row.memory], threads=threads)
+    feed = {other.get_inputs()[0].name: image}
+    other.run(None, feed)
+    ours, theirs = [], []
+    for _ in range(row.runs):
+        ours.append(once())
+        begun = time.perf_counter()
+        other.run(None, feed)
+        theirs.append(time.perf_counter() - begun)
+    return {"paired_s": ours, "rival_s": theirs}
+
+
+def _against_pytorch(row: GraphRow, once: Any, image: Any, threads: int) -> dict[str, Any]:
+    """The machine's peak, and PyTorch's times in turn with ours."""
+    from birefnet_benchmarks.bench.backends import pytorch as torch_backend
+
+    assert row.checkpoint
+    checkpoint = Path(row.checkpoint)
+    peaks = [torch_backend.matmul_flops_per_s(threads)]
+    net = torch_backend.eager(checkpoint, threads)
+    ours, theirs = [], []
+    for _ in range(2):
+        ours.append(once())
+        begun = time.perf_counter()
+        net(image)
+        theirs.append(time.perf_counter() - begun)
+        peaks.append(torch_backend.matmul_flops_per_s(threads))
+    return {
+        "multiply_adds": torch_backend.multiply_adds(checkpoint, row.batch, row.size),
+        "matmul_flops_per_s": peaks,
+        "paired_s": ours,
+        "pytorch_s": theirs,
+    }
+
+
+def main(arguments: list[str]) -> None:
+    stored = json.loads(arguments[0])
+    row = GraphRow(**{**stored, "size": tuple(stored["size"])})
+    print(json.dumps({"row": dataclasses.asdict(row), **run(row)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,119 @@
+"""From what is typed as a checkpoint to a file on this machine that is the pinned one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from birefnet_models.card import ModelCard
+from birefnet_models.download import Progress, download
+from birefnet_models.errors import LicenceError, PinError
+from birefnet_models.lock import LOCK_FILE, Pin, check_pin, read_lock, sha256_of, write_pin
+
+from .source import HubSource, LocalSource, UrlSource, parse_source
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """How checkpoints are fetched and pinned."""
+
+    lock: Path = LOCK_FILE
+    """The lock file; made when the first reference is pinned."""
+    locked: bool = False
+    """Refuse what the lock file does not pin, and leave it as it is."""
+    update: bool = False
+    """Resolve anew, and move the pin."""
+    accept_licence: bool = False
+    """The terms of a model that has some are accepted."""
+    say: Callable[[str], None] | None = None
+    """Told, in a line, what was pinned and which terms hold."""
+    progress: Progress | None = None
+    """Told of a release file's bytes; the hub's client shows its own progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A checkpoint on this machine."""
+
+    path: Path
+    """The file, or the directory that holds `model.safetensors`."""
+    name: str | None
+    """What an export of it is called in the cache; None for a local file."""
+    card: ModelCard | None
+    """What the zoo knows about it."""
+    origin: str | None
+    """`REPO@COMMIT` or the URL; None for a local file."""
+
+
+PLAINLY = Fetching()
+"""Pins into `birefnet.lock`, and says nothing."""
+
+
+def fetch(checkpoint: str | Path, how: Fetching = PLAINLY) -> Fetched:
+    """Find or download a checkpoint, and hold it against its pin.
+
+    A reference that can move (a branch, a URL) is resolved once and pinned in the lock file; from
+    then on the pin is what loads.
+
+    Args:
+        checkpoint: a name of the zoo, `OWNER/NAME@REVISION`, the URL of a file, or a path.
+        how: where the pins are, and whether they may be added or moved.
+
+    Raises:
+        CheckpointError: it is none of these, or the path is not there.
+        LicenceError: the model has terms that were not accepted.
+        PinError: the content is not the pinned one; or nothing is pinned and `how` says locked.
+        FetchError: it can't be had: offline, no access, no such file, interrupted, disk full.
+    """
+    source = parse_source(checkpoint)
+    if isinstance(source, LocalSource):
+        return Fetched(source.path, name=None, card=None, origin=None)
+    if how.locked and how.update:
+        raise PinError("--locked leaves the lock file as it is and --update moves a pin; give one")
+    _require_consent(source.card, how)
+    pin = None if how.update else read_lock(how.lock).get(source.reference)
+    if pin is None and how.locked and not (isinstance(source, HubSource) and source.is_pinned):
+        raise PinError(
+            f"{source.reference} is not pinned in {how.lock}, and --locked refuses what is not; "
+            "run once without it and check the lock file in"
+        )
+    file, found = _from_hub(source, pin) if isinstance(source, HubSource) else _at(source, pin, how)
+    if pin is not None:
+        check_pin(file, source.reference, pin, how.lock)
+    elif not how.locked:
+        write_pin(how.lock, source.reference, found)
+        if how.say:
+            where = f" at commit {found.commit}" if found.commit else ""
+            how.say(f"pinned {source.reference}{where}, sha256 {found.sha256}, in {how.lock}")
+    origin = f"{source.repo}@{found.commit}" if isinstance(source, HubSource) else source.url
+    return Fetched(file, _name(source), source.card, origin)
+
+
+def _require_consent(card: ModelCard | None, how: Fetching) -> None:
+    if card is None or not card.terms:
+        return
+    terms = f"{card.name} ({card.id}) has the licence {card.licence}: {card.terms}"
+    if not how.accept_licence:
+        raise LicenceError(f"{terms}; accept that with --accept-licence")
+    if how.say:
+        how.say(f"{terms}; accepted")
+
+
+def _from_hub(source: HubSource, pin: Pin | None) -> tuple[Path, Pin]:
+    from . import hugging_face as hub_client
+
+    if pin is not None and pin.commit:
+        return hub_client.get_pinned(source.repo, pin), pin
+    return hub_client.resolve_and_get(source)
+
+
+def _at(source: UrlSource, pin: Pin | None, how: Fetching) -> tuple[Path, Pin]:
+    file = download(source.url, anew=how.update, progress=how.progress)
+    return file, pin or Pin(None, source.file, file.stat().st_size, sha256_of(file))
+
+
+def _name(source: HubSource | UrlSource) -> str:
+    if source.card:
+        return source.card.name
+    return source.repo if isinstance(source, HubSource) else Path(source.file).stem

@@ -1,0 +1,183 @@
+"""`birefnet export`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ..checkpoint.fetch import Fetching
+from ..export import export_onnx
+from ..options import DEFAULT_LOWERING, LOWERINGS, OPSETS, PRECISIONS, ExportReport
+from ..precision.request import DEFAULT_MIN_IOU
+from .fetch_options import fetching_options
+
+
+def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """`N` or `HxW` as height and width."""
+    if text is None:
+        return None
+    height, times, width = text.lower().partition("x")
+    try:
+        return int(height), int(width if times else height)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no size; give N or HxW, height first") from error
+
+
+@click.command(epilog="Example: birefnet export lite")
+@click.argument("checkpoint")
+@click.option(
+    "--output",
+    "-o",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory for onnx/model.onnx, config.json and preprocessor_config.json. By default the "
+    "model's place in the cache, where `cutout --model NAME` finds it.",
+)
+@click.option(
+    "--name", metavar="NAME", help="Name in the cache. By default the zoo's or the repository's."
+)
+@click.option(
+    "--opset",
+    type=click.IntRange(OPSETS[0], OPSETS[-1]),
+    default=None,
+    help="ONNX operator set. By default the lowering's own: "
+    + ", ".join(f"{name} {opsets.default}" for name, opsets in LOWERINGS.items())
+    + ".",
+)
+@click.option(
+    "--lowering",
+    type=click.Choice(list(LOWERINGS)),
+    default=None,
+    help="How deformable convolutions are written: native for GPUs, rows for little memory, "
+    f"gridsample for runtimes without DeformConv. By default {DEFAULT_LOWERING}; native with fp16.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default=PRECISIONS[0],
+    show_default=True,
+    help="fp16, for GPUs, is written to onnx/model_fp16.onnx, int8, for CPUs, to "
+    "onnx/model_quantized.onnx; input and output stay float32.",
+)
+@click.option(
+    "--calibrate",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="For int8: a folder of images like those to come. Convolutions are then quantised too, "
+    "and masks are compared with fp32's.",
+)
+@click.option(
+    "--min-iou",
+    metavar="IOU",
+    type=click.FloatRange(0, 1),
+    default=None,
+    help="Refuse int8 if the masks of these images keep less than this mean IoU with fp32's.  "
+    f"[default: {DEFAULT_MIN_IOU}]",
+)
+@click.option(
+    "--trained-size",
+    callback=_read_size,
+    metavar="SIZE",
+    help="Size the checkpoint was trained at, N or HxW. Default: what the zoo or a "
+    "preprocessor_config.json beside it says.",
+)
+@click.option(
+    "--external-data",
+    is_flag=True,
+    help="Write the weights beside the graph, to onnx/model.onnx_data: mapped into memory, not "
+    "copied.",
+)
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    show_default=True,
+    help="Compare ONNX Runtime with PyTorch before the file gets its name.",
+)
+@fetching_options
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def export(
+    checkpoint: str,
+    directory: Path | None,
+    name: str | None,
+    opset: int | None,
+    lowering: str | None,
+    precision: str,
+    calibrate: Path | None,
+    min_iou: float | None,
+    trained_size: tuple[int, int] | None,
+    external_data: bool,
+    verify: bool,
+    fetching: Fetching,
+    as_json: bool,
+) -> None:
+    """Turn a BiRefNet CHECKPOINT into one ONNX file for any batch and size.
+
+    CHECKPOINT is a name from `birefnet models`, a repository of the hub (OWNER/NAME@REVISION), the
+    URL of a file, a .safetensors or .pth file, or a directory that holds model.safetensors. What is
+    fetched is pinned in a lock file, and from then on the pin is what loads. Only tensors are read,
+    no code is run; the architecture is read off the tensors.
+    """
+    report = export_onnx(
+        checkpoint,
+        directory,
+        opset=opset,
+        lowering=lowering,
+        verify=verify,
+        trained_size=trained_size,
+        external_data=external_data,
+        name=name,
+        fetching=fetching,
+        precision=precision,
+        calibrate=calibrate,
+        min_iou=min_iou,
+    )
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else summary(report))
+
+
+def summary(report: ExportReport) -> str:
+    """The report as a few lines of text."""
+    parity = report.parity
+    lines = [
+        f"{report.file}: {report.arch.backbone}, opset {report.opset}, lowering "
+        f"{report.lowering}, {report.precision}, {report.nodes} nodes, "
+        f"{report.file_bytes / 1e6:.1f} MB",
+        "any batch; height and width any multiples of 32",
+    ]
+    if parity:
+        cases = ", ".join("x".join(map(str, case)) for case in parity.cases)
+        lines += [
+            f"against PyTorch at {cases}:",
+            *(f"  {line}" for line in parity.lines()),
+        ]
+    else:
+        lines.append("not compared with PyTorch")
+    if report.name:
+        lines.append(f"use it as: birefnet cutout --model {report.name}")
+    lines += _quality_lines(report)
+    lines += [
+        f"{len(report.warnings)} warnings; built, not traced"
+        + "".join(f"\n  {text}" for text in report.warnings),
+        f"{report.build_s:.1f} s to build, {report.verify_s:.1f} s to write and verify, "
+        f"{report.peak_rss_bytes / 1e9:.1f} GB at most",
+    ]
+    return "\n".join(lines)
+
+
+def _quality_lines(report: ExportReport) -> list[str]:
+    """What int8 does to the masks of the images that it was calibrated with."""
+    if report.precision != "int8":
+        return []
+    found = report.quality
+    if found is None:
+        return ["masks not compared with fp32's, convolutions not quantised: no --calibrate FOLDER"]
+    height, width = found.size
+    lines = [
+        f"masks against fp32's on {found.images} images at {height}x{width}: "
+        f"IoU {found.iou_mean:.4f} (worst {found.iou_min:.4f}), "
+        f"MAE {found.mae_mean:.5f} (worst {found.mae_max:.5f})"
+    ]
+    if found.excluded:
+        lines.append(f"  not quantised, because sensitive: {', '.join(found.excluded)}")
+    return lines

@@ -1,0 +1,81 @@
+"""The options of every command that takes a checkpoint from somewhere."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from birefnet_models.download import Progress
+from birefnet_models.lock import LOCK_FILE
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from ..checkpoint.fetch import Fetching
+
+_OPTIONS = (
+    click.option(
+        "--lock",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=LOCK_FILE,
+        show_default=True,
+        help="Where commits, sizes and hashes are pinned.",
+    ),
+    click.option(
+        "--locked",
+        is_flag=True,
+        help="Refuse what is not pinned; the lock file stays as it is. For CI.",
+    ),
+    click.option("--update", is_flag=True, help="Resolve anew, and move the pin."),
+    click.option(
+        "--accept-licence", is_flag=True, help="Accept the terms of a model that has some."
+    ),
+)
+
+
+def fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options, and hand it what they say as `fetching`."""
+
+    @functools.wraps(command)
+    def with_fetching(
+        *arguments: Any,
+        lock: Path,
+        locked: bool,
+        update: bool,
+        accept_licence: bool,
+        **others: Any,
+    ) -> Any:
+        how = Fetching(lock, locked, update, accept_licence, say=_say)
+        with _progress() as progress:
+            return command(*arguments, fetching=replace(how, progress=progress), **others)
+
+    decorated: Callable[..., Any] = with_fetching
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def _say(line: str) -> None:
+    click.echo(f"birefnet: {line}", err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """A bar on a terminal, and nothing elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("fetching"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("fetching", visible=False)
+
+        def show(have: int, total: int | None) -> None:
+            bars.update(task, completed=have, total=total, visible=have != total)
+
+        yield show

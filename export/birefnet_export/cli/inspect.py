@@ -1,0 +1,81 @@
+"""`birefnet inspect`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from ..inspection import CheckpointFacts, Facts, OnnxFacts, inspect_file, to_dict
+
+
+@click.command(epilog="Example: birefnet inspect BiRefNet_lite/model.safetensors")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+def inspect(file: Path, as_json: bool) -> None:
+    """Say what is in FILE: a checkpoint, an .onnx, or a directory that holds one of them.
+
+    The weights stay on the disk, and no code from the file is run. An .onnx needs neither torch nor
+    onnx.
+    """
+    facts = inspect_file(file)
+    click.echo(json.dumps(to_dict(facts), indent=2) if as_json else "\n".join(description(facts)))
+
+
+def description(facts: Facts) -> Iterator[str]:
+    """The facts as lines of text."""
+    lines = _checkpoint(facts) if isinstance(facts, CheckpointFacts) else _onnx(facts)
+    yield str(facts.file)
+    for label, text in lines:
+        if text:
+            yield f"  {label:<12}{text}"
+
+
+def _checkpoint(facts: CheckpointFacts) -> Iterable[tuple[str, str]]:
+    dtypes = ", ".join(f"{count} {dtype}" for dtype, count in facts.dtypes.items())
+    yield "kind", f"checkpoint, {facts.format}, {facts.size / 1e6:.1f} MB"
+    yield "sha256", facts.sha256
+    yield "tensors", f"{facts.tensors} ({dtypes}), {facts.parameters / 1e6:.1f} M parameters"
+    yield "backbone", facts.backbone or "not supported"
+    for problem in facts.problems:
+        yield "problem", problem
+    yield "export", "" if facts.problems else "birefnet export takes it as it is"
+    yield "model", _models(facts.models, facts.match)
+
+
+def _onnx(facts: OnnxFacts) -> Iterable[tuple[str, str]]:
+    weights = ", weights beside the file" if facts.external_weights else ""
+    opsets = ", ".join(f"{domain} {version}" for domain, version in facts.opsets.items())
+    yield "kind", f"ONNX graph, {facts.size / 1e6:.1f} MB{weights}"
+    yield "sha256", facts.sha256
+    version = facts.metadata.get("birefnet.producer_version", "")
+    yield "made by", f"birefnet export {version}" if facts.ours else f"{facts.producer}, not us"
+    yield "format", f"opset {opsets}, IR version {facts.ir_version}"
+    for side, ports in (("input", facts.inputs), ("output", facts.outputs)):
+        for port in ports:
+            shape = ", ".join(map(str, port.shape)) if port.shape is not None else "not stated"
+            yield side, f"{port.name}: {port.dtype} ({shape})"
+    yield "free axes", ", ".join(facts.dynamic) or "none: it runs at this size alone"
+    yield "gives", facts.output
+    yield "precision", f"{facts.precision}, {facts.parameters / 1e6:.1f} M parameters"
+    yield "lowering", facts.lowering
+    operators = ", ".join(f"{count} {name}" for name, count in facts.operators.items())
+    yield "nodes", f"{facts.nodes}: {operators}"
+    for line in facts.runs_on:
+        yield "runs on", line
+    yield "model", _models(facts.models, facts.match)
+    for key, value in facts.metadata.items():
+        yield "metadata", f"{key} = {value}"
+
+
+def _models(names: tuple[str, ...], match: str) -> str:
+    if not names:
+        return "none of the zoo"
+    how = {
+        "sha256": "by its hash",
+        "metadata": "as the file says",
+        "architecture": "one of these, or a fine-tune: by its architecture",
+    }
+    return f"{', '.join(names)} ({how[match]})"

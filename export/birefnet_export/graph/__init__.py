@@ -1,0 +1,1 @@
+"""The ONNX graph: built from kernels, without a tracer, simplified and saved."""

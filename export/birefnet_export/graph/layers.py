@@ -1,0 +1,71 @@
+"""The few layers that everything is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+from torch import nn
+
+from .builder import Graph, Value
+from .kernels import Kernel
+
+
+def conv(g: Graph, x: Value, kernel: Kernel, stride: int = 1) -> Value:
+    """A convolution; with stride 1 the map keeps its size, otherwise patches don't overlap."""
+    height, width = kernel.weight.shape[2:]
+    pads = [0] * 4 if stride > 1 else [height // 2, width // 2] * 2
+    bias = kernel.bias if kernel.bias.any() else None
+    operands = [x, kernel.weight] if bias is None else [x, kernel.weight, bias]
+    return g.op("Conv", *operands, kernel_shape=[height, width], pads=pads, strides=[stride] * 2)
+
+
+def linear(g: Graph, x: Value, layer: nn.Linear) -> Value:
+    """x @ weight.T + bias over the last axis."""
+    product = x @ layer.weight.T
+    return product if layer.bias is None else product + layer.bias
+
+
+def layer_norm(g: Graph, x: Value, norm: nn.LayerNorm) -> Value:
+    """LayerNorm over the last axis."""
+    return g.op("LayerNormalization", x, norm.weight, norm.bias, axis=-1, epsilon=norm.eps)
+
+
+def gelu(g: Graph, x: Value) -> Value:
+    """Exact GELU; one operator from opset 20 on, ``x / 2 * (1 + erf(x / √2))`` before."""
+    if g.opset >= 20:
+        return g.op("Gelu", x)
+    return x * 0.5 * (g.op("Erf", x * (1 / sqrt(2))) + 1.0)
+
+
+def relu(g: Graph, x: Value) -> Value:
+    return g.op("Relu", x)
+
+
+def spatial(g: Graph, x: Value) -> Value:
+    """Height and width of (batch, channels, height, width): int64 (2,)."""
+    return g.op("Shape", x, start=2)
+
+
+def after(g: Graph, earlier: Value, x: Value, first: int) -> Value:
+    """x, not to be used before `earlier` is computed; equally long from axis `first` on.
+
+    For work in parts. Left alone, ONNX Runtime starts all parts before it ends one, and keeps what
+    lies between for each. Only data can tell it what comes first: here the shape that x is given,
+    its own, is read off `earlier`. Nothing is copied. (Read off one axis alone, ONNX Runtime would
+    write -1 in its place and see no reason to wait.)
+    """
+    return x.reshape(concat(g, [[0] * first, g.op("Shape", earlier, start=first)], 0))
+
+
+def concat(g: Graph, parts: Sequence[object], axis: int) -> Value:
+    return g.op("Concat", *parts, axis=axis)
+
+
+def resize(g: Graph, x: Value, size: Value) -> Value:
+    """Bilinear with aligned corners to `size`, int64 (2,), as every resize in BiRefNet."""
+    shape = concat(g, [g.op("Shape", x, end=2), size], 0)
+    return g.op(
+        "Resize", x, None, None, shape,
+        mode="linear", coordinate_transformation_mode="align_corners",
+    )  # fmt: skip

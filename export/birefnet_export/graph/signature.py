@@ -1,0 +1,49 @@
+"""What goes into the graph and what comes out: the one table that everything derives from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import onnx
+
+from ..errors import GraphError
+
+
+class Port(NamedTuple):
+    """A float32 input or output of the graph."""
+
+    name: str
+    axes: tuple[int | str, ...]
+    """Fixed sizes, and the names of dynamic ones."""
+
+
+INPUT = Port("input_image", ("batch", 3, "height", "width"))
+"""RGB, normalised; height and width multiples of `SIZE_MULTIPLE`."""
+OUTPUT = Port("output_image", ("batch", 1, "height", "width"))
+"""Logits; their sigmoid is the alpha."""
+SIZE_MULTIPLE = 32
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""ImageNet's, per channel in RGB order, of values in [0, 1]."""
+
+
+def check_signature(model: onnx.ModelProto) -> None:
+    """Compare the inputs and outputs of a finished model with the table.
+
+    Raises:
+        GraphError: a name, a type or an axis differs.
+    """
+    for kind, ports, infos in (
+        ("input", [INPUT], model.graph.input),
+        ("output", [OUTPUT], model.graph.output),
+    ):
+        found = [_port(info) for info in infos]
+        if found != ports:
+            raise GraphError(f"the graph's {kind}s are {found}, expected {ports}")
+        if any(i.type.tensor_type.elem_type != onnx.TensorProto.FLOAT for i in infos):
+            raise GraphError(f"the graph's {kind} is not float32")
+
+
+def _port(info: onnx.ValueInfoProto) -> Port:
+    axes = info.type.tensor_type.shape.dim
+    return Port(info.name, tuple(axis.dim_param or axis.dim_value for axis in axes))

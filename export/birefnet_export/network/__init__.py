@@ -1,0 +1,1 @@
+"""BiRefNet in plain PyTorch, and the architecture read off a checkpoint's tensors."""

@@ -1,0 +1,213 @@
+"""The decoder of BiRefNet (arXiv 2401.03407), with upstream's state-dict names.
+
+Deep to shallow, each of four blocks refines a map with deformable ASPP; image patches enter every
+block (inward reference), predicted gradients weigh what leaves it (outward reference).
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .architecture import Architecture
+from .deform_conv import deform_conv2d
+
+PATCH_GRIDS = {5: 32, 4: 16, 3: 8, 2: 4, 1: 1}
+"""Patches a side that the image is cut into, so that one has the size of the level's map."""
+
+
+def resize_as(x: Tensor, reference: Tensor) -> Tensor:
+    """Bilinear with aligned corners, as every resize in BiRefNet, to `reference`'s size."""
+    return F.interpolate(x, size=reference.shape[2:], mode="bilinear", align_corners=True)
+
+
+def image_patches(image: Tensor, grid: int) -> Tensor:
+    """Cut `image` into `grid` x `grid` patches and stack them on the channel axis.
+
+    (batch, 3, height, width) to (batch, 3 * grid², height / grid, width / grid), channels ordered
+    colour, row, column.
+    """
+    batch, colours, height, width = image.shape
+    x = image.reshape(batch, colours, grid, height // grid, grid, width // grid)
+    return x.transpose(3, 4).flatten(1, 3)
+
+
+class DeformableConv(nn.Module):
+    """A deformable convolution that predicts its own offsets and modulation."""
+
+    def __init__(self, width: int, out: int, kernel: int) -> None:
+        super().__init__()
+        self.padding = kernel // 2
+        taps = kernel * kernel
+        self.offset_conv = nn.Conv2d(width, 2 * taps, kernel, padding=self.padding)
+        self.modulator_conv = nn.Conv2d(width, taps, kernel, padding=self.padding)
+        self.regular_conv = nn.Conv2d(width, out, kernel, padding=self.padding, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = 2.0 * self.modulator_conv(x).sigmoid()
+        weight = self.regular_conv.weight
+        return deform_conv2d(x, weight, self.offset_conv(x), mask, padding=self.padding)
+
+
+class DeformableBranch(nn.Module):
+    """One branch of the ASPP: deformable convolution, BatchNorm, ReLU."""
+
+    def __init__(self, width: int, out: int, kernel: int) -> None:
+        super().__init__()
+        self.atrous_conv = DeformableConv(width, out, kernel)
+        self.bn = nn.BatchNorm2d(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.atrous_conv(x)))
+
+
+class DeformableASPP(nn.Module):
+    """Deformable convolutions of several sizes and a global mean, side by side, then merged."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        width, branch = arch.decoder_width, arch.aspp_width
+        self.aspp1 = DeformableBranch(width, branch, 1)
+        self.aspp_deforms = nn.ModuleList(
+            DeformableBranch(width, branch, kernel) for kernel in arch.aspp_kernels
+        )
+        self.global_avg_pool = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(width, branch, 1, bias=False),
+            nn.BatchNorm2d(branch),
+            nn.ReLU(),
+        )
+        self.conv1 = nn.Conv2d((2 + len(arch.aspp_kernels)) * branch, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+
+    def branches(self) -> list[DeformableBranch]:
+        return [self.aspp1, *(cast(DeformableBranch, branch) for branch in self.aspp_deforms)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        local = [branch(x) for branch in self.branches()]
+        mean = self.global_avg_pool(x).expand(-1, -1, *x.shape[2:])
+        return F.relu(self.bn1(self.conv1(torch.cat([*local, mean], 1))))
+
+
+class DecoderBlock(nn.Module):
+    """3 x 3 in, deformable ASPP, 3 x 3 out, all at one scale (upstream's BasicDecBlk)."""
+
+    def __init__(self, arch: Architecture, channels: int, out: int) -> None:
+        super().__init__()
+        width = arch.decoder_width
+        self.conv_in = nn.Conv2d(channels, width, 3, padding=1)
+        self.bn_in = nn.BatchNorm2d(width)
+        self.dec_att = DeformableASPP(arch)
+        self.conv_out = nn.Conv2d(width, out, 3, padding=1)
+        self.bn_out = nn.BatchNorm2d(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn_in(self.conv_in(x)))
+        out: Tensor = self.bn_out(self.conv_out(self.dec_att(x)))
+        return out
+
+
+class PatchBranch(nn.Module):
+    """Two 3 x 3 convolutions over image patches, nothing between (upstream's SimpleConvs)."""
+
+    def __init__(self, channels: int, width: int, out: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, padding=1)
+        self.conv_out = nn.Conv2d(width, out, 3, padding=1)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        out: Tensor = self.conv_out(self.conv1(patches))
+        return out
+
+
+class Lateral(nn.Module):
+    """1 x 1 convolution of a backbone map on its way to the decoder."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x)
+        return out
+
+
+class Decoder(nn.Module):
+    """Four decoder blocks from the squeezed deepest map up to logits at the image's size.
+
+    Upstream numbers blocks, laterals and patch branches 4 to 1, deep to shallow; the methods that
+    take a `level` look a module up by that number.
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        c1, c2, c3, c4 = arch.channels
+        patches = {5: c4 // 8, 4: c4 // 8, 3: c3 // 8, 2: c2 // 8, 1: c1 // 8}
+        for level, grid in PATCH_GRIDS.items():
+            branch = PatchBranch(3 * grid * grid, arch.patch_width, patches[level])
+            self.add_module(f"ipt_blk{level}", branch)
+        for level, channels, out in ((4, c4, c3), (3, c3, c2), (2, c2, c1), (1, c1, c1 // 2)):
+            block = DecoderBlock(arch, channels + patches[level + 1], out)
+            self.add_module(f"decoder_block{level}", block)
+        self.head_channels = (c1 // 2, patches[1])
+        self.conv_out1 = nn.Sequential(nn.Conv2d(sum(self.head_channels), 1, 1))
+        for level, channels in ((4, c3), (3, c2), (2, c1)):
+            self.add_module(f"lateral_block{level}", Lateral(channels))
+            gradient = nn.Sequential(
+                nn.Conv2d(channels, arch.gradient_width, 3, padding=1),
+                nn.BatchNorm2d(arch.gradient_width),
+                nn.ReLU(),
+            )
+            self.add_module(f"gdt_convs_{level}", gradient)
+            attention = nn.Sequential(nn.Conv2d(arch.gradient_width, 1, 1))
+            self.add_module(f"gdt_convs_attn_{level}", attention)
+
+    def block(self, level: int) -> DecoderBlock:
+        return cast(DecoderBlock, self.get_submodule(f"decoder_block{level}"))
+
+    def patch_branch(self, level: int) -> PatchBranch:
+        return cast(PatchBranch, self.get_submodule(f"ipt_blk{level}"))
+
+    def lateral(self, level: int) -> Lateral:
+        return cast(Lateral, self.get_submodule(f"lateral_block{level}"))
+
+    def gradient(self, level: int) -> nn.Sequential:
+        """Convolution, BatchNorm and ReLU that predict the gradient's features."""
+        return cast(nn.Sequential, self.get_submodule(f"gdt_convs_{level}"))
+
+    def gradient_attention(self, level: int) -> nn.Sequential:
+        """The 1 x 1 convolution from those features to the attention's logits."""
+        return cast(nn.Sequential, self.get_submodule(f"gdt_convs_attn_{level}"))
+
+    def attend(self, x: Tensor, level: int) -> Tensor:
+        """Weigh a block's output by the gradient that it predicts (outward reference)."""
+        attention = self.gradient_attention(level)(self.gradient(level)(x))
+        return x * cast(Tensor, attention).sigmoid()
+
+    def with_patches(self, x: Tensor, image: Tensor, level: int) -> Tensor:
+        """Append the features of the image's own patches (inward reference)."""
+        patches = image_patches(image, PATCH_GRIDS[level])
+        return torch.cat((x, self.patch_branch(level)(patches)), 1)
+
+    def stages(self, image: Tensor, maps: list[Tensor]) -> list[Tensor]:
+        """Outputs of blocks 4 to 1, at strides 32, 16, 8 and 4.
+
+        Args:
+            image: (batch, 3, height, width), the network's input.
+            maps: four maps at strides 4, 8, 16, 32, the last one squeezed.
+        """
+        *skips, x = maps
+        outputs = [self.block(4)(self.with_patches(x, image, 5))]
+        for level in (4, 3, 2):
+            skip = skips.pop()
+            x = resize_as(self.attend(outputs[-1], level), skip) + self.lateral(level)(skip)
+            outputs.append(self.block(level - 1)(self.with_patches(x, image, level)))
+        return outputs
+
+    def forward(self, image: Tensor, maps: list[Tensor]) -> Tensor:
+        """Logits (batch, 1, height, width); arguments as of `stages`."""
+        finest = resize_as(self.stages(image, maps)[-1], image)
+        return cast(Tensor, self.conv_out1(self.with_patches(finest, image, 1)))

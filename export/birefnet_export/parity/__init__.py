@@ -1,0 +1,1 @@
+"""Differences between two answers to the same tensors, and between masks."""

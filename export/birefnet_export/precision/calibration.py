@@ -1,0 +1,92 @@
+"""A graph run over images: the logits it gives, and the ranges of values between."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+from birefnet_runtime.images.read import SUFFIXES, read_image
+from birefnet_runtime.model.preprocess import to_tensor
+from birefnet_runtime.model.signature import Session
+from birefnet_runtime.session.open import open_session
+from onnx import TensorProto, helper
+
+from ..errors import PrecisionError
+from ..graph.signature import INPUT, MEAN, STD
+from ..parity.logits import Array
+from .int8 import Range
+
+LEAST_IMAGES = 2
+MOST_IMAGES = 32
+"""Images of a folder that are used, spread evenly over it; more take longer and add little."""
+
+
+class Observed(NamedTuple):
+    """What a graph gave, image by image, and the ranges over all of them."""
+
+    logits: list[Array]
+    ranges: dict[str, Range]
+
+
+def read_folder(folder: Path, size: tuple[int, int]) -> list[Array]:
+    """The images of a folder as the network takes them: float32 (1, 3, height, width) each.
+
+    Raises:
+        PrecisionError: no such folder, or too few images in it.
+        ImageError: a file in it can't be read.
+    """
+    if not folder.is_dir():
+        raise PrecisionError(f"{folder}: no such folder; --calibrate wants a folder of images")
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+    if len(files) < LEAST_IMAGES:
+        kinds = ", ".join(sorted(SUFFIXES))
+        raise PrecisionError(
+            f"{folder}: {len(files)} images in this folder ({kinds}); int8 needs {LEAST_IMAGES} at "
+            "least, some for its ranges and others to be judged on, and a dozen to be good"
+        )
+    places = np.linspace(0, len(files) - 1, min(len(files), MOST_IMAGES)).round().astype(int)
+    return [to_tensor(read_image(files[place]), size, MEAN, STD) for place in places]
+
+
+def observe(
+    model: onnx.ModelProto, images: Sequence[Array], values: Sequence[str] = ()
+) -> Observed:
+    """Run a model on each image, watching the named values between input and output."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    ends = ("ReduceMin", "ReduceMax")
+    for name in values:
+        for end in ends:
+            watched.graph.node.append(helper.make_node(end, [name], [f"{name}:{end}"], keepdims=0))
+            watched.graph.output.append(
+                helper.make_tensor_value_info(f"{name}:{end}", TensorProto.FLOAT, [])
+            )
+    logits: list[Array] = []
+    limits: list[Array] = []
+    with opened(watched) as session:
+        for image in images:
+            out, *found = session.run(None, {INPUT.name: image})
+            logits.append(np.asarray(out))
+            limits.append(np.asarray(found, np.float32).reshape(-1, 2))
+    lows, highs = np.min(limits, 0)[:, 0], np.max(limits, 0)[:, 1]
+    ranges = zip(map(float, lows), map(float, highs), strict=True)
+    return Observed(logits, {v: Range(*r) for v, r in zip(values, ranges, strict=True)})
+
+
+@contextmanager
+def opened(model: onnx.ModelProto) -> Iterator[Session]:
+    """A model that lies in memory, opened as the runtime opens files."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.onnx")
+        onnx.save(model, os.fspath(file))
+        yield open_session(file)

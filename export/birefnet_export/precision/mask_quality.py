@@ -1,0 +1,62 @@
+"""How much of a mask quantisation leaves as it was: intersection over union, and mean error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import PrecisionError
+from ..parity.logits import Array, sigmoid
+from ..parity.masks import intersection_over_union
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Masks of a quantised graph against those of the float32 graph, on the same images."""
+
+    iou_mean: float
+    """Of the masks cut at one half; 1 where both are empty."""
+    iou_min: float
+    """The worst image's."""
+    mae_mean: float
+    """Mean absolute difference of the masks, in [0, 1]."""
+    mae_max: float
+    """The worst image's."""
+    images: int
+    size: tuple[int, int]
+    """Height and width at which the network ran."""
+    excluded: tuple[str, ...] = ()
+    """Groups of layers that were left in float32 because they are sensitive."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+def quality(
+    found: Sequence[Array], expected: Sequence[Array], excluded: tuple[str, ...] = ()
+) -> Quality:
+    """Compare logits, (1, 1, height, width) each, image by image.
+
+    Raises:
+        PrecisionError: nothing to compare, or values that are not finite.
+    """
+    if not expected:
+        raise PrecisionError("nothing was compared: there are no images")
+    if not all(np.isfinite(logits).all() for logits in [*found, *expected]):
+        raise PrecisionError("the quantised graph gives NaN or infinite logits")
+    pairs = [(sigmoid(a), sigmoid(b)) for a, b in zip(found, expected, strict=True)]
+    ious = [intersection_over_union(a >= 0.5, b >= 0.5) for a, b in pairs]
+    errors = [float(np.abs(a - b).mean()) for a, b in pairs]
+    return Quality(
+        iou_mean=float(np.mean(ious)),
+        iou_min=min(ious),
+        mae_mean=float(np.mean(errors)),
+        mae_max=max(errors),
+        images=len(pairs),
+        size=(expected[0].shape[2], expected[0].shape[3]),
+        excluded=excluded,
+    )

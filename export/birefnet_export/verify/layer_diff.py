@@ -1,0 +1,174 @@
+"""Where a graph departs from its checkpoint: both watched at named points on the way.
+
+The points are tensors that keep their names through every pass of the export: the eight maps that
+the backbone gives at its two scales, the squeezed map, what each decoder block gives, the logits.
+All are (batch, channels, height, width) on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import inf
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..errors import ParityError
+from ..graph.signature import INPUT, OUTPUT
+from ..parity.logits import Array, Case
+from ..parity.sample_tensors import sample_image
+from ..precision.calibration import opened
+from .remote_code import RemoteModel
+
+POINTS = (
+    *(f"backbone.{scale}.stage{i}" for scale in ("full", "half") for i in range(4)),
+    "squeeze",
+    *(f"decoder.block{level}" for level in (4, 3, 2, 1)),
+    OUTPUT.name,
+)
+"""In the order in which they are computed."""
+CASE: Case = (2, 224, 160)
+"""A batch of odd multiples of 32: windows and patch merging pad at both scales."""
+BOUNDS = {"fp32": 3e-5, "fp16": 2e-2, "int8": 0.5}
+"""By precision, the largest `Layer.relative` that rounding explains.
+
+At `CASE` the worst of any point of `nano`, of a tiny network and of Swin T, the last two with
+generated weights, was 3e-6 in fp32, 2e-3 in fp16, 0.2 in int8 (calibrated on photographs).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The difference at one point."""
+
+    point: str
+    shape: tuple[int, ...]
+    max_abs: float
+    """Infinite where the graph gives NaN."""
+    relative: float
+    """The RMS, over all elements, of the difference, over that of what PyTorch computes there.
+
+    Not the largest difference: a single clipped value in int8 can be twice the RMS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """The differences at all points, and the first that is too large."""
+
+    layers: tuple[Layer, ...]
+    case: Case
+    bound: float
+    """The largest `relative` that passes."""
+
+    @property
+    def first(self) -> str | None:
+        """The point at which the graph departs; None if nowhere."""
+        return next((x.point for x in self.layers if x.relative > self.bound), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values; what is infinite is None."""
+        layers = [
+            {key: None if value == inf else value for key, value in asdict(layer).items()}
+            for layer in self.layers
+        ]
+        return {**asdict(self), "layers": layers, "first": self.first}
+
+    def lines(self) -> list[str]:
+        """A table, and the verdict."""
+        rows = [("point", "shape", "max abs", "relative")]
+        for layer in self.layers:
+            shape = "x".join(map(str, layer.shape))
+            rows.append((layer.point, shape, f"{layer.max_abs:.1e}", f"{layer.relative:.1e}"))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        verdict = f"first to depart: {self.first}" if self.first else "none departs"
+        return [*table, f"{verdict} ({self.bound:.0e} allowed)"]
+
+
+def find_departure(file: Path, net: nn.Module, precision: str, case: Case = CASE) -> Departure:
+    """Compare an export with its checkpoint point by point; PyTorch computes in float64.
+
+    Args:
+        file: written by `birefnet export`.
+        net: `BiRefNet` or `RemoteModel`; it is raised to float64 in place.
+        precision: one of `BOUNDS`.
+        case: batch, height and width of the tensor that both run on.
+
+    Raises:
+        ParityError: the file or the network doesn't name the points, or shapes differ.
+    """
+    image = sample_image(case)
+    found = _in_graph(file, image)
+    expected = _in_module(net.double(), torch.from_numpy(image).double())
+    layers = tuple(_layer(point, found[point], expected[point]) for point in POINTS)
+    return Departure(layers, case, BOUNDS[precision])
+
+
+def _layer(point: str, found: Array, expected: Array) -> Layer:
+    if found.shape != expected.shape:
+        raise ParityError(f"at {point} the graph gives {found.shape}, not {expected.shape}")
+    difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+    if not np.isfinite(difference).all():
+        return Layer(point, found.shape, inf, inf)
+    relative = _rms(difference) / max(_rms(expected), 1e-30)
+    return Layer(point, found.shape, float(difference.max()), relative)
+
+
+def _rms(values: NDArray[np.floating[Any]]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def _in_graph(file: Path, image: Array) -> dict[str, Array]:
+    """What the graph computes at each point."""
+    model = onnx.load(file)
+    known = {name for node in model.graph.node for name in node.output}
+    if missing := [point for point in POINTS if point not in known]:
+        raise ParityError(
+            f"{file}: no tensor in it is called {missing[0]}: it is another exporter's, or older "
+            "than these names; export the checkpoint anew with birefnet export"
+        )
+    for point in POINTS[:-1]:  # the last is an output already
+        model.graph.output.append(onnx.ValueInfoProto(name=point))
+    with opened(model) as session:
+        return dict(zip(POINTS, session.run(list(POINTS), {INPUT.name: image}), strict=True))
+
+
+def _in_module(net: nn.Module, image: Tensor) -> Mapping[str, Array]:
+    """What the plain network computes at each point."""
+    network = net.network if isinstance(net, RemoteModel) else net
+    found: dict[str, Tensor] = {}
+    scales = iter(("full", "half"))
+
+    def keep_maps(module: nn.Module, inputs: Any, maps: list[Tensor]) -> None:
+        scale = next(scales)
+        found.update({f"backbone.{scale}.stage{i}": x for i, x in enumerate(maps)})
+
+    def keep_as(point: str, module: nn.Module) -> Any:
+        return module.register_forward_hook(lambda m, inputs, x: found.update({point: x}))
+
+    try:
+        blocks = {f"decoder.block{i}": f"decoder.decoder_block{i}" for i in (4, 3, 2, 1)}
+        watched = {"squeeze": "squeeze_module.0", **blocks}
+        hooks = [network.get_submodule("bb").register_forward_hook(keep_maps)]
+        hooks += [keep_as(point, network.get_submodule(name)) for point, name in watched.items()]
+        last = cast(nn.Conv2d, network.get_submodule("decoder.conv_out1.0"))
+    except AttributeError as error:
+        raise ParityError(f"the reference can't be watched: {error}") from error
+    try:
+        with torch.inference_mode():
+            found[OUTPUT.name] = net(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    # In the graph the last 1 x 1 convolution has moved below the upsampling: block 1 gives what
+    # it makes of that block's own channels.
+    x = found["decoder.block1"]
+    found["decoder.block1"] = F.conv2d(x, last.weight[:, : x.shape[1]], last.bias)
+    return {point: x.numpy() for point, x in found.items()}

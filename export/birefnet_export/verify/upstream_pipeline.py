@@ -1,0 +1,98 @@
+"""Upstream's whole pipeline in PyTorch, from an image file to its alpha.
+
+What the runtime's pipeline is held against. It is written apart from the runtime on purpose: code
+that both sides share can't show what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from ..errors import ParityError
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""What upstream normalises with: ImageNet's, per channel in RGB order, of values in [0, 1]."""
+
+
+def reference_alpha(net: nn.Module, file: Path, size: tuple[int, int]) -> NDArray[np.float32]:
+    """What upstream's pipeline answers to an image file.
+
+    RGB; Pillow's antialiased bilinear filter, on 8-bit values, stretches to `size`; ImageNet's mean
+    and deviation; the network, on the device and in the precision that it has; sigmoid; a bilinear
+    filter, antialiased where it shrinks, back to the image's own size.
+
+    Two things are the runtime's way rather than upstream's demonstrations'. The EXIF orientation
+    is applied. And after the sigmoid everything stays float32: the model cards' example rounds the
+    mask to 8 bits before it resizes it, bicubically by Pillow's default, and upstream's own
+    inference script resizes in float with aligned corners and rounds to 8 bits when it saves.
+
+    Args:
+        net: normalised images to logits, (batch, 1, height, width): `BiRefNet`, `RemoteModel`.
+        file: an image that Pillow reads. Of what upstream ignores `ignored_of` tells.
+        size: (height, width) at which the network runs.
+
+    Returns:
+        float32 (H, W) in [0, 1], at the image's own size.
+
+    Raises:
+        ParityError: the file can't be read as an image.
+    """
+    image = _read(file).convert("RGB")
+    weight = next(net.parameters())
+    with torch.inference_mode():
+        logits = net(_normalised(image, size).to(weight.device, weight.dtype))
+        mask = torch.sigmoid(logits.float())
+        alpha = F.interpolate(
+            mask,
+            size=(image.height, image.width),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+    return np.asarray(alpha[0, 0].clamp(0, 1).cpu().numpy(), np.float32)
+
+
+def ignored_of(file: Path) -> str | None:
+    """What upstream ignores of an image file and the runtime does not, in words; None: nothing.
+
+    The two pipelines then differ because they mean to.
+
+    Raises:
+        ParityError: the file can't be read as an image.
+    """
+    image = _read(file)
+    ignored = [
+        what
+        for what, is_there in (
+            ("its transparency", image.has_transparency_data),
+            ("its colour profile", "icc_profile" in image.info),
+            ("its 16 bits", image.mode.startswith("I")),
+        )
+        if is_there
+    ]
+    return " and ".join(ignored) or None
+
+
+def _read(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's decoders share no base class
+        raise ParityError(f"{file}: can't be read as an image: {error}") from error
+
+
+def _normalised(image: Image.Image, size: tuple[int, int]) -> Tensor:
+    """(1, 3, height, width)."""
+    height, width = size
+    pixels = np.array(image.resize((width, height), Image.Resampling.BILINEAR))
+    scaled = torch.from_numpy(pixels).permute(2, 0, 1).float().div(255)
+    mean, std = (torch.tensor(channels).view(3, 1, 1) for channels in (MEAN, STD))
+    return ((scaled - mean) / std).unsqueeze(0)

@@ -1,0 +1,143 @@
+"""Animated images: every frame cut out, into an animated WebP or PNG."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from ..cutout.compose import Style, compose
+from ..cutout.subject import Subject
+from ..errors import OutputError
+from ..images.picture import to_eight_bits
+from ..images.read import open_image, read_image
+from ..images.write import Encoding, webp_options, write_whole
+from ..model.postprocess import to_alpha
+from ..segmenter import Segmenter
+from .plan import STANDARD_STREAM, Job
+
+_MOVING = frozenset({"GIF", "WEBP", "PNG", "AVIF", "HEIF"})
+"""Formats whose frames follow each other in time; a TIFF's are pages."""
+_FRAME_MS = 100
+"""How long a frame stays that says 0: what browsers do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Animated:
+    """What an animation became.
+
+    Attributes:
+        image_size: (height, width) in pixels.
+        frames: how many there are.
+        subject: what was found in the first frame.
+        seconds: wall time of the whole.
+    """
+
+    image_size: tuple[int, int]
+    frames: int
+    subject: Subject
+    seconds: float
+
+
+def is_animated(image: Image.Image) -> bool:
+    """Whether an opened file has several frames that follow each other in time."""
+    return image.format in _MOVING and getattr(image, "n_frames", 1) > 1
+
+
+def cut_out_frames(
+    content: bytes, job: Job, segmenter: Segmenter, style: Style, encoding: Encoding
+) -> Animated:
+    """Cut the subject out of every frame, one after another.
+
+    Frames are not cropped one by one, which would make the subject jump: `style.crop` is refused.
+
+    Args:
+        content: the animation's file.
+        job: whence and where to.
+        segmenter: the open model.
+        style: what comes out.
+        encoding: WebP or PNG.
+
+    Raises:
+        OutputError: the format holds no animation.
+        ImageError: the file is damaged.
+    """
+    if encoding.format.name not in {"webp", "png"}:
+        raise OutputError(f"{job.target}: animations are written as WebP or PNG")
+    if style.crop is not None:
+        raise OutputError(f"{job.source}: frames of an animation can't be cropped")
+    started = time.perf_counter()
+    subjects: list[Subject] = []
+
+    def cut(frame: Image.Image) -> Image.Image:
+        picture = read_image(frame.convert("RGBA"))
+        (logits,) = segmenter.run([segmenter.tensor(picture)])
+        result = compose(picture, to_alpha(logits, picture.size), style)
+        subjects.append(result.subject)
+        return Image.fromarray(to_eight_bits(result.pixels))
+
+    with open_image(content, str(job.source)) as (image, _):
+        frames = _Frames(image, cut)
+        common = {"save_all": True, "loop": image.info.get("loop", 1)}
+
+        def write(stream: BinaryIO) -> None:
+            if encoding.format.name == "webp":
+                options = {**common, **webp_options(encoding)}
+                frames.save(stream, "WEBP", duration=frames.durations, **options)
+            else:
+                first, *others = frames.all()
+                options = {**common, "append_images": others, "blend": 0}
+                first.save(stream, "PNG", duration=frames.durations, **options)
+
+        write_whole(sys.stdout.buffer if job.target == STANDARD_STREAM else job.target, write)
+        size = (image.height, image.width)
+    return Animated(size, frames.n_frames, subjects[0], time.perf_counter() - started)
+
+
+class _Frames(Image.Image):
+    """To Pillow's writers an opened animation; each frame is made when they come to it.
+
+    So no more than one is in memory, where a list of frames would hold them all. The PNG writer
+    goes through them twice and has to be given the list.
+
+    Args:
+        source: the opened animation.
+        cut: what to make of a frame.
+    """
+
+    n_frames: int
+
+    def __init__(self, source: Any, cut: Callable[[Image.Image], Image.Image]) -> None:
+        super().__init__()
+        self._source = source
+        self._cut = cut
+        self._place = -1
+        self.n_frames = source.n_frames
+        self.durations: list[float] = []
+        self.seek(0)
+
+    def all(self) -> list[Image.Image]:
+        """Every frame, made."""
+        made = []
+        for frame in range(self.n_frames):
+            self.seek(frame)
+            made.append(self.copy())
+        return made
+
+    def tell(self) -> int:
+        return max(0, self._place)
+
+    def seek(self, frame: int) -> None:
+        if frame >= self.n_frames:
+            raise EOFError
+        if frame <= self._place:
+            return  # a writer goes back to the first frame when it is done
+        self._place = frame
+        self._source.seek(frame)
+        self._source.load()
+        self.durations.append(self._source.info.get("duration") or _FRAME_MS)
+        made = self._cut(self._source)
+        self.im = made.im
+        self._mode, self._size = made.mode, made.size

@@ -1,0 +1,103 @@
+"""The `birefnet` command: a group whose subcommands are found through entry points.
+
+No package is imported here for what its command might need; so `birefnet --help` never meets torch,
+and a distribution that registers a command in the group `birefnet.commands` adds it.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from typing import IO, Any
+
+import click
+from birefnet_models.errors import BirefnetError
+
+from ..errors import MemoryWarning, MissingExtraError, ProviderWarning, SizeWarning
+from ..extras import missing_extra
+
+COMMANDS = "birefnet.commands"
+
+
+class OneLine(click.ClickException):
+    """An error of the library, as the command line shows it."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"birefnet: {self.message}", file=file or sys.stderr)
+
+
+class EntryPointGroup(click.Group):
+    """The commands registered under `birefnet.commands`, each loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(entry_points(group=COMMANDS).names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for entry_point in entry_points(group=COMMANDS, name=cmd_name):
+            try:
+                command: click.Command = entry_point.load()
+            except ModuleNotFoundError as error:
+                missing = missing_extra(error.name)
+                if missing is None:
+                    raise
+                return _unavailable(cmd_name, missing)
+            return command
+        return None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            with _warnings_as_lines():
+                return super().invoke(ctx)
+        except BirefnetError as error:
+            raise OneLine(str(error)) from error
+        except ModuleNotFoundError as error:
+            missing = missing_extra(error.name)
+            if missing is None:
+                raise
+            raise OneLine(str(missing)) from error
+
+
+@click.group(
+    cls=EntryPointGroup,
+    epilog="Example: birefnet cutout photo.jpg --output cutout.png",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="birefnet-ort", prog_name="birefnet")
+def main() -> None:
+    """Cut subjects out of images with BiRefNet and ONNX Runtime."""
+
+
+def _unavailable(name: str, missing: MissingExtraError) -> click.Command:
+    """Stands in for a command whose module can't be imported: listed, and says why it won't run."""
+
+    def refuse(**_: Any) -> None:
+        raise missing
+
+    return click.Command(
+        name,
+        callback=refuse,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        context_settings={"ignore_unknown_options": True},
+        short_help=f"({str(missing).partition(';')[0]})",
+        add_help_option=False,
+    )
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show the library's own warnings like its errors, without the source line."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def showwarning(
+            message: Warning | str, category: type[Warning], *rest: Any, **named: Any
+        ) -> None:
+            if issubclass(category, MemoryWarning | ProviderWarning | SizeWarning):
+                # Not echo, which would write behind a progress bar's back.
+                print(f"birefnet: {message}", file=sys.stderr)
+            else:
+                show(message, category, *rest, **named)
+
+        warnings.showwarning = showwarning
+        yield

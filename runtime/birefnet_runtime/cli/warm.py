@@ -1,0 +1,71 @@
+"""`birefnet warm`."""
+
+import time
+
+import click
+from birefnet_models.errors import BirefnetError
+
+from ..errors import ProviderError
+from ..model.input_size import Size, parse_size
+from ..model.locate import find_model
+from ..session.open import open_session
+from ..session.providers import TensorRT, parse_providers
+from ..session.tensorrt.optimization_profile import describe
+from ..units import format_seconds
+from .options import verbose_option
+
+
+def _read_sizes(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tuple[Size, ...]:
+    try:
+        return tuple(parse_size(text) for text in texts)
+    except BirefnetError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command(epilog="Example: birefnet warm lite-onnx --size 1024 --size 512x1024")
+@click.argument("model")
+@click.option(
+    "--size",
+    "sizes",
+    metavar="SIZE",
+    multiple=True,
+    callback=_read_sizes,
+    help="What will be asked for, the most frequent first: N, HxW or auto. By default the size "
+    "that the model was trained at.",
+)
+@click.option(
+    "--batch",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="The largest number of images in one run.",
+)
+@click.option(
+    "--provider",
+    metavar="NAME",
+    default="tensorrt",
+    show_default=True,
+    help="tensorrt, tensorrt:fp16 for half precision, tensorrt:1 for another GPU.",
+)
+@verbose_option
+def warm(model: str, sizes: tuple[Size, ...], batch: int, provider: str, verbose: bool) -> None:
+    """Build the TensorRT engine of MODEL ahead, so that no user waits for it.
+
+    An engine is built for this GPU and these versions, for all sizes between the smallest and the
+    largest that are named; its answer is compared with the CPU's before it is kept. Where one that
+    serves is there already, nothing is built.
+    """
+    started = time.perf_counter()
+    (record, *others) = parse_providers(provider)
+    if others or not isinstance(record, TensorRT):
+        raise ProviderError(f"only tensorrt builds ahead; for {provider} nothing is to be done")
+    session = open_session(
+        find_model(model), providers=record, sizes=sizes, batch=batch, verbose=verbose
+    )
+    opened = session.opening.provider
+    profile = opened.profile if isinstance(opened, TensorRT) else None
+    if profile is None:
+        raise ProviderError("the session opened without an engine")
+    took = format_seconds(time.perf_counter() - started)
+    click.echo(f"birefnet: {model} is ready for batches of {describe(profile)} ({took})")

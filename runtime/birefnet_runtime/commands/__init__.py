@@ -1,3 +1,0 @@
-"""The runtime's commands."""
-
-__all__: list[str] = []

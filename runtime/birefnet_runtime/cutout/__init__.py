@@ -1,0 +1,1 @@
+"""From alpha and picture to the finished result."""

@@ -1,0 +1,126 @@
+"""What comes behind the subject: a colour, an image, or a blur of the picture itself."""
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+
+from ..errors import ImageError
+from ..images.icc import from_srgb, to_srgb
+from ..images.picture import Picture, Pixels, full_scale, to_depth, to_eight_bits
+from ..images.read import ImageSource, read_image
+
+BLUR = 0.02
+"""Standard deviation of the blur, as a share of the picture's longer side."""
+
+
+class Background(Protocol):
+    """Anything that can fill the space behind a subject."""
+
+    def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
+        """Pixels of the picture's size, type and colour space.
+
+        Args:
+            picture: the image that the subject is cut out of.
+            alpha: float32 (H, W) in [0, 1].
+
+        Returns:
+            (H, W, 3) RGB of the picture's type.
+        """
+
+
+class Colour:
+    """One colour, given in sRGB.
+
+    Args:
+        colour: uint8 red, green and blue.
+    """
+
+    def __init__(self, colour: tuple[int, int, int]) -> None:
+        self.colour = colour
+
+    def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
+        one = from_srgb(np.array([[self.colour]], np.uint8), picture.profile)
+        depth = 8 * picture.pixels.dtype.itemsize
+        filled = np.empty_like(picture.pixels)
+        filled[...] = to_depth(one, depth)
+        return filled
+
+
+class Photograph:
+    """Another image, scaled to cover the picture and cut at its borders.
+
+    Args:
+        source: as `read_image` takes it.
+
+    Raises:
+        ImageError: it is no image.
+    """
+
+    def __init__(self, source: ImageSource) -> None:
+        read = read_image(source)
+        image = Image.fromarray(to_eight_bits(read.pixels))
+        if read.profile is not None:
+            image = to_srgb(image, read.profile) or image
+        if read.opacity is not None:
+            opacity = Image.fromarray(to_eight_bits(read.opacity))
+            image = Image.composite(image, Image.new("RGB", image.size, "white"), opacity)
+        self._image = image
+
+    def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
+        height, width = picture.size
+        scale = max(width / self._image.width, height / self._image.height)
+        seen_width, seen_height = width / scale, height / scale
+        left = (self._image.width - seen_width) / 2
+        top = (self._image.height - seen_height) / 2
+        box = (left, top, left + seen_width, top + seen_height)
+        covering = self._image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+        pixels = from_srgb(np.asarray(covering), picture.profile)
+        return to_depth(pixels, 8 * picture.pixels.dtype.itemsize)
+
+
+class Blur:
+    """The picture itself, blurred; without the subject, which would shine through around itself."""
+
+    def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
+        height, width = picture.size
+        sigma = max(1.0, BLUR * max(height, width))
+        shrink = max(1.0, sigma / 8)
+        small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+        weight = 1 - cv2.resize(alpha, small, interpolation=cv2.INTER_AREA)
+        if picture.opacity is not None:
+            shown = cv2.resize(picture.opacity, small, interpolation=cv2.INTER_AREA)
+            weight = weight * shown.astype(np.float32) / full_scale(picture.opacity)
+        # A trace of every pixel, so that a frame full of subject has something to show.
+        weight = (weight + 1e-3).astype(np.float32)
+        colours = cv2.resize(picture.pixels, small, interpolation=cv2.INTER_AREA)
+        weighted = cv2.GaussianBlur(
+            colours * weight[..., None], (0, 0), sigma / shrink, borderType=cv2.BORDER_REPLICATE
+        )
+        weights = cv2.GaussianBlur(weight, (0, 0), sigma / shrink, borderType=cv2.BORDER_REPLICATE)
+        soft = np.rint(weighted / weights[..., None]).astype(picture.pixels.dtype)
+        return np.asarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def parse_background(text: str) -> Background:
+    """Read `blur`, a colour (a name or `#rrggbb`), or an image's path.
+
+    Raises:
+        ImageError: it is none of them, or no readable image.
+    """
+    if text == "blur":
+        return Blur()
+    if os.path.exists(text):
+        return Photograph(Path(text))
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError as error:
+        raise ImageError(
+            f"{text}: no such image file, and no colour; give a path, blur, a name like white "
+            "or #rrggbb"
+        ) from error
+    return Colour((red, green, blue))

@@ -1,0 +1,208 @@
+"""Alpha to the picture that is saved: a cutout, a mask, or the subject before something else."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal, TypeAlias, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..images.picture import Picture, Pixels, full_scale, quantise, to_depth
+from ..images.write import Encoding, write_image
+from .background import Background
+from .foreground import Estimator, estimate_foreground
+from .subject import Subject, find_subject, widen
+
+Shadow: TypeAlias = Literal["none", "drop"]
+SHADOWS: tuple[Shadow, ...] = get_args(Shadow)
+SHADOW_STRENGTH = 0.45
+SHADOW_SIZE = 0.025
+"""Of the subject's longer side: how far down the shadow falls, and how soft it is."""
+STRIP_PIXELS = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What comes out.
+
+    Attributes:
+        mask: alpha alone, as grey.
+        depth: bits a channel, 8 or 16; None: the picture's own, 8 for a mask.
+        foreground: how the subject's colours are estimated.
+        background: what comes behind the subject; None: nothing, the result is transparent.
+        crop: margin around the subject's box as a share of its longer side; None: not cropped.
+        shadow: `drop` lays a soft shadow below the subject.
+        premultiply: multiply the colours of a transparent result by its alpha.
+    """
+
+    mask: bool = False
+    depth: Literal[8, 16] | None = None
+    foreground: Estimator = "blur"
+    background: Background | None = None
+    crop: float | None = None
+    shadow: Shadow = "none"
+    premultiply: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished picture, and what was found.
+
+    Attributes:
+        pixels: uint8 or uint16, (H, W) of a mask, (H, W, 4) RGBA of a cutout, (H, W, 3) RGB of a
+            subject before a background.
+        profile: the ICC profile of `pixels`.
+        subject: what was found, in the whole picture's pixels.
+        premultiplied: whether the colours have been multiplied by alpha.
+    """
+
+    pixels: Pixels
+    profile: bytes | None
+    subject: Subject
+    premultiplied: bool = False
+
+    def save(
+        self, target: str | os.PathLike[str] | BinaryIO, encoding: Encoding | None = None
+    ) -> None:
+        """Write it, with its profile; as `write_image`."""
+        write_image(
+            target,
+            self.pixels,
+            encoding,
+            profile=self.profile,
+            premultiplied=self.premultiplied,
+        )
+
+
+def compose(
+    picture: Picture,
+    alpha: NDArray[np.float32],
+    style: Style | None = None,
+    *,
+    threads: int | None = None,
+) -> Result:
+    """Make what `style` asks for.
+
+    Args:
+        picture: the image.
+        alpha: float32 (H, W) in [0, 1], of the subject; the picture's own alpha is multiplied in.
+        style: a transparent cutout by default.
+        threads: for the foreground's colours; by default as many as cores may be used.
+
+    Raises:
+        MissingExtraError: `pymatting` is asked for and not installed.
+        ImageError: the background is no image.
+    """
+    style = style or Style()
+    visible = shown_alpha(picture, alpha)
+    subject = find_subject(visible)
+    frame = _frame(subject, style, picture.size)
+    if style.mask:
+        mask = quantise(visible[frame], style.depth or 8)
+        return Result(mask, None, subject)
+    depth = style.depth or 8 * picture.pixels.dtype.itemsize
+    out = to_depth(_colours(picture, alpha, style, threads)[frame], depth)
+    shade = _shade(visible, subject)[frame] if style.shadow == "drop" else None
+    if style.background is None:
+        _make_transparent(out, visible[frame], shade, depth, style.premultiply)
+        return Result(out, picture.profile, subject, premultiplied=style.premultiply)
+    behind = style.background.fill(picture, visible)[frame]
+    pixels = _lay_over(out, visible[frame], to_depth(behind, depth), shade)
+    return Result(pixels, picture.profile, subject)
+
+
+def shown_alpha(picture: Picture, alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The subject's alpha times the picture's own, float32 (H, W) in [0, 1]."""
+    if picture.opacity is None:
+        return alpha
+    share = picture.opacity.astype(np.float32) * np.float32(1 / full_scale(picture.opacity))
+    shown: NDArray[np.float32] = alpha * share
+    return shown
+
+
+def _frame(subject: Subject, style: Style, size: tuple[int, int]) -> tuple[slice, slice]:
+    if style.crop is None or subject.box is None:
+        return slice(0, size[0]), slice(0, size[1])
+    top, left, bottom, right = widen(subject.box, style.crop, size)
+    return slice(top, bottom), slice(left, right)
+
+
+def _colours(
+    picture: Picture, alpha: NDArray[np.float32], style: Style, threads: int | None
+) -> Pixels:
+    """The subject's colours, (H, W, 4); what the fourth channel holds is left open."""
+    colours = np.empty((*picture.size, 4), picture.pixels.dtype)
+    estimate_foreground(
+        picture.pixels,
+        alpha,
+        opacity=picture.opacity,
+        estimator=style.foreground,
+        threads=threads,
+        out=colours[..., :3],
+    )
+    return colours
+
+
+def _shade(alpha: NDArray[np.float32], subject: Subject) -> NDArray[np.float32]:
+    """A soft shadow's darkness, float32 (H, W) in [0, 1], computed small: it has no detail."""
+    if subject.box is None:
+        return np.zeros_like(alpha)
+    top, left, bottom, right = subject.box
+    reach = SHADOW_SIZE * max(bottom - top, right - left)
+    height, width = alpha.shape
+    shrink = max(1.0, reach / 8)
+    small_size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+    small = cv2.resize(alpha, small_size, interpolation=cv2.INTER_AREA)
+    down = np.array([[1, 0, 0], [0, 1, reach / shrink]], np.float32)
+    fallen = cv2.warpAffine(small, down, small_size)
+    soft = cv2.GaussianBlur(fallen, (0, 0), max(0.5, reach / shrink))
+    shade = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(shade * np.float32(SHADOW_STRENGTH), dtype=np.float32)
+
+
+def _make_transparent(
+    out: Pixels,
+    alpha: NDArray[np.float32],
+    shade: NDArray[np.float32] | None,
+    depth: int,
+    premultiply: bool,
+) -> None:
+    """Fill in the alpha of (H, W, 4), whose colours are the subject's; black shadow below it."""
+    for rows in _strips(alpha.shape):
+        shown: Any = alpha[rows]
+        if shade is not None:
+            shown = shown + shade[rows] * (1 - shown)
+        if premultiply or shade is not None:
+            part = alpha[rows] if premultiply else alpha[rows] / np.maximum(shown, 1e-6)
+            out[rows, :, :3] = np.rint(out[rows, :, :3] * part[..., None])
+        out[rows, :, 3] = quantise(shown, depth)
+
+
+def _lay_over(
+    fore: Pixels,
+    alpha: NDArray[np.float32],
+    behind: Pixels,
+    shade: NDArray[np.float32] | None,
+) -> Pixels:
+    """Fore over behind, (H, W, 3), on the values as they are.
+
+    Not in linear light: networks learn alpha from composites that were made on the values, so that
+    is how alpha is meant (benchmarks/results/foreground.json has both, for both kinds of truth).
+    """
+    pixels = np.empty_like(behind)
+    for rows in _strips(alpha.shape):
+        seen = behind[rows].astype(np.float32)
+        if shade is not None:
+            seen *= 1 - shade[rows][..., None]
+        seen += (fore[rows, :, :3] - seen) * alpha[rows][..., None]
+        pixels[rows] = np.rint(seen)
+    return pixels
+
+
+def _strips(size: tuple[int, ...]) -> Iterator[slice]:
+    """Rows, some at a time: whole pictures in float32 would take several times their memory."""
+    step = max(1, STRIP_PIXELS // size[1])
+    for top in range(0, size[0], step):
+        yield slice(top, top + step)

@@ -1,0 +1,1 @@
+"""What this machine can run on, found out by trying it."""

@@ -1,0 +1,129 @@
+"""What this machine has to run on: facts gathered once, for `birefnet doctor`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..machine.cgroup import cpu_quota, memory_limit_bytes
+from ..machine.cores import affinity_cores, usable_cores
+from ..machine.nvml import Driver, read_driver
+from ..machine.processor import Processor, read_processor
+from ..session.providers.availability import is_installed, why_not
+from ..session.providers.node_placement import Placement
+from ..session.providers.options import RECORDS
+from ..session.providers.ort_build import Build, installed_build
+from ..session.providers.shared_libraries import (
+    Found,
+    Wanted,
+    found_versions,
+    libraries_of,
+    missing_libraries,
+    wanted,
+)
+from .provider_check import probe
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderState:
+    """How far a provider gets: each step needs the one before."""
+
+    name: str
+    installed: bool
+    loadable: bool
+    verified: bool
+    """A graph with a deformable convolution ran on it and answered right."""
+    missing: tuple[str, ...] = ()
+    """Shared libraries that it needs and that can't be loaded."""
+    wants: Wanted | None = None
+    """The majors that the build was linked with."""
+    reason: str | None = None
+    placement: Placement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All of it."""
+
+    build: Build | None
+    """None: ONNX Runtime is not installed."""
+    providers: tuple[ProviderState, ...]
+    libraries: Found
+    """CUDA, cuDNN and TensorRT as found here, of any major."""
+    driver: Driver | None
+    processor: Processor
+    usable_cores: int
+    affinity_cores: int
+    cpu_quota: float | None
+    memory_limit_bytes: int | None
+    memory_bytes: int | None
+    required: tuple[str, ...] = field(default=())
+
+    @property
+    def healthy(self) -> bool:
+        """Whether what was required works: by default the CPU."""
+        working = {state.name for state in self.providers if state.verified}
+        return working.issuperset(self.required or ("cpu",))
+
+    @property
+    def advice(self) -> str:
+        """One line: what to do, or what to use."""
+        if self.build is None:
+            return "onnxruntime is not installed; install it with: pip install 'birefnet-ort[cpu]'"
+        if self.build.conflict:
+            return self.build.conflict
+        states = {state.name: state for state in self.providers}
+        for name in self.required:
+            if not states[name].verified:
+                return f"{name} doesn't work: {states[name].reason}"
+        for state in self.providers:
+            if state.installed and not state.verified:
+                return f"{state.name} is installed and doesn't work: {state.reason}"
+        if self.driver and self.driver.gpus and not states["cuda"].installed:
+            return f"there is a GPU ({self.driver.gpus[0].name}); {states['cuda'].reason}"
+        best = next((name for name in ("tensorrt", "cuda") if states[name].verified), "cpu")
+        return f"all that is installed works; fastest is --provider {best}"
+
+
+def diagnose(required: Sequence[str] = (), *, verbose: bool = False) -> Diagnosis:
+    """Look at everything and try each provider that is installed."""
+    try:
+        build = installed_build()
+    except ModuleNotFoundError:
+        build = None
+    states = [examine(name, build, verbose=verbose) for name in RECORDS] if build else []
+    return Diagnosis(
+        build=build,
+        providers=tuple(states),
+        libraries=found_versions(),
+        driver=read_driver(),
+        processor=read_processor(),
+        usable_cores=usable_cores(),
+        affinity_cores=affinity_cores(),
+        cpu_quota=cpu_quota(),
+        memory_limit_bytes=memory_limit_bytes(),
+        memory_bytes=_memory_bytes(),
+        required=tuple(required),
+    )
+
+
+def examine(name: str, build: Build, *, verbose: bool = False) -> ProviderState:
+    """Try one provider as far as it goes."""
+    installed = is_installed(name, build)
+    reason = why_not(name, build)
+    libraries = libraries_of(name, build) if installed else ()
+    missing = missing_libraries(libraries)
+    wants = wanted(build, libraries) if libraries else None
+    if not installed or reason:
+        return ProviderState(name, installed, False, False, missing, wants, reason)
+    verdict = probe(name, verbose=verbose)
+    return ProviderState(
+        name, True, True, verdict.works, missing, wants, verdict.reason, verdict.placement
+    )
+
+
+def _memory_bytes(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    try:
+        first = meminfo.read_text(encoding="ascii").split("\n", 1)[0]
+    except OSError:
+        return None
+    return int(first.split()[1]) * 1024

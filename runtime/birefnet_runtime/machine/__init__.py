@@ -1,0 +1,1 @@
+"""Processor, memory and threads of the machine."""

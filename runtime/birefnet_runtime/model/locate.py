@@ -1,0 +1,85 @@
+"""From what is typed as a model to its `.onnx` file: names, cached exports, directories, files."""
+
+import os
+import re
+from pathlib import Path
+
+from birefnet_models.cache import MODEL, CachedExport, cached_exports
+from birefnet_models.zoo import all_cards, embedded_path, lookup
+
+from ..errors import ModelError
+
+CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".bin", ".ckpt"})
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+def find_model(model: str | os.PathLike[str]) -> Path:
+    """The `.onnx` file of a model.
+
+    Args:
+        model: a name of the zoo or of an export in the cache, with `:VARIANT` behind it where one
+            of several is meant (`lite`, `lite:fp16`, `owner/repo`), an `.onnx` file, or a directory
+            that holds `onnx/model.onnx` or a single `.onnx` file. A name wins over a file that is
+            called the same; write `./lite` for the file.
+
+    Raises:
+        ModelError: there is none; the message says what was found instead, and what makes it.
+    """
+    named = _by_name(model) if isinstance(model, str) else None
+    if named is not None:
+        return named
+    path = Path(model)
+    if path.is_dir():
+        return _in_directory(path)
+    if path.suffix in CHECKPOINT_SUFFIXES:
+        raise ModelError(f"{model} is a checkpoint; first: birefnet export {model} --output DIR")
+    if not path.is_file():
+        raise ModelError(_unknown(str(model)))
+    return path
+
+
+def _by_name(model: str) -> Path | None:
+    """The file of a model that is known by this name; None where it can only be a path."""
+    name, colon, variant = model.partition(":")
+    card = lookup(name)
+    if card is not None and card.embedded:
+        return embedded_path(card)
+    is_path = any(mark in model for mark in (os.sep, ".onnx")) and not _HUB_ID.fullmatch(name)
+    if is_path or (card is None and Path(model).exists()):
+        return None
+    exports = cached_exports(name)
+    fitting = [e for e in exports if set(variant.split("-")) <= set(e.variant.split("-"))]
+    if fitting or (not colon and exports):
+        return (fitting or exports)[0].file
+    if exports:
+        raise ModelError(f"{name} is in the cache as {_variants(exports)}, not as {variant}")
+    if card is not None or (_HUB_ID.fullmatch(name) and not Path(name).suffix):
+        raise ModelError(f"{name} is not in the cache; this puts it there: birefnet export {name}")
+    return None
+
+
+def _in_directory(directory: Path) -> Path:
+    """The one model of an export directory, or of another tool's folder."""
+    if (whole := directory / MODEL).is_file():
+        return whole
+    for folder in (directory / MODEL.parent, directory):
+        found = sorted(folder.glob("*.onnx"))
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(file.name for file in found)
+            raise ModelError(f"{directory} holds several models ({names}); name the one to use")
+    raise ModelError(f"{directory}: an export directory holds {MODEL.as_posix()}; this one doesn't")
+
+
+def _unknown(model: str) -> str:
+    embedded = ", ".join(card.name for card in all_cards() if card.embedded)
+    zoo = ", ".join(card.name for card in all_cards() if not card.embedded)
+    return (
+        f"{model}: no such file, and no embedded model has that name ({embedded}), "
+        f"nor one that can be exported ({zoo})"
+    )
+
+
+def _variants(exports: tuple[CachedExport, ...]) -> str:
+    return ", ".join(export.variant for export in exports)

@@ -1,0 +1,99 @@
+"""What a graph takes and gives: ours, and those of other exporters with their own limits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..errors import ModelError
+
+_DTYPES: dict[str, DTypeLike] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class Session(Protocol):
+    """The part of `onnxruntime.InferenceSession` that a Segmenter uses."""
+
+    def get_inputs(self) -> Sequence[Any]: ...
+    def get_outputs(self) -> Sequence[Any]: ...
+    def get_modelmeta(self) -> Any: ...
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[np.float32]]
+    ) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The one image input and the one mask output of a graph."""
+
+    input: str
+    output: str
+    dtype: DTypeLike
+    """Of the input: float32 or float16."""
+    batch: int | None
+    """The only batch that the graph takes; None where any is free."""
+    size: tuple[int, int] | None
+    """The only (height, width) that the graph takes; None where it is free."""
+
+    def run(self, session: Session, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The graph's answer, as float32.
+
+        A graph with a fixed batch runs as often as it takes.
+
+        Args:
+            session: the one that this signature was read from.
+            tensor: float32 (batch, 3, height, width).
+
+        Raises:
+            ModelError: the batch does not divide by the graph's own.
+        """
+        feed: NDArray[Any] = tensor.astype(self.dtype, copy=False)
+        if self.batch is None or self.batch == len(feed):
+            return self._once(session, feed)
+        if len(feed) % self.batch:
+            raise ModelError(f"the model takes batches of {self.batch}, not of {len(feed)}")
+        parts = np.split(feed, len(feed) // self.batch)
+        return np.concatenate([self._once(session, part) for part in parts])
+
+    def _once(self, session: Session, feed: NDArray[Any]) -> NDArray[np.float32]:
+        (answer,) = session.run([self.output], {self.input: feed})
+        return np.asarray(answer, dtype=np.float32)
+
+
+def read_signature(session: Session) -> Signature:
+    """Find the image input and the mask output.
+
+    Among several outputs the first counts whose height and width are the input's.
+
+    Raises:
+        ModelError: the graph has no such input or output; the message lists what it has.
+    """
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or inputs[0].type not in _DTYPES or not _fits(inputs[0].shape, 3):
+        raise ModelError(_refusal(3, inputs))
+    image = inputs[0]
+    masks = [o for o in outputs if o.type in _DTYPES and _fits(o.shape, 1)]
+    same_size = [o for o in masks if list(o.shape[2:]) == list(image.shape[2:])]
+    if not (same_size or len(masks) == 1):
+        raise ModelError(_refusal(1, outputs))
+    batch, _, height, width = image.shape
+    sides = (height, width)
+    if any(isinstance(side, int) for side in sides) and not all(isinstance(s, int) for s in sides):
+        raise ModelError(f"its size is half fixed: {height}x{width}; such a graph is not supported")
+    return Signature(
+        input=str(image.name),
+        output=str((same_size or masks)[0].name),
+        dtype=_DTYPES[image.type],
+        batch=batch if isinstance(batch, int) else None,
+        size=sides if isinstance(height, int) else None,
+    )
+
+
+def _fits(shape: Sequence[int | str | None], channels: int) -> bool:
+    return len(shape) == 4 and (not isinstance(shape[1], int) or shape[1] == channels)
+
+
+def _refusal(channels: int, nodes: Sequence[Any]) -> str:
+    found = "; ".join(f"{node.name} {node.type} {node.shape}" for node in nodes)
+    return f"no BiRefNet: wanted one float (batch, {channels}, height, width), found {found}"

@@ -1,0 +1,104 @@
+"""The facts of a model that this project did not export, read from what lies there.
+
+Other exports say nothing inside the file. What can be known is taken from the graph itself (a fixed
+size, whether it ends in a sigmoid) and from the `preprocessor_config.json` of a hub folder; the
+rest is upstream's: ImageNet's mean and std, 1024 x 1024.
+"""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from birefnet_models.errors import OnnxFileError
+from birefnet_models.onnx_file import read_onnx
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from .metadata import ModelMetadata, OutputKind, is_ours, read_metadata
+from .signature import Session, Signature
+
+PREPROCESSOR = "preprocessor_config.json"
+_LEAST = np.float32(2**-24)
+"""The smallest distance from 1 in float32."""
+
+
+def model_facts(session: Session, signature: Signature, path: Path | None) -> ModelMetadata:
+    """What is known about a model: what it says itself, else what can be read off it.
+
+    Args:
+        session: of the model.
+        signature: read from the session.
+        path: the `.onnx` file; None for a session that was handed in.
+
+    Raises:
+        ModelError: facts that can't be read, or that ask for something this runtime doesn't do.
+    """
+    properties = session.get_modelmeta().custom_metadata_map
+    metadata = read_metadata(properties)
+    if path is not None and not is_ours(properties):
+        processor = _processor(path)
+        facts = _preprocessing(*processor) if processor else {}
+        metadata = replace(metadata, **facts, output=output_kind(path, signature.output))
+    if signature.size is not None:
+        metadata = replace(metadata, trained_size=signature.size, fixed=True)
+    return metadata
+
+
+def as_logits(mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logits whose sigmoid is this mask, to 1e-7.
+
+    Args:
+        mask: float32, in [0, 1]; the ends, whose logits are infinite, are moved by 6e-8.
+    """
+    inside = mask.clip(_LEAST, 1 - _LEAST)
+    logits: NDArray[np.float32] = np.log(inside / (1 - inside))
+    return logits
+
+
+def output_kind(path: Path, output: str) -> OutputKind:
+    """`mask` where the graph ends in a sigmoid or a clip, else `logits`."""
+    try:
+        return "mask" if read_onnx(path).ends_in_mask(output) else "logits"
+    except OnnxFileError:  # ONNX Runtime has loaded it: some other format of its own
+        return "logits"
+
+
+def _processor(path: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The preprocessor file of the folder that the model lies in, or of the one above `onnx/`."""
+    folders = (path.parent, path.parent.parent) if path.parent.name == "onnx" else (path.parent,)
+    for folder in folders:
+        file = folder / PREPROCESSOR
+        if file.is_file():
+            try:
+                content = json.loads(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise ModelError(f"{file}: can't be read as JSON: {error}") from error
+            if not isinstance(content, dict):
+                raise ModelError(f"{file}: holds no JSON object")
+            return file, content
+    return None
+
+
+def _preprocessing(file: Path, config: dict[str, Any]) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = {}
+        if (size := config.get("size")) is not None:
+            sides = (size, size) if isinstance(size, int) else (size["height"], size["width"])
+            facts["trained_size"] = (int(sides[0]), int(sides[1]))
+        if not config.get("do_normalize", True):
+            facts |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+        else:
+            for key in ("mean", "std"):
+                if (channels := config.get(f"image_{key}")) is not None:
+                    red, green, blue = map(float, channels)
+                    facts[key] = (red, green, blue)
+        rescales = config.get("do_rescale", True)
+        factor = float(config.get("rescale_factor", 1 / 255)) if rescales else 1.0
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{file}: size, image_mean or image_std can't be read") from error
+    if not math.isclose(factor, 1 / 255, rel_tol=1e-3):
+        raise ModelError(f"{file}: pixels scaled by {factor:g}; only 1/255 is supported")
+    return facts

@@ -1,0 +1,1 @@
+"""ONNX Runtime sessions that run on what was asked for."""

@@ -1,0 +1,188 @@
+"""How much memory a model takes on a CPU: settings by name, and a limit kept beforehand.
+
+What ONNX Runtime is told decides as much as the graph does: `benchmarks/results/targets.json` has
+what each setting costs and saves. The estimates here are made to lie above what was measured there.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from birefnet_models.errors import OnnxFileError
+from birefnet_models.onnx_file import read_onnx
+
+from ..errors import MemoryLimitError, ModelError
+from ..model.input_size import Size, check_size, format_size
+from ..model.metadata import PREFIX, read_metadata
+from ..units import format_bytes
+from .providers.options import Cpu
+
+Memory: TypeAlias = Literal["fast", "balanced", "low"]
+
+SETTINGS: dict[Memory, Cpu] = {
+    "fast": Cpu(),
+    "balanced": Cpu(prepack=False),
+    "low": Cpu(prepack=False, arena="one-region", shrink_arena=True),
+}
+"""The fastest first.
+
+- fast: weights are copied into the layout that kernels like.
+- balanced: they are used as they are.
+- low: tensors are packed more tightly, too, and what went beyond half a GiB is given back after
+  each run.
+"""
+DEFAULT: Memory = "balanced"
+
+PROGRAM_BYTES = 185e6
+"""Python, NumPy, OpenCV, ONNX Runtime and the optimised graph, without weights."""
+WEIGHTS: dict[tuple[Memory, bool], float] = {
+    ("fast", False): 1.9, ("balanced", False): 1.15, ("low", False): 1.15,
+    ("fast", True): 1.5, ("balanced", True): 1.05, ("low", True): 1.05,
+}  # fmt: skip
+"""Bytes per byte of weights, by setting and whether they lie beside the graph."""
+PACKING: dict[Memory, float] = {"fast": 1.4, "balanced": 1.4, "low": 1.3}
+"""How much more the arena takes than the tensors that live at once."""
+SMALLEST_SHARE = 0.5
+"""Of the trained side: below it quality falls so far that refusing is kinder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What an `.onnx` file says of the memory that it needs."""
+
+    weights_bytes: int
+    external: bool
+    """The weights lie beside the graph and are mapped into memory."""
+    bytes_per_pixel: float
+    """Of live tensors at their peak, per pixel of the input."""
+    trained_size: tuple[int, int]
+    size_multiple: int
+
+    def peak_bytes(self, size: tuple[int, int], memory: Memory, batch: int = 1) -> float:
+        """An estimate, from above, of the process's resident memory at (height, width) `size`."""
+        tensors = self.bytes_per_pixel * batch * size[0] * size[1]
+        weights = self.weights_bytes * WEIGHTS[memory, self.external]
+        return PROGRAM_BYTES + weights + tensors * PACKING[memory]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a limit led to."""
+
+    memory: Memory
+    size: Size
+    """As it was asked for, or smaller."""
+    estimate_bytes: float
+    note: str | None = None
+    """What a user should be told: that the size is smaller than the trained one."""
+
+
+def read_footprint(path: Path) -> Footprint:
+    """Read what a model says of its memory.
+
+    Raises:
+        ModelError: the file can't be read, or says nothing of it.
+    """
+    try:
+        model = read_onnx(path)
+    except OnnxFileError as error:
+        raise ModelError(str(error)) from error
+    stated = model.properties.get(f"{PREFIX}activation_bytes_per_pixel")
+    if stated is None:
+        raise ModelError(
+            f"{path}: the file doesn't say how much memory it needs, so no limit can be kept; "
+            "export it with `birefnet export`"
+        )
+    metadata = read_metadata(model.properties)
+    beside = path.with_name(path.name + "_data")
+    external = beside.is_file()
+    return Footprint(
+        weights_bytes=(beside if external else path).stat().st_size,
+        external=external,
+        bytes_per_pixel=float(stated),
+        trained_size=metadata.trained_size,
+        size_multiple=metadata.size_multiple,
+    )
+
+
+def choose(path: Path, size: Size, limit_bytes: float) -> Choice:
+    """The fastest settings under which the model stays below the limit.
+
+    A size that was asked for is kept. Left open, it is the trained one, or, if nothing fits that,
+    the largest of the same shape down to half its sides.
+
+    Raises:
+        MemoryLimitError: nothing fits; the message says what would.
+        ModelError: as `read_footprint`.
+        SizeError: the network can't run at `size`.
+    """
+    footprint = read_footprint(path)
+    for fitted in _sizes(footprint, size):
+        for memory in SETTINGS:
+            estimate = footprint.peak_bytes(fitted, memory)
+            if estimate <= limit_bytes:
+                if fitted == _full_size(footprint, size):
+                    return Choice(memory, size, estimate)
+                note = (
+                    f"running at {format_size(fitted)} instead of "
+                    f"{format_size(footprint.trained_size)} to stay below "
+                    f"{format_bytes(limit_bytes)}"
+                )
+                return Choice(memory, fitted, estimate, note)
+    least = footprint.peak_bytes(fitted, "low")
+    raise MemoryLimitError(
+        f"{path} doesn't fit in {format_bytes(limit_bytes)}: at {format_size(fitted)} it takes up "
+        f"to {format_bytes(least)}; {_advice(footprint)}"
+    )
+
+
+def as_bytes(amount: float | str) -> float:
+    """A number of bytes, given as one or as text."""
+    return parse_bytes(amount) if isinstance(amount, str) else float(amount)
+
+
+def parse_bytes(text: str) -> float:
+    """Read `800MB`, `1GB`, `1.5GiB`, or bytes.
+
+    Raises:
+        MemoryLimitError: it is none of them.
+    """
+    units = {"gib": 2**30, "mib": 2**20, "gb": 1e9, "mb": 1e6, "g": 1e9, "m": 1e6, "": 1}
+    number = text.strip().lower().rstrip("gibm")
+    unit = text.strip().lower()[len(number) :]
+    try:
+        value = float(number) * units[unit]
+    except (ValueError, KeyError):
+        value = 0
+    if not 0 < value < float("inf"):
+        raise MemoryLimitError(f"{text!r} is no amount of memory; give 800MB, 1GB or 1.5GiB")
+    return value
+
+
+def _full_size(footprint: Footprint, size: Size) -> tuple[int, int]:
+    if size is None or size == "auto":  # auto has at most as many pixels
+        return footprint.trained_size
+    asked = (size, size) if isinstance(size, int) else size
+    return check_size(asked, footprint.size_multiple)
+
+
+def _sizes(footprint: Footprint, size: Size) -> Iterator[tuple[int, int]]:
+    """Sizes to try, the best first."""
+    full = _full_size(footprint, size)
+    yield full
+    if size is not None:
+        return
+    multiple = footprint.size_multiple
+    longest = max(full) // multiple
+    for cells in range(longest - 1, ceil(longest * SMALLEST_SHARE) - 1, -1):
+        scale = cells * multiple / max(full)
+        height, width = (max(1, round(side * scale / multiple)) * multiple for side in full)
+        yield height, width
+
+
+def _advice(footprint: Footprint) -> str:
+    if not footprint.external:
+        return "an export with --external-data and --lowering rows takes less"
+    return "a smaller --size or a smaller model takes less"

@@ -1,0 +1,1 @@
+"""TensorRT engines: built for the shapes that are asked for, checked, and kept."""

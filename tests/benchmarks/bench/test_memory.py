@@ -1,0 +1,29 @@
+import subprocess
+import sys
+
+from birefnet_benchmarks.bench.measure.memory import peak_rss_bytes
+
+
+def test_the_peak_counts_memory_that_was_given_back():
+    program = (
+        "from birefnet_benchmarks.bench.measure.memory import peak_rss_bytes\n"
+        "before = peak_rss_bytes()\n"
+        "block = bytearray(b'x') * 100_000_000\n"
+        "del block\n"
+        "print(peak_rss_bytes() - before)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+    assert 95_000_000 < int(done.stdout) < 115_000_000
+
+
+def test_a_childs_peak_is_not_its_parents():
+    block = bytearray(b"x") * 200_000_000
+    module = "birefnet_benchmarks.bench.measure.memory"
+    program = f"from {module} import peak_rss_bytes; print(peak_rss_bytes())"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+    assert int(done.stdout) < 150_000_000
+    assert peak_rss_bytes() > len(block)

@@ -1,0 +1,201 @@
+"""`birefnet bench` as it is typed."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from birefnet_benchmarks.bench.interleave import Race
+from birefnet_benchmarks.bench.results import Outcome, read_report
+from birefnet_benchmarks.errors import BenchmarkError
+from birefnet_runtime.cli.main import main
+from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+ROOT = Path(__file__).parents[3]
+CHECKPOINT = ROOT / "models" / "nano" / "model.safetensors"
+
+
+def bench(*arguments):
+    return CliRunner().invoke(main, ["bench", *map(str, arguments)])
+
+
+def write_foreign(path):
+    """Somebody else's graph: for 64 x 64 alone, and with the sigmoid inside."""
+    weight = numpy_helper.from_array(np.full((1, 3, 1, 1), 0.1, np.float32), "w")
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "w"], ["logits"]),
+            helper.make_node("Sigmoid", ["logits"], ["mask"]),
+        ],
+        "foreign",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 1, 64, 64])],
+        [weight],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The embedded model and a foreign one against nano's checkpoint, at two sizes."""
+    folder = tmp_path_factory.mktemp("bench")
+    gradient = np.linspace(0, 255, 90 * 120 * 3).reshape(90, 120, 3).astype(np.uint8)
+    Image.fromarray(gradient).save(folder / "photo.png")
+    write_foreign(folder / "theirs.onnx")
+    arguments = (
+        *("nano", folder / "theirs.onnx", "--against", CHECKPOINT),
+        *("--sizes", "64,96x64", "--threads", "1", "--seconds", "0"),
+        *("--images", folder / "photo.png", "--output", folder / "run"),
+    )
+    return bench(*arguments), folder / "run"
+
+
+def test_every_way_is_measured_and_compared(run):
+    done, folder = run
+    assert done.exit_code == 0, done.output
+    found = read_report(folder)
+    small = {each.row.backend + each.row.variant: each for each in found.outcomes[:3]}
+
+    assert list(small) == ["pytorcheager", "onnxruntimenative", "onnxruntimeas given"]
+    assert all(len(each.turns) >= 3 and each.error is None for each in small.values())
+    ours, theirs = small["onnxruntimenative"], small["onnxruntimeas given"]
+    assert ours.graph.problem is None
+    assert 0 < ours.graph.logits.max_abs < 1e-3
+    assert ours.pictures[0].parity.problem is None
+    assert ours.pictures[0].parity.max_levels < 0.5
+    assert theirs.facts["output"] == "mask"
+    assert "mask" in theirs.graph.problem
+    assert small["pytorcheager"].peak_rss_bytes > ours.peak_rss_bytes > 50e6
+
+
+def test_what_a_graph_can_not_do_is_its_result(run):
+    _, folder = run
+    theirs = read_report(folder).outcomes[5]
+
+    assert theirs.row.size == (96, 64)
+    assert "64x64 alone" in theirs.error
+    assert read_report(folder).outcomes[4].graph.problem is None
+
+
+def test_the_machine_and_the_work_are_known(run):
+    _, folder = run
+    found = read_report(folder)
+
+    assert {peak.library for peak in found.peaks} == {"onnxruntime", "torch"}
+    assert all(peak.flops_per_s > 1e9 for peak in found.peaks)
+    small, large = found.work
+    assert large.multiply_adds == pytest.approx(1.5 * small.multiply_adds, rel=0.05)
+    assert found.seconds == 0
+    assert found.took_s > 1
+
+
+def test_it_says_what_runs_and_what_is_left(run):
+    done, folder = run
+
+    assert "(case 2 of 2)" in done.stderr
+    assert "3 of 3 rows done" in done.stderr
+    assert "onnxruntime native fp32 cpu: first answer after" in done.stderr
+    assert done.stdout.startswith("| ")
+    for name in ("report.json", "report.md", "report.html"):
+        assert (folder / name).stat().st_size > 1000
+
+
+def test_the_documents_can_be_made_anew_and_a_run_is_no_regression_of_itself(run):
+    _, folder = run
+    page = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+
+    assert bench("report", folder).exit_code == 0
+    assert (folder / "report.html").read_bytes() == page
+    assert bench("compare", folder, folder).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.onnx"], "nowhere.onnx"),
+        (["nano", "--images", "nowhere"], "nowhere: no such image"),
+        (["nano", "--against", "transformers:a/b@c"], "add --trust-remote-code"),
+        (["nano", "--against", "transformers:a/b", "--trust-remote-code"], "name the revision"),
+        (["nano", "nano"], "called the same"),
+        (["nano", "--against", CHECKPOINT, "--pytorch", "swift"], "PyTorch runs as eager"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(tmp_path, arguments, said):
+    done = bench(*arguments, "--output", tmp_path / "run")
+
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert done.stderr.startswith("birefnet: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--sizes", "big"),
+        ("--sizes", "auto"),
+        ("--batches", "0"),
+        ("--providers", "gpu"),
+        ("--lowerings", "columns"),
+        ("--precisions", "fp8"),
+        ("--max-memory", "much"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_a_usage_error(tmp_path, option, value):
+    done = bench("nano", "--output", tmp_path, option, value)
+
+    assert done.exit_code == 2
+    assert f"Invalid value for '{option}'" in done.stderr
+
+
+def test_an_iou_without_images_to_take_it_on_is_a_usage_error(tmp_path):
+    done = bench("nano", "--output", tmp_path, "--min-iou", "0.5")
+
+    assert done.exit_code == 2
+    assert "--min-iou judges the images of --calibrate" in done.stderr
+
+
+def test_an_interrupted_run_keeps_what_it_has(tmp_path, monkeypatch):
+    def interrupted(race, rows):
+        yield Outcome(rows[0], error="was in hand")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Race, "run", interrupted)
+    monkeypatch.setattr("birefnet_benchmarks.bench.run.ask", lambda *_: ((), ()))
+
+    done = bench("nano", "--output", tmp_path, "--note", "said by hand")
+
+    assert done.exit_code == 1
+    found = read_report(tmp_path)
+    assert [each.error for each in found.outcomes] == ["was in hand"]
+    assert found.notes == ("said by hand", "Interrupted: rows are missing.")
+
+
+def test_a_variant_that_can_not_be_exported_is_a_row(tmp_path, monkeypatch):
+    def refuse(checkpoint, variant, folder, how):
+        raise BenchmarkError(f"{variant.precision} was refused")
+
+    def run(race, rows):
+        return (Outcome(row, error="not run") for row in rows)
+
+    monkeypatch.setattr("birefnet_benchmarks.bench.models.export_variant", refuse)
+    monkeypatch.setattr(Race, "run", run)
+    monkeypatch.setattr("birefnet_benchmarks.bench.run.ask", lambda *_: ((), ()))
+
+    done = bench(CHECKPOINT, "--precisions", "fp32,int8", "--output", tmp_path, "--note", "mine")
+
+    assert done.exit_code == 0, done.output
+    found = read_report(tmp_path)
+    errors = {each.row.precision + each.row.backend: each.error for each in found.outcomes}
+    assert errors == {
+        "fp32pytorch": "not run",
+        "fp32onnxruntime": "fp32 was refused",
+        "int8onnxruntime": "int8 was refused",
+    }
+    assert {each.row.model for each in found.outcomes} == {"nano"}
+    assert "mine" in found.notes

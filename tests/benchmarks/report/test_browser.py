@@ -1,0 +1,73 @@
+"""The page in a real browser: nothing complains, nothing is fetched, nothing sticks out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from birefnet_benchmarks.report.html import page
+from PIL import Image
+
+from . import browser
+
+pytestmark = pytest.mark.interop
+
+SCREENS = Path(__file__).parents[3] / "out" / "screens"
+"""Where the screenshots stay, to be looked at."""
+WIDTHS = {"desktop": 1280, "phone": 375}
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    found = browser.find()
+    if found is None:
+        pytest.skip(f"no Chromium on the path: none of {', '.join(browser.NAMES)}")
+    with browser.tab(found, tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def file(run, report) -> Path:
+    path = run / "report.html"
+    path.write_text(page(report, run), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", WIDTHS)
+def test_the_page_is_quiet_and_fits(tab, file, device, scheme):
+    tab.open(file, width=WIDTHS[device], phone=device == "phone", scheme=scheme)
+
+    assert tab.complaints == []
+    assert tab.requests == [file.as_uri()]
+    assert tab.value("document.documentElement.scrollWidth") <= WIDTHS[device]
+    assert tab.value("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    assert tab.value("document.querySelectorAll('svg.plot').length") == 12
+
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    shot = SCREENS / f"report-{device}-{scheme}.png"
+    tab.screenshot(shot)
+    pixels = np.asarray(Image.open(shot).convert("L"))
+    paper = np.bincount(pixels.ravel()).argmax()
+    assert paper > 240 if scheme == "light" else paper < 40
+    assert len(np.unique(pixels)) > 100
+
+
+def test_a_page_that_fetches_and_complains_is_noticed(tab, tmp_path):
+    """Else the test above could not fail."""
+    bad = tmp_path / "bad.html"
+    bad.write_text('<img src="beside.png"><script>console.warn("no"); throw 1</script>')
+
+    tab.open(bad, width=400, phone=False, scheme="light")
+
+    assert (tmp_path / "beside.png").as_uri() in tab.requests
+    assert len(tab.complaints) >= 3
+
+
+def test_the_pages_own_policy_lets_nothing_in(tab, file):
+    """What the page promises in its head, the browser holds it to."""
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("</main>", '<img src="beside.png"></main>'), encoding="utf-8")
+
+    tab.open(file, width=400, phone=False, scheme="light")
+
+    assert any("Content Security Policy" in str(each) for each in tab.complaints)

@@ -1,0 +1,132 @@
+"""What is printed, to the letter."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from birefnet_benchmarks.bench.results import Outcome
+from birefnet_benchmarks.report import wording
+from birefnet_benchmarks.report.markdown import document, plain, summary_table
+from birefnet_benchmarks.report.summary import findings, main_cases
+from markdown_it import MarkdownIt
+
+from .sample import BASELINE, HOSTILE, INT8, NATIVE, ROWS, close, turns
+
+EXPECTED = Path(__file__).parent / "expected"
+
+
+def test_the_whole_document(report):
+    assert document(report) == (EXPECTED / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_table_for_a_readme(report):
+    lite = dataclasses.replace(report, outcomes=report.outcomes[:4])
+
+    assert summary_table(lite) == (
+        "| way | median | time / baseline's | peak RSS | mask is off by |\n"
+        "| --- | --- | --- | --- | --- |\n"
+        "| PyTorch, eager, fp32, cpu | 8.23 s | baseline | 2.9 GB |  |\n"
+        "| ONNX Runtime, rows, fp32, cpu | 2.6 s | 0.32 x | 820 MB | 1 level |\n"
+        "| ONNX Runtime, native, fp32, cpu | ~2.81 s | 0.34 x | 1.8 GB | 1 level |\n"
+        "| ONNX Runtime, rows, int8, cpu | 1.96 s | 0.24 x\\* | 700 MB | differs: 60 levels |\n"
+        "\n"
+        "lite, 1024x1024, batch 1, 2 threads. Imaginary CPU, 2 cores, Imaginary GPU (9.0); "
+        "onnxruntime 1.31.1, torch 2.13.0, Python 3.11.7. ~: times varied, or the machine was "
+        "busy. \\*: not taken in turn."
+    )
+
+
+def test_several_models_are_named_in_the_table_for_a_readme(report):
+    head = summary_table(report).splitlines()[0]
+
+    assert head.startswith("| model | size | way | median |")
+
+
+def test_a_run_of_nothing_is_still_a_document(report):
+    empty = dataclasses.replace(report, outcomes=(), notes=())
+
+    assert document(empty).startswith("# Nothing, measured\n")
+
+
+def test_hostile_names_stay_text(report):
+    rendered = MarkdownIt("commonmark").enable("table").render(document(report))
+
+    assert "<script" not in rendered
+    assert rendered.count("&lt;script&gt;alert(1)&lt;/script&gt;|x:Mine, plain, fp32, cpu") == 1
+
+
+@pytest.mark.parametrize(
+    "text", [HOSTILE, "a*b*", "_c_", "`d`", "[e](f)", "\\|", "g\nh", "![i](j)"]
+)
+def test_plain_text_comes_out_as_it_went_in(text):
+    row = MarkdownIt("commonmark").enable("table").parse(f"| a |\n| - |\n| {plain(text)} |\n")
+
+    cells = [token.children for token in row if token.type == "inline"]
+    assert len(cells) == 2
+    assert all(child.type in ("text", "text_special") for child in cells[1])
+    assert "".join(child.content for child in cells[1]) == " ".join(text.split())
+
+
+def test_the_case_that_says_most_comes_first(report):
+    assert main_cases(report) == [("lite", (1024, 1024), 1, 2), ("swin", (1024, 1024), 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        (
+            [Outcome(BASELINE, turns=turns(1.0)), Outcome(ROWS, turns=turns(0.99))],
+            "1 s: About as fast as",
+        ),
+        (
+            [Outcome(BASELINE, turns=turns(1.0)), Outcome(ROWS, turns=turns(0.5))],
+            "500 ms: 2 times as fast as the baseline, PyTorch, eager, fp32, cpu (1 s), round by",
+        ),
+        (
+            [Outcome(BASELINE, error="crashed"), Outcome(ROWS, turns=turns(2.0))],
+            "2 s: The baseline, PyTorch, eager, fp32, cpu, gave no times.",
+        ),
+        ([Outcome(BASELINE, turns=turns(1.0))], "1 s: It is the baseline itself."),
+        ([Outcome(ROWS, turns=turns(1.0))], "1 s: There is no baseline to hold it against."),
+        ([Outcome(ROWS, error="crashed")], "nothing: No row could be timed."),
+        (
+            [Outcome(INT8, turns=turns(1.0), graph=close(1, "off"))],
+            "nothing: Every row that ran gives another answer.",
+        ),
+    ],
+)
+def test_what_is_fastest(outcomes, expected):
+    fastest = findings(outcomes)[0]
+
+    assert f"{fastest.figure}: {fastest.text}".replace("990 ms", "1 s").startswith(expected)
+
+
+def test_ways_that_are_not_slower_beyond_noise_are_named():
+    fast, close, slow = (
+        Outcome(row, turns=turns(median))
+        for row, median in ((ROWS, 1.0), (NATIVE, 1.01), (BASELINE, 1.2))
+    )
+
+    assert findings([fast, close, slow])[0].text.endswith(
+        "Not slower beyond its spread: ONNX Runtime, native, fp32, cpu."
+    )
+
+
+def test_whether_the_answer_is_the_same():
+    right = Outcome(ROWS, graph=close(1e-6))
+    wrong = Outcome(INT8, graph=close(0.1, "off"))
+
+    def answer(*outcomes: Outcome) -> tuple[str, bool | None]:
+        found = findings(outcomes)[2]
+        return found.figure, found.good
+
+    assert answer(right, Outcome(BASELINE)) == ("yes", True)
+    assert answer(right, wrong) == ("not for all", False)
+    assert answer(wrong) == ("no", False)
+    assert answer(Outcome(NATIVE)) == ("unknown", False)
+
+
+def test_what_is_not_quite_equal_is_not_rounded_to_it():
+    assert wording.share(0.99999) == "0.9999"
+    assert wording.share(0.9964) == "0.9964"
+    assert wording.share(1.0) == "1.0000"

@@ -1,0 +1,203 @@
+"""Files that hold a BiRefNet, files that almost do, and files that don't."""
+
+import hashlib
+import json
+import pickle
+
+import pytest
+import torch
+from birefnet_export.checkpoint.read import read_checkpoint
+from birefnet_export.errors import ArchitectureError, CheckpointError
+from safetensors.torch import save_file
+
+from ..conftest import TINY, drawn, key_list
+
+NAME = "decoder.decoder_block1.conv_in.weight"
+
+
+@pytest.fixture
+def tensors(tiny):
+    return dict(tiny.state_dict())
+
+
+def refused(path, match: str, error: type[CheckpointError] = CheckpointError) -> str:
+    """The message of the refusal, which is one line and names the file."""
+    with pytest.raises(error, match=match) as caught:
+        read_checkpoint(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def same(found, expected) -> None:
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name].float(), rtol=0, atol=0, msg=name)
+
+
+def test_safetensors_are_read(tiny_file, tensors):
+    checkpoint = read_checkpoint(tiny_file)
+
+    assert checkpoint.arch == TINY
+    assert checkpoint.dtypes == ("float32",)
+    assert checkpoint.sha256 == hashlib.sha256(tiny_file.read_bytes()).hexdigest()
+    assert checkpoint.trained_size is None
+    same(checkpoint.tensors, tensors)
+
+
+def test_the_module_computes_with_the_files_tensors(tiny_file, tiny):
+    image = torch.randn(1, 3, 64, 32)
+    net = read_checkpoint(tiny_file).module()
+
+    assert not net.training
+    torch.testing.assert_close(net(image), tiny(image), rtol=1e-5, atol=1e-5)
+
+
+def test_a_directory_is_read_with_the_size_it_was_trained_at(tiny_file):
+    (tiny_file.parent / "preprocessor_config.json").write_text(
+        json.dumps({"size": {"height": 96, "width": 160}})
+    )
+    checkpoint = read_checkpoint(tiny_file.parent)
+
+    assert checkpoint.path == tiny_file
+    assert checkpoint.trained_size == (96, 160)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+def test_pth_files_are_read_behind_prefixes_and_wrappers(tmp_path, tensors, prefix, wrapper):
+    content = {prefix + name: value for name, value in tensors.items()}
+    file = tmp_path / "epoch_244.pth"
+    torch.save({wrapper: content, "epoch": 244} if wrapper else content, file)
+
+    same(read_checkpoint(file).tensors, tensors)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_raised(tmp_path, tensors, dtype):
+    halved = {
+        name: value.to(dtype) if value.is_floating_point() else value
+        for name, value in tensors.items()
+    }
+    file = tmp_path / "half.safetensors"
+    save_file(halved, file)
+
+    checkpoint = read_checkpoint(file)
+
+    assert checkpoint.dtypes == (str(dtype).removeprefix("torch."),)
+    assert {value.dtype for value in checkpoint.tensors.values()} == {torch.float32}
+    same(checkpoint.tensors, halved)
+
+
+def test_upstreams_training_heads_and_index_buffers_are_known(swin_t_file, tmp_path):
+    stored = key_list("swin_v1_t")
+    checkpoint = read_checkpoint(swin_t_file)
+    assert not any("spvn" in name for name in checkpoint.tensors)
+
+    from birefnet_export.network.swin import relative_position_index
+
+    with_index = drawn(stored) | {
+        name: relative_position_index(7).clone()
+        for name in stored
+        if name.endswith("relative_position_index")
+    }
+    file = tmp_path / "whole.safetensors"
+    save_file(with_index, file)
+    assert read_checkpoint(file).tensors.keys() == checkpoint.tensors.keys()
+
+
+def test_a_foreign_window_order_is_refused(tmp_path, tensors):
+    name = "bb.layers.0.blocks.0.attn.relative_position_index"
+    file = tmp_path / "foreign.safetensors"
+    save_file(tensors | {name: torch.zeros(16, 16, dtype=torch.long)}, file)
+
+    assert name in refused(file, "another window order")
+
+
+def test_what_is_missing_left_over_or_misshapen_is_listed(tmp_path, tensors):
+    gone = "decoder.lateral_block3.conv.bias"
+    del tensors[gone]
+    tensors["decoder.extra.weight"] = torch.zeros(3)
+    tensors[NAME] = torch.zeros(8, 5, 3, 3)
+    file = tmp_path / "odd.safetensors"
+    save_file(tensors, file)
+
+    message = refused(file, "not those of a BiRefNet")
+
+    assert f"missing: {gone}" in message
+    assert "left over: decoder.extra.weight" in message
+    assert f"{NAME} (8, 5, 3, 3) instead of (8, 40, 3, 3)" in message
+
+
+def test_integer_weights_are_refused(tmp_path, tensors):
+    tensors[NAME] = tensors[NAME].to(torch.int8)
+    file = tmp_path / "quantised.safetensors"
+    save_file(tensors, file)
+
+    assert NAME in refused(file, "not floating-point")
+
+
+def test_another_network_is_refused_by_what_it_lacks(tmp_path):
+    file = tmp_path / "resnet.safetensors"
+    save_file({"conv1.weight": torch.zeros(64, 3, 7, 7)}, file)
+
+    refused(file, "no Swin v1 backbone", ArchitectureError)
+
+
+class Code:
+    """Something whose pickle calls a function."""
+
+    def __reduce__(self):
+        return (print, ("this must never be printed",))
+
+
+def test_a_pickle_that_wants_code_is_refused_by_name(tmp_path, tensors, capsys):
+    file = tmp_path / "evil.pth"
+    torch.save(tensors | {"payload": Code()}, file)
+
+    assert "print" in refused(file, "wants to run code")
+    plain = tmp_path / "plain.pkl"
+    plain.write_bytes(pickle.dumps(Code()))
+    refused(plain, "wants to run code|damaged")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><title>404</title>", "HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(60), "neither a safetensors nor a PyTorch"),
+    ],
+)
+def test_files_that_are_no_checkpoint_are_described(tmp_path, content, said):
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(content)
+
+    refused(file, said)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_a_truncated_file_is_refused(tmp_path, tensors, suffix):
+    file = tmp_path / f"cut.{suffix}"
+    save_file(tensors, file) if suffix == "safetensors" else torch.save(tensors, file)
+    file.write_bytes(file.read_bytes()[:-1000])
+
+    refused(file, "damaged")
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {}])
+def test_a_pickle_without_tensors_is_refused(tmp_path, content):
+    file = tmp_path / "other.pth"
+    torch.save(content, file)
+
+    refused(file, "not a mapping|no state dict")
+
+
+def test_a_missing_file_and_an_empty_directory_are_named(tmp_path):
+    refused(tmp_path / "none.pth", "no such file")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "pytorch_model.bin").touch()
+
+    assert "pytorch_model.bin" in refused(tmp_path / "weights", "has no model.safetensors")

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+from birefnet_export.checkpoint.source import HubSource, LocalSource, UrlSource, parse_source
+from birefnet_export.errors import CheckpointError
+
+COMMIT = "0123456789" * 4
+RELEASE = "https://github.com/ZhengPeng7/BiRefNet/releases/download/v1/"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("lite", HubSource("ZhengPeng7/BiRefNet_lite")),
+        ("LITE@v2", HubSource("ZhengPeng7/BiRefNet_lite", "v2")),
+        ("zhengpeng7/birefnet_hr", HubSource("ZhengPeng7/BiRefNet_HR")),
+        (f"ZhengPeng7/BiRefNet_HR@{COMMIT}", HubSource("ZhengPeng7/BiRefNet_HR", COMMIT)),
+        ("someone/shoes", HubSource("someone/shoes")),
+        ("https://huggingface.co/someone/shoes", HubSource("someone/shoes")),
+        (
+            "https://huggingface.co/a/b/resolve/v1/sub/w.pth?download=true",
+            HubSource("a/b", "v1", "sub/w.pth"),
+        ),
+        (RELEASE + "x.pth", UrlSource(RELEASE + "x.pth")),
+    ],
+)
+def test_what_is_typed_is_understood(typed, expected):
+    assert parse_source(typed) == expected
+
+
+def test_the_endpoints_own_urls_are_the_hubs(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:8123")
+
+    assert parse_source("http://127.0.0.1:8123/a/b/blob/main/w.pth") == HubSource(
+        "a/b", "main", "w.pth"
+    )
+
+
+def test_a_name_wins_over_a_path_and_a_path_over_a_repository():
+    Path("lite").touch()
+    Path("someone").mkdir()
+    Path("someone/shoes").touch()
+
+    assert parse_source("lite") == HubSource("ZhengPeng7/BiRefNet_lite")
+    assert parse_source("./lite") == LocalSource(Path("lite"))
+    assert parse_source("someone/shoes") == LocalSource(Path("someone/shoes"))
+    assert parse_source(Path("anything")) == LocalSource(Path("anything"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("weights/model.safetensors", "no such file or directory$"),
+        ("model.pth", "no such file or directory$"),
+        ("litle", "did you mean lite"),
+        ("nano", "ships as a finished model"),
+        ("lite@", "revision is missing"),
+        ("https://huggingface.co/datasets", "no repository and no file"),
+    ],
+)
+def test_what_is_none_of_them_says_what_was_tried(typed, says):
+    with pytest.raises(CheckpointError, match=says):
+        parse_source(typed)
+
+
+def test_only_a_whole_commit_pins():
+    assert HubSource("a/b", COMMIT).is_pinned
+    assert not HubSource("a/b", COMMIT[:12]).is_pinned
+    assert not HubSource("a/b").is_pinned
+
+
+def test_upstreams_release_files_are_known_by_their_name():
+    card = UrlSource(RELEASE + "BiRefNet-general-bb_swin_v1_tiny-epoch_232.pth").card
+
+    assert card is not None
+    assert card.name == "lite"
+    assert UrlSource("https://example.org/BiRefNet-general-epoch_244.pth").card is None

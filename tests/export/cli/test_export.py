@@ -1,0 +1,82 @@
+"""`birefnet export` as it is typed."""
+
+import json
+
+import pytest
+from birefnet_runtime.cli.main import main
+from click.testing import CliRunner
+from PIL import Image
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["export", *map(str, arguments)])
+
+
+def test_it_reports_what_was_compared(tiny_file, tmp_path):
+    result = invoke(tiny_file, "--output", tmp_path / "out", "--trained-size", "96x160")
+
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "onnx" / "model.onnx").is_file()
+    assert "against PyTorch at 1x32x32, 1x96x160, 2x224x160" in result.stdout
+    assert "0 warnings" in result.stdout
+
+
+def test_json_is_the_report(tiny_file, tmp_path):
+    result = invoke(tiny_file, "-o", tmp_path / "out", "--json", "--no-verify", "--opset", 19)
+    report = json.loads(result.stdout)
+
+    assert report["parity"] is None
+    assert report["opset"] == 19
+    assert report["backbone"] == "swin"
+    assert report["file_bytes"] == (tmp_path / "out" / "onnx" / "model.onnx").stat().st_size
+
+
+def test_a_file_that_is_no_checkpoint_is_one_line_and_a_failure(tmp_path):
+    (tmp_path / "model.pth").write_bytes(b"<html>")
+
+    result = invoke(tmp_path / "model.pth", "--output", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "model.pth" in result.stderr
+    assert "HTML page" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "code"), [("big", 2), ("64x", 2), ("x64", 2), ("0", 1), ("100", 1), ("96x-32", 1)]
+)
+def test_a_size_that_cannot_be_is_refused(tiny_file, tmp_path, size, code):
+    result = invoke(tiny_file, "--output", tmp_path / "out", "--trained-size", size)
+
+    assert result.exit_code == code
+    assert size in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_int8_says_what_it_does_to_the_masks(tiny_file, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / "photos" / name)
+
+    result = invoke(
+        tiny_file, "-o", tmp_path / "out", "--precision", "int8", "--trained-size", "64",
+        "--calibrate", tmp_path / "photos", "--min-iou", 0,
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "onnx" / "model_quantized.onnx").is_file()
+    assert "masks against fp32's on 2 images at 64x64: IoU " in result.stdout
+    assert "against PyTorch at 1x32x32" in result.stdout
+
+
+def test_a_folder_that_is_not_there_is_one_line(tiny_file, tmp_path):
+    result = invoke(
+        tiny_file, "-o", tmp_path / "out", "--precision", "int8", "--calibrate", tmp_path / "none"
+    )
+
+    assert result.exit_code == 1
+    assert result.stderr == f"birefnet: {tmp_path}/none: no such folder; " + (
+        "--calibrate wants a folder of images\n"
+    )
+    assert not (tmp_path / "out").exists()

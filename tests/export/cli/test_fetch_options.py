@@ -1,0 +1,138 @@
+"""The hub as its user meets it: the environment's variables, separate processes, an empty cache."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+from ...hub_server import serving
+
+REPO = "someone/tiny"
+WITHOUT_TORCH = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "onnx", "transformers", "huggingface_hub"}:
+            raise ImportError(f"blocked: {name}", name=name)
+sys.meta_path.insert(0, Block())
+from birefnet_runtime.cli.main import main
+main()
+"""
+WITH_EVERYTHING = "from birefnet_runtime.cli.main import main; main()"
+
+
+@pytest.fixture
+def birefnet(tmp_path):
+    """The command in a process of its own, on caches of its own."""
+
+    def run(*arguments: str, program: str = WITH_EVERYTHING, **environment: str):
+        caches = {
+            "BIREFNET_CACHE": str(tmp_path / "cache"),
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", program, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **caches, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.slow
+def test_from_an_empty_cache_to_a_cutout_without_torch(birefnet, tiny, tmp_path):
+    save_file(tiny.state_dict(), tmp_path / "tiny.safetensors")
+    Image.new("RGB", (80, 60), "white").save(tmp_path / "photo.png")
+    weights = (tmp_path / "tiny.safetensors").read_bytes()
+    processor = b'{"size": {"height": 64, "width": 64}}'
+    with serving() as hub:
+        commit = hub.repo(REPO).commit(
+            {"model.safetensors": weights, "preprocessor_config.json": processor}
+        )
+        missing = birefnet("cutout", "photo.png", "-o", "a.png", "-m", REPO)
+        first = birefnet("export", REPO, "--no-verify", HF_ENDPOINT=hub.url)
+        hub.repo(REPO).commit({"model.safetensors": b"moved on"})
+
+    assert missing.returncode == 1
+    assert missing.stderr.strip().endswith(f"this puts it there: birefnet export {REPO}")
+    assert first.returncode == 0, first.stderr
+    assert f"birefnet: pinned {REPO}@main at commit {commit}" in first.stderr
+    assert f"use it as: birefnet cutout --model {REPO}" in first.stdout
+    lock = json.loads((tmp_path / "birefnet.lock").read_text())
+    assert lock["pins"][f"{REPO}@main"]["commit"] == commit
+
+    # The server is gone now.
+    again = birefnet("export", REPO, "--no-verify", "--locked", HF_HUB_OFFLINE="1")
+    assert again.returncode == 0, again.stderr
+    cut = birefnet("cutout", "photo.png", "-o", "cut.png", "-m", REPO, program=WITHOUT_TORCH)
+    assert cut.returncode == 0, cut.stderr
+    with Image.open(tmp_path / "cut.png") as image:
+        assert image.mode == "RGBA"
+
+    (blob,) = [p for p in (tmp_path / "hf").rglob("blobs/*") if p.stat().st_size == len(weights)]
+    blob.write_bytes(weights[:-1] + b"!")
+    refused = birefnet("export", REPO, "--no-verify", HF_HUB_OFFLINE="1")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert lock["pins"][f"{REPO}@main"]["sha256"] in refused.stderr
+
+
+def test_the_facts_of_the_source_travel_in_the_file(tiny, tmp_path, monkeypatch):
+    """A checkpoint of the zoo brings its size, licence and name, and lies under that name."""
+    from birefnet_export import Fetching
+    from birefnet_export.checkpoint import hugging_face as hub_client
+    from birefnet_export.export import export_onnx
+    from birefnet_models.lock import Pin, sha256_of
+    from birefnet_models.onnx_file import read_onnx
+
+    monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "model.safetensors"
+    save_file(tiny.state_dict(), file)
+    pin = Pin("c" * 40, file.name, file.stat().st_size, sha256_of(file))
+    monkeypatch.setattr(hub_client, "resolve_and_get", lambda source: (file, pin))
+
+    report = export_onnx(
+        "dynamic",
+        verify=False,
+        lowering="native",
+        fetching=Fetching(lock=tmp_path / "birefnet.lock"),
+    )
+
+    facts = read_onnx(report.file).properties
+    assert report.name == "dynamic"
+    assert report.directory == tmp_path / "cache" / "models" / "dynamic" / "fp32-native"
+    assert facts["birefnet.source"] == f"ZhengPeng7/BiRefNet_dynamic@{'c' * 40}"
+    assert facts["birefnet.model"] == "dynamic"
+    assert facts["birefnet.licence"] == "MIT"
+    assert facts["birefnet.trained_range"] == "256x256-2304x2304"
+    from birefnet_runtime import Segmenter
+
+    assert Segmenter("dynamic").metadata.trained_range == ((256, 256), (2304, 2304))
+
+
+def test_a_local_checkpoint_needs_a_directory_or_a_name(tiny_file, tmp_path, monkeypatch):
+    from birefnet_export.errors import ExportError
+    from birefnet_export.export import export_onnx
+
+    monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(ExportError, match=r"directory for its export \(--output\) or a name"):
+        export_onnx(tiny_file)
+    with pytest.raises(ExportError, match="lite is the name of another model"):
+        export_onnx(tiny_file, name="lite")
+
+    report = export_onnx(tiny_file, name="shoes", verify=False, lowering="native")
+
+    assert report.name == "shoes"
+    assert report.file.relative_to(tmp_path / "cache") == Path(
+        "models/shoes/fp32-native/onnx/model.onnx"
+    )

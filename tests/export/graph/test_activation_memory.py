@@ -1,0 +1,21 @@
+"""The fact that tells the runtime how much memory a graph needs."""
+
+import pytest
+from birefnet_export.graph.activation_memory import activation_bytes_per_pixel
+from birefnet_export.network.architecture import SWIN_L, SWIN_T
+
+
+def test_these_are_the_figures_that_the_limits_of_the_runtime_were_fitted_with():
+    """`tests/runtime/test_memory.py` compares estimates from them with measured peaks."""
+    assert activation_bytes_per_pixel(SWIN_T, "rows") == 353.5
+    assert activation_bytes_per_pixel(SWIN_L, "rows") == 976
+
+
+@pytest.mark.parametrize("arch", [SWIN_T, SWIN_L])
+def test_rows_take_less_than_whole_kernels(arch):
+    needs = {name: activation_bytes_per_pixel(arch, name) for name in ("native", "rows")}
+
+    # 7 x 7 taps of 64 channels at a quarter of the side: 784 bytes a pixel, beside the rest.
+    assert needs["native"] > 784
+    assert needs["native"] >= needs["rows"]
+    assert activation_bytes_per_pixel(arch, "gridsample") == needs["rows"]

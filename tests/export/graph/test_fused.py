@@ -1,0 +1,233 @@
+"""Each rewrite alone: its operators in ONNX Runtime against the plain module in PyTorch."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from birefnet_export.graph import layers
+from birefnet_export.graph.fused import backbone as fused_backbone
+from birefnet_export.graph.fused import build
+from birefnet_export.graph.fused import decoder as fused_decoder
+from birefnet_export.graph.fused.composed_conv import composed_convs
+from birefnet_export.graph.fused.windows import layout, merge_index
+from birefnet_export.graph.kernels import kernel_of, with_norm
+from birefnet_export.graph.lowering import LOWERINGS, native
+from birefnet_export.network.birefnet import BiRefNet
+from birefnet_export.network.decoder import image_patches, resize_as
+from birefnet_export.network.swin import partition, shift_mask
+from torch import Tensor, nn
+
+from ..conftest import ancestors, evaluated, fill, in_order, optimized
+
+SIZES = [(4, 4), (8, 12), (5, 4), (1, 7), (9, 10)]
+"""Maps of tokens: one window, several, and sides that need padding (the window is 4)."""
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def close(found: np.ndarray, expected: Tensor, tolerance: float = 2e-5) -> None:
+    assert found.shape == tuple(expected.shape)
+    np.testing.assert_allclose(found, expected.numpy(), atol=tolerance, rtol=tolerance)
+
+
+def rolled(grid: Tensor, shift: int, window: int, fill: int) -> Tensor:
+    """What the plain form does to a (height, width) map before attention."""
+    height, width = grid.shape
+    grid = F.pad(grid, (0, -width % window, 0, -height % window), value=fill)
+    return partition(grid.roll((-shift, -shift), (0, 1))[None, :, :, None], window).flatten()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("shift", [0, 2])
+def test_one_gather_cuts_windows_and_another_joins_them(size, shift):
+    height, width = size
+    tokens = torch.arange(height * width).view(size)
+    like = torch.zeros(1, 1, *size)
+
+    def windows(g, x):
+        found = layout(g, layers.spatial(g, x), 4)
+        return found.shifted if shift else found.still
+
+    cut = evaluated(lambda g, x: windows(g, x).cut, like).astype(int)
+    join = evaluated(lambda g, x: windows(g, x).join, like).astype(int)
+
+    assert cut.tolist() == rolled(tokens, shift, 4, fill=height * width).tolist()
+    assert cut[join].tolist() == list(range(height * width))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_shift_mask_is_the_plain_one(size):
+    padded = [side + -side % 4 for side in size]
+
+    found = evaluated(
+        lambda g, x: layout(g, layers.spatial(g, x), 4).shifted.mask, torch.zeros(1, 1, *size)
+    )
+
+    close(found[:, 0], shift_mask(*padded, 4, 2))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("opset", [20, 23])
+def test_a_block_on_tokens_is_the_plain_block(tiny, size, index, opset):
+    block = tiny.bb.stages()[1].swin_blocks()[index]
+    assert bool(block.shift) == bool(index)
+    x = torch.randn(2, *size, 32)
+    padded = [side + -side % 4 for side in size]
+    expected = block(x, shift_mask(*padded, 4, 2)).flatten(1, 2)
+
+    def fused(g, tokens, like):
+        where = layout(g, layers.spatial(g, like), 4)
+        windows = where.shifted if block.shift else where.still
+        return fused_backbone.swin_block(g, tokens, block, windows)
+
+    found = evaluated(fused, x.flatten(1, 2), torch.zeros(1, 1, *size), opset=opset)
+    close(found, expected)
+
+
+def test_a_block_in_parts_is_the_block_whole(tiny):
+    block = tiny.bb.stages()[1].swin_blocks()[0]
+    tokens, like = torch.randn(2, 8 * 12, 32), torch.zeros(1, 1, 8, 12)
+
+    def fused(parts):
+        def build(g, tokens, like):
+            windows = layout(g, layers.spatial(g, like), 4).still
+            return fused_backbone.swin_block(g, tokens, block, windows, parts)
+
+        return build
+
+    whole = evaluated(fused(1), tokens, like)
+    assert abs(evaluated(fused(4), tokens, like) - whole).max() < 1e-6
+
+
+def test_a_part_is_fed_forward_after_the_one_before_it(tiny):
+    block = tiny.bb.stages()[1].swin_blocks()[0]
+
+    def fused(g, tokens, like):
+        windows = layout(g, layers.spatial(g, like), 4).still
+        return fused_backbone.swin_block(g, tokens, block, windows, 4)
+
+    nodes = optimized(fused, ["batch", "tokens", 32], ["one", "channels", "height", "width"])
+
+    activations = [node for node in nodes if node.op_type.endswith("Gelu")]
+    assert len(activations) == 4
+    for earlier, later in pairwise(in_order(nodes, activations)):
+        assert earlier.output[0] in ancestors(nodes, later)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_patch_merging_is_one_gather(tiny, size):
+    merging = tiny.bb.stages()[0].downsample
+    x = torch.randn(2, *size, 16)
+
+    def fused(g, tokens, like):
+        return fused_backbone.merge(g, tokens, merging, layers.spatial(g, like))
+
+    found = evaluated(fused, x.flatten(1, 2), torch.zeros(1, 1, *size))
+    close(found, merging(x).flatten(1, 2))
+
+
+def test_the_merge_index_points_padding_behind_the_last_token():
+    found = evaluated(lambda g, x: merge_index(g, layers.spatial(g, x)), torch.zeros(1, 1, 3, 3))
+
+    assert found.astype(int).tolist() == [0, 3, 1, 4, 2, 5, 9, 9, 6, 9, 7, 9, 8, 9, 9, 9]
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2, 9), (3, 3), (8, 5), (32, 64)])
+def test_composed_convolutions_are_exact_up_to_the_border(size):
+    inner, outer = nn.Conv2d(3, 7, 3, padding=1), nn.Conv2d(7, 2, 3, padding=1)
+    x = torch.randn(2, 3, *size)
+
+    found = evaluated(lambda g, v: composed_convs(g, v, kernel_of(inner), kernel_of(outer)), x)
+
+    close(found, outer(inner(x)).detach(), 1e-6)
+
+
+@pytest.mark.parametrize("grid", [1, 2, 8])
+def test_image_patches_are_the_plain_ones(grid):
+    x = torch.randn(2, 3, 16, 24)
+
+    close(
+        evaluated(lambda g, v: fused_decoder.image_patches(g, v, grid), x), image_patches(x, grid)
+    )
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 6), (9, 5)])
+def test_a_resize_has_aligned_corners(size):
+    x, like = torch.randn(2, 3, 4, 6), torch.zeros(1, 1, *size)
+
+    found = evaluated(lambda g, v, w: layers.resize(g, v, layers.spatial(g, w)), x, like)
+
+    close(found, resize_as(x, like))
+
+
+@pytest.mark.parametrize("opset", [19, 20])
+def test_gelu_is_exact_in_one_operator_or_five(opset):
+    x = torch.linspace(-6, 6, 101)
+
+    close(evaluated(layers.gelu, x, opset=opset), F.gelu(x), 1e-6)
+
+
+@pytest.mark.parametrize("lower", LOWERINGS.values(), ids=LOWERINGS)
+@pytest.mark.parametrize("branch", [0, 1, 2, 3])
+def test_a_deformable_branch_predicts_offsets_and_mask_at_once(tiny, branch, lower):
+    module = tiny.squeeze().dec_att.branches()[branch]
+    x = torch.randn(2, 8, 6, 5)
+
+    found = evaluated(lambda g, v: fused_decoder.deformable_branch(g, v, module, lower), x)
+
+    close(found, module(x))
+
+
+def test_the_aspp_sums_what_the_plain_form_concatenates(tiny):
+    module = tiny.squeeze().dec_att
+    x = torch.randn(2, 8, 6, 5)
+
+    found = evaluated(lambda g, v: fused_decoder.aspp(g, v, module, native.deform_conv), x)
+
+    close(found, module(x))
+
+
+def test_a_decoder_block_reads_its_parts_unconcatenated(tiny):
+    block, channels = tiny.squeeze(), tiny.arch.channels
+    parts = [torch.randn(2, c, 4, 6) for c in channels]
+    out = with_norm(kernel_of(block.conv_out), block.bn_out)
+
+    def fused(g, *values):
+        named = [fused_decoder.Part(*part) for part in zip(values, channels, strict=True)]
+        return fused_decoder.decoder_block(g, named, block, out, native.deform_conv)
+
+    close(evaluated(fused, *parts), block(torch.cat(parts, 1)))
+
+
+def test_gradient_attention_is_the_plain_one(tiny):
+    x = torch.randn(2, tiny.arch.channels[2], 4, 6)
+
+    found = evaluated(lambda g, v: fused_decoder.gradient_attention(g, v, tiny.decoder, 4), x)
+
+    close(found, tiny.decoder.attend(x, 4))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (96, 160), (224, 32)])
+def test_the_whole_is_the_plain_network(tiny: BiRefNet, size):
+    x = torch.from_numpy(fill.image(2, *size))
+
+    close(evaluated(lambda g, v: build(g, v, tiny, native.deform_conv), x), tiny(x), 5e-5)
+
+
+def test_the_scales_share_weights_and_window_indices(tiny: BiRefNet):
+    from birefnet_export.pipeline import build_model
+
+    graph = build_model(tiny, 20, "native").graph
+    weights = sum(len(t.raw_data) for t in graph.initializer)
+    parameters = 4 * sum(p.numel() for p in tiny.parameters())
+    kinds = [node.op_type for node in graph.node]
+
+    assert weights < 1.6 * parameters  # the bias tables are expanded to windows, nothing else
+    assert kinds.count("ScatterElements") == 2 * 5  # five sizes of map, still and shifted
+    assert kinds.count("DeformConv") == 4 * 5

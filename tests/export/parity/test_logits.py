@@ -1,0 +1,78 @@
+"""The verdict: differences are reported as they are, and nothing slips through."""
+
+import numpy as np
+import pytest
+from birefnet_export.errors import ParityError
+from birefnet_export.parity.logits import compare
+
+CASES = ((1, 2, 3), (1, 1, 2))
+
+
+def pair(difference: float) -> tuple[np.ndarray, np.ndarray]:
+    logits = np.zeros((1, 1, 2, 3), np.float32)
+    other = logits.copy()
+    other[0, 0, 1, 2] = difference
+    return other, logits
+
+
+def test_a_known_difference_is_reported():
+    same = np.ones((1, 1, 1, 2), np.float32)
+
+    found = compare([pair(0.5), (same, same)], CASES, "torch", "ort")
+
+    assert found.logits_max_abs == 0.5
+    assert found.logits_mean_abs == pytest.approx(0.5 / 8)
+    assert found.logits_p99_abs == pytest.approx(np.percentile([0] * 7 + [0.5], 99))
+    assert found.mask_max_abs == pytest.approx(1 / (1 + np.exp(-0.5)) - 0.5)
+    assert found.cases == CASES
+
+
+@pytest.mark.parametrize("epsilon", [1e-5, 3e-3, 1.0])
+def test_a_graph_off_by_a_known_epsilon_is_reported_with_that_epsilon(epsilon):
+    expected = np.linspace(-0.1, 0.1, 200).reshape(1, 1, 10, 20)
+
+    found = compare([(expected + epsilon, expected)], [(1, 10, 20)], "torch", "ort")
+
+    for figure in (found.logits_max_abs, found.logits_p99_abs, found.logits_mean_abs):
+        assert figure == pytest.approx(epsilon)
+    for figure in (found.mask_max_abs, found.mask_p99_abs, found.mask_mean_abs):
+        assert figure == pytest.approx(epsilon / 4, rel=0.25)  # the sigmoid's slope around 0
+
+
+def test_one_value_in_two_hundred_is_the_largest_and_not_the_99th_percentile():
+    expected = np.zeros((1, 1, 10, 20))
+    found = expected.copy()
+    found[0, 0, 3, 4] = 2
+
+    parity = compare([(found, expected)], [(1, 10, 20)], "torch", "ort")
+
+    assert (parity.logits_max_abs, parity.logits_p99_abs) == (2, 0)
+    assert parity.lines()[0] == (
+        "logits differ by 2.0e+00 at most, 0.0e+00 at p99, 1.0e-02 on average"
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_what_is_not_finite_fails(value, swapped):
+    found, expected = pair(value)
+    sides = (expected, found) if swapped else (found, expected)
+
+    with pytest.raises(ParityError, match="checkpoint" if swapped else "graph"):
+        compare([sides], CASES[:1], "torch", "ort")
+
+
+def test_a_shape_difference_fails():
+    found, expected = pair(0)
+
+    with pytest.raises(ParityError, match=r"\(1, 1, 2, 2\), not \(1, 1, 2, 3\)"):
+        compare([(found[..., :2], expected)], CASES[:1], "torch", "ort")
+
+
+def test_nothing_compared_fails():
+    empty = np.zeros((1, 1, 0, 3), np.float32)
+
+    with pytest.raises(ParityError, match="no cases"):
+        compare([], (), "torch", "ort")
+    with pytest.raises(ParityError, match="empty"):
+        compare([(empty, empty)], CASES[:1], "torch", "ort")

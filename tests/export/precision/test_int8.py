@@ -1,0 +1,208 @@
+"""The int8 pass on single layers, and the search for what bears it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from birefnet_export.errors import GraphError, PrecisionError
+from birefnet_export.graph.builder import Graph, Value
+from birefnet_export.graph.kernels import Kernel
+from birefnet_export.graph.layers import conv, relu
+from birefnet_export.precision import sensitivity
+from birefnet_export.precision.fp16 import to_half
+from birefnet_export.precision.int8 import Plan, Range, Weight, quantised, rounded
+from birefnet_export.precision.mask_quality import Quality, quality
+from studies.fp16_rounding import rounded as through_half
+
+RNG = np.random.default_rng(0)
+LINEAR = RNG.standard_normal((64, 48)).astype(np.float32)
+KERNEL = Kernel(
+    torch.from_numpy(RNG.standard_normal((16, 8, 3, 3))), torch.from_numpy(RNG.random(16))
+)
+
+
+def model_of(build: Callable[[Graph, Value], Value], *axes: int | str) -> onnx.ModelProto:
+    g = Graph(20)
+    g.output("y", [f"y{axis}" for axis in range(len(axes))], build(g, g.input("x", list(axes))))
+    return g.model()
+
+
+def computed(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return np.asarray(session.run(None, {"x": x})[0])
+
+
+def run_by_onnxruntime(model: onnx.ModelProto, folder) -> set[str]:
+    """The operators that are left when ONNX Runtime has fused what it knows."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return {node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node}
+
+
+@pytest.fixture(scope="module")
+def linear() -> onnx.ModelProto:
+    bias = np.ones(48, np.float32)
+    return model_of(lambda g, x: x @ g.constant(LINEAR) + bias, "batch", "rows", 64)
+
+
+@pytest.fixture(scope="module")
+def convolution() -> onnx.ModelProto:
+    return model_of(lambda g, x: relu(g, conv(g, x, KERNEL)), "batch", 8, "h", "w")
+
+
+def test_a_weight_is_rounded_to_the_nearest_step_of_its_channel():
+    values, scale = rounded(Weight("w", 1, 1, LINEAR))
+
+    assert np.abs(values).max(0).tolist() == [127] * 48
+    assert (np.abs(values * scale - LINEAR) <= scale / 2 + 1e-7).all()
+
+
+def test_a_channel_of_zeros_stays_zero():
+    values, scale = rounded(Weight("w", 1, 0, np.zeros((4, 512), np.float32)))
+
+    assert not values.any()
+    assert np.isfinite(scale).all()
+
+
+def test_a_dynamic_product_is_near_and_fused_with_its_bias(linear, tmp_path):
+    name = next(n.name for n in linear.graph.node if n.op_type == "MatMul")
+    small = quantised(linear, Plan(products=frozenset([name])))
+    x = RNG.standard_normal((2, 5, 64)).astype(np.float32)
+
+    exact = computed(linear, x)
+    assert 0 < abs(computed(small, x) - exact).mean() < 0.02 * abs(exact).mean()
+    assert run_by_onnxruntime(small, tmp_path) == {"DynamicQuantizeMatMul"}
+
+
+def test_a_static_convolution_is_near_fused_and_rectified(convolution, tmp_path):
+    name = next(n.name for n in convolution.graph.node if n.op_type == "Conv")
+    x = RNG.uniform(-1, 1, (2, 8, 6, 7)).astype(np.float32)
+    exact = computed(convolution, x)
+    (result,) = [n.output[0] for n in convolution.graph.node if n.op_type == "Relu"]
+    ranges = {"x": Range(-1, 1), result: Range(0, float(exact.max()))}
+    small = quantised(convolution, Plan(convolutions=frozenset([name]), ranges=ranges))
+
+    found = computed(small, x)
+    assert 0 < abs(found - exact).mean() < 0.02 * exact.mean()
+    assert not found[exact == 0].mean() > 0.01
+    operators = run_by_onnxruntime(small, tmp_path)
+    assert "QLinearConv" in operators
+    assert not operators & {"Conv", "FusedConv", "Relu"}
+
+
+def test_a_range_is_what_the_images_showed_and_what_lies_beyond_is_clipped(convolution):
+    name = next(n.name for n in convolution.graph.node if n.op_type == "Conv")
+    (result,) = [n.output[0] for n in convolution.graph.node if n.op_type == "Relu"]
+    ranges = {"x": Range(-1, 1), result: Range(0, 0.5)}
+    small = quantised(convolution, Plan(convolutions=frozenset([name]), ranges=ranges))
+
+    found = computed(small, RNG.uniform(-1, 1, (1, 8, 6, 7)).astype(np.float32))
+    assert found.max() == pytest.approx(0.5)
+    assert found.min() == 0
+
+
+def test_a_weight_that_is_only_stored_small_is_folded_when_it_is_loaded(convolution, tmp_path):
+    small = quantised(convolution, Plan())
+    x = RNG.uniform(-1, 1, (1, 8, 6, 7)).astype(np.float32)
+
+    exact = computed(convolution, x)
+    assert 0 < abs(computed(small, x) - exact).mean() < 0.01 * exact.mean()
+    assert small.ByteSize() < 0.5 * convolution.ByteSize()
+    assert not run_by_onnxruntime(small, tmp_path) & {"Cast", "Mul", "DequantizeLinear"}
+
+
+def test_an_excluded_weight_keeps_half_precision(convolution):
+    name = next(n.name for n in convolution.graph.node if n.op_type == "Conv")
+    x = RNG.uniform(-1, 1, (1, 8, 6, 7)).astype(np.float32)
+
+    found = computed(quantised(convolution, Plan(exact=frozenset([name]))), x)
+    assert abs(found - computed(convolution, x)).max() < 0.01
+
+
+def test_a_kept_node_computes_in_float32_from_halved_weights(linear):
+    everything = to_half(linear, lambda node: False)
+    kept = to_half(linear, lambda node: node.op_type == "MatMul")
+
+    def cast_to(model):
+        return [a.i for n in model.graph.node if n.op_type == "Cast" for a in n.attribute]
+
+    assert cast_to(everything) == [10, 1]  # in and out
+    assert cast_to(kept) == [10, 1]  # the product, for its bias, and out
+    x = RNG.standard_normal((1, 5, 64)).astype(np.float32)
+    assert 0 < abs(computed(everything, x) - computed(linear, x)).max() < 0.1
+    assert abs(computed(kept, x) - computed(linear, x)).max() < 0.02
+
+
+def test_a_constant_beyond_float16_is_named():
+    model = model_of(lambda g, x: x * np.full(3, 1e6, np.float32), "n", 3)
+
+    with pytest.raises(GraphError, match="constant holds values beyond float16's range"):
+        to_half(model, lambda node: False)
+
+
+def test_rounding_to_half_survives_onnxruntimes_optimisation():
+    model = model_of(lambda g, x: g.op("Sigmoid", x) + 0.0, "n")
+    x = np.linspace(-3, 3, 7, dtype=np.float32)
+
+    changed = through_half(model, {model.graph.node[0].name}, weights=False)
+    expected = (1 / (1 + np.exp(-x))).astype(np.float16).astype(np.float32)
+    assert np.allclose(computed(changed, x), expected, atol=1e-7, rtol=0)
+
+
+def test_nothing_compared_and_nan_are_errors():
+    logits = np.zeros((1, 1, 2, 2), np.float32)
+
+    with pytest.raises(PrecisionError, match="no images"):
+        quality([], [])
+    with pytest.raises(PrecisionError, match="NaN"):
+        quality([logits * np.nan], [logits])
+
+
+COSTS = {"a": 0.02, "b": 0.0, "c": 0.03, "d": 0.001}
+
+
+class Search:
+    """A search over four groups, of which some are sensitive: IoU falls by what each costs."""
+
+    def __init__(self, *_: object) -> None:
+        self.trials: list[tuple[str, ...]] = []
+
+    def tried(self, excluded):
+        names = tuple(group.name for group in excluded)
+        self.trials.append(names)
+        iou = 1 - sum(cost for name, cost in COSTS.items() if name not in names)
+        found = Quality(iou, iou, 1 - iou, 1 - iou, 1, (32, 32), names)
+        return sensitivity.Quantised(onnx.ModelProto(), found)
+
+    def ranked(self):
+        order = sorted(COSTS, key=lambda name: -COSTS[name])
+        return [sensitivity.Group(name, frozenset([name])) for name in order]
+
+
+@pytest.mark.parametrize(
+    ("min_iou", "excluded"), [(0.9, ()), (0.96, ("c",)), (0.99, ("c", "a")), (1, ("c", "a", "d"))]
+)
+def test_only_as_many_groups_are_left_out_as_it_takes(monkeypatch, min_iou, excluded):
+    monkeypatch.setattr(sensitivity, "_Search", Search)
+
+    found = sensitivity.quantised_within(onnx.ModelProto(), [], min_iou)
+
+    assert found.quality.excluded == excluded
+
+
+def test_if_nothing_suffices_the_numbers_are_said(monkeypatch):
+    monkeypatch.setattr(sensitivity, "_Search", Search)
+    monkeypatch.setattr(Search, "ranked", lambda self: [])
+
+    with pytest.raises(PrecisionError, match=r"IoU of 0\.9490 .* less than the 0\.99 asked for"):
+        sensitivity.quantised_within(onnx.ModelProto(), [], 0.99)

@@ -1,0 +1,130 @@
+"""Upstream's pipeline in PyTorch, against what can be known of it without a network."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from birefnet_export.errors import ParityError
+from birefnet_export.verify.upstream_pipeline import ignored_of, reference_alpha
+from birefnet_runtime import Segmenter
+from PIL import Image, ImageCms
+from torch import nn
+
+
+class Brightness(nn.Module):
+    """Logits that are linear in the red channel, undone of its normalisation: 8 * (red - 1/2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(8.0))
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.seen.append(image)
+        return self.gain * (image[:, :1] * 0.229 + 0.485 - 0.5)
+
+
+def saved(image: Image.Image, path, **options):
+    image.save(path, **options)
+    return path
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def test_a_plain_colour_is_normalised_and_comes_back_at_its_own_size(tmp_path):
+    net = Brightness()
+    file = saved(Image.new("RGB", (50, 30), (204, 102, 51)), tmp_path / "a.png")
+
+    alpha = reference_alpha(net, file, (64, 96))
+
+    (seen,) = net.seen
+    assert seen.shape == (1, 3, 64, 96)
+    expected = (np.array([0.8, 0.4, 0.2]) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(seen[0, :, 5, 7].numpy(), expected, atol=1e-6)
+    assert (alpha.shape, alpha.dtype) == ((30, 50), np.float32)
+    np.testing.assert_allclose(alpha, sigmoid(8 * 0.3), atol=1e-6)
+
+
+def test_the_network_keeps_its_precision_and_the_mask_is_not_rounded(tmp_path):
+    file = saved(Image.linear_gradient("L").convert("RGB"), tmp_path / "a.png")
+    net = Brightness().half()
+
+    alpha = reference_alpha(net, file, (256, 256))
+
+    assert net.seen[0].dtype == torch.float16
+    assert len(np.unique(alpha * 255 % 1)) > 100  # not whole levels
+
+
+def test_the_exif_orientation_is_applied(tmp_path):
+    image = Image.new("RGB", (40, 20))
+    image.paste("white", (20, 0, 40, 20))  # the right half, which turned by 90 degrees is the lower
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = saved(image, tmp_path / "a.png", exif=exif)
+
+    alpha = reference_alpha(Brightness(), file, (64, 64))
+
+    assert alpha.shape == (40, 20)
+    assert alpha[5].max() < 0.1
+    assert alpha[-5].min() > 0.9
+
+
+@pytest.mark.parametrize(("image_size", "size"), [((300, 200), (64, 96)), ((50, 41), (160, 96))])
+def test_it_is_the_runtime_s_pipeline_but_for_rounding(tmp_path, image_size, size):
+    """Enlarging and shrinking back, by two libraries each: the same filters."""
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
+    file = saved(Image.fromarray(pixels).resize(image_size), tmp_path / "a.png")
+
+    stated = f"{size[0]}x{size[1]}"
+
+    class Session:
+        def get_inputs(self):
+            shape = ["batch", 3, "height", "width"]
+            return [type("Port", (), {"name": "x", "type": "tensor(float)", "shape": shape})]
+
+        def get_outputs(self):
+            shape = ["batch", 1, "height", "width"]
+            return [type("Port", (), {"name": "y", "type": "tensor(float)", "shape": shape})]
+
+        def get_modelmeta(self):
+            return type("Meta", (), {"custom_metadata_map": {"birefnet.trained_size": stated}})
+
+        def run(self, names, feed):
+            return [Brightness()(torch.from_numpy(feed["x"])).detach().numpy()]
+
+    found = Segmenter(session=Session()).alpha(file)
+    np.testing.assert_allclose(found, reference_alpha(Brightness(), file, size), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "ignored"),
+    [
+        (Image.new("RGB", (4, 4)), {}, None),
+        (Image.new("RGBA", (4, 4)), {}, "its transparency"),
+        (Image.new("I;16", (4, 4)), {}, "its 16 bits"),
+        (
+            Image.new("RGBA", (4, 4)),
+            {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()},
+            "its transparency and its colour profile",
+        ),
+    ],
+)
+def test_what_upstream_ignores_is_told(tmp_path, image, options, ignored):
+    assert ignored_of(saved(image, tmp_path / "a.png", **options)) == ignored
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", "cut"])
+def test_what_is_no_image_is_named(tmp_path, content):
+    file = tmp_path / "a.png"
+    if content == "cut":
+        stream = io.BytesIO()
+        Image.effect_noise((64, 64), 50).save(stream, "png")
+        content = stream.getvalue()[:500]
+    file.write_bytes(content)
+
+    for call in (lambda: ignored_of(file), lambda: reference_alpha(Brightness(), file, (32, 32))):
+        with pytest.raises(ParityError, match=r"a\.png: can't be read as an image"):
+            call()

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from birefnet_runtime import ModelError, OutputError, Segmenter, Style
+from birefnet_runtime.batch.file_cutter import FileCutter, check_style
+from birefnet_runtime.batch.plan import Job
+from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP, Encoding
+from PIL import Image
+
+
+@pytest.fixture
+def jobs(tmp_path, picture):
+    """Four images, the second of them damaged, the last black."""
+    made = []
+    for name in "abcd":
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(picture if name != "d" else picture * 0).save(path)
+        made.append(Job(path, tmp_path / "out" / f"{name}.png"))
+    (tmp_path / "b.png").write_bytes(b"damaged")
+    return made
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_each_job_has_its_report_in_order(model, jobs, batch):
+    reports = list(FileCutter(Segmenter(model), batch=batch).cut_out(jobs))
+
+    assert [report.job for report in reports] == jobs
+    assert [report.error is None for report in reports] == [True, False, True, True]
+    first, last = reports[0], reports[-1]
+    assert first.image_size == (48, 80)
+    assert first.model_size == (64, 64)
+    assert first.subject.found
+    assert first.subject.box[0] == 0
+    assert set(first.seconds) == {"read", "run", "compose", "write"}
+    assert not last.subject.found
+    for report in reports:
+        assert report.job.target.exists() == (report.error is None)
+
+
+def test_records_are_plain(model, jobs):
+    done, failed, *_ = [report.as_record() for report in FileCutter(Segmenter(model)).cut_out(jobs)]
+
+    assert done["input"] == str(jobs[0].source)
+    assert done["output"] == str(jobs[0].target)
+    assert done["found"] is True
+    assert len(done["box"]) == 4
+    assert 0.2 < done["share"] < 0.3
+    assert failed["output"] is None
+    assert "not an image" in failed["error"]
+
+
+def test_what_is_there_is_skipped_without_being_read(model, jobs):
+    jobs[1].target.parent.mkdir()
+    jobs[1].target.write_bytes(b"there")  # its source is damaged, which nobody finds out
+
+    reports = list(FileCutter(Segmenter(model), skip_existing=True).cut_out(jobs))
+
+    assert [report.skipped for report in reports] == [False, True, False, False]
+    assert reports[1].as_record()["skipped"] is True
+    assert jobs[1].target.read_bytes() == b"there"
+
+
+def test_once_stopped_files_in_hand_are_finished(model, jobs):
+    done = []
+
+    for report in FileCutter(Segmenter(model)).cut_out(jobs * 10, stopped=lambda: len(done) >= 2):
+        done.append(report)
+
+    assert 2 <= len(done) < 12
+    left = {path.name for path in jobs[0].target.parent.iterdir()}
+    assert all(not name.startswith(".") for name in left)
+
+
+def test_a_model_that_fails_fails_its_files_and_no_others(model, jobs, monkeypatch):
+    segmenter = Segmenter(model)
+
+    def fail(tensors):
+        if tensors:
+            raise ModelError("no memory on the device")
+        return []
+
+    monkeypatch.setattr(segmenter, "run", fail)
+
+    reports = list(FileCutter(segmenter).cut_out(jobs))
+
+    assert [str(report.error) for report in reports if "device" in str(report.error)] == [
+        "no memory on the device"
+    ] * 3
+
+
+def test_a_place_that_cannot_be_written_is_a_report(model, jobs, tmp_path):
+    (tmp_path / "out").write_bytes(b"a file")
+
+    reports = list(FileCutter(Segmenter(model)).cut_out(jobs))
+
+    assert all(isinstance(report.error, OutputError) for report in reports[:1] + reports[2:])
+
+
+@pytest.mark.parametrize("encoding", [Encoding(WEBP), Encoding(TIFF), Encoding(JPEG)])
+def test_other_formats(model, jobs, encoding):
+    job = Job(jobs[0].source, jobs[0].target.with_suffix(encoding.format.suffixes[0]))
+    style = Style(mask=encoding.format is JPEG)
+
+    (report,) = FileCutter(Segmenter(model), style, encoding).cut_out([job])
+
+    assert report.error is None
+    with Image.open(job.target) as opened:
+        assert opened.format == encoding.format.name.upper()
+        assert np.asarray(opened).shape[:2] == (48, 80)
+
+
+@pytest.mark.parametrize(
+    ("style", "form", "says"),
+    [
+        (Style(), JPEG, "JPEG has no transparency"),
+        (Style(depth=16), WEBP, "WEBP holds 8 bits a channel, not 16"),
+        (Style(premultiply=True, mask=True), PNG, "only a transparent cutout"),
+    ],
+)
+def test_what_cannot_be_written_is_known_before_any_work(style, form, says):
+    with pytest.raises(OutputError, match=says):
+        check_style(style, Encoding(form))

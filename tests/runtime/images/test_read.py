@@ -1,0 +1,257 @@
+import io
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from birefnet_runtime.errors import ImageError
+from birefnet_runtime.images.picture import Picture
+from birefnet_runtime.images.read import pixels_of, read_image
+from PIL import Image
+
+# A colour in each corner, so that any turn or mirror shows.
+CORNERS = np.zeros((2, 3, 3), np.uint8)
+CORNERS[0, 0] = (255, 0, 0)
+CORNERS[0, 2] = (0, 255, 0)
+CORNERS[1, 0] = (0, 0, 255)
+
+
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=form, **options)
+    return buffer.getvalue()
+
+
+def test_path_bytes_array_and_pil_image_read_the_same(tmp_path):
+    path = tmp_path / "corners.png"
+    Image.fromarray(CORNERS).save(path)
+
+    for source in (path, str(path), path.read_bytes(), CORNERS, Image.fromarray(CORNERS)):
+        np.testing.assert_array_equal(read_image(source).pixels, CORNERS)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [
+        (1, lambda a: a),
+        (2, lambda a: a[:, ::-1]),
+        (3, lambda a: a[::-1, ::-1]),
+        (4, lambda a: a[::-1]),
+        (5, lambda a: a.transpose(1, 0, 2)),
+        (6, lambda a: np.rot90(a, -1)),
+        (7, lambda a: a[::-1, ::-1].transpose(1, 0, 2)),
+        (8, lambda a: np.rot90(a)),
+    ],
+)
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF"])
+def test_exif_orientation_of_a_file_is_applied(orientation, turn, form):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lossless = {"lossless": True} if form == "WEBP" else {}
+
+    image = read_image(encoded(Image.fromarray(CORNERS), form, exif=exif, **lossless))
+
+    np.testing.assert_array_equal(image.pixels, turn(CORNERS))
+
+
+def test_a_pil_image_is_not_turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    opened = Image.open(io.BytesIO(encoded(Image.fromarray(CORNERS), "PNG", exif=exif)))
+
+    np.testing.assert_array_equal(read_image(opened).pixels, CORNERS)
+
+
+def test_grey_becomes_three_equal_channels():
+    grey = np.array([[0, 100, 255]], np.uint8)
+
+    np.testing.assert_array_equal(
+        read_image(encoded(Image.fromarray(grey), "PNG")).pixels, np.dstack([grey] * 3)
+    )
+
+
+def test_sixteen_bit_grey_stays_so():
+    grey = np.array([[0, 257 * 200, 65535, 256]], np.uint16)
+
+    image = read_image(encoded(Image.fromarray(grey), "PNG"))
+
+    assert image.pixels.dtype == np.uint16
+    assert image.pixels[0].tolist() == [[value] * 3 for value in (0, 257 * 200, 65535, 256)]
+
+
+def test_one_bit():
+    bits = Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
+
+    assert read_image(encoded(bits, "PNG")).pixels[0, :, 0].tolist() == [0, 255]
+
+
+def test_palette():
+    image = Image.fromarray(CORNERS).quantize(4)
+
+    np.testing.assert_array_equal(read_image(encoded(image, "PNG")).pixels, CORNERS)
+    np.testing.assert_array_equal(read_image(encoded(image, "GIF")).pixels, CORNERS)
+
+
+def test_cmyk():
+    cmyk = Image.fromarray(np.full((8, 8, 3), (200, 30, 60), np.uint8)).convert("CMYK")
+
+    image = read_image(encoded(cmyk, "JPEG", quality=100))
+
+    np.testing.assert_allclose(image.pixels[4, 4], (200, 30, 60), atol=4)
+
+
+def test_alpha_is_kept_beside_the_colours():
+    rgba = np.array([[[200, 0, 9, 255], [200, 0, 9, 0], [200, 0, 9, 128]]], np.uint8)
+
+    image = read_image(encoded(Image.fromarray(rgba), "PNG"))
+
+    np.testing.assert_array_equal(image.pixels, rgba[..., :3])
+    np.testing.assert_array_equal(image.opacity, rgba[..., 3])
+
+
+def test_alpha_of_grey_and_of_a_palette_is_kept_too():
+    grey = Image.frombytes("LA", (2, 1), bytes([7, 0, 7, 255]))
+    palette = Image.frombytes("P", (2, 1), bytes([0, 1]))
+    palette.putpalette([9, 9, 9, 0, 0, 0])
+
+    for source in (encoded(grey, "PNG"), encoded(palette, "PNG", transparency=0)):
+        assert read_image(source).opacity.tolist() == [[0, 255]]
+    assert read_image(encoded(grey, "PNG")).pixels[0].tolist() == [[7] * 3] * 2
+
+
+def test_an_opaque_image_has_no_opacity():
+    assert read_image(encoded(Image.fromarray(CORNERS), "PNG")).opacity is None
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_arrays_of_every_layout(depth):
+    random = np.random.default_rng(3)
+    for shape in ((4, 5), (4, 5, 3), (4, 5, 4)):
+        array = random.integers(0, 256, shape).astype(depth)
+        image = read_image(array)
+        assert image.size == (4, 5)
+        if len(shape) == 2:
+            np.testing.assert_array_equal(image.pixels, np.dstack([array] * 3))
+        else:
+            np.testing.assert_array_equal(image.pixels, array[..., :3])
+        if shape[-1] == 4:
+            np.testing.assert_array_equal(image.opacity, array[..., 3])
+
+
+def test_a_picture_is_taken_as_it_is():
+    picture = Picture(CORNERS)
+
+    assert read_image(picture) is picture
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((1, 4, 4, 3), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        [[1, 2], [3]],
+        None,
+    ],
+)
+def test_other_arrays_are_refused(wrong):
+    with pytest.raises(ImageError, match=r"image"):
+        read_image(wrong)
+
+
+def test_a_view_of_an_array_is_read_as_it_looks():
+    np.testing.assert_array_equal(read_image(CORNERS[:, ::-1]).pixels, CORNERS[:, ::-1])
+
+
+PHOTO = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "the file is empty"),
+        (b"hello", "not an image"),
+        (encoded(PHOTO, "PNG")[:200], "damaged"),
+        (encoded(PHOTO, "JPEG")[:400], "damaged"),
+    ],
+    ids=["empty", "text", "truncated PNG", "truncated JPEG"],
+)
+def test_a_bad_file_is_an_error_that_names_it(tmp_path, content, says):
+    path = tmp_path / "bad.jpg"
+    path.write_bytes(content)
+
+    with pytest.raises(ImageError, match=says) as caught:
+        read_image(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_and_directory(tmp_path):
+    with pytest.raises(ImageError, match=r"none\.png: no such file"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(ImageError, match="is a directory"):
+        read_image(tmp_path)
+
+
+def test_a_decompression_bomb_is_refused():
+    header = bytearray(encoded(Image.new("1", (1, 1)), "BMP"))
+    header[18:26] = (30_000).to_bytes(4, "little") * 2
+
+    with pytest.raises(ImageError, match="too large to be read safely"):
+        read_image(bytes(header))
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF"])
+def test_damage_is_an_image_error_or_an_image_never_something_else(form):
+    """Cut and flipped bytes, many of them: whatever Pillow's decoder raises is translated."""
+    whole = encoded(PHOTO, form)
+    random = np.random.default_rng(11)
+    read = 0
+    for _ in range(150):
+        damaged = bytearray(whole[: random.integers(1, len(whole) + 1)])
+        for position in random.integers(0, len(damaged), random.integers(0, 6)):
+            damaged[position] = random.integers(256)
+        try:
+            image = read_image(bytes(damaged))
+        except ImageError:
+            continue
+        assert image.pixels.dtype in (np.uint8, np.uint16)
+        assert image.pixels.ndim == 3
+        read += 1
+    assert read < 150
+
+
+def test_the_size_is_known_without_decoding(tmp_path):
+    path = tmp_path / "image.png"
+    Image.new("RGB", (60, 40)).save(path)
+
+    assert pixels_of(path) == 2400
+    assert pixels_of(path.read_bytes()[:60]) == 2400, "only the header is read"
+    assert pixels_of(tmp_path / "none.png") == 0
+    assert pixels_of(b"no image") == 0
+
+
+def test_pillows_warnings_are_kept_back_in_every_thread_and_back_afterwards():
+    """`catch_warnings` would leave the filters wrong where threads overlap."""
+    before = list(warnings.filters)
+    transparent = Image.new("P", (2, 2))
+    content = encoded(transparent, "PNG", transparency=bytes([0, 9]))  # warned of when converted
+    failed = []
+
+    def read():
+        try:
+            for _ in range(20):
+                read_image(content)
+        except Warning as warning:
+            failed.append(warning)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failed == []
+    assert list(warnings.filters) == before

@@ -1,0 +1,158 @@
+import threading
+import time
+
+import pytest
+from birefnet_runtime.machine import pipeline as module
+from birefnet_runtime.machine.pipeline import overlap
+
+
+def through(items, **options):
+    return overlap(
+        items,
+        lambda item: item * 10,
+        lambda prepared: [each + 1 for each in prepared],
+        lambda prepared, answer: (prepared, answer),
+        **options,
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_results_come_in_order_whatever_takes_long(workers, batch):
+    def finish(prepared, answer):
+        time.sleep(0.01 if prepared % 3 else 0)
+        return answer
+
+    done = overlap(
+        range(12), lambda item: item, lambda some: list(some), finish, workers=workers, batch=batch
+    )
+
+    assert list(done) == list(range(12))
+
+
+def test_nothing_to_do():
+    assert list(through([])) == []
+
+
+def test_the_three_stages_overlap():
+    """The first result can't be finished before the third item is being prepared."""
+    third = threading.Event()
+
+    def prepare(item):
+        if item == 2:
+            third.set()
+        return item
+
+    def finish(prepared, answer):
+        return third.wait(5)
+
+    assert list(overlap(range(3), prepare, list, finish, workers=2)) == [True] * 3
+
+
+def test_the_graph_runs_in_the_calling_thread():
+    def run(prepared):
+        assert threading.current_thread() is threading.main_thread()
+        return prepared
+
+    assert list(overlap([1, 2], lambda item: item, run, lambda item, _: item)) == [1, 2]
+
+
+def test_little_is_under_way_however_many_there_are():
+    begun = 0
+    most = 0
+
+    def items():
+        nonlocal begun
+        for item in range(200):
+            begun += 1
+            yield item
+
+    for done, _ in enumerate(through(items(), workers=2), start=1):
+        most = max(most, begun - done)
+    assert done == 200
+    assert most <= 9
+
+
+def test_heavy_items_go_alone(monkeypatch):
+    monkeypatch.setattr(module, "HEAVY", 10)
+    lock = threading.Lock()
+    weight = heaviest = 0
+
+    def prepare(item):
+        nonlocal weight, heaviest
+        with lock:
+            weight += item
+            heaviest = max(heaviest, weight)
+        return item
+
+    def finish(item, _):
+        nonlocal weight
+        with lock:
+            weight -= item
+        return item
+
+    items = [4, 4, 4, 25, 4, 3, 9, 10, 1]
+    done = overlap(items, prepare, list, finish, weigh=lambda item: item, workers=4)
+
+    assert list(done) == items
+    assert heaviest == 25
+
+
+def test_a_batch_is_never_larger_and_never_waited_for():
+    sizes = []
+
+    def run(prepared):
+        sizes.append(len(prepared))
+        time.sleep(0.01)
+        return prepared
+
+    list(overlap(range(20), lambda item: item, run, lambda item, _: item, batch=4, workers=2))
+
+    assert sum(sizes) == 20
+    assert 1 < max(sizes) <= 4
+
+
+def test_once_stopped_what_was_run_is_finished_and_nothing_begun():
+    ran = []
+
+    def run(prepared):
+        ran.extend(prepared)
+        return prepared
+
+    done = list(
+        overlap(
+            range(100), lambda item: item, run, lambda item, _: item,
+            stopped=lambda: len(ran) >= 3, workers=2,
+        )
+    )  # fmt: skip
+
+    assert done == ran
+    assert done == list(range(len(done)))
+    assert len(done) <= 4
+
+
+@pytest.mark.parametrize("stage", ["prepare", "run", "finish"])
+def test_an_error_comes_out_and_no_thread_stays(stage):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    stages = {
+        "prepare": lambda item: item,
+        "run": lambda prepared: prepared,
+        "finish": lambda item, _: item,
+        stage: fail,
+    }
+    before = threading.active_count()
+
+    with pytest.raises(ZeroDivisionError):
+        list(overlap(range(9), *stages.values()))
+    assert threading.active_count() == before
+
+
+def test_a_stream_that_is_dropped_ends_its_threads():
+    before = threading.active_count()
+    stream = through(range(100))
+    next(stream)
+    stream.close()
+
+    assert threading.active_count() == before

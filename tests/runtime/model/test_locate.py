@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import pytest
+from birefnet_models import embedded_path, find
+from birefnet_models.cache import MODEL_OF_PRECISION, export_directory
+from birefnet_runtime import ModelError, Segmenter
+from birefnet_runtime.model.locate import find_model
+
+from ..conftest import write_model
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "cache"
+
+
+def exported(name: str, variant: str = "fp32-native") -> Path:
+    precision = variant.partition("-")[0]
+    return write_model(export_directory(name, variant) / MODEL_OF_PRECISION[precision])
+
+
+def refused(model) -> str:
+    with pytest.raises(ModelError) as caught:
+        find_model(model)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_embedded_model_needs_no_cache():
+    assert find_model("nano") == embedded_path(find("nano"))
+
+
+@pytest.mark.parametrize("typed", ["lite", "LITE", "ZhengPeng7/BiRefNet_lite"])
+def test_an_exported_model_is_found_by_name_and_by_repository(typed, picture):
+    file = exported("lite")
+
+    assert find_model(typed) == file
+    assert Segmenter(typed)(picture).shape == picture.shape[:2]
+
+
+def test_the_exact_export_wins_and_another_is_named_by_its_words():
+    fp16, fp32 = exported("lite", "fp16-native"), exported("lite", "fp32-gridsample")
+
+    assert find_model("lite") == fp32
+    assert find_model("lite:fp16") == fp16
+    assert find_model("lite:gridsample-fp32") == fp32
+    assert refused("lite:int8") == (
+        "lite is in the cache as fp32-gridsample, fp16-native, not as int8"
+    )
+
+
+def test_a_repository_outside_the_zoo_is_found_too():
+    file = exported("someone/shoes")
+
+    assert find_model("someone/shoes") == file
+
+
+@pytest.mark.parametrize("typed", ["hr", "ZhengPeng7/BiRefNet_HR", "someone/shoes"])
+def test_a_model_that_was_not_exported_names_the_one_command(typed):
+    assert refused(typed).endswith(f"this puts it there: birefnet export {typed}")
+
+
+def test_an_interrupted_export_is_no_model(cache):
+    (export_directory("lite", "fp32-native") / "onnx").mkdir(parents=True)
+
+    assert "birefnet export lite" in refused("lite")
+
+
+def test_a_name_wins_over_a_file_and_a_path_means_the_file():
+    file = exported("lite")
+    write_model(Path("lite"))
+
+    assert find_model("lite") == file
+    assert find_model("./lite") == Path("lite")
+    assert find_model(Path("lite")) == Path("lite")
+
+
+def test_a_relative_directory_that_looks_like_a_repository_is_a_directory():
+    file = write_model(Path("out/lite/onnx/model.onnx"))
+
+    assert find_model("out/lite") == file
+
+
+def test_another_tools_folder_with_one_model_is_taken_and_with_several_is_not():
+    one = write_model(Path("community/onnx/model_fp16.onnx"))
+
+    assert find_model("./community") == one
+    write_model(Path("community/onnx/model_q4.onnx"))
+    assert "several models (model_fp16.onnx, model_q4.onnx); name the one" in refused("./community")
+    assert find_model("community/onnx/model_q4.onnx").is_file()
+
+
+def test_a_folder_without_a_model_says_what_it_should_hold():
+    Path("empty").mkdir()
+
+    assert refused("empty").startswith("empty: an export directory holds onnx/model.onnx")
+
+
+@pytest.mark.parametrize("typed", ["weights/model.safetensors", "BiRefNet.pth"])
+def test_a_checkpoint_names_the_command_that_turns_it_into_a_model(typed):
+    assert refused(typed) == f"{typed} is a checkpoint; first: birefnet export {typed} --output DIR"

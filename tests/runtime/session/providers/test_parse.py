@@ -1,0 +1,50 @@
+import pytest
+from birefnet_runtime import Cpu, Cuda, OpenVINO, ProviderError, TensorRT
+from birefnet_runtime.session.providers import parse_providers
+from birefnet_runtime.session.providers.parse import is_auto
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("cpu", (Cpu(),)),
+        ("cuda,cpu", (Cuda(), Cpu())),
+        (" TensorRT , cuda", (TensorRT(), Cuda())),
+        ("auto", (Cuda(), Cpu())),
+        ("cuda:1:tf32,cpu", (Cuda(device_id=1, tf32=True), Cpu())),
+        ("tensorrt:fp16", (TensorRT(fp16=True),)),
+        ("openvino:bf16", (OpenVINO(precision="bf16"),)),
+        (OpenVINO(precision="bf16"), (OpenVINO(precision="bf16"),)),
+        (["cuda", Cpu(spin=False)], (Cuda(), Cpu(spin=False))),
+        ((TensorRT(fp16=True), Cuda(), "cpu"), (TensorRT(fp16=True), Cuda(), Cpu())),
+    ],
+)
+def test_what_can_be_asked_for(asked, found):
+    assert parse_providers(asked) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("gpu", "no provider is called 'gpu'; there are: auto, cpu, cuda, tensorrt, openvino"),
+        ("", "no provider is called ''"),
+        ("cuda,,cpu", "no provider is called ''"),
+        ([], "no provider asked for"),
+        ("cpu,cpu", "asked twice for cpu"),
+        ("auto,cpu", "asked twice for cpu"),
+        ("cuda:fp16", "cuda:fp16: behind cuda there may be a device's number, tf32"),
+        ("openvino:1", "openvino:1: behind openvino there may be f32, bf16, f16"),
+        ("cpu:bf16", "cpu:bf16: behind cpu there may be nothing"),
+        ([Cuda(), Cuda(device_id=1)], "asked twice for cuda"),
+    ],
+)
+def test_what_cannot_be(asked, says):
+    with pytest.raises(ProviderError, match=says):
+        parse_providers(asked)
+
+
+def test_only_the_word_auto_leaves_the_choice_to_us():
+    assert is_auto("auto")
+    assert is_auto(" Auto ")
+    assert not is_auto("cuda,cpu")
+    assert not is_auto(Cpu())

@@ -1,0 +1,227 @@
+"""What is asked for is what runs, or an error says why not."""
+
+import os
+import re
+import types
+import warnings
+
+import numpy as np
+import onnxruntime
+import pytest
+from birefnet_runtime import Cpu, Cuda, ModelError, ProviderError, ProviderWarning, Segmenter
+from birefnet_runtime.session import open as sessions
+from birefnet_runtime.session.inference_session import log_reason
+from birefnet_runtime.session.open import Opening, open_session
+from birefnet_runtime.session.providers import Placement
+from birefnet_runtime.session.providers.ort_build import Build
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+@pytest.fixture
+def gpu_build(monkeypatch, tmp_path):
+    """A build that lists CUDA, and whose libraries are all there as far as can be seen."""
+    build = Build("1.31.1", "onnxruntime-gpu", "13.0", (CUDA, CPU), tmp_path, ("onnxruntime-gpu",))
+    monkeypatch.setattr(sessions, "installed_build", lambda: build)
+
+
+@pytest.fixture
+def silent_fallback(monkeypatch):
+    """What ONNX Runtime does where CUDA can't be loaded: hand back a CPU session, and log."""
+    real = onnxruntime.InferenceSession
+    opened = []
+
+    def session(path, sess_options, providers, **rest):
+        opened.append((dict(providers), rest))
+        return real(path, sess_options=sess_options, providers=[CPU])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    return opened
+
+
+def test_a_session_runs_and_says_on_what(model):
+    session = open_session(model)
+
+    assert session.opening.provider == Cpu()
+    assert session.opening.passed_over == ()
+    assert session.opening.placement == Placement({CPU: {"Conv": 1}})
+    assert session.opening.notes() == []
+    (answer,) = session.run(None, {"input_image": np.ones((1, 3, 32, 32), np.float32)})
+    np.testing.assert_allclose(answer, 4.0, rtol=1e-5)
+
+
+def test_a_provider_that_is_not_built_in_is_an_error_that_says_what_to_install(model):
+    with pytest.raises(ProviderError, match=r"cuda can't run here: onnxruntime .* without it") as e:
+        open_session(model, providers="cuda")
+
+    assert "pip install 'birefnet-ort[gpu]'" in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+def test_a_fallback_is_taken_only_if_it_was_named(model):
+    opening = open_session(model, providers="cuda,cpu").opening
+
+    assert opening.provider == Cpu()
+    ((name, reason),) = opening.passed_over
+    assert name == "cuda"
+    assert "without it" in reason
+    (note,) = opening.notes()
+    assert re.fullmatch(
+        r"running on cpu, for cuda can't run here: onnxruntime \S+ is a build without it "
+        r"\(it has cpu\) \(birefnet doctor says what to do\)",
+        note,
+    )
+
+
+def test_auto_does_not_miss_what_is_not_installed(model):
+    opening = open_session(model, providers="auto").opening
+
+    assert (opening.provider, opening.passed_over) == (Cpu(), ())
+
+
+def test_a_silent_fallback_of_onnxruntime_is_an_error(model, gpu_build, silent_fallback):
+    with pytest.raises(ProviderError, match="left out CUDAExecutionProvider without an error"):
+        open_session(model, providers="cuda")
+
+    ((asked, rest),) = silent_fallback
+    assert list(asked) == [CUDA, CPU]
+    assert asked[CUDA]["use_tf32"] == "0"
+    assert rest == {"enable_fallback": 0}, "else it would retry on the CPU in the middle of a run"
+
+
+def test_auto_tells_when_what_is_installed_does_not_work(model, gpu_build, silent_fallback):
+    with pytest.warns(ProviderWarning, match="running on cpu, for cuda can't run") as caught:
+        Segmenter(model)
+
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_the_cpu_on_request_says_nothing(model, gpu_build, silent_fallback):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Segmenter(model, providers="cpu")
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])
+def test_a_provider_that_throws_is_passed_over(model, gpu_build, monkeypatch, kind):
+    real = onnxruntime.InferenceSession
+
+    def session(path, sess_options, providers, **rest):
+        if len(providers) > 1:
+            raise kind("CUDA failure 35: driver too old\n and pages of C++")
+        return real(path, sess_options=sess_options, providers=providers)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+
+    opening = open_session(model, providers=["cuda", Cpu()]).opening
+
+    assert opening.passed_over == (
+        ("cuda", "ONNX Runtime can't start it: CUDA failure 35: driver too old"),
+    )
+
+
+def test_a_damaged_file_is_not_blamed_on_the_provider(tmp_path, gpu_build, silent_fallback):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(b"not a protobuf")
+
+    with pytest.raises(ModelError, match=r"bad\.onnx: ONNX Runtime can't load it"):
+        open_session(path, providers="cuda,cpu")
+
+
+def test_heavy_operators_on_the_cpu_under_a_gpu_are_told():
+    placement = Placement({CUDA: {"Conv": 90, "Add": 5}, CPU: {"DeformConv": 20, "Shape": 7}})
+
+    (note,) = Opening(Cuda(), (), placement).notes()
+
+    assert note == "under cuda, the CPU runs 20 DeformConv: expect it to be slow"
+    assert Opening(Cpu(), (), placement).notes() == []
+    assert Opening(Cuda(), (), placement).describe() == (
+        "running on cuda: cuda 95 nodes (90 Conv, 5 Add), cpu 27 nodes (20 DeformConv, 7 Shape)"
+    )
+
+
+def test_threads_reach_the_session(model, monkeypatch):
+    seen = []
+    real = onnxruntime.InferenceSession
+
+    def spy(path, sess_options, **rest):
+        seen.append(sess_options.intra_op_num_threads)
+        return real(path, sess_options=sess_options, **rest)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+    monkeypatch.setattr(sessions, "usable_cores", lambda: 7)
+
+    Segmenter(model, threads=3)
+    Segmenter(model)
+
+    assert seen == [3, 7]
+
+
+@pytest.mark.parametrize(
+    "cpu",
+    [
+        Cpu(),
+        Cpu(arena="off"),
+        Cpu(arena="same-as-requested"),
+        Cpu(arena="one-region"),
+        Cpu(shrink_arena=True, memory_pattern=True),
+        Cpu(prepack=False, order="priority", spin=False),
+    ],
+    ids=str,
+)
+def test_every_setting_of_the_cpu_gives_the_same_answer(model, cpu):
+    session = open_session(model, providers=cpu, threads=1)
+
+    for size in (32, 64):
+        (answer,) = session.run(None, {"input_image": np.ones((1, 3, size, 32), np.float32)})
+        np.testing.assert_allclose(answer, 4.0, rtol=1e-5)
+
+
+def test_settings_of_the_cpu_reach_onnxruntime(model):
+    cpu = Cpu(arena="off", memory_pattern=True, prepack=False, order="priority", spin=False)
+
+    session = open_session(model, providers=cpu)._session
+    options = session.get_session_options()
+
+    assert not options.enable_cpu_mem_arena
+    assert options.enable_mem_pattern
+    assert options.execution_order == onnxruntime.ExecutionOrder.PRIORITY_BASED
+    assert options.get_session_config_entry("session.disable_prepacking") == "1"
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_verbose_lets_onnxruntimes_lines_through(model, gpu_build, monkeypatch, capfd):
+    def session(path, sess_options, **rest):
+        os.write(2, b"a line of C++\n")
+        assert sess_options.log_severity_level == (2 if verbose else 4)
+        return types.SimpleNamespace(get_providers=lambda: [CPU])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+
+    for verbose in (False, True):
+        with pytest.raises(ProviderError, match="left out"):
+            open_session(model, providers="cuda", verbose=verbose)
+        assert ("a line of C++" in capfd.readouterr().err) == verbose
+
+
+LOG = (
+    "\x1b[1;31m2026-11-22 04:07:20.4 [E:onnxruntime:Default, provider_bridge_ort.cc:2458 op()] "
+    "/src/provider_bridge_ort.cc:2043 onnxruntime::ProviderLibrary::Get() [ONNXRuntimeError] : 1 : "
+    "FAIL : Failed to load library /x/libonnxruntime_providers_cuda.so with error: "
+    "libcublasLt.so.13: cannot open shared object file: No such file or directory\n\x1b[m\n"
+    "\x1b[0;93m2026-11-22 04:07:20.4 [W:onnxruntime:Default, pybind.cc:1295 Create] Failed\x1b[m\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", None),
+        ("something else\n", None),
+        (LOG, "libcublasLt.so.13: cannot open shared object file: No such file or directory"),
+        ("[E:onnxruntime:, ov_factory.cc:437 CreateEp] Only 1 device", "Only 1 device"),
+    ],
+)
+def test_the_reason_is_read_out_of_the_log(text, reason):
+    assert log_reason(text) == reason
