@@ -6,7 +6,7 @@
 from pathlib import Path
 
 import numpy as np
-from birefnet_runtime import Colour, Picture, Style, compose
+from birefnet_runtime import Color, Picture, Style, compose
 from PIL import Image
 from studies.composites import make_composite
 
@@ -17,16 +17,16 @@ GAP = 8
 
 
 def main() -> None:
-    """The picture; over white with its own colours, with estimated ones, and as it truly is."""
+    """The picture; over white with its own colors, with estimated ones, and as it truly is."""
     drawn = make_composite("hair", 1)
-    white = Colour((255, 255, 255))
+    white = Color((255, 255, 255))
     panels = [drawn.image]
     for estimator in ("none", "blur"):
         style = Style(foreground=estimator, background=white)
         panels.append(compose(Picture(drawn.image), drawn.alpha, style).pixels)
     share = drawn.alpha[..., None]
     panels.append(np.rint(share * drawn.fore + (1 - share) * 255).astype(np.uint8))
-    strip = Image.new("RGB", (len(panels) * (SIDE + GAP) - GAP, SIDE), "grey")
+    strip = Image.new("RGB", (len(panels) * (SIDE + GAP) - GAP, SIDE), "gray")
     for place, panel in enumerate(panels):
         part = Image.fromarray(panel[PART]).resize((SIDE, SIDE), Image.Resampling.NEAREST)
         strip.paste(part, (place * (SIDE + GAP), 0))

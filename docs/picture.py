@@ -17,8 +17,8 @@ SQUARE = 12
 def checkerboard(size: tuple[int, int]) -> Image.Image:
     """What viewers show behind transparency; size is (width, height), as Pillow has it."""
     rows, columns = np.indices((size[1], size[0])) // SQUARE
-    grey = np.where((rows + columns) % 2, 255, 215).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGBA")
+    gray = np.where((rows + columns) % 2, 255, 215).astype(np.uint8)
+    return Image.fromarray(gray).convert("RGBA")
 
 
 def row(photo: Path, cutout: Path) -> Image.Image:

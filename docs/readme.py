@@ -70,7 +70,7 @@ def stored(table: Callable[[dict[str, Any]], str]) -> Callable[[str], str]:
 def zoo(_: str) -> str:
     """The models of the zoo."""
     lines = [
-        "| name | repository | purpose | trained at | parameters | DIS-VD S | licence |",
+        "| name | repository | purpose | trained at | parameters | DIS-VD S | license |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for card in birefnet_models.all_cards():
@@ -78,7 +78,7 @@ def zoo(_: str) -> str:
         at = f" at {format_size(score.size)}" if score and score.size else ""
         row = (
             *(card.name, card.id, card.purpose, trained_at(card), millions(card.parameters)),
-            *(f"{score.value:.3f}{at}" if score else "", card.licence),
+            *(f"{score.value:.3f}{at}" if score else "", card.license),
         )
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"

@@ -13,6 +13,6 @@ photo, output = sys.argv[1:]
 # nano ships with the package and shows that everything works; give the directory of an exported
 # model for real work: Segmenter("lite-onnx").
 segmenter = Segmenter("nano")
-result = segmenter.compose(photo)  # RGBA pixels, with the photograph's colour profile
+result = segmenter.compose(photo)  # RGBA pixels, with the photograph's color profile
 result.save(output)  # .png, .webp or .tif; appears whole or not at all
 print(f"{output}: {result.subject.share:.0%} of the picture is subject")

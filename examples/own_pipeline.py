@@ -1,7 +1,7 @@
 """Work on the alpha as an array: estimate the foreground and mix it with NumPy.
 
 pip install 'birefnet-ort[cpu]'
-python examples/own_pipeline.py examples/photos/flower.jpg on-grey.png
+python examples/own_pipeline.py examples/photos/flower.jpg on-gray.png
 """
 
 import sys
@@ -11,9 +11,9 @@ from birefnet_runtime import Segmenter, estimate_foreground, read_image, write_i
 
 photo, output = sys.argv[1:]
 
-picture = read_image(photo)  # upright; pixels, the file's own alpha, its colour profile
+picture = read_image(photo)  # upright; pixels, the file's own alpha, its color profile
 alpha = Segmenter().alpha(picture)  # float32 (H, W) in [0, 1]
-colours = estimate_foreground(picture.pixels, alpha)  # uint8 (H, W, 3), no old background in it
+colors = estimate_foreground(picture.pixels, alpha)  # uint8 (H, W, 3), no old background in it
 
-mixed = alpha[..., None] * colours + (1 - alpha[..., None]) * 128
+mixed = alpha[..., None] * colors + (1 - alpha[..., None]) * 128
 write_image(output, np.rint(mixed).astype(np.uint8), profile=picture.profile)

@@ -72,12 +72,12 @@ def _draw_alpha(
     height, width = size
     scale = OVERSAMPLING
     canvas = np.zeros((height * scale, width * scale), np.uint8)
-    centre = np.array([width * random.uniform(0.4, 0.6), height * 0.6]) * scale
+    center = np.array([width * random.uniform(0.4, 0.6), height * 0.6]) * scale
     axes = np.array([width * 0.2, height * 0.26]) * scale
-    cv2.ellipse(canvas, tuple(map(int, centre)), tuple(map(int, axes)), 0, 0, 360, 255, -1)
+    cv2.ellipse(canvas, tuple(map(int, center)), tuple(map(int, axes)), 0, 0, 360, 255, -1)
     count, length, curl = _HAIRS[edge]
     for _ in range(count):
-        _draw_hair(canvas, random, centre, axes, length * min(size) * scale, curl)
+        _draw_hair(canvas, random, center, axes, length * min(size) * scale, curl)
     alpha = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
     if edge == "soft":
         alpha = cv2.GaussianBlur(alpha.astype(np.float32), (0, 0), min(size) / 40)
@@ -87,14 +87,14 @@ def _draw_alpha(
 def _draw_hair(
     canvas: NDArray[np.uint8],
     random: np.random.Generator,
-    centre: NDArray[np.float64],
+    center: NDArray[np.float64],
     axes: NDArray[np.float64],
     length: float,
     curl: float,
 ) -> None:
     angle = random.uniform(0, 2 * np.pi)
     outward = np.array([np.cos(angle), np.sin(angle)])
-    start = centre + 0.97 * axes * outward
+    start = center + 0.97 * axes * outward
     steps = np.linspace(0, 1, 24)[:, None]
     bend = np.array([-outward[1], outward[0]]) * curl * random.normal()
     reach = length * random.uniform(0.3, 1)

@@ -1,4 +1,4 @@
-"""How good and how fast foreground colours are.
+"""How good and how fast foreground colors are.
 
 `python -m studies.foreground FILE`.
 
@@ -39,7 +39,7 @@ def in_band(composite: Composite) -> Any:
 
 
 def errors(composites: Sequence[Composite], estimator: Estimator) -> dict[str, float]:
-    """Of the foreground's colours in the unknown band, over all composites.
+    """Of the foreground's colors in the unknown band, over all composites.
 
     SAD is the mean absolute difference of a channel in levels of 255, MSE the mean square of
     differences in [0, 1].
@@ -95,7 +95,7 @@ def _estimating(image: Any, alpha: Any, estimator: Estimator) -> Callable[[], ob
 def compare_lights() -> dict[str, dict[str, float]]:
     """MSE of the subject before a new background, by how the picture mixed and how it is composed.
 
-    The subject's colours are blur fusion's, as in a cutout.
+    The subject's colors are blur fusion's, as in a cutout.
     """
     found: dict[str, dict[str, float]] = {}
     for truth in LIGHTS:
@@ -118,8 +118,8 @@ def compare_pngs(photos: Path) -> dict[str, Any]:
     tiles = [np.asarray(Image.open(photo).convert("RGB")) for photo in sorted(photos.glob("*.jpg"))]
     row = np.concatenate(tiles, axis=1)
     repeats = (-(-LARGE[0] // row.shape[0]), -(-LARGE[1] // row.shape[1]), 1)
-    colours = np.tile(row, repeats)[: LARGE[0], : LARGE[1]]
-    cutout = np.dstack([estimate_foreground(colours, alpha), np.rint(alpha * 255)])
+    colors = np.tile(row, repeats)[: LARGE[0], : LARGE[1]]
+    cutout = np.dstack([estimate_foreground(colors, alpha), np.rint(alpha * 255)])
     cutout = cutout.astype(np.uint8)
 
     def ours() -> bytes:

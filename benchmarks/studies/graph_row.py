@@ -3,7 +3,7 @@
 `python -m studies.graph_row JSON`.
 
 ONNX Runtime runs first and alone, so that the peak of memory is its own; PyTorch, where it is asked
-for, comes after, turn by turn with ONNX Runtime, so that drift favours neither.
+for, comes after, turn by turn with ONNX Runtime, so that drift favors neither.
 """
 
 import dataclasses
@@ -68,8 +68,8 @@ def run(row: GraphRow) -> dict[str, Any]:
         "rss_after_bytes": rss_bytes(),
         "threads": threads,
     }
-    if session.opening.placement:
-        placed = session.opening.placement.operators
+    if session.info.placement:
+        placed = session.info.placement.operators
         measured["operators"] = {provider: dict(counts) for provider, counts in placed.items()}
     if row.rival:
         measured |= _against_rival(row, once, image, threads)

@@ -34,7 +34,7 @@ class ParityError(ExportError):
 
 
 class PrecisionError(ExportError):
-    """Calibration images that are no use, or a quantised graph whose masks differ too much."""
+    """Calibration images that are no use, or a quantized graph whose masks differ too much."""
 
 
 class RemoteCodeError(ExportError):

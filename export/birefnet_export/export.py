@@ -48,7 +48,7 @@ def export_onnx(
             maps them into memory instead of copying them.
         precision: one of `PRECISIONS`; input and output are float32 with each.
         calibrate: for int8, a folder of images like those to come. With them the large
-            convolutions are quantised too, and the masks are compared with float32's.
+            convolutions are quantized too, and the masks are compared with float32's.
         min_iou: the mean IoU of these masks below which int8 is refused; by default .99.
         name: in the cache; by default the zoo's or the repository's. A local checkpoint has none.
         fetching: how a checkpoint from elsewhere is fetched and pinned.

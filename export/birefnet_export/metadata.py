@@ -29,7 +29,7 @@ def facts(
 
     Args:
         trained_size: height and width.
-        quality: what quantisation does to masks.
+        quality: what quantization does to masks.
     """
     peak = activation_bytes_per_pixel(checkpoint.arch, lowering)
     known: dict[str, Any] = {
@@ -39,7 +39,7 @@ def facts(
         "checkpoint_sha256": checkpoint.sha256,
         "source": checkpoint.origin,
         "model": checkpoint.model,
-        "licence": checkpoint.licence,
+        "license": checkpoint.license,
         "backbone": checkpoint.arch.backbone,
         "architecture": json.dumps(checkpoint.arch.to_dict()),
         "trained_size": trained_size and _text(trained_size),

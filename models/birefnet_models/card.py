@@ -55,7 +55,7 @@ class ModelCard:
     purpose: str
     uses: tuple[str, ...]
     """Words that a search finds it by."""
-    licence: str
+    license: str
     """SPDX identifier where there is one."""
     backbone: str
     """`swin_v1_t` and so on, or `swin` for one that has no name."""

@@ -6,7 +6,7 @@ BirefnetError
 ├── FetchError                 a file can't be had; says from where, and why
 │   ├── OfflineError           it is not here and the network must not be used, or can't be
 │   ├── AccessError            the server wants a login or a right that is not there
-│   └── LicenceError           a licence has to be accepted first
+│   └── LicenseError           a license has to be accepted first
 ├── PinError                   what was got is not what is pinned, or nothing is pinned
 ├── birefnet_runtime.errors
 └── birefnet_export.errors
@@ -37,8 +37,8 @@ class AccessError(FetchError):
     """A file behind a login or a gate."""
 
 
-class LicenceError(FetchError):
-    """A model whose licence forbids more than usual and was not accepted."""
+class LicenseError(FetchError):
+    """A model whose license forbids more than usual and was not accepted."""
 
 
 class PinError(BirefnetError):

@@ -1,4 +1,4 @@
-"""Changes of colour, sharpness and quality; all on float32 images in [0, 1]."""
+"""Changes of color, sharpness and quality; all on float32 images in [0, 1]."""
 
 import cv2
 import numpy as np
@@ -15,15 +15,15 @@ def blur(image: Floats, sigma: float) -> Floats:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), dtype=np.float32)
 
 
-def colour_jitter(rng: np.random.Generator, image: Floats, strength: float) -> Floats:
-    """Random brightness, contrast, saturation, gamma and colour cast."""
+def color_jitter(rng: np.random.Generator, image: Floats, strength: float) -> Floats:
+    """Random brightness, contrast, saturation, gamma and color cast."""
     if rng.random() < 0.2:
         return image
-    grey = image.mean(2, keepdims=True)
-    image = grey + (image - grey) * float(np.exp(rng.normal(0, 0.3 * strength)))
+    gray = image.mean(2, keepdims=True)
+    image = gray + (image - gray) * float(np.exp(rng.normal(0, 0.3 * strength)))
     contrast = float(np.exp(rng.normal(0, 0.2 * strength)))
     cast = np.exp(rng.normal(0, 0.08 * strength, 3)).astype(np.float32)
-    middle = float(grey.mean())
+    middle = float(gray.mean())
     image = ((image - middle) * contrast + middle) * cast
     image = np.clip(image + float(rng.normal(0, 0.07 * strength)), 0, 1)
     gamma = float(np.exp(rng.normal(0, 0.2 * strength)))
@@ -31,7 +31,7 @@ def colour_jitter(rng: np.random.Generator, image: Floats, strength: float) -> F
     return np.asarray(levels[(image * 255).astype(np.uint8)], dtype=np.float32)
 
 
-def harmonise(rng: np.random.Generator, placed: Floats, image: Floats) -> Floats:
+def harmonize(rng: np.random.Generator, placed: Floats, image: Floats) -> Floats:
     """Move a subject's mean and deviation toward the background's, by a random amount."""
     inside = placed[..., 3] > 0.5
     if inside.sum() < 30:
@@ -68,7 +68,7 @@ def procedural_background(rng: np.random.Generator, size: int) -> Floats:
 
 
 def degrade(rng: np.random.Generator, image: Floats) -> Pixels:
-    """What a camera and a file format do: light fall-off, blur, noise, greys, JPEG."""
+    """What a camera and a file format do: light fall-off, blur, noise, grays, JPEG."""
     size = len(image)
     if rng.random() < 0.3:
         corners = rng.uniform(0.55, 1.15, (2, 2)).astype(np.float32)

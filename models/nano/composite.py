@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from augment import blur, colour_jitter, degrade, harmonise, procedural_background
+from augment import blur, color_jitter, degrade, harmonize, procedural_background
 from data import Pack, Pixels
 from numpy.typing import NDArray
 
@@ -29,7 +29,7 @@ PHOTOGRAPH_SHARE = 0.18
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a cut-out goes: longest side and centre in units of the frame, angle in degrees."""
+    """Where a cut-out goes: longest side and center in units of the frame, angle in degrees."""
 
     extent: float
     x: float
@@ -98,12 +98,12 @@ class Composer:
         for count, index in enumerate(indices):
             placed = self.place(index, size, self.placement(kind, size, count > 0))
             if self.chance(0.2):
-                placed[..., :3] = harmonise(rng, placed, image)
+                placed[..., :3] = harmonize(rng, placed, image)
             image = self.shadowed(image, placed[..., 3])
             cover = placed[..., 3:]
             image = image * (1 - cover) + placed[..., :3] * cover
             alpha = np.maximum(alpha, placed[..., 3])
-        pixels = degrade(rng, colour_jitter(rng, image, 0.35))
+        pixels = degrade(rng, color_jitter(rng, image, 0.35))
         return pixels, (alpha * 255 + 0.5).astype(np.uint8)
 
     def plain(self, size: int) -> tuple[Pixels, Pixels]:
@@ -124,7 +124,7 @@ class Composer:
         return (image * 255 + 0.5).astype(np.uint8), (cover[..., 0] * 255 + 0.5).astype(np.uint8)
 
     def photograph(self, size: int) -> tuple[Pixels, Pixels]:
-        """A random part of a whole photograph, its colours changed."""
+        """A random part of a whole photograph, its colors changed."""
         rng = self.rng
         pixels = self.photographs[int(rng.choice(self.photograph_indices))]
         height, width = pixels.shape[:2]
@@ -135,7 +135,7 @@ class Composer:
         crop = np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA))
         if self.chance(0.5):
             crop = crop[:, ::-1]
-        image = colour_jitter(rng, crop[..., :3].astype(np.float32) / np.float32(255), 1.0)
+        image = color_jitter(rng, crop[..., :3].astype(np.float32) / np.float32(255), 1.0)
         return degrade(rng, image), np.ascontiguousarray(crop[..., 3])
 
     def background(self, size: int) -> Floats:
@@ -147,7 +147,7 @@ class Composer:
             self.scatter(image, size)
         if self.chance(0.3):
             image = blur(image, float(rng.uniform(0.005, 0.06)) * size)
-        return colour_jitter(rng, image, 0.4)
+        return color_jitter(rng, image, 0.4)
 
     def scene_crop(self, size: int) -> Floats:
         """A crop of a background at a random place and scale, float32 (size, size, 3)."""
@@ -211,8 +211,8 @@ class Composer:
         turn = cv2.getRotationMatrix2D((width / 2, height / 2), where.angle, scale)
         stretch = float(np.exp(rng.normal(0, 0.1)))
         linear = np.diag([stretch * (-1 if where.flip else 1), 1 / stretch]) @ turn[:, :2]
-        centre = linear @ np.array([width / 2, height / 2])
-        shift = np.array([where.x, where.y]) * size - centre
+        center = linear @ np.array([width / 2, height / 2])
+        shift = np.array([where.x, where.y]) * size - center
         matrix = np.concatenate([linear, shift[:, None]], 1)
         placed = np.asarray(cv2.warpAffine(cutout, matrix, (size, size)))
         placed = placed.astype(np.float32) / np.float32(255)
@@ -220,8 +220,8 @@ class Composer:
             placed = blur(placed, float(rng.uniform(0.002, 0.008)) * size)
         alpha = placed[..., 3:]
         straight = np.asarray(placed[..., :3] / np.maximum(alpha, 1e-3), dtype=np.float32)
-        colours = colour_jitter(rng, np.minimum(straight, 1), 0.4)
-        return np.concatenate([colours, np.clip(alpha, 0, 1)], 2)
+        colors = color_jitter(rng, np.minimum(straight, 1), 0.4)
+        return np.concatenate([colors, np.clip(alpha, 0, 1)], 2)
 
     def shadowed(self, image: Floats, alpha: Floats) -> Floats:
         """Darken the background beside the subject, sometimes."""

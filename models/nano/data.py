@@ -107,7 +107,7 @@ def shrink(pixels: Pixels, side: int) -> Pixels:
 def read_cutout(path: Path) -> Pixels | None:
     """A cut-out cropped to its subject, or None when the image is not one.
 
-    uint8 (H, W, 4), colours premultiplied by alpha, so that resizing draws no fringe.
+    uint8 (H, W, 4), colors premultiplied by alpha, so that resizing draws no fringe.
     """
     with Image.open(path) as image:
         if max(image.size) < 100 or image.mode not in ("RGBA", "LA", "P"):
@@ -152,7 +152,7 @@ def files_of(data: Path, source: Source, pattern: str) -> Iterator[tuple[str, Pa
 
 
 def training_photographs(data: Path) -> list[tuple[str, str, Pixels]]:
-    """Photographs with a mask: uint8 (H, W, 4), colours as they are, the mask as alpha.
+    """Photographs with a mask: uint8 (H, W, 4), colors as they are, the mask as alpha.
 
     The boxes of gcompris.json were drawn by hand; what GrabCut made of them was looked at, and
     those where it failed were left out.
@@ -171,8 +171,8 @@ def cut(image: Pixels) -> Pixels:
     alpha = image[..., 3]
     rows, columns = np.flatnonzero(alpha.max(1) > 24), np.flatnonzero(alpha.max(0) > 24)
     image = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    colours = np.rint(image[..., :3] * (image[..., 3:] / np.float32(255))).astype(np.uint8)
-    return shrink(np.concatenate([colours, image[..., 3:]], 2), CUTOUT_SIDE)
+    colors = np.rint(image[..., :3] * (image[..., 3:] / np.float32(255))).astype(np.uint8)
+    return shrink(np.concatenate([colors, image[..., 3:]], 2), CUTOUT_SIDE)
 
 
 def is_new(pixels: Pixels, seen: set[bytes]) -> bool:

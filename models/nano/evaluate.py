@@ -17,7 +17,7 @@ from birefnet_export.network.birefnet import BiRefNet
 from birefnet_runtime import Segmenter
 from composite import Composer
 from data import Pixels
-from network import ARCHITECTURE, normalised
+from network import ARCHITECTURE, normalized
 from numpy.typing import NDArray
 from photographs import pairs
 from PIL import Image
@@ -43,7 +43,7 @@ def torch_predictor(net: nn.Module, size: int) -> Predictor:
     def predict(image: Pixels) -> Alpha:
         small = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
         with torch.inference_mode():
-            logits = net(normalised(torch.from_numpy(np.array(small)[None])))
+            logits = net(normalized(torch.from_numpy(np.array(small)[None])))
         alpha = logits.sigmoid()[0, 0].numpy()
         return np.asarray(cv2.resize(alpha, image.shape[1::-1]), dtype=np.float32)
 

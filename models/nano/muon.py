@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are orthogonalised before each step.
+"""Muon: momentum whose matrices are orthogonalized before each step.
 
 K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024), with the step
 length of "Muon is scalable for LLM training" (arXiv 2502.16982), which suits AdamW's rates. Learns
@@ -14,7 +14,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
+def orthogonalized(matrix: Tensor) -> Tensor:
     """Roughly U V^T of a matrix U S V^T, by Newton-Schulz iterations."""
     a, b, c = COEFFICIENTS
     wide = matrix.shape[0] <= matrix.shape[1]
@@ -43,7 +43,7 @@ class Muon(torch.optim.Optimizer):
                 buffer = self.state[param].setdefault("buffer", torch.zeros_like(param))
                 buffer.lerp_(param.grad, 1 - group["momentum"])
                 ahead = param.grad.lerp(buffer, group["momentum"])
-                move = orthogonalised(ahead.flatten(1))
+                move = orthogonalized(ahead.flatten(1))
                 length = 0.2 * max(move.shape) ** 0.5
                 param.mul_(1 - group["lr"] * group["weight_decay"])
                 param.add_(move.view_as(param), alpha=-group["lr"] * length)

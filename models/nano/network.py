@@ -59,17 +59,17 @@ class TrainingNet(nn.Module):
         widths = (arch.channels[2], arch.channels[1], arch.channels[0])
         self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in widths)
         for name, module in self.net.named_modules():
-            initialise(name, module)
+            initialize(name, module)
             if isinstance(module, DeformableConv):
                 module.forward = merged_deformable.__get__(module)  # type: ignore[method-assign]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Logits at strides 32, 16, 8 (side heads) and 1, of a normalised image."""
+        """Logits at strides 32, 16, 8 (side heads) and 1, of a normalized image."""
         *stages, logits = stages_and_logits(self.net.decoder, image, self.net.encode(image))
         return [*(head(x) for head, x in zip(self.heads, stages, strict=True)), logits]
 
 
-def initialise(name: str, module: nn.Module) -> None:
+def initialize(name: str, module: nn.Module) -> None:
     """Offsets start at zero, modulation at one, and no branch starts louder than another.
 
     The fan is the incoming one: with the outgoing one, a convolution from thousands of channels to
@@ -89,7 +89,7 @@ def initialise(name: str, module: nn.Module) -> None:
         nn.init.zeros_(module.weight)
 
 
-def normalised(images: Tensor) -> Tensor:
+def normalized(images: Tensor) -> Tensor:
     """uint8 (batch, height, width, 3) RGB to the network's float32 (batch, 3, height, width)."""
     x = images.permute(0, 3, 1, 2).float() / 255
     return (x - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)

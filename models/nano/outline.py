@@ -46,7 +46,7 @@ def mask_from(image: Pixels, drawn: Outline) -> Pixels:
 
 
 def grabbed(image: Pixels, labels: Pixels, rounds: int) -> Pixels:
-    """What GrabCut makes of a first labelling; uint8 (H, W) of 0 or 255."""
+    """What GrabCut makes of a first labeling; uint8 (H, W) of 0 or 255."""
     models = np.zeros((1, 65)), np.zeros((1, 65))
     bgr = np.ascontiguousarray(image[..., ::-1])
     cv2.setRNGSeed(0)

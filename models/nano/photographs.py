@@ -1,6 +1,6 @@
 """The real photographs that nano is judged on and never trained on.
 
-They come out of wheels (provenance and licences in README.md); their masks are in real/.
+They come out of wheels (provenance and licenses in README.md); their masks are in real/.
 `python photographs.py DATA` fetches the photographs to `DATA/photographs` and writes the masks
 again from real/outlines.json.
 """

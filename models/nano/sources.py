@@ -1,7 +1,7 @@
 """Fetch the openly licensed packages that the training images come from.
 
 Everything comes through apt and npm into a folder outside the repository:
-`python sources.py /work/nano-data` fills `/work/nano-data/raw/<package>/`. README.md has licences.
+`python sources.py /work/nano-data` fills `/work/nano-data/raw/<package>/`. README.md has licenses.
 """
 
 import argparse

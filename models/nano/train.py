@@ -24,7 +24,7 @@ from composite import Composer
 from data import Pixels
 from evaluate import composite_iou, photograph_ious, torch_predictor
 from muon import Muon, suits
-from network import TrainingNet, normalised
+from network import TrainingNet, normalized
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
@@ -116,7 +116,7 @@ def loss_of(outputs: list[Tensor], alpha: Tensor) -> Tensor:
 
 
 class Trainer:
-    """A model, its average and its optimiser, with the clock that the schedule follows."""
+    """A model, its average and its optimizer, with the clock that the schedule follows."""
 
     def __init__(self, settings: Settings) -> None:
         torch.manual_seed(settings.seed)
@@ -126,7 +126,7 @@ class Trainer:
         named = list(self.model.named_parameters())
         hidden = [param for name, param in named if suits(name, param)]
         others = [param for name, param in named if not suits(name, param)]
-        self.optimisers: list[torch.optim.Optimizer] = [
+        self.optimizers: list[torch.optim.Optimizer] = [
             Muon(hidden, settings.rate, weight_decay=0.03),
             torch.optim.AdamW(others, settings.rate, weight_decay=0, fused=True),
         ]
@@ -141,8 +141,8 @@ class Trainer:
         state = torch.load(self.checkpoint, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.step, self.elapsed_s, self.images = state["step"], state["elapsed_s"], state["images"]
 
     @property
@@ -151,21 +151,21 @@ class Trainer:
         return self.elapsed_s / (60 * self.settings.minutes)
 
     def train_batch(self, images: Pixels, alphas: Pixels) -> float:
-        """One optimiser step, the same in every process; returns this process's loss."""
+        """One optimizer step, the same in every process; returns this process's loss."""
         rate = self.settings.rate_at(self.share, self.step)
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
                 group["lr"] = rate
         alpha = torch.from_numpy(alphas).float()[:, None] / 255
         with torch.autocast("cpu", torch.bfloat16):
-            outputs = self.model(normalised(torch.from_numpy(images)))
+            outputs = self.model(normalized(torch.from_numpy(images)))
         loss = loss_of(outputs, alpha)
         self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.share_gradients()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         self.images += len(images) * PROCESSES
         self.accumulate()
@@ -202,7 +202,7 @@ class Trainer:
         state = {
             "model": self.model.state_dict(),
             "average": self.average,
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "images": self.images,

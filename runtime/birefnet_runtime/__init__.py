@@ -2,7 +2,7 @@
 
 from birefnet_models.errors import BirefnetError
 
-from .cutout.background import Background, Blur, Colour, Photograph
+from .cutout.background import Background, Blur, Color, ImageBackground
 from .cutout.compose import Result, Style, compose
 from .cutout.foreground import estimate_foreground
 from .cutout.subject import Subject, find_subject
@@ -32,10 +32,11 @@ __all__ = [
     "Background",
     "BirefnetError",
     "Blur",
-    "Colour",
+    "Color",
     "Cpu",
     "Cuda",
     "Encoding",
+    "ImageBackground",
     "ImageError",
     "Memory",
     "MemoryLimitError",
@@ -45,7 +46,6 @@ __all__ = [
     "ModelMetadata",
     "OpenVINO",
     "OutputError",
-    "Photograph",
     "Picture",
     "ProviderError",
     "ProviderWarning",

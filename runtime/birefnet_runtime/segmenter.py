@@ -25,7 +25,7 @@ from .model.preprocess import to_tensor
 from .model.signature import Session, read_signature
 from .model.third_party import as_logits, model_facts
 from .session.memory_limit import DEFAULT, SETTINGS, Memory, as_bytes, choose
-from .session.open import Opening, open_session
+from .session.open import SessionInfo, open_session
 from .session.ort_errors import first_line, onnxruntime_errors
 from .session.providers import Providers
 
@@ -35,7 +35,7 @@ class Segmenter:
 
     Threads may share it. As a context manager it gives its memory back when the block ends.
 
-    Images are paths or bytes of image files, PIL images, or arrays: uint8 or uint16, (H, W) grey,
+    Images are paths or bytes of image files, PIL images, or arrays: uint8 or uint16, (H, W) gray,
     (H, W, 3) RGB or (H, W, 4) RGBA. The EXIF orientation of a file is applied. The network sees
     8-bit sRGB; alpha that the image has already is composited over white for it, and multiplied
     into the result.
@@ -66,7 +66,7 @@ class Segmenter:
     """
 
     metadata: ModelMetadata
-    opening: Opening | None = None
+    session_info: SessionInfo | None = None
     """What it runs on and what was passed over; None for a session that was handed in."""
 
     def __init__(
@@ -97,8 +97,8 @@ class Segmenter:
                 sizes=() if size is None else (size,),
                 verbose=verbose,
             )
-            session, self.opening = opened, opened.opening
-            for note in self.opening.notes():
+            session, self.session_info = opened, opened.info
+            for note in self.session_info.notes():
                 warnings.warn(note, ProviderWarning, stacklevel=2)
         self._session: Session | None = session
         self._signature = read_signature(session)
@@ -127,15 +127,15 @@ class Segmenter:
         return alpha
 
     def cutout(self, image: ImageSource, *, foreground: Estimator = "blur") -> NDArray[np.uint8]:
-        """Cut the subject out, with its own colours where it is partly transparent.
+        """Cut the subject out, with its own colors where it is partly transparent.
 
         Args:
             image: as the class says. 16-bit images come out in 8 bits; `compose` keeps them.
-            foreground: how those colours are estimated: `blur`, `pymatting`, or `none` for the
+            foreground: how those colors are estimated: `blur`, `pymatting`, or `none` for the
                 image's.
 
         Returns:
-            uint8 (H, W, 4) RGBA, 0–255, not premultiplied, in the image's colour space.
+            uint8 (H, W, 4) RGBA, 0–255, not premultiplied, in the image's color space.
 
         Raises:
             ImageError, ModelError: as `alpha`.
@@ -229,7 +229,7 @@ class Segmenter:
         self.close()
 
     def tensor(self, picture: Picture) -> NDArray[np.float32]:
-        """What the graph takes for an image: float32 (1, 3, height, width), normalised RGB."""
+        """What the graph takes for an image: float32 (1, 3, height, width), normalized RGB."""
         size = self.model_size(picture.size)
         self._warn_if_far(size)
         return to_tensor(picture, size, self.metadata.mean, self.metadata.std)
@@ -260,7 +260,7 @@ class Segmenter:
         """Run the graph alone.
 
         Args:
-            tensor: float32 (batch, 3, height, width), normalised RGB.
+            tensor: float32 (batch, 3, height, width), normalized RGB.
 
         Returns:
             float32 (batch, 1, height, width), logits.

@@ -218,7 +218,7 @@ def test_the_runtime_keeps_a_limit_of_memory_with_what_the_file_says(exported):
     from birefnet_runtime import MemoryLimitError, Segmenter
 
     segmenter = Segmenter(exported.directory, max_memory="1GB", providers="cpu")
-    assert segmenter.opening.provider.prepack  # the fastest settings fit
+    assert segmenter.session_info.provider.prepack  # the fastest settings fit
     assert segmenter.model_size((50, 70)) == (96, 160)
 
     with pytest.raises(MemoryLimitError, match=r"model\.onnx doesn't fit in 50 MB: at 96x160"):
@@ -239,8 +239,8 @@ def test_settings_of_memory_change_no_answer(exported, tiny, memory, prepack, ar
     segmenter = Segmenter(exported.directory, memory=memory, providers="cpu")
     image = fill.image(1, 96, 160)
 
-    assert segmenter.opening.provider.prepack == prepack
-    assert segmenter.opening.provider.arena == arena
+    assert segmenter.session_info.provider.prepack == prepack
+    assert segmenter.session_info.provider.arena == arena
     for _ in range(2):  # after memory was given back, too
         logits = segmenter.logits(image)
         assert abs(logits - tiny(torch.from_numpy(image)).numpy()).max() < TOLERANCE

@@ -61,7 +61,7 @@ def test_an_example_runs_as_it_says(example, tmp_path):
         Image.open(path).load()
 
 
-def test_every_photograph_has_its_licence():
+def test_every_photograph_has_its_license():
     stated = (ROOT / "examples/photos/README.md").read_text()
 
     photos = [path.name for path in (ROOT / "examples/photos").iterdir() if path.suffix != ".md"]

@@ -85,9 +85,9 @@ def test_the_same_network_at_the_same_size_costs_the_same():
         assert costs.setdefault(key, (card.time, card.memory)) == (card.time, card.memory)
 
 
-def test_a_licence_that_forbids_more_than_usual_has_terms_to_accept():
+def test_a_license_that_forbids_more_than_usual_has_terms_to_accept():
     for card in all_cards():
-        assert bool(card.terms) == (card.licence != "MIT"), card.name
+        assert bool(card.terms) == (card.license != "MIT"), card.name
     assert find("rmbg-2.0").gated
 
 

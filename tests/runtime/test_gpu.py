@@ -68,11 +68,11 @@ def test_half_precision_of_the_graph_on_cuda(on_cpu, tmp_path):
 
 
 def test_every_heavy_operator_runs_on_the_gpu(cuda):
-    placement = cuda.opening.placement
+    placement = cuda.session_info.placement
 
     assert placement.heavy_on("CPUExecutionProvider") == {}
     assert placement.heavy_on("CUDAExecutionProvider")["DeformConv"] > 0
-    assert cuda.opening.notes() == []
+    assert cuda.session_info.notes() == []
 
 
 def test_buffers_stay_on_the_device_and_are_used_again(cuda):
@@ -153,7 +153,7 @@ def test_an_engine_of_another_version_is_built_anew(engines, capfd):
 
 
 def test_tensorrt_takes_the_deformable_convolutions(engines):
-    placement = open_session(NANO, providers=TensorRT(cache=engines)).opening.placement
+    placement = open_session(NANO, providers=TensorRT(cache=engines)).info.placement
 
     assert placement.heavy_on("TensorrtExecutionProvider")["DeformConv"] > 0
     assert placement.heavy_on("CPUExecutionProvider") == {}

@@ -222,7 +222,7 @@ def test_warming_up_runs_the_shape_that_will_come():
     assert session.shapes == [(1, 3, 64, 96), (3, 3, 32, 64)]
 
 
-def test_a_cutout_is_rgba_with_the_subjects_colours(model, picture):
+def test_a_cutout_is_rgba_with_the_subjects_colors(model, picture):
     cut = Segmenter(model).cutout(picture)
 
     assert (cut.shape, cut.dtype) == ((48, 80, 4), np.uint8)

@@ -1,4 +1,4 @@
-"""Rows of one case, raced: processes side by side that take turns, so that drift favours none.
+"""Rows of one case, raced: processes side by side that take turns, so that drift favors none.
 
 Every row is opened alone, while the others wait, so its cold start and its peak of memory are its
 own. As many rows as fit into memory then live side by side: a heat. In each round of a heat every

@@ -51,7 +51,7 @@ def save_preview(file: Path, target: Path) -> None:
 
 
 def save_mask(alpha: Tensor, target: Path) -> None:
-    """float32 (H, W) in [0, 1] as 8-bit grey, scaled down."""
+    """float32 (H, W) in [0, 1] as 8-bit gray, scaled down."""
     levels = np.rint(alpha * 255).astype(np.uint8)
     _save(Image.fromarray(_shrunk(levels)), target)
 

@@ -106,7 +106,7 @@ class Picture:
     preview: str
     """The image, scaled down; a path from the run's folder."""
     mask: str
-    """The row's mask, scaled down, 8-bit grey; a path from the run's folder."""
+    """The row's mask, scaled down, 8-bit gray; a path from the run's folder."""
     difference: str | None = None
     """To the baseline's mask: 8-bit levels, the largest of each tile; a path likewise."""
     parity: PictureParity | None = None

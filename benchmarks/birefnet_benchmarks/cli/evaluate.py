@@ -129,7 +129,7 @@ def evaluate(
         max_memory=max_memory,
         verbose=verbose,
     ) as segmenter:
-        runs_on = segmenter.opening.provider.name if segmenter.opening else None
+        runs_on = segmenter.session_info.provider.name if segmenter.session_info else None
         evaluator = Evaluator(segmenter, hce, bool(output and worst))
         stopped = show.follow(evaluator, pairs, evaluation)
     if not evaluation.overall.images:

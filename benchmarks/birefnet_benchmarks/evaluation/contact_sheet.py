@@ -47,11 +47,11 @@ def thumbnails(image: Pixels, expected: Pixels, found: Pixels) -> tuple[Pixels, 
         found: uint8 (H, W), the mask.
     """
     shown = [_shrink(each) for each in (image, expected, found)]
-    grey = [np.repeat(mask[..., None], 3, axis=2) for mask in shown[1:]]
+    gray = [np.repeat(mask[..., None], 3, axis=2) for mask in shown[1:]]
     # Shrunk after they were taken apart: else an outline that is off by a pixel would vanish.
     too_much = _shrink(np.asarray(cv2.subtract(found, expected), np.uint8))
     missing = _shrink(np.asarray(cv2.subtract(expected, found), np.uint8))
-    return (shown[0], *grey, difference(shown[1], too_much, missing))
+    return (shown[0], *gray, difference(shown[1], too_much, missing))
 
 
 def difference(expected: Pixels, too_much: Pixels, missing: Pixels) -> Pixels:
@@ -66,8 +66,8 @@ def difference(expected: Pixels, too_much: Pixels, missing: Pixels) -> Pixels:
         uint8 (h, w, 3) RGB.
     """
     drawn = np.repeat(expected[..., None] * np.float32(0.4), 3, axis=2)
-    for amount, colour in ((too_much, TOO_MUCH), (missing, MISSING)):
-        drawn += (np.asarray(colour, np.float32) - drawn) * (amount[..., None] / np.float32(255))
+    for amount, color in ((too_much, TOO_MUCH), (missing, MISSING)):
+        drawn += (np.asarray(color, np.float32) - drawn) * (amount[..., None] / np.float32(255))
     return np.asarray(np.rint(drawn), np.uint8)
 
 

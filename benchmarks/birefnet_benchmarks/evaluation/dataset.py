@@ -100,7 +100,7 @@ def spread(pairs: tuple[Pair, ...], limit: int | None) -> tuple[Pair, ...]:
 def read_mask(path: Path) -> NDArray[np.uint8]:
     """A ground truth: white is subject.
 
-    Colours become grey by their luminance; of a picture with transparency the opacity counts.
+    Colors become gray by their luminance; of a picture with transparency the opacity counts.
 
     Returns:
         uint8 (H, W), 0–255.
@@ -114,8 +114,8 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     if opacity is not None and opacity.min() < full_scale(opacity):
         mask = to_eight_bits(opacity)
     else:
-        grey = cv2.cvtColor(to_eight_bits(picture.pixels), cv2.COLOR_RGB2GRAY)
-        mask = np.asarray(grey, np.uint8)
+        gray = cv2.cvtColor(to_eight_bits(picture.pixels), cv2.COLOR_RGB2GRAY)
+        mask = np.asarray(gray, np.uint8)
     if 0 < mask.max() <= HALF:
         raise ImageError(
             f"{path}: nothing in this mask counts as subject: its brightest level is "

@@ -115,7 +115,7 @@ class Tally:
         stretched, truth = prepare_data(found, expected)
         if not _has_quarters(truth):
             raise DatasetError(
-                "the subject's centre lies in the last row or column, where the S-measure, which "
+                "the subject's center lies in the last row or column, where the S-measure, which "
                 "cuts the image in four behind it, is not defined"
             )
         for each in self._library:
@@ -180,11 +180,11 @@ class Tally:
 
 
 def _has_quarters(truth: NDArray[np.bool_]) -> bool:
-    """Whether something is left of the image below and to the right of the subject's centre."""
-    if truth.all() or not truth.any():  # then no centre is asked for
+    """Whether something is left of the image below and to the right of the subject's center."""
+    if truth.all() or not truth.any():  # then no center is asked for
         return True
-    centre = (
+    center = (
         np.average(np.arange(side), weights=np.count_nonzero(truth, axis=other)).round()
         for side, other in zip(truth.shape, (1, 0), strict=True)
     )
-    return all(place + 1 < side for place, side in zip(centre, truth.shape, strict=True))
+    return all(place + 1 < side for place, side in zip(center, truth.shape, strict=True))

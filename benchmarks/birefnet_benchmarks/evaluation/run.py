@@ -9,7 +9,7 @@ import numpy as np
 from birefnet_models.errors import BirefnetError
 from birefnet_runtime import ImageError, Picture, Segmenter, read_image
 from birefnet_runtime.cutout.compose import shown_alpha
-from birefnet_runtime.images.picture import quantise, to_eight_bits
+from birefnet_runtime.images.picture import quantize, to_eight_bits
 from birefnet_runtime.images.read import pixels_of
 from birefnet_runtime.machine.pipeline import overlap
 from birefnet_runtime.model.input_size import format_size
@@ -141,7 +141,7 @@ class Evaluator:
         logits: NDArray[np.float32],
     ) -> Outcome:
         alpha = shown_alpha(picture, to_alpha(logits, picture.size))
-        found = np.asarray(quantise(alpha, 8), np.uint8)
+        found = np.asarray(quantize(alpha, 8), np.uint8)
         tally = Tally(self.efforts)
         tally.add(found, expected)
         scores = tally.scores()

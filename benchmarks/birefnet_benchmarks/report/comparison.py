@@ -27,7 +27,7 @@ FEWEST = 3
 """Of fewer runs (or rounds) the scatter isn't known, and nothing is concluded."""
 
 
-class Judgement(StrEnum):
+class Judgment(StrEnum):
     """What became of a figure. Only the first three are regressions."""
 
     WORSE = "worse"
@@ -44,7 +44,7 @@ class Judgement(StrEnum):
 
     @property
     def regression(self) -> bool:
-        return self in (Judgement.WORSE, Judgement.FAILS, Judgement.DIFFERS)
+        return self in (Judgment.WORSE, Judgment.FAILS, Judgment.DIFFERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Change:
     ratio: float
     interval: tuple[float, float] | None
     """At 95 %; None if there were too few runs for one."""
-    judgement: Judgement
+    judgment: Judgment
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,13 @@ class Pair:
     """Of the medians; None where one of them has no times."""
     against_baseline: Change | None
     """Of the ratios to the baseline's time, each taken in its own run; None without rounds."""
-    judgements: dict[str, Judgement]
+    judgments: dict[str, Judgment]
     """By what is judged: `it` is whether it runs at all, then time, memory and parity."""
 
     @property
     def regressions(self) -> tuple[str, ...]:
         """What became worse."""
-        return tuple(name for name, found in self.judgements.items() if found.regression)
+        return tuple(name for name, found in self.judgments.items() if found.regression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,8 @@ def _pair(
         if all(rounds):
             against = _change(([rounds[0]], [rounds[1]]), threshold, judged=True)
     if time and same:
-        time = replace(time, judgement=_without_drift(b.row, time, against))
-        against = against and replace(against, judgement=Judgement.UNJUDGED)
+        time = replace(time, judgment=_without_drift(b.row, time, against))
+        against = against and replace(against, judgment=Judgment.UNJUDGED)
     return Pair(
         a,
         b,
@@ -140,9 +140,9 @@ def _pair(
         against,
         {
             "it": _running(bool(times[0]), bool(times[1])),
-            "time": time.judgement if time else Judgement.UNJUDGED,
-            "time vs baseline": against.judgement if against else Judgement.UNJUDGED,
-            "memory": Judgement.UNJUDGED
+            "time": time.judgment if time else Judgment.UNJUDGED,
+            "time vs baseline": against.judgment if against else Judgment.UNJUDGED,
+            "memory": Judgment.UNJUDGED
             if _is_measure(b.row)
             else _memory(a.peak_rss_bytes, b.peak_rss_bytes),
             "device memory": _memory(a.peak_device_bytes, b.peak_device_bytes),
@@ -152,16 +152,16 @@ def _pair(
     )
 
 
-def _without_drift(row: Row, time: Change, against: Change | None) -> Judgement:
+def _without_drift(row: Row, time: Change, against: Change | None) -> Judgment:
     """Of two runs on one machine, which may be slower as a whole today.
 
     What a row shares with its baseline is the machine's: a row is worse if its ratio to the
     baseline is, too.
     """
-    held_against_it = against is not None and against.judgement is not Judgement.WORSE
-    if time.judgement is Judgement.WORSE and (_is_measure(row) or held_against_it):
-        return Judgement.DRIFTED
-    return time.judgement
+    held_against_it = against is not None and against.judgment is not Judgment.WORSE
+    if time.judgment is Judgment.WORSE and (_is_measure(row) or held_against_it):
+        return Judgment.DRIFTED
+    return time.judgment
 
 
 def _is_measure(row: Row) -> bool:
@@ -200,7 +200,7 @@ def _change(
         edge = (1 - CONFIDENCE) / 2
         low, high = np.quantile(drawn[1] / drawn[0], [edge, 1 - edge])
         interval = float(low), float(high)
-    found = _judge(ratio, interval, threshold) if judged else Judgement.UNJUDGED
+    found = _judge(ratio, interval, threshold) if judged else Judgment.UNJUDGED
     return Change(ratio, interval, found)
 
 
@@ -228,37 +228,37 @@ def resampled_medians(
     return medians
 
 
-def _judge(ratio: float, interval: tuple[float, float] | None, threshold: float) -> Judgement:
+def _judge(ratio: float, interval: tuple[float, float] | None, threshold: float) -> Judgment:
     if interval and interval[0] > 1 + threshold:
-        return Judgement.WORSE
+        return Judgment.WORSE
     if interval and interval[1] < 1 - threshold:
-        return Judgement.BETTER
+        return Judgment.BETTER
     if ratio > 1 + threshold:
-        return Judgement.PERHAPS_WORSE
+        return Judgment.PERHAPS_WORSE
     if ratio < 1 - threshold:
-        return Judgement.PERHAPS_BETTER
-    return Judgement.SAME
+        return Judgment.PERHAPS_BETTER
+    return Judgment.SAME
 
 
-def _memory(a: int | None, b: int | None) -> Judgement:
+def _memory(a: int | None, b: int | None) -> Judgment:
     if not a or not b:
-        return Judgement.UNJUDGED
+        return Judgment.UNJUDGED
     return _judge(b / a, (b / a, b / a), MEMORY_THRESHOLD)
 
 
-def _parity(a: bool | None, b: bool | None) -> Judgement:
+def _parity(a: bool | None, b: bool | None) -> Judgment:
     """Of whether it was within the tolerances; None where it was not compared."""
     if a is None or b is None:
-        return Judgement.DIFFERS if b is False else Judgement.UNJUDGED
+        return Judgment.DIFFERS if b is False else Judgment.UNJUDGED
     if a == b:
-        return Judgement.SAME
-    return Judgement.AGREES if b else Judgement.DIFFERS
+        return Judgment.SAME
+    return Judgment.AGREES if b else Judgment.DIFFERS
 
 
-def _running(a: bool, b: bool) -> Judgement:
+def _running(a: bool, b: bool) -> Judgment:
     if a == b:
-        return Judgement.SAME
-    return Judgement.RUNS if b else Judgement.FAILS
+        return Judgment.SAME
+    return Judgment.RUNS if b else Judgment.FAILS
 
 
 def _machine(report: Report) -> tuple[object, ...]:

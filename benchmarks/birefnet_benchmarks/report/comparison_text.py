@@ -10,7 +10,7 @@ from birefnet_runtime.units import format_bytes
 from ..bench.results import Outcome, Report
 from . import statistics as figures
 from . import wording
-from .comparison import CONFIDENCE, MEMORY_THRESHOLD, Change, Comparison, Judgement, Pair
+from .comparison import CONFIDENCE, MEMORY_THRESHOLD, Change, Comparison, Judgment, Pair
 
 HEADS = (
     *("way", "A", "B", "B / A", f"{CONFIDENCE:.0%} interval"),
@@ -35,7 +35,7 @@ def text(found: Comparison, a: Report, b: Report, names: tuple[str, str]) -> str
 
 
 def as_dict(found: Comparison) -> dict[str, Any]:
-    """The comparison as plain values: ratios, judgements, what is in one run only."""
+    """The comparison as plain values: ratios, judgments, what is in one run only."""
     return {
         "regressed": found.regressed,
         "threshold": found.threshold,
@@ -52,7 +52,7 @@ def as_dict(found: Comparison) -> dict[str, Any]:
                 else None,
                 "peak_rss_bytes": [pair.a.peak_rss_bytes, pair.b.peak_rss_bytes],
                 "errors": [pair.a.error, pair.b.error],
-                "judgements": pair.judgements,
+                "judgments": pair.judgments,
                 "regressions": pair.regressions,
             }
             for pair in found.pairs
@@ -100,10 +100,10 @@ def _verdict(pair: Pair) -> str:
         return "fails in both"
     named = [
         f"{name} {found}" if name != "it" else str(found)
-        for name, found in pair.judgements.items()
-        if found not in (Judgement.SAME, Judgement.UNJUDGED)
+        for name, found in pair.judgments.items()
+        if found not in (Judgment.SAME, Judgment.UNJUDGED)
     ]
-    if Judgement.UNJUDGED == pair.judgements["time"] == pair.judgements["time vs baseline"]:
+    if Judgment.UNJUDGED == pair.judgments["time"] == pair.judgments["time vs baseline"]:
         named += ["time not judged"] if pair.time else []
     return ("REGRESSION: " if pair.regressions else "") + ("; ".join(named) or "same")
 

@@ -45,7 +45,7 @@ class Growth:
     name: str
     plot: str
     lines: list[tuple[int, str, str, str]]
-    """Index of the colour, marker, row, exponent."""
+    """Index of the color, marker, row, exponent."""
 
 
 @dataclass(frozen=True, slots=True)

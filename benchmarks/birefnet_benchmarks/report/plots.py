@@ -1,4 +1,4 @@
-"""Plots as SVG that sits inside a page: its colours and its typeface are the page's."""
+"""Plots as SVG that sits inside a page: its colors and its typeface are the page's."""
 
 import html
 import math
@@ -20,7 +20,7 @@ from . import wording
 WIDTH = 4.3
 """Of a plot, in inches: about a phone's width, so that its text is legible there."""
 LINES = 8
-"""Colours and markers that lines are told apart by."""
+"""Colors and markers that lines are told apart by."""
 MOST_POINTS = 200
 """Raw times that are drawn of one row; of more, evenly chosen ones from the sorted times."""
 LONGEST_NAME = 42
@@ -32,9 +32,9 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.left": False,
 }
-# Drawn in colours that nothing else has, each then replaced by a variable of the page's style.
+# Drawn in colors that nothing else has, each then replaced by a variable of the page's style.
 INK, SOFT, GRID, BAR, BASELINE, WHISKER = (f"#01010{digit}" for digit in range(6))
-LINE_COLOURS = [f"#02020{digit}" for digit in range(LINES)]
+LINE_COLORS = [f"#02020{digit}" for digit in range(LINES)]
 VARIABLES = {
     INK: "--ink",
     SOFT: "--soft",
@@ -42,7 +42,7 @@ VARIABLES = {
     BAR: "--bar",
     BASELINE: "--baseline",
     WHISKER: "--whisker",
-} | {colour: f"--line-{index}" for index, colour in enumerate(LINE_COLOURS)}
+} | {color: f"--line-{index}" for index, color in enumerate(LINE_COLORS)}
 MARKERS = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼", "P": "✚", "*": "★", "X": "✖"}
 """Of each line, and the character that looks like it."""
 
@@ -90,7 +90,7 @@ def growth(fits: Sequence[tuple[str, figures.Fit]], label: str, ticks: dict[floa
     """Median times on logarithmic axes, each row's with its fitted line dashed.
 
     Args:
-        fits: what each line is called, and the line. Colours and markers are given in order.
+        fits: what each line is called, and the line. Colors and markers are given in order.
         label: of the x axis.
         ticks: its labels by x.
     """
@@ -100,12 +100,10 @@ def growth(fits: Sequence[tuple[str, figures.Fit]], label: str, ticks: dict[floa
         axes.set_yscale("log")
         for index, (_, fit) in enumerate(fits):
             xs, ys = zip(*fit.points, strict=True)
-            colour, marker = LINE_COLOURS[index % LINES], list(MARKERS)[index % LINES]
-            axes.plot(xs, ys, linestyle="", marker=marker, markersize=6, color=colour)
+            color, marker = LINE_COLORS[index % LINES], list(MARKERS)[index % LINES]
+            axes.plot(xs, ys, linestyle="", marker=marker, markersize=6, color=color)
             fitted = [fit.constant * x**fit.exponent for x in (xs[0], xs[-1])]
-            axes.plot(
-                (xs[0], xs[-1]), fitted, color=colour, linewidth=1.4, dashes=(4, 2), alpha=0.8
-            )
+            axes.plot((xs[0], xs[-1]), fitted, color=color, linewidth=1.4, dashes=(4, 2), alpha=0.8)
         low, high = (pick([y for _, fit in fits for _, y in fit.points]) for pick in (min, max))
         axes.set_ylim(low / 1.4, high * 1.4)
         steps = _steps(low, high)
@@ -136,8 +134,8 @@ def _bars(
     with mpl.rc_context(STYLE):
         figure, axes = _axes(0.45 * len(outcomes) + 0.4)
         for index, (outcome, value, text) in enumerate(zip(outcomes, values, texts, strict=True)):
-            colour = BASELINE if outcome.row.baseline else BAR
-            axes.barh(index + 0.64, value, height=0.42, color=colour)
+            color = BASELINE if outcome.row.baseline else BAR
+            axes.barh(index + 0.64, value, height=0.42, color=color)
             name = short(wording.way_name(outcome.row))
             axes.text(0, index + 0.33, name, color=INK)
             end = axes.get_yaxis_transform()
@@ -182,7 +180,7 @@ def _svg(figure: Figure, spoken: str) -> str:
     referred = set(re.findall(r"#([mp][0-9a-f]+)", body))  # markers and clips
     body = re.sub(r' id="([^"]*)"', lambda at: at[0] if at[1] in referred else "", body)
     body = re.sub(r"font-family: [^;]*; ", "", body).replace("xlink:href", "href")
-    for colour, variable in VARIABLES.items():
-        body = body.replace(colour, f"var({variable})")
+    for color, variable in VARIABLES.items():
+        body = body.replace(color, f"var({variable})")
     spoken = html.escape(spoken)
     return f'<svg class="plot" role="img" aria-label="{spoken}" {box and box[0]}>{body}'

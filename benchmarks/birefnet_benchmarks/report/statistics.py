@@ -73,7 +73,7 @@ def timing(outcome: Outcome) -> Timing | None:
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
-    """First and third, interpolated between neighbours; twice the value of a single one."""
+    """First and third, interpolated between neighbors; twice the value of a single one."""
     if len(values) == 1:
         return values[0], values[0]
     first, _, third = statistics.quantiles(values, n=4, method="inclusive")

@@ -87,7 +87,7 @@ def energy(joules: float) -> str:
 
 
 def levels(number: float) -> str:
-    """Of 8-bit grey: `1 level`, `0.37 levels`, `60 levels`."""
+    """Of 8-bit gray: `1 level`, `0.37 levels`, `60 levels`."""
     text = few_digits(number)
     return f"{text} level{'' if text == '1' else 's'}"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from birefnet_models.card import ModelCard
 from birefnet_models.download import Progress, download
-from birefnet_models.errors import LicenceError, PinError
+from birefnet_models.errors import LicenseError, PinError
 from birefnet_models.lock import LOCK_FILE, Pin, check_pin, read_lock, sha256_of, write_pin
 
 from .source import HubSource, LocalSource, UrlSource, parse_source
@@ -24,7 +24,7 @@ class Fetching:
     """Refuse what the lock file does not pin, and leave it as it is."""
     update: bool = False
     """Resolve anew, and move the pin."""
-    accept_licence: bool = False
+    accept_license: bool = False
     """The terms of a model that has some are accepted."""
     say: Callable[[str], None] | None = None
     """Told, in a line, what was pinned and which terms hold."""
@@ -62,7 +62,7 @@ def fetch(checkpoint: str | Path, how: Fetching = PLAINLY) -> Fetched:
 
     Raises:
         CheckpointError: it is none of these, or the path is not there.
-        LicenceError: the model has terms that were not accepted.
+        LicenseError: the model has terms that were not accepted.
         PinError: the content is not the pinned one; or nothing is pinned and `how` says locked.
         FetchError: it can't be had: offline, no access, no such file, interrupted, disk full.
     """
@@ -93,9 +93,9 @@ def fetch(checkpoint: str | Path, how: Fetching = PLAINLY) -> Fetched:
 def _require_consent(card: ModelCard | None, how: Fetching) -> None:
     if card is None or not card.terms:
         return
-    terms = f"{card.name} ({card.id}) has the licence {card.licence}: {card.terms}"
-    if not how.accept_licence:
-        raise LicenceError(f"{terms}; accept that with --accept-licence")
+    terms = f"{card.name} ({card.id}) has the license {card.license}: {card.terms}"
+    if not how.accept_license:
+        raise LicenseError(f"{terms}; accept that with --accept-license")
     if how.say:
         how.say(f"{terms}; accepted")
 

@@ -46,7 +46,7 @@ class Checkpoint:
     """Where it was fetched from: `REPO@COMMIT` or a URL."""
     model: str | None = None
     """The zoo's name for it."""
-    licence: str | None = None
+    license: str | None = None
 
     def module(self) -> BiRefNet:
         """The network in evaluation mode, sharing these tensors."""
@@ -102,7 +102,7 @@ def read_fetched(fetched: Fetched) -> Checkpoint:
     return replace(
         checkpoint,
         model=card.name,
-        licence=card.licence,
+        license=card.license,
         trained_size=card.trained_size,
         trained_range=card.trained_range,
     )

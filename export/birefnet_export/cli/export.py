@@ -65,7 +65,7 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     "--calibrate",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="For int8: a folder of images like those to come. Convolutions are then quantised too, "
+    help="For int8: a folder of images like those to come. Convolutions are then quantized too, "
     "and masks are compared with fp32's.",
 )
 @click.option(
@@ -171,7 +171,7 @@ def _quality_lines(report: ExportReport) -> list[str]:
         return []
     found = report.quality
     if found is None:
-        return ["masks not compared with fp32's, convolutions not quantised: no --calibrate FOLDER"]
+        return ["masks not compared with fp32's, convolutions not quantized: no --calibrate FOLDER"]
     height, width = found.size
     lines = [
         f"masks against fp32's on {found.images} images at {height}x{width}: "
@@ -179,5 +179,5 @@ def _quality_lines(report: ExportReport) -> list[str]:
         f"MAE {found.mae_mean:.5f} (worst {found.mae_max:.5f})"
     ]
     if found.excluded:
-        lines.append(f"  not quantised, because sensitive: {', '.join(found.excluded)}")
+        lines.append(f"  not quantized, because sensitive: {', '.join(found.excluded)}")
     return lines

@@ -33,8 +33,10 @@ _OPTIONS = (
     ),
     click.option("--update", is_flag=True, help="Resolve anew, and move the pin."),
     click.option(
-        "--accept-licence", is_flag=True, help="Accept the terms of a model that has some."
+        "--accept-license", is_flag=True, help="Accept the terms of a model that has some."
     ),
+    # The spelling of 0.1.0.
+    click.option("--accept-licence", "accept_license_of_old", is_flag=True, hidden=True),
 )
 
 
@@ -47,10 +49,11 @@ def fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
         lock: Path,
         locked: bool,
         update: bool,
-        accept_licence: bool,
+        accept_license: bool,
+        accept_license_of_old: bool,
         **others: Any,
     ) -> Any:
-        how = Fetching(lock, locked, update, accept_licence, say=_say)
+        how = Fetching(lock, locked, update, accept_license or accept_license_of_old, say=_say)
         with _progress() as progress:
             return command(*arguments, fetching=replace(how, progress=progress), **others)
 

@@ -34,7 +34,7 @@ def _deformable_convolution(arch: Architecture, lowering: str) -> int:
     side = max(arch.aspp_kernels)
     taps = side**2
     sampled = taps if lowering == "native" else side
-    where = 8 * sampled  # four neighbours of a tap: an index and a weight each
+    where = 8 * sampled  # four neighbors of a tap: an index and a weight each
     return (
         2 * arch.decoder_width
         + 3 * taps

@@ -18,7 +18,7 @@ class Port(NamedTuple):
 
 
 INPUT = Port("input_image", ("batch", 3, "height", "width"))
-"""RGB, normalised; height and width multiples of `SIZE_MULTIPLE`."""
+"""RGB, normalized; height and width multiples of `SIZE_MULTIPLE`."""
 OUTPUT = Port("output_image", ("batch", 1, "height", "width"))
 """Logits; their sigmoid is the alpha."""
 SIZE_MULTIPLE = 32

@@ -14,7 +14,7 @@ from .swin import SwinTransformer
 
 
 class BiRefNet(nn.Module):
-    """A normalised image in, one map of logits out.
+    """A normalized image in, one map of logits out.
 
     The heads that serve training alone (`conv_ms_spvn_*`, `gdt_convs_pred_*`) are not here.
     """
@@ -54,7 +54,7 @@ class BiRefNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits, float (batch, 1, height, width), of `image`, float (batch, 3, height, width).
 
-        The image is RGB, normalised with ImageNet's mean and deviation; its sides are multiples
+        The image is RGB, normalized with ImageNet's mean and deviation; its sides are multiples
         of 32. The sigmoid of the logits is the alpha.
         """
         out: Tensor = self.decoder(image, self.encode(image))

@@ -28,10 +28,10 @@ def image_patches(image: Tensor, grid: int) -> Tensor:
     """Cut `image` into `grid` x `grid` patches and stack them on the channel axis.
 
     (batch, 3, height, width) to (batch, 3 * grid², height / grid, width / grid), channels ordered
-    colour, row, column.
+    color, row, column.
     """
-    batch, colours, height, width = image.shape
-    x = image.reshape(batch, colours, grid, height // grid, grid, width // grid)
+    batch, colors, height, width = image.shape
+    x = image.reshape(batch, colors, grid, height // grid, grid, width // grid)
     return x.transpose(3, 4).flatten(1, 3)
 
 

@@ -183,7 +183,7 @@ class Stage(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Patches of 4 x 4 pixels to tokens, normalised."""
+    """Patches of 4 x 4 pixels to tokens, normalized."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ class PatchEmbed(nn.Module):
 
 
 class SwinTransformer(nn.Module):
-    """The backbone: an image in, four normalised feature maps out."""
+    """The backbone: an image in, four normalized feature maps out."""
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
@@ -220,7 +220,7 @@ class SwinTransformer(nn.Module):
         return [cast(Stage, stage) for stage in self.layers]
 
     def norm(self, stage: int) -> nn.LayerNorm:
-        """What normalises the map that leaves a stage."""
+        """What normalizes the map that leaves a stage."""
         return cast(nn.LayerNorm, self.get_submodule(f"norm{stage}"))
 
     def forward(self, image: Tensor) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Networks of upstream's other configurations, recognised by their tensors and refused by name.
+"""Networks of upstream's other configurations, recognized by their tensors and refused by name.
 
 The names in quotes are those of upstream's `config.py`.
 """

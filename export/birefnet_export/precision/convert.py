@@ -10,10 +10,10 @@ import onnx
 from ..parity.logits import Array
 from .calibration import read_folder
 from .fp16 import fragile, to_half
-from .int8 import Plan, paying, quantised
+from .int8 import Plan, paying, quantized
 from .mask_quality import Quality
 from .request import DEFAULT_MIN_IOU, Precision
-from .sensitivity import quantised_within
+from .sensitivity import quantized_within
 
 
 class Converted(NamedTuple):
@@ -44,8 +44,8 @@ def converted(model: onnx.ModelProto, wanted: Precision, images: Sequence[Array]
         kept = fragile(model)
         return Converted(to_half(model, lambda node: node.name in kept), None)
     if wanted.name == "int8" and not images:
-        return Converted(quantised(model, Plan(products=paying(model, "MatMul"))), None)
+        return Converted(quantized(model, Plan(products=paying(model, "MatMul"))), None)
     if wanted.name == "int8":
         least = DEFAULT_MIN_IOU if wanted.min_iou is None else wanted.min_iou
-        return Converted(*quantised_within(model, images, least))
+        return Converted(*quantized_within(model, images, least))
     return Converted(model, None)

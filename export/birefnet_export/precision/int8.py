@@ -2,9 +2,9 @@
 
 A pass over the finished float32 graph.
 
-- Matrix products with a constant are quantised dynamically: `DynamicQuantizeLinear`,
+- Matrix products with a constant are quantized dynamically: `DynamicQuantizeLinear`,
   `MatMulInteger`, and a scale a column, which ONNX Runtime fuses into one operator with the bias.
-- Convolutions whose ranges are known are quantised statically, as `QuantizeLinear` and
+- Convolutions whose ranges are known are quantized statically, as `QuantizeLinear` and
   `DequantizeLinear` around them, which ONNX Runtime fuses into `QLinearConv`.
 - All other weights, those of the deformable convolutions among them, are stored as int8 with a
   scale a channel, `Cast` and `Mul`, which ONNX Runtime folds when it loads the file. (It would not
@@ -86,7 +86,7 @@ class Rounded(NamedTuple):
     """(channels,)"""
 
 
-def quantised(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
+def quantized(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     """The model in int8 as `plan` says; input and output stay float32, and `model` as it is.
 
     Raises:
@@ -115,7 +115,7 @@ def quantised(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
 
 
 def paying(model: onnx.ModelProto, op_type: str) -> frozenset[str]:
-    """Names of the MatMul or Conv nodes that are faster in int8, their quantising included."""
+    """Names of the MatMul or Conv nodes that are faster in int8, their quantizing included."""
     work = Rewriting(model)
     weights = {n.name: weight_of(work, n) for n in work.nodes if n.op_type == op_type}
     return frozenset(
@@ -157,7 +157,7 @@ def rounded(weight: Weight) -> Rounded:
 
 
 def _dynamic_product(work: Rewriting, node: NodeProto, weight: Weight) -> None:
-    """x @ w, x quantised by the range that it turns out to have."""
+    """x @ w, x quantized by the range that it turns out to have."""
     x, (product,) = node.input[0], node.output
     values, scale = rounded(weight)
     x_u8, x_scale, x_zero = (f"{x}:{part}" for part in ("u8", "u8_scale", "u8_zero"))
@@ -178,7 +178,7 @@ def _static_convolution(
     relu: NodeProto | None,
     ranges: Mapping[str, Range],
 ) -> None:
-    """Input, weight, bias and output quantised; a Relu is the lower end of the output's range."""
+    """Input, weight, bias and output quantized; a Relu is the lower end of the output's range."""
     x, output = node.input[0], (relu or node).output[0]
     values, scale = rounded(weight)
     inputs = {
@@ -209,7 +209,7 @@ def _restored_channels(
 
 
 def _through_u8(work: Rewriting, x: str, result: str, found: Range) -> str:
-    """x rounded to uint8 and back, which ONNX Runtime fuses with its neighbours."""
+    """x rounded to uint8 and back, which ONNX Runtime fuses with its neighbors."""
     scale, zero = _affine(found)
     operands = [
         work.constant(f"{result}:scale", np.asarray(scale, np.float32)),

@@ -1,4 +1,4 @@
-"""How much of a mask quantisation leaves as it was: intersection over union, and mean error."""
+"""How much of a mask quantization leaves as it was: intersection over union, and mean error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..parity.masks import intersection_over_union
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Masks of a quantised graph against those of the float32 graph, on the same images."""
+    """Masks of a quantized graph against those of the float32 graph, on the same images."""
 
     iou_mean: float
     """Of the masks cut at one half; 1 where both are empty."""
@@ -47,7 +47,7 @@ def quality(
     if not expected:
         raise PrecisionError("nothing was compared: there are no images")
     if not all(np.isfinite(logits).all() for logits in [*found, *expected]):
-        raise PrecisionError("the quantised graph gives NaN or infinite logits")
+        raise PrecisionError("the quantized graph gives NaN or infinite logits")
     pairs = [(sigmoid(a), sigmoid(b)) for a, b in zip(found, expected, strict=True)]
     ious = [intersection_over_union(a >= 0.5, b >= 0.5) for a, b in pairs]
     errors = [float(np.abs(a - b).mean()) for a, b in pairs]

@@ -12,7 +12,7 @@ from ..errors import PrecisionError
 from ..parity.logits import Array
 from .calibration import observe
 from .graph_rewriter import Rewriting, consumers
-from .int8 import Plan, Range, paying, quantised, sole_rectifiers, weight_of
+from .int8 import Plan, Range, paying, quantized, sole_rectifiers, weight_of
 from .mask_quality import Quality, quality
 
 PROBES = 4
@@ -27,22 +27,22 @@ with it; from 6, .9972 and .9964.
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Layers that are quantised, or left alone, together."""
+    """Layers that are quantized, or left alone, together."""
 
     name: str
     """The part of the network, and what kind of layer: `stage2 products`, `block1 offsets`."""
     nodes: frozenset[str]
 
 
-class Quantised(NamedTuple):
-    """A quantised model, and what it does to the masks of the images that it was tried on."""
+class Quantized(NamedTuple):
+    """A quantized model, and what it does to the masks of the images that it was tried on."""
 
     model: onnx.ModelProto
     quality: Quality
 
 
-def quantised_within(model: onnx.ModelProto, images: Sequence[Array], min_iou: float) -> Quantised:
-    """Quantise as much of a model as its masks bear.
+def quantized_within(model: onnx.ModelProto, images: Sequence[Array], min_iou: float) -> Quantized:
+    """Quantize as much of a model as its masks bear.
 
     Ranges are taken from every other image and masks compared on all of them, so that half of the
     verdict is over images that the ranges don't know.
@@ -88,12 +88,12 @@ class _Search:
         self.ranges = {v: Range(r.low * MARGIN, r.high * MARGIN) for v, r in seen.items()}
         self.reference = observe(model, images).logits
 
-    def tried(self, excluded: Sequence[Group], images: int | None = None) -> Quantised:
+    def tried(self, excluded: Sequence[Group], images: int | None = None) -> Quantized:
         """All but some groups in int8, and the masks of the first `images`."""
-        candidate = quantised(self.model, self._plan(excluded))
+        candidate = quantized(self.model, self._plan(excluded))
         logits = observe(candidate, self.images[:images]).logits
         names = tuple(group.name for group in excluded)
-        return Quantised(candidate, quality(logits, self.reference[:images], names))
+        return Quantized(candidate, quality(logits, self.reference[:images], names))
 
     def ranked(self) -> list[Group]:
         """The groups, the one that alone does the masks most harm first."""

@@ -19,7 +19,7 @@ from ..errors import ParityError
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-"""What upstream normalises with: ImageNet's, per channel in RGB order, of values in [0, 1]."""
+"""What upstream normalizes with: ImageNet's, per channel in RGB order, of values in [0, 1]."""
 
 
 def reference_alpha(net: nn.Module, file: Path, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -35,7 +35,7 @@ def reference_alpha(net: nn.Module, file: Path, size: tuple[int, int]) -> NDArra
     inference script resizes in float with aligned corners and rounds to 8 bits when it saves.
 
     Args:
-        net: normalised images to logits, (batch, 1, height, width): `BiRefNet`, `RemoteModel`.
+        net: normalized images to logits, (batch, 1, height, width): `BiRefNet`, `RemoteModel`.
         file: an image that Pillow reads. Of what upstream ignores `ignored_of` tells.
         size: (height, width) at which the network runs.
 
@@ -48,7 +48,7 @@ def reference_alpha(net: nn.Module, file: Path, size: tuple[int, int]) -> NDArra
     image = _read(file).convert("RGB")
     weight = next(net.parameters())
     with torch.inference_mode():
-        logits = net(_normalised(image, size).to(weight.device, weight.dtype))
+        logits = net(_normalized(image, size).to(weight.device, weight.dtype))
         mask = torch.sigmoid(logits.float())
         alpha = F.interpolate(
             mask,
@@ -73,7 +73,7 @@ def ignored_of(file: Path) -> str | None:
         what
         for what, is_there in (
             ("its transparency", image.has_transparency_data),
-            ("its colour profile", "icc_profile" in image.info),
+            ("its color profile", "icc_profile" in image.info),
             ("its 16 bits", image.mode.startswith("I")),
         )
         if is_there
@@ -89,7 +89,7 @@ def _read(file: Path) -> Image.Image:
         raise ParityError(f"{file}: can't be read as an image: {error}") from error
 
 
-def _normalised(image: Image.Image, size: tuple[int, int]) -> Tensor:
+def _normalized(image: Image.Image, size: tuple[int, int]) -> Tensor:
     """(1, 3, height, width)."""
     height, width = size
     pixels = np.array(image.resize((width, height), Image.Resampling.BILINEAR))

@@ -37,7 +37,7 @@ def check_style(style: Style, encoding: Encoding) -> None:
     if style.depth == 16 and not form.deep:
         raise OutputError(f"{form.name.upper()} holds 8 bits a channel, not 16")
     if style.premultiply and (style.mask or style.background):
-        raise OutputError("only a transparent cutout has colours to premultiply")
+        raise OutputError("only a transparent cutout has colors to premultiply")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ _CODECS = {
 }
 _PIXELS = {".mov": "yuva444p10le", ".webm": "yuva420p"}
 _SOUND = {".mov": "-c:a pcm_s16le", ".webm": "-c:a libopus"}
-_COLOURS = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv"
+_COLORS = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv"
 _HD_HEIGHT = 720
 """Untagged video is BT.709 from this height on and BT.601 below: what players assume."""
 
@@ -45,7 +45,7 @@ class Footage:
         rate: frames a second.
         frames: how many, about; None if the file doesn't say.
         sound: whether there is any.
-        matrix: how its colours are encoded, as ffmpeg's scaler calls it.
+        matrix: how its colors are encoded, as ffmpeg's scaler calls it.
     """
 
     size: tuple[int, int]
@@ -92,7 +92,7 @@ def cut_out_video(
     """Cut the subject out of every frame.
 
     Frames pass through pipes: memory is bounded and nothing but the result is written. Each is
-    seen for itself; there is no smoothing in time. Colours are 8-bit. A variable frame rate
+    seen for itself; there is no smoothing in time. Colors are 8-bit. A variable frame rate
     becomes an even one, which keeps the sound in step.
 
     Args:
@@ -236,7 +236,7 @@ class _Ffmpeg:
 
 
 def _decoding(source: Path, footage: Footage) -> list[str]:
-    """To raw RGB: turned upright, at an even rate, by the file's own colour matrix."""
+    """To raw RGB: turned upright, at an even rate, by the file's own color matrix."""
     scale = f"scale=in_color_matrix={footage.matrix}:flags=accurate_rnd+full_chroma_int"
     command = [_tool("ffmpeg"), "-v", "error", "-nostdin", "-i", _named(source)]
     command += ["-map", "0:V:0", "-r", str(footage.rate), "-vf", scale]
@@ -257,7 +257,7 @@ def _encoding(source: Path, target: Path, footage: Footage) -> list[str]:
         "-vf",
         f"{scale},format={_PIXELS[suffix]},{tags}",
         *_CODECS[suffix].split(),
-        *_COLOURS.split(),
+        *_COLORS.split(),
     ]
     return [*command, _named(target)]
 

@@ -94,20 +94,20 @@ DEPTHS: dict[str | None, Literal[8, 16] | None] = {None: None, "8": 8, "16": 16}
     type=click.Choice([key for key in DEPTHS if key]),
     help="Bits a channel of PNG and TIFF. By default the input's; 8 for a mask.",
 )
-@click.option("--mask", is_flag=True, help="Write the mask alone, as grey.")
+@click.option("--mask", is_flag=True, help="Write the mask alone, as gray.")
 @click.option(
     "--foreground",
     metavar="HOW",
     type=click.Choice(ESTIMATORS),
     default="blur",
     show_default=True,
-    help="How the subject's own colours are found where it is partly transparent, so that no halo "
+    help="How the subject's own colors are found where it is partly transparent, so that no halo "
     "of the old background stays: blur, pymatting, or none to leave the picture's.",
 )
 @click.option(
     "--background",
     metavar="WHAT",
-    help="Behind the subject: a colour (white, #20a040), an image, or blur.",
+    help="Behind the subject: a color (white, #20a040), an image, or blur.",
 )
 @click.option("--crop", is_flag=True, help="Crop to the subject.")
 @click.option(
@@ -126,7 +126,7 @@ DEPTHS: dict[str | None, Literal[8, 16] | None] = {None: None, "8": 8, "16": 16}
     show_default=True,
     help="none, or drop for a soft shadow below the subject.",
 )
-@click.option("--premultiply", is_flag=True, help="Multiply the colours by alpha.")
+@click.option("--premultiply", is_flag=True, help="Multiply the colors by alpha.")
 @click.option(
     "--all-frames", is_flag=True, help="Animations come out animated; else their first frame."
 )
@@ -161,7 +161,7 @@ def cutout(
 ) -> None:
     """Cut the subject out of images: files, whole folders, - for standard input.
 
-    The EXIF orientation is applied, the colour profile is kept. Folders are searched through, and
+    The EXIF orientation is applied, the color profile is kept. Folders are searched through, and
     their tree is kept. An input is never overwritten. A file that fails gets a line and the others
     are still done; the exit code is then 1. Ctrl-C finishes the files in hand; the same command
     with --skip-existing goes on from there.
@@ -196,8 +196,8 @@ def cutout(
         )
         if model is None:
             show.say(DEMONSTRATION)
-        if segmenter.opening and segmenter.opening.provider.name != "cpu":
-            show.say(segmenter.opening.describe())
+        if segmenter.session_info and segmenter.session_info.provider.name != "cpu":
+            show.say(segmenter.session_info.describe())
         cutter = FileCutter(segmenter, style, encoding, all_frames, skip_existing, batch)
         show.follow(cutter.cut_out)
     show.sum_up(output)

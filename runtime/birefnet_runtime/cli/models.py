@@ -45,12 +45,12 @@ def models(names: tuple[str, ...], purpose: str | None, as_json: bool) -> None:
 
 
 def _rows(cards: Iterable[ModelCard], here: set[str]) -> Iterator[tuple[str, ...]]:
-    yield "name", "purpose", "trained at", "backbone", "parameters", "time", "licence", ""
+    yield "name", "purpose", "trained at", "backbone", "parameters", "time", "license", ""
     for card in cards:
         mark = "here" if card.name in here else "gated" if card.gated else ""
         yield (
             *(card.name, card.purpose, trained_at(card), card.backbone),
-            *(millions(card.parameters), card.time, card.licence, mark),
+            *(millions(card.parameters), card.time, card.license, mark),
         )
 
 
@@ -69,7 +69,7 @@ def _description(card: ModelCard) -> Iterator[str]:
     yield f"{card.name}: {card.id}"
     for label, text in (
         ("purpose", card.purpose),
-        ("licence", f"{card.licence}{': ' if card.terms else ''}{card.terms}"),
+        ("license", f"{card.license}{': ' if card.terms else ''}{card.terms}"),
         ("gated", "yes: the hub asks for a login and a request" if card.gated else ""),
         ("backbone", f"{card.backbone}, {millions(card.parameters)} parameters"),
         ("trained at", trained_at(card)),

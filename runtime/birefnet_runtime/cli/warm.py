@@ -63,7 +63,7 @@ def warm(model: str, sizes: tuple[Size, ...], batch: int, provider: str, verbose
     session = open_session(
         find_model(model), providers=record, sizes=sizes, batch=batch, verbose=verbose
     )
-    opened = session.opening.provider
+    opened = session.info.provider
     profile = opened.profile if isinstance(opened, TensorRT) else None
     if profile is None:
         raise ProviderError("the session opened without an engine")

@@ -1,4 +1,4 @@
-"""What comes behind the subject: a colour, an image, or a blur of the picture itself."""
+"""What comes behind the subject: a color, an image, or a blur of the picture itself."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ class Background(Protocol):
     """Anything that can fill the space behind a subject."""
 
     def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
-        """Pixels of the picture's size, type and colour space.
+        """Pixels of the picture's size, type and color space.
 
         Args:
             picture: the image that the subject is cut out of.
@@ -33,25 +33,25 @@ class Background(Protocol):
         """
 
 
-class Colour:
-    """One colour, given in sRGB.
+class Color:
+    """One color, given in sRGB.
 
     Args:
-        colour: uint8 red, green and blue.
+        color: uint8 red, green and blue.
     """
 
-    def __init__(self, colour: tuple[int, int, int]) -> None:
-        self.colour = colour
+    def __init__(self, color: tuple[int, int, int]) -> None:
+        self.color = color
 
     def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
-        one = from_srgb(np.array([[self.colour]], np.uint8), picture.profile)
+        one = from_srgb(np.array([[self.color]], np.uint8), picture.profile)
         depth = 8 * picture.pixels.dtype.itemsize
         filled = np.empty_like(picture.pixels)
         filled[...] = to_depth(one, depth)
         return filled
 
 
-class Photograph:
+class ImageBackground:
     """Another image, scaled to cover the picture and cut at its borders.
 
     Args:
@@ -97,9 +97,9 @@ class Blur:
             weight = weight * shown.astype(np.float32) / full_scale(picture.opacity)
         # A trace of every pixel, so that a frame full of subject has something to show.
         weight = (weight + 1e-3).astype(np.float32)
-        colours = cv2.resize(picture.pixels, small, interpolation=cv2.INTER_AREA)
+        colors = cv2.resize(picture.pixels, small, interpolation=cv2.INTER_AREA)
         weighted = cv2.GaussianBlur(
-            colours * weight[..., None], (0, 0), sigma / shrink, borderType=cv2.BORDER_REPLICATE
+            colors * weight[..., None], (0, 0), sigma / shrink, borderType=cv2.BORDER_REPLICATE
         )
         weights = cv2.GaussianBlur(weight, (0, 0), sigma / shrink, borderType=cv2.BORDER_REPLICATE)
         soft = np.rint(weighted / weights[..., None]).astype(picture.pixels.dtype)
@@ -107,7 +107,7 @@ class Blur:
 
 
 def parse_background(text: str) -> Background:
-    """Read `blur`, a colour (a name or `#rrggbb`), or an image's path.
+    """Read `blur`, a color (a name or `#rrggbb`), or an image's path.
 
     Raises:
         ImageError: it is none of them, or no readable image.
@@ -115,12 +115,12 @@ def parse_background(text: str) -> Background:
     if text == "blur":
         return Blur()
     if os.path.exists(text):
-        return Photograph(Path(text))
+        return ImageBackground(Path(text))
     try:
         red, green, blue = ImageColor.getrgb(text)[:3]
     except ValueError as error:
         raise ImageError(
-            f"{text}: no such image file, and no colour; give a path, blur, a name like white "
+            f"{text}: no such image file, and no color; give a path, blur, a name like white "
             "or #rrggbb"
         ) from error
-    return Colour((red, green, blue))
+    return Color((red, green, blue))

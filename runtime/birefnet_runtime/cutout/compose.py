@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images.picture import Picture, Pixels, full_scale, quantise, to_depth
+from ..images.picture import Picture, Pixels, full_scale, quantize, to_depth
 from ..images.write import Encoding, write_image
 from .background import Background
 from .foreground import Estimator, estimate_foreground
@@ -28,13 +28,13 @@ class Style:
     """What comes out.
 
     Attributes:
-        mask: alpha alone, as grey.
+        mask: alpha alone, as gray.
         depth: bits a channel, 8 or 16; None: the picture's own, 8 for a mask.
-        foreground: how the subject's colours are estimated.
+        foreground: how the subject's colors are estimated.
         background: what comes behind the subject; None: nothing, the result is transparent.
         crop: margin around the subject's box as a share of its longer side; None: not cropped.
         shadow: `drop` lays a soft shadow below the subject.
-        premultiply: multiply the colours of a transparent result by its alpha.
+        premultiply: multiply the colors of a transparent result by its alpha.
     """
 
     mask: bool = False
@@ -55,7 +55,7 @@ class Result:
             subject before a background.
         profile: the ICC profile of `pixels`.
         subject: what was found, in the whole picture's pixels.
-        premultiplied: whether the colours have been multiplied by alpha.
+        premultiplied: whether the colors have been multiplied by alpha.
     """
 
     pixels: Pixels
@@ -89,7 +89,7 @@ def compose(
         picture: the image.
         alpha: float32 (H, W) in [0, 1], of the subject; the picture's own alpha is multiplied in.
         style: a transparent cutout by default.
-        threads: for the foreground's colours; by default as many as cores may be used.
+        threads: for the foreground's colors; by default as many as cores may be used.
 
     Raises:
         MissingExtraError: `pymatting` is asked for and not installed.
@@ -100,10 +100,10 @@ def compose(
     subject = find_subject(visible)
     frame = _frame(subject, style, picture.size)
     if style.mask:
-        mask = quantise(visible[frame], style.depth or 8)
+        mask = quantize(visible[frame], style.depth or 8)
         return Result(mask, None, subject)
     depth = style.depth or 8 * picture.pixels.dtype.itemsize
-    out = to_depth(_colours(picture, alpha, style, threads)[frame], depth)
+    out = to_depth(_colors(picture, alpha, style, threads)[frame], depth)
     shade = _shade(visible, subject)[frame] if style.shadow == "drop" else None
     if style.background is None:
         _make_transparent(out, visible[frame], shade, depth, style.premultiply)
@@ -129,20 +129,20 @@ def _frame(subject: Subject, style: Style, size: tuple[int, int]) -> tuple[slice
     return slice(top, bottom), slice(left, right)
 
 
-def _colours(
+def _colors(
     picture: Picture, alpha: NDArray[np.float32], style: Style, threads: int | None
 ) -> Pixels:
-    """The subject's colours, (H, W, 4); what the fourth channel holds is left open."""
-    colours = np.empty((*picture.size, 4), picture.pixels.dtype)
+    """The subject's colors, (H, W, 4); what the fourth channel holds is left open."""
+    colors = np.empty((*picture.size, 4), picture.pixels.dtype)
     estimate_foreground(
         picture.pixels,
         alpha,
         opacity=picture.opacity,
         estimator=style.foreground,
         threads=threads,
-        out=colours[..., :3],
+        out=colors[..., :3],
     )
-    return colours
+    return colors
 
 
 def _shade(alpha: NDArray[np.float32], subject: Subject) -> NDArray[np.float32]:
@@ -169,7 +169,7 @@ def _make_transparent(
     depth: int,
     premultiply: bool,
 ) -> None:
-    """Fill in the alpha of (H, W, 4), whose colours are the subject's; black shadow below it."""
+    """Fill in the alpha of (H, W, 4), whose colors are the subject's; black shadow below it."""
     for rows in _strips(alpha.shape):
         shown: Any = alpha[rows]
         if shade is not None:
@@ -177,7 +177,7 @@ def _make_transparent(
         if premultiply or shade is not None:
             part = alpha[rows] if premultiply else alpha[rows] / np.maximum(shown, 1e-6)
             out[rows, :, :3] = np.rint(out[rows, :, :3] * part[..., None])
-        out[rows, :, 3] = quantise(shown, depth)
+        out[rows, :, 3] = quantize(shown, depth)
 
 
 def _lay_over(

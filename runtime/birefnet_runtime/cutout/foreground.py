@@ -1,9 +1,9 @@
-"""The subject's own colours where it is partly transparent, without the old background in them.
+"""The subject's own colors where it is partly transparent, without the old background in them.
 
 A pixel of a photograph is I = alpha F + (1 - alpha) B. What is left of B in a cutout is a halo on
 any other background, so F has to be estimated. Two ways:
 
-- `blur`: blur fusion, twice (M. Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021;
+- `blur`: blur fusion, twice (M. Forte, "Approximate Fast Foreground Color Estimation", ICIP 2021;
   what upstream BiRefNet uses), with OpenCV's box filters.
 - `pymatting`: `estimate_foreground_ml` of the package of that name, an extra (T. Germer et al.,
   "Fast Multi-Level Foreground Estimation", arXiv 2006.14970).
@@ -49,17 +49,17 @@ def estimate_foreground(
     threads: int | None = None,
     out: Pixels | None = None,
 ) -> Pixels:
-    """Estimate the colours of the subject.
+    """Estimate the colors of the subject.
 
-    Where alpha is 1 they are the picture's. Where it is 0, the subject's colours reach some pixels
-    over its edge, for programs that scale colours and alpha apart, and beyond that all is black.
+    Where alpha is 1 they are the picture's. Where it is 0, the subject's colors reach some pixels
+    over its edge, for programs that scale colors and alpha apart, and beyond that all is black.
 
     Args:
         pixels: uint8 or uint16 (H, W, 3) RGB.
         alpha: float32 (H, W) in [0, 1], of the subject.
-        opacity: the picture's own alpha; the colours below transparent pixels then count for
+        opacity: the picture's own alpha; the colors below transparent pixels then count for
             nothing.
-        estimator: `blur`, `pymatting`, or `none` for the picture's colours as they are.
+        estimator: `blur`, `pymatting`, or `none` for the picture's colors as they are.
         threads: by default as many as cores may be used.
         out: where to write, of the picture's shape and type; may be a view.
 
@@ -135,10 +135,10 @@ def _fuse(image: _Floats, alpha: _Floats, weight: _Floats | None) -> _Floats:
     return fore
 
 
-def _mean(colours: _Floats, weight: _Floats, side: int) -> _Floats:
+def _mean(colors: _Floats, weight: _Floats, side: int) -> _Floats:
     """Weighted mean over a square window; 0 where no pixel counts."""
     window = (side, side)
-    mean: Any = cv2.blur(colours * cv2.merge([weight, weight, weight]), window)
+    mean: Any = cv2.blur(colors * cv2.merge([weight, weight, weight]), window)
     weights: Any = cv2.blur(weight, window)
     weights += np.float32(_EPSILON)
     mean /= cv2.merge([weights, weights, weights])
@@ -158,15 +158,15 @@ def _by_pymatting(pixels: Pixels, alpha: NDArray[np.float32]) -> _Floats:
             raise missing from error
         raise
     scale = np.float32(full_scale(pixels))
-    colours: _Floats = estimate_foreground_ml(pixels / scale, alpha) * scale
-    return colours
+    colors: _Floats = estimate_foreground_ml(pixels / scale, alpha) * scale
+    return colors
 
 
-def _store(colours: _Floats, out: Pixels) -> None:
+def _store(colors: _Floats, out: Pixels) -> None:
     """Round into whole numbers of the picture's type."""
-    np.rint(colours, out=colours)
-    np.clip(colours, 0, full_scale(out), out=colours)
-    out[...] = colours
+    np.rint(colors, out=colors)
+    np.clip(colors, 0, full_scale(out), out=colors)
+    out[...] = colors
 
 
 def _snap(alpha: _Floats) -> _Floats:

@@ -43,8 +43,8 @@ def probe(name: str, *, verbose: bool = False) -> Verdict:
     difference = float(np.abs(np.asarray(answer) - expected).max())
     if not difference <= TOLERANCE * float(np.abs(expected).max()):
         reason = f"its answer to a known graph is off by {difference:.2g}"
-        return Verdict(False, reason, session.opening.placement)
-    return Verdict(True, None, session.opening.placement)
+        return Verdict(False, reason, session.info.placement)
+    return Verdict(True, None, session.info.placement)
 
 
 def _record(name: str, folder: Path) -> Provider:

@@ -1,4 +1,4 @@
-"""ICC profiles: which are kept, and how their colours become sRGB."""
+"""ICC profiles: which are kept, and how their colors become sRGB."""
 
 import io
 
@@ -32,7 +32,7 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
 
 
 def from_srgb(pixels: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:
-    """uint8 (H, W, 3) in sRGB to the colour space of an RGB profile; as they are without one."""
+    """uint8 (H, W, 3) in sRGB to the color space of an RGB profile; as they are without one."""
     if profile is None:
         return pixels
     done = _transform(Image.fromarray(pixels), _SRGB, profile)
@@ -46,8 +46,8 @@ def lab_to_srgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB") if done is None else done
 
 
-def grey_curve(profile: bytes) -> NDArray[np.float32] | None:
-    """What a grey profile makes of 0 to 255, as sRGB.
+def gray_curve(profile: bytes) -> NDArray[np.float32] | None:
+    """What a gray profile makes of 0 to 255, as sRGB.
 
     Returns:
         float32 (256,), 0–255; None if the profile is damaged.

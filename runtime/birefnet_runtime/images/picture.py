@@ -16,7 +16,7 @@ class Picture:
     """An image as its file has it, turned upright.
 
     Attributes:
-        pixels: uint8 or uint16 (H, W, 3) RGB, in the colour space of `profile`.
+        pixels: uint8 or uint16 (H, W, 3) RGB, in the color space of `profile`.
         opacity: the file's own alpha, (H, W) of the same type, not premultiplied; None: opaque.
         profile: the ICC profile of `pixels`; None: sRGB, or unknown.
     """
@@ -54,7 +54,7 @@ def to_depth(pixels: Pixels, depth: int) -> Pixels:
     return wide
 
 
-def quantise(share: NDArray[np.float32], depth: int) -> Pixels:
+def quantize(share: NDArray[np.float32], depth: int) -> Pixels:
     """float32 (H, W) in [0, 1] to whole numbers of 8 or 16 bits, rounded."""
     if depth == 8:
         return np.asarray(cv2.convertScaleAbs(share, alpha=255.0), dtype=np.uint8)

@@ -18,8 +18,8 @@ from .picture import Pixels
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LEVEL = 1
 STRIP_BYTES = 1 << 20
-_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-"""PNG's colour type by channels: grey, grey with alpha, RGB, RGBA."""
+_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+"""PNG's color type by channels: gray, gray with alpha, RGB, RGBA."""
 _UP = 2
 
 
@@ -28,14 +28,14 @@ def write_png(stream: BinaryIO, pixels: Pixels, profile: bytes | None = None) ->
 
     Args:
         stream: where to.
-        pixels: uint8 or uint16 (H, W) grey or (H, W, 3 or 4) RGB or RGBA.
+        pixels: uint8 or uint16 (H, W) gray or (H, W, 3 or 4) RGB or RGBA.
         profile: an ICC profile to go with it.
     """
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     bits = 8 * pixels.dtype.itemsize
     stream.write(SIGNATURE)
-    header = (width, height, bits, _COLOUR_TYPES[channels], 0, 0, 0)
+    header = (width, height, bits, _COLOR_TYPES[channels], 0, 0, 0)
     _write_chunk(stream, b"IHDR", struct.pack(">IIBBBBB", *header))
     if profile is not None:
         _write_chunk(stream, b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError
-from . import icc as colour
+from . import icc as color
 from . import sixteen_bit as deep
 from .picture import Picture
 
@@ -51,13 +51,13 @@ def read_image(source: ImageSource) -> Picture:
     """Read any of the accepted inputs.
 
     Of a file (a path, or its bytes) the first frame is read and its EXIF orientation applied. A PIL
-    image keeps its pixels where they are. Grey becomes RGB of three equal channels. An RGB profile
-    is kept beside the pixels; CMYK, Lab and grey with a profile are converted to sRGB, CMYK without
+    image keeps its pixels where they are. Gray becomes RGB of three equal channels. An RGB profile
+    is kept beside the pixels; CMYK, Lab and gray with a profile are converted to sRGB, CMYK without
     one by Pillow's plain formula. 16-bit PNG and TIFF stay 16-bit.
 
     Args:
         source: path, bytes of an image file, PIL image, Picture, or an array: uint8 or uint16,
-            (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, alpha not premultiplied.
+            (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, alpha not premultiplied.
 
     Raises:
         ImageError: the input is none of these; the message names the file.
@@ -108,7 +108,7 @@ def decode(image: Image.Image, name: str) -> Picture:
     """The current frame of an opened file.
 
     Raises:
-        ImageError: it has no pixels, or pixels that mean no colours.
+        ImageError: it has no pixels, or pixels that mean no colors.
     """
     if deep.is_deep(image):
         return _from_deep(image, name)
@@ -127,24 +127,24 @@ def pixels_of(source: str | os.PathLike[str] | bytes) -> int:
 
 
 def _picture(image: Image.Image, name: str) -> Picture:
-    """Colours, opacity and profile of a PIL image of any mode."""
+    """Colors, opacity and profile of a PIL image of any mode."""
     _check_size(image, name)
     profile = image.info.get("icc_profile")
-    space = colour.space_of(profile)
+    space = color.space_of(profile)
     if image.mode == "F":
         raise ImageError(f"{name}: floating-point pixels have no known range; convert to 8 bits")
-    if image.mode.startswith("I"):  # 16-bit grey; as 32-bit integers where a format has no other
-        return Picture(_deep_grey(image, profile if space == "GRAY" else None))
+    if image.mode.startswith("I"):  # 16-bit gray; as 32-bit integers where a format has no other
+        return Picture(_deep_gray(image, profile if space == "GRAY" else None))
     opacity = None
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in {"L", "LA", "La"} else "RGBA")
         opacity = np.asarray(image.getchannel("A"))
         image = image.getchannel("L") if image.mode == "LA" else image.convert("RGB")
     if profile and space == {"1": "GRAY", "L": "GRAY", "CMYK": "CMYK"}.get(image.mode):
-        image = colour.to_srgb(image.convert("L") if image.mode == "1" else image, profile) or image
+        image = color.to_srgb(image.convert("L") if image.mode == "1" else image, profile) or image
         profile = None
     if image.mode == "LAB":
-        image = colour.lab_to_srgb(image)
+        image = color.lab_to_srgb(image)
     if image.mode == "CMYK":
         profile = None
     if image.mode != "RGB":
@@ -155,10 +155,10 @@ def _picture(image: Image.Image, name: str) -> Picture:
     return Picture(np.asarray(image), opacity, profile if space == "RGB" else None)
 
 
-def _deep_grey(image: Image.Image, profile: bytes | None) -> NDArray[np.uint16]:
-    """16-bit grey to uint16 (H, W, 3), through its profile if it has one."""
+def _deep_gray(image: Image.Image, profile: bytes | None) -> NDArray[np.uint16]:
+    """16-bit gray to uint16 (H, W, 3), through its profile if it has one."""
     levels = np.asarray(image).clip(0, 65535).astype(np.uint16)
-    curve = colour.grey_curve(profile) if profile else None
+    curve = color.gray_curve(profile) if profile else None
     if curve is not None:
         table = np.interp(np.arange(65536) / 257, np.arange(256), curve * 257)
         levels = np.rint(table).astype(np.uint16)[levels]
@@ -172,7 +172,7 @@ def _from_deep(image: Image.Image, name: str) -> Picture:
     return Picture(
         np.ascontiguousarray(pixels[..., :3]),
         np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
-        profile if colour.space_of(profile) == "RGB" else None,
+        profile if color.space_of(profile) == "RGB" else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""16-bit colour, which Pillow would cut to 8 bits: read through OpenCV."""
+"""16-bit color, which Pillow would cut to 8 bits: read through OpenCV."""
 
 import struct
 from typing import Any
@@ -21,13 +21,13 @@ _TURNS: dict[int, tuple[bool, int]] = {
     7: (True, 3),
     8: (False, 1),
 }
-"""EXIF orientation: mirrored left to right first, then turned so many quarters anticlockwise."""
+"""EXIF orientation: mirrored left to right first, then turned so many quarters counterclockwise."""
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an opened file, not yet decoded, has 16-bit colour that OpenCV reads.
+    """Whether an opened file, not yet decoded, has 16-bit color that OpenCV reads.
 
-    16-bit grey is not among them: Pillow reads it whole.
+    16-bit gray is not among them: Pillow reads it whole.
     """
     if image.format == "PNG":
         return image.mode in {"RGB", "RGBA"} and any(

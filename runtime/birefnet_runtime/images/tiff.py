@@ -1,6 +1,6 @@
 """TIFF files: 8 or 16 bits, with an ICC profile, and honest about premultiplied alpha.
 
-Pillow writes neither 16-bit colour nor the tag that says how alpha is meant (TIFF 6.0, section 18).
+Pillow writes neither 16-bit color nor the tag that says how alpha is meant (TIFF 6.0, section 18).
 Deflate with horizontal differences (Adobe's supplement 2 and section 14).
 """
 
@@ -18,7 +18,7 @@ STRIP_BYTES = 1 << 20
 _SHORT, _LONG, _UNDEFINED = 3, 4, 7
 _DEFLATE = 8
 _DIFFERENCES = 2
-_GREY, _RGB = 1, 2
+_GRAY, _RGB = 1, 2
 _PREMULTIPLIED, _STRAIGHT = 1, 2
 _LARGEST = 2**32 - 1
 
@@ -34,9 +34,9 @@ def write_tiff(
 
     Args:
         stream: where to.
-        pixels: uint8 or uint16 (H, W) grey or (H, W, 3 or 4) RGB or RGBA.
+        pixels: uint8 or uint16 (H, W) gray or (H, W, 3 or 4) RGB or RGBA.
         profile: an ICC profile to go with it.
-        premultiplied: whether the colours have been multiplied by alpha.
+        premultiplied: whether the colors have been multiplied by alpha.
 
     Raises:
         OutputError: more than the 4 GB that the format can hold.
@@ -54,7 +54,7 @@ def write_tiff(
         (257, _LONG, [height]),
         (258, _SHORT, [8 * pixels.dtype.itemsize] * channels),
         (259, _SHORT, [_DEFLATE]),
-        (262, _SHORT, [_GREY if channels == 1 else _RGB]),
+        (262, _SHORT, [_GRAY if channels == 1 else _RGB]),
         (273, _LONG, starts),
         (277, _SHORT, [channels]),
         (278, _LONG, [rows]),

@@ -97,11 +97,11 @@ def write_image(
 
     Args:
         target: a path, or a binary stream, which need not be seekable.
-        pixels: uint8 or uint16 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA. Formats that hold
+        pixels: uint8 or uint16 (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA. Formats that hold
             8 bits get 8.
         encoding: by default what the path's suffix says, PNG for a stream.
         profile: an ICC profile to go with it.
-        premultiplied: whether the colours have been multiplied by alpha; only TIFF can say so.
+        premultiplied: whether the colors have been multiplied by alpha; only TIFF can say so.
 
     Raises:
         OutputError: the format can't hold that, or the file can't be written.
@@ -186,7 +186,7 @@ def _webp(
 def webp_options(encoding: Encoding) -> dict[str, Any]:
     """What Pillow's WebP writer is told."""
     if encoding.lossless:
-        # Of lossless WebP, quality means effort. Colours under alpha 0 are kept.
+        # Of lossless WebP, quality means effort. Colors under alpha 0 are kept.
         return {"lossless": True, "quality": 50, "method": 2, "exact": True}
     return {"quality": encoding.quality, "method": 4}
 

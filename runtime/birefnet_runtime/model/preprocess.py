@@ -16,7 +16,7 @@ def to_tensor(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> NDArray[np.float32]:
-    """Composite over white, stretch to the model's size, convert to sRGB and normalise.
+    """Composite over white, stretch to the model's size, convert to sRGB and normalize.
 
     The stretch is Pillow's bilinear filter, antialiased when it shrinks, on 8-bit values: what
     upstream's `transforms.Resize` does to a PIL image. No letterbox: upstream's issue 318 found
@@ -29,7 +29,7 @@ def to_tensor(
         std: per channel, of values in [0, 1].
 
     Returns:
-        float32 (1, 3, height, width), normalised RGB.
+        float32 (1, 3, height, width), normalized RGB.
     """
     height, width = size
     image = Image.fromarray(to_eight_bits(picture.pixels))
@@ -41,5 +41,5 @@ def to_tensor(
         # After the stretch: the same to the eye, and a small picture costs nothing.
         stretched = to_srgb(stretched, picture.profile) or stretched
     pixels = np.asarray(stretched, dtype=np.float32) / np.float32(255)
-    normalised = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])  # (1, 3, height, width)
+    normalized = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    return np.ascontiguousarray(normalized.transpose(2, 0, 1)[None])  # (1, 3, height, width)

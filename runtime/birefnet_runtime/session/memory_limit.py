@@ -36,7 +36,7 @@ SETTINGS: dict[Memory, Cpu] = {
 DEFAULT: Memory = "balanced"
 
 PROGRAM_BYTES = 185e6
-"""Python, NumPy, OpenCV, ONNX Runtime and the optimised graph, without weights."""
+"""Python, NumPy, OpenCV, ONNX Runtime and the optimized graph, without weights."""
 WEIGHTS: dict[tuple[Memory, bool], float] = {
     ("fast", False): 1.9, ("balanced", False): 1.15, ("low", False): 1.15,
     ("fast", True): 1.5, ("balanced", True): 1.05, ("low", True): 1.05,

@@ -31,12 +31,12 @@ from .tensorrt.optimization_profile import check_fits
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class SessionInfo:
     """How a session came about."""
 
     provider: Provider
     """What runs."""
-    passed_over: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[str, str], ...]
     """What was preferred and could not run: name and reason."""
     placement: Placement | None
     """Where the nodes went; None if this ONNX Runtime can't tell."""
@@ -51,10 +51,10 @@ class Opening:
         on the CPU under a GPU."""
         lines = []
         name = self.provider.name
-        if self.passed_over:
+        if self.skipped:
             reasons = "; ".join(
                 f"{other} can't run here: {reason.partition('; ')[0]}"
-                for other, reason in self.passed_over
+                for other, reason in self.skipped
             )
             lines.append(f"running on {name}, for {reasons} (birefnet doctor says what to do)")
         if self.placement and name in ("cuda", "tensorrt"):
@@ -72,8 +72,8 @@ class OpenSession:
         SizeError: TensorRT's engine was built for other shapes.
     """
 
-    def __init__(self, session: Any, opening: Opening, plan: SessionPlan) -> None:
-        self.opening = opening
+    def __init__(self, session: Any, info: SessionInfo, plan: SessionPlan) -> None:
+        self.info = info
         self._session = session
         self._run_options = run_options(plan.run_entries)
         self._bound = None
@@ -98,10 +98,10 @@ class OpenSession:
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[np.float32]]
     ) -> Sequence[Any]:
-        if isinstance(self.opening.provider, TensorRT) and self.opening.provider.profile:
+        if isinstance(self.info.provider, TensorRT) and self.info.provider.profile:
             (tensor,) = input_feed.values()
             batch, _, height, width = tensor.shape
-            check_fits(self.opening.provider.profile, (batch, height, width))
+            check_fits(self.info.provider.profile, (batch, height, width))
         if self._bound is not None:
             (tensor,) = input_feed.values()
             (name,) = output_names or [self.get_outputs()[0].name]
@@ -144,17 +144,17 @@ def open_session(
             raise missing from error
         raise
     how = _How(path, build, threads or usable_cores(), tuple(sizes), batch, verbose)
-    passed_over: list[tuple[str, str]] = []
+    skipped: list[tuple[str, str]] = []
     for provider in parse_providers(providers, cpu):
         try:
             if reason := why_not(provider.name, build):
                 raise ProviderError(reason)
-            return _open(provider, how, tuple(passed_over))
+            return _open(provider, how, tuple(skipped))
         except ProviderError as error:
             if is_auto(providers) and not (build.conflict or is_installed(provider.name, build)):
                 continue
-            passed_over.append((provider.name, str(error)))
-    raise ProviderError("; ".join(f"{name} can't run here: {why}" for name, why in passed_over))
+            skipped.append((provider.name, str(error)))
+    raise ProviderError("; ".join(f"{name} can't run here: {why}" for name, why in skipped))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class _How:
     verbose: bool
 
 
-def _open(provider: Provider, how: _How, passed_over: tuple[tuple[str, str], ...]) -> OpenSession:
+def _open(provider: Provider, how: _How, skipped: tuple[tuple[str, str], ...]) -> OpenSession:
     """Open the file on this provider or raise a ProviderError with the reason."""
     plan = plan_session(provider, how.threads)
     if isinstance(provider, TensorRT):
@@ -179,7 +179,7 @@ def _open(provider: Provider, how: _How, passed_over: tuple[tuple[str, str], ...
             provider, how.threads, engine=engine.directory, input_name=engine.input_name
         )
     session = start(how.path, provider, plan, verbose=how.verbose)
-    return OpenSession(session, Opening(provider, passed_over, read_placement(session)), plan)
+    return OpenSession(session, SessionInfo(provider, skipped, read_placement(session)), plan)
 
 
 def _engine(record: TensorRT, how: _How) -> Engine:
@@ -188,7 +188,7 @@ def _engine(record: TensorRT, how: _How) -> Engine:
     def open_on(ready: TensorRT, directory: Path, input_name: str) -> Session:
         plan = plan_session(ready, how.threads, engine=directory, input_name=input_name)
         session = start(how.path, ready, plan, verbose=how.verbose)
-        return OpenSession(session, Opening(ready, (), None), plan)
+        return OpenSession(session, SessionInfo(ready, (), None), plan)
 
     key, input_name = resolve(how.path, record, how.build, how.sizes, how.batch)
     return engine_for(how.path, record, key, input_name, open_on, lambda: _open(Cpu(), how, ()))

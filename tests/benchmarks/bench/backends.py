@@ -1,4 +1,4 @@
-"""Backends whose behaviour is known, for the instrument to be tried on. Run by worker processes."""
+"""Backends whose behavior is known, for the instrument to be tried on. Run by worker processes."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""The instrument on backends whose behaviour is known: each in a process of its own."""
+"""The instrument on backends whose behavior is known: each in a process of its own."""
 
 import random
 from dataclasses import replace

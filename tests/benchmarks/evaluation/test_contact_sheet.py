@@ -48,7 +48,7 @@ def test_an_outline_that_is_off_by_a_pixel_is_still_seen_when_shrunk():
 
     difference = thumbnails(np.zeros((900, 900, 3), np.uint8), truth, found)[3]
 
-    assert (difference[150].astype(int) @ (1, -1, -1)).max() > 0  # some orange, not grey
+    assert (difference[150].astype(int) @ (1, -1, -1)).max() > 0  # some orange, not gray
 
 
 def test_the_sheet_has_the_cases_below_each_other():

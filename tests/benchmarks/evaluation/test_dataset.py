@@ -5,7 +5,7 @@ from birefnet_benchmarks.evaluation.dataset import find_dataset, read_mask, spre
 from birefnet_runtime import ImageError
 from PIL import Image
 
-GREY = np.full((6, 8), 255, np.uint8)
+GRAY = np.full((6, 8), 255, np.uint8)
 DISC = np.zeros((40, 60), np.uint8)
 DISC[10:30, 15:45] = 255
 
@@ -14,7 +14,7 @@ def touch(folder, *names):
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(GREY).save(path)
+        Image.fromarray(GRAY).save(path)
 
 
 def names(dataset):
@@ -109,12 +109,12 @@ def test_a_limit_takes_evenly_from_all(tmp_path):
     assert spread(pairs, 10) == spread(pairs, 99) == spread(pairs, None) == pairs
 
 
-def opaque(grey):
-    return Image.merge("RGBA", [Image.fromarray(grey)] * 3 + [Image.new("L", (60, 40), 255)])
+def opaque(gray):
+    return Image.merge("RGBA", [Image.fromarray(gray)] * 3 + [Image.new("L", (60, 40), 255)])
 
 
-def cut_out(grey):
-    return Image.merge("RGBA", [Image.new("L", (60, 40), 90)] * 3 + [Image.fromarray(grey)])
+def cut_out(gray):
+    return Image.merge("RGBA", [Image.new("L", (60, 40), 90)] * 3 + [Image.fromarray(gray)])
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def cut_out(grey):
         opaque(DISC),
         cut_out(DISC),
     ],
-    ids=["grey", "one bit", "RGB", "palette", "16 bits", "opaque RGBA", "RGBA with opacity"],
+    ids=["gray", "one bit", "RGB", "palette", "16 bits", "opaque RGBA", "RGBA with opacity"],
 )
 def test_masks_of_every_kind_are_read_alike(tmp_path, image):
     image.save(tmp_path / "mask.png")

@@ -70,7 +70,7 @@ def test_an_image_that_fails_leaves_the_others_alone(folder, segmenter):
         f"{folder / 'gt' / 'b.png'}: the mask is 64x65, "
         f"and the image {folder / 'im' / 'b.png'} is 64x64"
     )
-    assert unscorable.startswith(f"{folder / 'gt' / 'c.png'}: the subject's centre")
+    assert unscorable.startswith(f"{folder / 'gt' / 'c.png'}: the subject's center")
     assert evaluation.overall.images == 1
     rows = list(evaluation.rows())
     assert [row["error"] for row in rows] == [damaged, unlike, unscorable, ""]
@@ -90,10 +90,10 @@ def test_a_run_that_fails_is_an_outcome_too(folder, brightness, monkeypatch):
 
 def test_the_images_own_opacity_counts(folder, segmenter):
     with Image.open(folder / "im" / "a.png") as image:
-        grey = image.convert("L")
-    half = grey.point(lambda level: 255)
+        gray = image.convert("L")
+    half = gray.point(lambda level: 255)
     half.paste(0, (0, 0, SIDE, SIDE // 2))
-    Image.merge("LA", [grey, half]).save(folder / "im" / "a.png")
+    Image.merge("LA", [gray, half]).save(folder / "im" / "a.png")
 
     outcome = evaluate(folder, segmenter).outcomes[0]
 

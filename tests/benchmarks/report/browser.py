@@ -57,7 +57,7 @@ class Tab:
         return result
 
     def open(self, file: Path, *, width: int, phone: bool, scheme: str) -> None:
-        """Load a file at a width, in a colour scheme; what happens meanwhile is in `events`."""
+        """Load a file at a width, in a color scheme; what happens meanwhile is in `events`."""
         self.events.clear()
         scale = 2 if phone else 1
         self.call(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from birefnet_benchmarks.bench.results import Outcome, Report, Turn
 from birefnet_benchmarks.errors import ReportError
-from birefnet_benchmarks.report.comparison import Judgement, Pair, compare, resampled_medians
+from birefnet_benchmarks.report.comparison import Judgment, Pair, compare, resampled_medians
 from birefnet_benchmarks.report.comparison_text import as_dict, text
 
 from .sample import BASELINE, ENVIRONMENT, INT8, NATIVE, ROWS, close, make_report, picture, turns
@@ -55,20 +55,20 @@ def test_a_run_against_itself_has_no_regression(report):
 
 
 @pytest.mark.parametrize(
-    ("times", "judgement"),
+    ("times", "judgment"),
     [
-        ((1.2, 1.21, 1.22), Judgement.WORSE),
-        ((0.8, 0.81, 0.82), Judgement.BETTER),
-        ((1.02, 1.02, 1.02), Judgement.SAME),
-        ((1.0, 1.3, 1.3), Judgement.PERHAPS_WORSE),
-        ((1.0, 0.7, 0.7), Judgement.PERHAPS_BETTER),
+        ((1.2, 1.21, 1.22), Judgment.WORSE),
+        ((0.8, 0.81, 0.82), Judgment.BETTER),
+        ((1.02, 1.02, 1.02), Judgment.SAME),
+        ((1.0, 1.3, 1.3), Judgment.PERHAPS_WORSE),
+        ((1.0, 0.7, 0.7), Judgment.PERHAPS_BETTER),
     ],
 )
-def test_only_what_lies_beyond_noise_counts(times, judgement):
+def test_only_what_lies_beyond_noise_counts(times, judgment):
     found = judged(Outcome(ROWS, turns=turns(1.0, 1.0, 1.0)), Outcome(ROWS, turns=turns(*times)))
 
-    assert found.judgements["time"] is judgement
-    assert found.regressions == (("time",) if judgement is Judgement.WORSE else ())
+    assert found.judgments["time"] is judgment
+    assert found.regressions == (("time",) if judgment is Judgment.WORSE else ())
 
 
 def test_the_threshold_is_the_users():
@@ -86,7 +86,7 @@ def test_nothing_is_concluded_from_a_single_run():
 
     assert found.time is not None
     assert found.time.interval is None
-    assert found.time.judgement is Judgement.PERHAPS_WORSE
+    assert found.time.judgment is Judgment.PERHAPS_WORSE
 
 
 def test_the_interval_is_wider_where_turns_disagree():
@@ -118,27 +118,27 @@ def test_memory_is_judged_by_its_peak():
     less, more = (Outcome(ROWS, turns=turns(1.0), peak_rss_bytes=count) for count in (1000, 1051))
 
     assert judged(less, more).regressions == ("memory",)
-    assert judged(more, less).judgements["memory"] is Judgement.SAME
+    assert judged(more, less).judgments["memory"] is Judgment.SAME
     assert judged(less, dataclasses.replace(more, peak_rss_bytes=None)).regressions == ()
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "judgement"),
+    ("before", "now", "judgment"),
     [
-        (None, "off", Judgement.DIFFERS),
-        ("off", None, Judgement.AGREES),
-        ("off", "off", Judgement.SAME),
-        (None, None, Judgement.SAME),
+        (None, "off", Judgment.DIFFERS),
+        ("off", None, Judgment.AGREES),
+        ("off", "off", Judgment.SAME),
+        (None, None, Judgment.SAME),
     ],
 )
-def test_parity_is_judged_as_graph_and_as_pipeline(before, now, judgement):
+def test_parity_is_judged_as_graph_and_as_pipeline(before, now, judgment):
     def outcome(problem: str | None) -> Outcome:
         shown = (picture("rows", 1, problem),)
         return Outcome(ROWS, graph=close(1e-3, problem), pictures=shown)
 
-    found = judged(outcome(before), outcome(now)).judgements
+    found = judged(outcome(before), outcome(now)).judgments
 
-    assert found["graph parity"] is found["pipeline parity"] is judgement
+    assert found["graph parity"] is found["pipeline parity"] is judgment
 
 
 def test_what_is_compared_for_the_first_time_and_differs_is_a_regression():
@@ -152,7 +152,7 @@ def test_a_row_that_fails_now_is_a_regression():
     runs, fails = Outcome(ROWS, turns=turns(1.0)), Outcome(ROWS, error="crashed")
 
     assert judged(runs, fails).regressions == ("it",)
-    assert judged(fails, runs).judgements["it"] is Judgement.RUNS
+    assert judged(fails, runs).judgments["it"] is Judgment.RUNS
     assert judged(fails, fails).regressions == ()
 
 
@@ -170,7 +170,7 @@ def test_what_a_row_shares_with_its_baseline_is_the_machines():
 
     found = compare(a, slower_machine)
     assert not found.regressed
-    assert [pair.judgements["time"] for pair in found.pairs] == [Judgement.DRIFTED] * 2
+    assert [pair.judgments["time"] for pair in found.pairs] == [Judgment.DRIFTED] * 2
     assert "worse, as the machine is" in text(found, a, slower_machine, ("a", "b"))
     for later in (slower_row, both):
         assert [pair.regressions for pair in compare(a, later).pairs] == [(), ("time",)]

@@ -249,7 +249,7 @@ def test_the_axis_of_times_always_has_labels(low, high, labels):
     assert set(re.findall(r">([\d.]+ m?s)</text>", drawn)) == labels
 
 
-def test_lines_keep_apart_by_colour_and_marker():
+def test_lines_keep_apart_by_color_and_marker():
     fit = figures.Fit(1.0, 1e-6, ((1e5, 0.1), (1e6, 1.0)))
 
     drawn = plots.growth([(str(i), fit) for i in range(9)], "pixels", {1e5: "a", 1e6: "b"})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from birefnet_export.checkpoint.fetch import Fetching, fetch
-from birefnet_models import AccessError, FetchError, LicenceError, OfflineError, PinError
+from birefnet_models import AccessError, FetchError, LicenseError, OfflineError, PinError
 from birefnet_models.lock import read_lock
 from huggingface_hub import constants
 from huggingface_hub.utils import disable_progress_bars
@@ -253,14 +253,14 @@ def test_a_missing_revision_is_said(hub):
         fetch(f"{REPO}@v9")
 
 
-def test_a_licence_with_terms_is_shown_and_has_to_be_accepted(hub):
+def test_a_license_with_terms_is_shown_and_has_to_be_accepted(hub):
     hub.repo("briaai/RMBG-2.0").commit({"model.safetensors": WEIGHTS})
     said = []
 
-    with pytest.raises(LicenceError, match=r"CC-BY-NC-4\.0: non-commercial .* --accept-licence"):
+    with pytest.raises(LicenseError, match=r"CC-BY-NC-4\.0: non-commercial .* --accept-license"):
         fetch("rmbg-2.0")
     assert hub.requests == []
-    fetched = fetch("rmbg-2.0", Fetching(accept_licence=True, say=said.append))
+    fetched = fetch("rmbg-2.0", Fetching(accept_license=True, say=said.append))
 
     assert fetched.card is not None
     assert fetched.name == "rmbg-2.0"

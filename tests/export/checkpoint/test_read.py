@@ -131,7 +131,7 @@ def test_what_is_missing_left_over_or_misshapen_is_listed(tmp_path, tensors):
 
 def test_integer_weights_are_refused(tmp_path, tensors):
     tensors[NAME] = tensors[NAME].to(torch.int8)
-    file = tmp_path / "quantised.safetensors"
+    file = tmp_path / "quantized.safetensors"
     save_file(tensors, file)
 
     assert NAME in refused(file, "not floating-point")

@@ -88,7 +88,7 @@ def test_from_an_empty_cache_to_a_cutout_without_torch(birefnet, tiny, tmp_path)
 
 
 def test_the_facts_of_the_source_travel_in_the_file(tiny, tmp_path, monkeypatch):
-    """A checkpoint of the zoo brings its size, licence and name, and lies under that name."""
+    """A checkpoint of the zoo brings its size, license and name, and lies under that name."""
     from birefnet_export import Fetching
     from birefnet_export.checkpoint import hugging_face as hub_client
     from birefnet_export.export import export_onnx
@@ -113,7 +113,7 @@ def test_the_facts_of_the_source_travel_in_the_file(tiny, tmp_path, monkeypatch)
     assert report.directory == tmp_path / "cache" / "models" / "dynamic" / "fp32-native"
     assert facts["birefnet.source"] == f"ZhengPeng7/BiRefNet_dynamic@{'c' * 40}"
     assert facts["birefnet.model"] == "dynamic"
-    assert facts["birefnet.licence"] == "MIT"
+    assert facts["birefnet.license"] == "MIT"
     assert facts["birefnet.trained_range"] == "256x256-2304x2304"
     from birefnet_runtime import Segmenter
 

@@ -11,7 +11,7 @@ from ..conftest import TINY, key_list
     ("backbone", "arch"),
     [("swin_v1_t", SWIN_T), ("swin_v1_s", SWIN_S), ("swin_v1_b", SWIN_B), ("swin_v1_l", SWIN_L)],
 )
-def test_upstreams_variants_are_recognised(backbone, arch):
+def test_upstreams_variants_are_recognized(backbone, arch):
     found = Architecture.from_shapes(key_list(backbone))
 
     assert found == arch

@@ -197,7 +197,7 @@ def test_int8_reports_what_it_does_to_the_masks(exported, photos):
     assert exported["fp16"].quality is None
 
 
-def test_int8_without_images_quantises_no_convolution(checkpoint, tmp_path, exported):
+def test_int8_without_images_quantizes_no_convolution(checkpoint, tmp_path, exported):
     report = export_onnx(checkpoint, tmp_path, precision="int8", verify=False)
     types = {node.op_type for node in onnx.load(report.file).graph.node}
     calibrated = {node.op_type for node in onnx.load(exported["int8"].file).graph.node}

@@ -13,7 +13,7 @@ from birefnet_export.graph.kernels import Kernel
 from birefnet_export.graph.layers import conv, relu
 from birefnet_export.precision import sensitivity
 from birefnet_export.precision.fp16 import to_half
-from birefnet_export.precision.int8 import Plan, Range, Weight, quantised, rounded
+from birefnet_export.precision.int8 import Plan, Range, Weight, quantized, rounded
 from birefnet_export.precision.mask_quality import Quality, quality
 from studies.fp16_rounding import rounded as through_half
 
@@ -76,7 +76,7 @@ def test_a_channel_of_zeros_stays_zero():
 
 def test_a_dynamic_product_is_near_and_fused_with_its_bias(linear, tmp_path):
     name = next(n.name for n in linear.graph.node if n.op_type == "MatMul")
-    small = quantised(linear, Plan(products=frozenset([name])))
+    small = quantized(linear, Plan(products=frozenset([name])))
     x = RNG.standard_normal((2, 5, 64)).astype(np.float32)
 
     exact = computed(linear, x)
@@ -90,7 +90,7 @@ def test_a_static_convolution_is_near_fused_and_rectified(convolution, tmp_path)
     exact = computed(convolution, x)
     (result,) = [n.output[0] for n in convolution.graph.node if n.op_type == "Relu"]
     ranges = {"x": Range(-1, 1), result: Range(0, float(exact.max()))}
-    small = quantised(convolution, Plan(convolutions=frozenset([name]), ranges=ranges))
+    small = quantized(convolution, Plan(convolutions=frozenset([name]), ranges=ranges))
 
     found = computed(small, x)
     assert 0 < abs(found - exact).mean() < 0.02 * exact.mean()
@@ -104,7 +104,7 @@ def test_a_range_is_what_the_images_showed_and_what_lies_beyond_is_clipped(convo
     name = next(n.name for n in convolution.graph.node if n.op_type == "Conv")
     (result,) = [n.output[0] for n in convolution.graph.node if n.op_type == "Relu"]
     ranges = {"x": Range(-1, 1), result: Range(0, 0.5)}
-    small = quantised(convolution, Plan(convolutions=frozenset([name]), ranges=ranges))
+    small = quantized(convolution, Plan(convolutions=frozenset([name]), ranges=ranges))
 
     found = computed(small, RNG.uniform(-1, 1, (1, 8, 6, 7)).astype(np.float32))
     assert found.max() == pytest.approx(0.5)
@@ -112,7 +112,7 @@ def test_a_range_is_what_the_images_showed_and_what_lies_beyond_is_clipped(convo
 
 
 def test_a_weight_that_is_only_stored_small_is_folded_when_it_is_loaded(convolution, tmp_path):
-    small = quantised(convolution, Plan())
+    small = quantized(convolution, Plan())
     x = RNG.uniform(-1, 1, (1, 8, 6, 7)).astype(np.float32)
 
     exact = computed(convolution, x)
@@ -125,7 +125,7 @@ def test_an_excluded_weight_keeps_half_precision(convolution):
     name = next(n.name for n in convolution.graph.node if n.op_type == "Conv")
     x = RNG.uniform(-1, 1, (1, 8, 6, 7)).astype(np.float32)
 
-    found = computed(quantised(convolution, Plan(exact=frozenset([name]))), x)
+    found = computed(quantized(convolution, Plan(exact=frozenset([name]))), x)
     assert abs(found - computed(convolution, x)).max() < 0.01
 
 
@@ -150,7 +150,7 @@ def test_a_constant_beyond_float16_is_named():
         to_half(model, lambda node: False)
 
 
-def test_rounding_to_half_survives_onnxruntimes_optimisation():
+def test_rounding_to_half_survives_onnxruntimes_optimization():
     model = model_of(lambda g, x: g.op("Sigmoid", x) + 0.0, "n")
     x = np.linspace(-3, 3, 7, dtype=np.float32)
 
@@ -182,7 +182,7 @@ class Search:
         self.trials.append(names)
         iou = 1 - sum(cost for name, cost in COSTS.items() if name not in names)
         found = Quality(iou, iou, 1 - iou, 1 - iou, 1, (32, 32), names)
-        return sensitivity.Quantised(onnx.ModelProto(), found)
+        return sensitivity.Quantized(onnx.ModelProto(), found)
 
     def ranked(self):
         order = sorted(COSTS, key=lambda name: -COSTS[name])
@@ -195,7 +195,7 @@ class Search:
 def test_only_as_many_groups_are_left_out_as_it_takes(monkeypatch, min_iou, excluded):
     monkeypatch.setattr(sensitivity, "_Search", Search)
 
-    found = sensitivity.quantised_within(onnx.ModelProto(), [], min_iou)
+    found = sensitivity.quantized_within(onnx.ModelProto(), [], min_iou)
 
     assert found.quality.excluded == excluded
 
@@ -205,4 +205,4 @@ def test_if_nothing_suffices_the_numbers_are_said(monkeypatch):
     monkeypatch.setattr(Search, "ranked", lambda self: [])
 
     with pytest.raises(PrecisionError, match=r"IoU of 0\.9490 .* less than the 0\.99 asked for"):
-        sensitivity.quantised_within(onnx.ModelProto(), [], 0.99)
+        sensitivity.quantized_within(onnx.ModelProto(), [], 0.99)

@@ -147,7 +147,7 @@ def test_there_are_two_figures_each_with_its_verdict(exported, photo):
 
 
 def test_pictures_alone_can_fail(exported, photo, tmp_path):
-    """Another normalisation: the graph is the same, the pipeline is not."""
+    """Another normalization: the graph is the same, the pipeline is not."""
     model = onnx.load(exported / "onnx" / "model.onnx")
     (mean,) = [entry for entry in model.metadata_props if entry.key == "birefnet.mean"]
     mean.value = "[0.5, 0.5, 0.5]"
@@ -165,10 +165,10 @@ def test_pictures_alone_can_fail(exported, photo, tmp_path):
 
 
 def test_what_the_runtime_does_beyond_upstream_is_told(exported, photo, tmp_path):
-    Image.open(photo).convert("LA").save(tmp_path / "grey.png")
+    Image.open(photo).convert("LA").save(tmp_path / "gray.png")
 
     result = verified(
-        exported, exported.parent / "model.safetensors", "--image", tmp_path / "grey.png"
+        exported, exported.parent / "model.safetensors", "--image", tmp_path / "gray.png"
     )
 
     assert "(upstream ignores its transparency):" in result.stdout

@@ -13,7 +13,7 @@ from torch import nn
 
 
 class Brightness(nn.Module):
-    """Logits that are linear in the red channel, undone of its normalisation: 8 * (red - 1/2)."""
+    """Logits that are linear in the red channel, undone of its normalization: 8 * (red - 1/2)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def test_a_plain_colour_is_normalised_and_comes_back_at_its_own_size(tmp_path):
+def test_a_plain_color_is_normalized_and_comes_back_at_its_own_size(tmp_path):
     net = Brightness()
     file = saved(Image.new("RGB", (50, 30), (204, 102, 51)), tmp_path / "a.png")
 
@@ -108,7 +108,7 @@ def test_it_is_the_runtime_s_pipeline_but_for_rounding(tmp_path, image_size, siz
         (
             Image.new("RGBA", (4, 4)),
             {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()},
-            "its transparency and its colour profile",
+            "its transparency and its color profile",
         ),
     ],
 )

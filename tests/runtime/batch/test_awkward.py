@@ -36,13 +36,13 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     )
 
 
-def png(pixels: np.ndarray, colour_type: int, *extra: bytes, size=None) -> bytes:
+def png(pixels: np.ndarray, color_type: int, *extra: bytes, size=None) -> bytes:
     """A PNG from the specification: unfiltered rows."""
     height, width = size or pixels.shape[:2]
     rows = pixels.astype(pixels.dtype.newbyteorder(">")).tobytes()
     stride = len(rows) // max(1, pixels.shape[0])
     body = b"".join(b"\0" + rows[at : at + stride] for at in range(0, len(rows), stride or 1))
-    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.dtype.itemsize, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.dtype.itemsize, color_type, 0, 0, 0)
     return b"".join(
         [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), *extra, chunk(b"IDAT", zlib.compress(body))]
     ) + chunk(b"IEND", b"")
@@ -115,9 +115,9 @@ def core() -> dict[str, bytes]:
         "rgb16.png": png(sixteen, 2),
         "rgba16.png": png(np.dstack([sixteen, faint.astype(np.uint16) * 257]), 6),
         "faint.png": png(np.dstack([eight, faint]), 6),
-        "grey.png": png(eight[..., 0], 0),
-        "grey16.png": png(sixteen[..., 0], 0),
-        "greyalpha.png": png(np.dstack([eight[..., 0], opaque]), 4),
+        "gray.png": png(eight[..., 0], 0),
+        "gray16.png": png(sixteen[..., 0], 0),
+        "grayalpha.png": png(np.dstack([eight[..., 0], opaque]), 4),
         "palette.png": png(index, 3, palette),
         "keyed.png": png(index, 3, palette, chunk(b"tRNS", bytes([0]))),
         "upright.tif": tiff(np.rot90(eight), 6),
@@ -125,7 +125,7 @@ def core() -> dict[str, bytes]:
         "turned.jpg": turned_jpeg(np.rot90(eight), 6),
         "plain.bmp": bmp(eight),
         "plain.ppm": b"P6 60 40 255\n" + eight.tobytes(),
-        "mislabelled.jpg": png(eight, 2),
+        "mislabeled.jpg": png(eight, 2),
     }
 
 
@@ -152,7 +152,7 @@ def by_magick(folder: Path, run: Callable[..., None]) -> None:
     for name, *options in (
         ("baseline.jpg", "-quality", 98),
         ("progressive.jpg", "-interlace", "JPEG", "-quality", 98),
-        ("grey.jpg", "-colorspace", "Gray", "-quality", 98),
+        ("gray.jpg", "-colorspace", "Gray", "-quality", 98),
         ("cmyk.jpg", "-colorspace", "CMYK", "-quality", 98),
         ("lzw.tif", "-compress", "LZW"),
         ("jpeg.tif", "-compress", "JPEG", "-quality", 98),
@@ -233,7 +233,7 @@ def test_every_file_has_its_line(folder, outcome):
 
 
 def test_every_good_file_is_cut_out_right(folder, outcome):
-    """Upright, with its colours, the subject where it is, existing alpha multiplied in."""
+    """Upright, with its colors, the subject where it is, existing alpha multiplied in."""
     _, records = outcome
     good = [path.name for path in folder.iterdir() if path.name not in broken()]
     assert len(good) >= len(core())
@@ -248,7 +248,7 @@ def test_every_good_file_is_cut_out_right(folder, outcome):
         inside = alpha[22:38, 3:15]
         np.testing.assert_allclose(inside, 255, atol=3, err_msg=name)
         assert alpha[22:38, 30:].max() < 5, name
-        expected = SUBJECT if "grey" not in name else None
+        expected = SUBJECT if "gray" not in name else None
         shown = cut.pixels[22:38, 3:15].mean((0, 1)) / scale
         if expected:
             np.testing.assert_allclose(shown, expected, atol=9, err_msg=name)
@@ -335,9 +335,9 @@ def test_a_broken_profile_is_left_out(tmp_path):
         np.testing.assert_array_equal(picture.pixels, scene())
 
 
-def test_a_grey_profile_is_applied():
-    """A linear grey: half the light is 188 in sRGB, in 8 bits and in 16."""
-    linear = grey_profile(1.0)
+def test_a_gray_profile_is_applied():
+    """A linear gray: half the light is 188 in sRGB, in 8 bits and in 16."""
+    linear = gray_profile(1.0)
     extra = chunk(b"iCCP", b"linear\0\0" + zlib.compress(linear))
     for depth, scale in ((np.uint8, 1), (np.uint16, 257)):
         picture = read_image(png(np.full((4, 4), 128 * scale, depth), 0, extra))
@@ -346,8 +346,8 @@ def test_a_grey_profile_is_applied():
         assert picture.profile is None
 
 
-def grey_profile(gamma: float) -> bytes:
-    """A grey ICC profile, version 2, from the specification."""
+def gray_profile(gamma: float) -> bytes:
+    """A gray ICC profile, version 2, from the specification."""
     white = b"XYZ \0\0\0\0" + struct.pack(">iii", 63190, 65536, 54061)
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
     text = b"linear\0"

@@ -40,9 +40,7 @@ def film(tmp_path):
     ("suffix", "video", "audio", "decoder"),
     [("mov", "prores", "pcm_s16le", ()), ("webm", "vp9", "opus", ("-c:v", "libvpx-vp9"))],
 )
-def test_frames_alpha_colours_and_sound_arrive(
-    model, film, tmp_path, suffix, video, audio, decoder
-):
+def test_frames_alpha_colors_and_sound_arrive(model, film, tmp_path, suffix, video, audio, decoder):
     target = tmp_path / "new" / f"out.{suffix}"
     seen = []
 

@@ -1,7 +1,7 @@
 import pytest
 from birefnet_runtime import TensorRT
 from birefnet_runtime.cli import main as cli
-from birefnet_runtime.session.open import Opening
+from birefnet_runtime.session.open import SessionInfo
 from birefnet_runtime.session.providers import Profile
 from click.testing import CliRunner
 
@@ -18,7 +18,7 @@ def test_it_builds_for_what_will_be_asked(model, monkeypatch):
     def opened(path, **how):
         asked.append((path, how))
         record = TensorRT(fp16=True, profile=PROFILE)
-        return type("Session", (), {"opening": Opening(record, (), None)})
+        return type("Session", (), {"info": SessionInfo(record, (), None)})
 
     monkeypatch.setattr("birefnet_runtime.cli.warm.open_session", opened)
 

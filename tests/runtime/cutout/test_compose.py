@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from birefnet_runtime import Blur, Colour, ImageError, Photograph, Style, compose
+from birefnet_runtime import Blur, Color, ImageBackground, ImageError, Style, compose
 from birefnet_runtime.cutout.background import parse_background
 from birefnet_runtime.images.picture import Picture
 from PIL import Image
@@ -38,7 +38,7 @@ def test_a_cutout_by_default(picture, alpha):
     assert result.subject.box == (20, 30, 40, 60)
 
 
-def test_without_estimation_the_colours_are_the_pictures(picture, alpha):
+def test_without_estimation_the_colors_are_the_pictures(picture, alpha):
     result = compose(picture, alpha, Style(foreground="none"))
 
     np.testing.assert_array_equal(result.pixels[..., :3], picture.pixels)
@@ -82,8 +82,8 @@ def test_existing_alpha_is_multiplied_in(picture, alpha):
     assert not result.subject.found, "too faint to be one"
 
 
-def test_a_colour_behind_it(picture, alpha):
-    result = compose(picture, alpha, Style(background=Colour((10, 200, 30))))
+def test_a_color_behind_it(picture, alpha):
+    result = compose(picture, alpha, Style(background=Color((10, 200, 30))))
 
     assert result.pixels.shape == (60, 90, 3)
     assert result.pixels[0, 0].tolist() == [10, 200, 30]
@@ -92,8 +92,8 @@ def test_a_colour_behind_it(picture, alpha):
     np.testing.assert_allclose(result.pixels[25:35, 52:58].mean((0, 1)), middle, atol=10)
 
 
-def test_a_colour_behind_sixteen_bits(picture, alpha):
-    result = compose(deep(picture), alpha, Style(background=Colour((10, 200, 30))))
+def test_a_color_behind_sixteen_bits(picture, alpha):
+    result = compose(deep(picture), alpha, Style(background=Color((10, 200, 30))))
 
     assert result.pixels[0, 0].tolist() == [257 * 10, 257 * 200, 257 * 30]
 
@@ -105,7 +105,7 @@ def test_an_image_covers_the_frame_and_keeps_its_shape(picture, alpha):
     wide[:, 175:] = (255, 0, 0)
     wide[45:55] = (0, 255, 0)
 
-    filled = Photograph(wide).fill(picture, alpha)
+    filled = ImageBackground(wide).fill(picture, alpha)
 
     assert filled.shape == picture.pixels.shape
     assert filled[5, 2:-2].max() == 0
@@ -129,11 +129,11 @@ def test_a_blur_of_nothing_but_background_or_subject(picture, value):
 
 def test_backgrounds_as_typed(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "behind.png")
-    assert isinstance(parse_background(str(tmp_path / "behind.png")), Photograph)
-    assert parse_background("white").colour == (255, 255, 255)
-    assert parse_background("#0a141e").colour == (10, 20, 30)
+    assert isinstance(parse_background(str(tmp_path / "behind.png")), ImageBackground)
+    assert parse_background("white").color == (255, 255, 255)
+    assert parse_background("#0a141e").color == (10, 20, 30)
     assert isinstance(parse_background("blur"), Blur)
-    with pytest.raises(ImageError, match=r"whit: no such image file, and no colour"):
+    with pytest.raises(ImageError, match=r"whit: no such image file, and no color"):
         parse_background("whit")
 
 
@@ -171,13 +171,13 @@ def test_a_shadow_falls_below_and_leaves_the_subject(picture, alpha):
     below, above = result.pixels[40, 40], result.pixels[19, 40]
     assert below[3] > above[3]
     assert below[:3].max() < 10, "black"
-    on_white = compose(picture, alpha, Style(shadow="drop", background=Colour((255,) * 3)))
+    on_white = compose(picture, alpha, Style(shadow="drop", background=Color((255,) * 3)))
     np.testing.assert_allclose(on_white.pixels[40, 40], 255 - below[3], atol=3)
 
 
 def test_a_transparent_shadow_over_white_is_the_shadow_on_white(picture, alpha):
     cut = compose(picture, alpha, Style(shadow="drop")).pixels.astype(float)
-    on_white = compose(picture, alpha, Style(shadow="drop", background=Colour((255,) * 3)))
+    on_white = compose(picture, alpha, Style(shadow="drop", background=Color((255,) * 3)))
 
     share = cut[..., 3:] / 255
     np.testing.assert_allclose(share * cut[..., :3] + (1 - share) * 255, on_white.pixels, atol=3)

@@ -67,7 +67,7 @@ def test_the_halo_goes(depth, scale):
     assert found.shape == image.shape
 
 
-def test_opaque_pixels_keep_their_colours_and_far_ones_are_black():
+def test_opaque_pixels_keep_their_colors_and_far_ones_are_black():
     alpha = disc()
     image = np.random.default_rng(6).integers(0, 256, (120, 140, 3), dtype=np.uint8)
 
@@ -85,7 +85,7 @@ def test_all_or_nothing_needs_no_estimate():
     assert estimate_foreground(image, np.zeros((40, 50), np.float32)).max() == 0
 
 
-def test_colours_below_transparent_pixels_count_for_nothing():
+def test_colors_below_transparent_pixels_count_for_nothing():
     alpha = disc()
     image = mix((200, 120, 40), (0, 40, 255), alpha)
     hole = np.zeros(alpha.shape, bool)

@@ -123,7 +123,7 @@ def test_a_provider_that_answers_wrong_is_not_verified(monkeypatch):
 
     class Wrong:
         def __init__(self, session):
-            self.opening = session.opening
+            self.info = session.info
 
         def run(self, names, feed):
             return [np.zeros((1, 1, 8, 8), np.float32)]

@@ -9,7 +9,7 @@ from birefnet_runtime.images.picture import Picture
 from birefnet_runtime.images.read import pixels_of, read_image
 from PIL import Image
 
-# A colour in each corner, so that any turn or mirror shows.
+# A color in each corner, so that any turn or mirror shows.
 CORNERS = np.zeros((2, 3, 3), np.uint8)
 CORNERS[0, 0] = (255, 0, 0)
 CORNERS[0, 2] = (0, 255, 0)
@@ -62,18 +62,18 @@ def test_a_pil_image_is_not_turned():
     np.testing.assert_array_equal(read_image(opened).pixels, CORNERS)
 
 
-def test_grey_becomes_three_equal_channels():
-    grey = np.array([[0, 100, 255]], np.uint8)
+def test_gray_becomes_three_equal_channels():
+    gray = np.array([[0, 100, 255]], np.uint8)
 
     np.testing.assert_array_equal(
-        read_image(encoded(Image.fromarray(grey), "PNG")).pixels, np.dstack([grey] * 3)
+        read_image(encoded(Image.fromarray(gray), "PNG")).pixels, np.dstack([gray] * 3)
     )
 
 
-def test_sixteen_bit_grey_stays_so():
-    grey = np.array([[0, 257 * 200, 65535, 256]], np.uint16)
+def test_sixteen_bit_gray_stays_so():
+    gray = np.array([[0, 257 * 200, 65535, 256]], np.uint16)
 
-    image = read_image(encoded(Image.fromarray(grey), "PNG"))
+    image = read_image(encoded(Image.fromarray(gray), "PNG"))
 
     assert image.pixels.dtype == np.uint16
     assert image.pixels[0].tolist() == [[value] * 3 for value in (0, 257 * 200, 65535, 256)]
@@ -100,7 +100,7 @@ def test_cmyk():
     np.testing.assert_allclose(image.pixels[4, 4], (200, 30, 60), atol=4)
 
 
-def test_alpha_is_kept_beside_the_colours():
+def test_alpha_is_kept_beside_the_colors():
     rgba = np.array([[[200, 0, 9, 255], [200, 0, 9, 0], [200, 0, 9, 128]]], np.uint8)
 
     image = read_image(encoded(Image.fromarray(rgba), "PNG"))
@@ -109,14 +109,14 @@ def test_alpha_is_kept_beside_the_colours():
     np.testing.assert_array_equal(image.opacity, rgba[..., 3])
 
 
-def test_alpha_of_grey_and_of_a_palette_is_kept_too():
-    grey = Image.frombytes("LA", (2, 1), bytes([7, 0, 7, 255]))
+def test_alpha_of_gray_and_of_a_palette_is_kept_too():
+    gray = Image.frombytes("LA", (2, 1), bytes([7, 0, 7, 255]))
     palette = Image.frombytes("P", (2, 1), bytes([0, 1]))
     palette.putpalette([9, 9, 9, 0, 0, 0])
 
-    for source in (encoded(grey, "PNG"), encoded(palette, "PNG", transparency=0)):
+    for source in (encoded(gray, "PNG"), encoded(palette, "PNG", transparency=0)):
         assert read_image(source).opacity.tolist() == [[0, 255]]
-    assert read_image(encoded(grey, "PNG")).pixels[0].tolist() == [[7] * 3] * 2
+    assert read_image(encoded(gray, "PNG")).pixels[0].tolist() == [[7] * 3] * 2
 
 
 def test_an_opaque_image_has_no_opacity():

@@ -4,7 +4,7 @@ from birefnet_runtime.model.postprocess import to_alpha
 
 
 def linear(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear enlargement by its definition, pixel centres at .5, edges repeated."""
+    """Bilinear enlargement by its definition, pixel centers at .5, edges repeated."""
 
     def weights(source: int, target: int) -> np.ndarray:
         at = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
@@ -31,7 +31,7 @@ def test_alpha_is_the_sigmoid_enlarged_linearly(size):
 
 def test_shrinking_averages():
     logits = np.full((64, 64), -100, np.float32)
-    logits[::8] = 100  # an eighth; two rows around each centre would see none of it
+    logits[::8] = 100  # an eighth; two rows around each center would see none of it
 
     alpha = to_alpha(logits, (8, 8))
 

@@ -15,8 +15,8 @@ def triangle_weights(source: int, target: int) -> np.ndarray:
     """(target, source) matrix of the antialiased triangle filter, by its definition."""
     scale = source / target
     support = max(scale, 1.0)
-    centres = (np.arange(target) + 0.5) * scale
-    distance = np.abs(np.arange(source)[None] + 0.5 - centres[:, None]) / support
+    centers = (np.arange(target) + 0.5) * scale
+    distance = np.abs(np.arange(source)[None] + 0.5 - centers[:, None]) / support
     weights = np.maximum(0.0, 1.0 - distance)
     return weights / weights.sum(axis=1, keepdims=True)
 
@@ -34,8 +34,8 @@ def independent_tensors(image: np.ndarray, size: tuple[int, int]) -> list[np.nda
         pixels = image.astype(np.float64)
         for product, weights in order:
             pixels = np.floor(np.einsum(product, pixels, weights) + 0.5)
-        normalised = (pixels / 255 - np.array(MEAN)) / np.array(STD)
-        tensors.append(np.moveaxis(normalised, 2, 0)[None])
+        normalized = (pixels / 255 - np.array(MEAN)) / np.array(STD)
+        tensors.append(np.moveaxis(normalized, 2, 0)[None])
     return tensors
 
 
@@ -87,7 +87,7 @@ def test_height_comes_first():
 
 
 def test_shrinking_is_antialiased():
-    """A checkerboard of single pixels becomes even grey; without a wide filter it would not."""
+    """A checkerboard of single pixels becomes even gray; without a wide filter it would not."""
     board = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)
     image = np.repeat(board[..., None], 3, axis=2)
 

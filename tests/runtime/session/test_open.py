@@ -11,7 +11,7 @@ import pytest
 from birefnet_runtime import Cpu, Cuda, ModelError, ProviderError, ProviderWarning, Segmenter
 from birefnet_runtime.session import open as sessions
 from birefnet_runtime.session.inference_session import log_reason
-from birefnet_runtime.session.open import Opening, open_session
+from birefnet_runtime.session.open import SessionInfo, open_session
 from birefnet_runtime.session.providers import Placement
 from birefnet_runtime.session.providers.ort_build import Build
 
@@ -42,10 +42,10 @@ def silent_fallback(monkeypatch):
 def test_a_session_runs_and_says_on_what(model):
     session = open_session(model)
 
-    assert session.opening.provider == Cpu()
-    assert session.opening.passed_over == ()
-    assert session.opening.placement == Placement({CPU: {"Conv": 1}})
-    assert session.opening.notes() == []
+    assert session.info.provider == Cpu()
+    assert session.info.skipped == ()
+    assert session.info.placement == Placement({CPU: {"Conv": 1}})
+    assert session.info.notes() == []
     (answer,) = session.run(None, {"input_image": np.ones((1, 3, 32, 32), np.float32)})
     np.testing.assert_allclose(answer, 4.0, rtol=1e-5)
 
@@ -59,13 +59,13 @@ def test_a_provider_that_is_not_built_in_is_an_error_that_says_what_to_install(m
 
 
 def test_a_fallback_is_taken_only_if_it_was_named(model):
-    opening = open_session(model, providers="cuda,cpu").opening
+    info = open_session(model, providers="cuda,cpu").info
 
-    assert opening.provider == Cpu()
-    ((name, reason),) = opening.passed_over
+    assert info.provider == Cpu()
+    ((name, reason),) = info.skipped
     assert name == "cuda"
     assert "without it" in reason
-    (note,) = opening.notes()
+    (note,) = info.notes()
     assert re.fullmatch(
         r"running on cpu, for cuda can't run here: onnxruntime \S+ is a build without it "
         r"\(it has cpu\) \(birefnet doctor says what to do\)",
@@ -74,9 +74,9 @@ def test_a_fallback_is_taken_only_if_it_was_named(model):
 
 
 def test_auto_does_not_miss_what_is_not_installed(model):
-    opening = open_session(model, providers="auto").opening
+    info = open_session(model, providers="auto").info
 
-    assert (opening.provider, opening.passed_over) == (Cpu(), ())
+    assert (info.provider, info.skipped) == (Cpu(), ())
 
 
 def test_a_silent_fallback_of_onnxruntime_is_an_error(model, gpu_build, silent_fallback):
@@ -104,7 +104,7 @@ def test_the_cpu_on_request_says_nothing(model, gpu_build, silent_fallback):
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, ValueError])
-def test_a_provider_that_throws_is_passed_over(model, gpu_build, monkeypatch, kind):
+def test_a_provider_that_throws_is_skipped(model, gpu_build, monkeypatch, kind):
     real = onnxruntime.InferenceSession
 
     def session(path, sess_options, providers, **rest):
@@ -114,9 +114,9 @@ def test_a_provider_that_throws_is_passed_over(model, gpu_build, monkeypatch, ki
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
 
-    opening = open_session(model, providers=["cuda", Cpu()]).opening
+    info = open_session(model, providers=["cuda", Cpu()]).info
 
-    assert opening.passed_over == (
+    assert info.skipped == (
         ("cuda", "ONNX Runtime can't start it: CUDA failure 35: driver too old"),
     )
 
@@ -132,11 +132,11 @@ def test_a_damaged_file_is_not_blamed_on_the_provider(tmp_path, gpu_build, silen
 def test_heavy_operators_on_the_cpu_under_a_gpu_are_told():
     placement = Placement({CUDA: {"Conv": 90, "Add": 5}, CPU: {"DeformConv": 20, "Shape": 7}})
 
-    (note,) = Opening(Cuda(), (), placement).notes()
+    (note,) = SessionInfo(Cuda(), (), placement).notes()
 
     assert note == "under cuda, the CPU runs 20 DeformConv: expect it to be slow"
-    assert Opening(Cpu(), (), placement).notes() == []
-    assert Opening(Cuda(), (), placement).describe() == (
+    assert SessionInfo(Cpu(), (), placement).notes() == []
+    assert SessionInfo(Cuda(), (), placement).describe() == (
         "running on cuda: cuda 95 nodes (90 Conv, 5 Add), cpu 27 nodes (20 DeformConv, 7 Shape)"
     )
 

@@ -38,7 +38,7 @@ class Backend(Protocol):
         """Run the network once.
 
         Args:
-            image: float32 (batch, 3, height, width), normalised RGB, in host memory.
+            image: float32 (batch, 3, height, width), normalized RGB, in host memory.
 
         Returns:
             float32 (batch, 1, height, width), in host memory: whatever device did the work has

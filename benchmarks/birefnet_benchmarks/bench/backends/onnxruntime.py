@@ -39,10 +39,10 @@ class OrtBackend:
             OUTPUT: self._segmenter.metadata.output,
             "memory": DEFAULT,
         }
-        opening = self._segmenter.opening
-        if opening and opening.placement:
-            for provider, operators in opening.placement.operators.items():
+        session_info = self._segmenter.session_info
+        if session_info and session_info.placement:
+            for provider, operators in session_info.placement.operators.items():
                 facts[f"nodes on {provider}"] = str(sum(dict(operators).values()))
-        if opening and (notes := opening.notes()):
+        if session_info and (notes := session_info.notes()):
             facts["notes"] = "; ".join(notes)
         return facts

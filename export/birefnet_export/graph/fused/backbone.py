@@ -16,7 +16,7 @@ from .windows import Layout, Windows, merge_index
 def backbone(
     g: Graph, image: Value, swin: SwinTransformer, layouts: list[Layout], quartered: int = 0
 ) -> list[Value]:
-    """Four normalised maps (batch, channels, height, width), as `SwinTransformer`.
+    """Four normalized maps (batch, channels, height, width), as `SwinTransformer`.
 
     Args:
         image: float32 (batch, 3, height, width).
@@ -61,7 +61,7 @@ def feed_forward(g: Graph, x: Value, block: SwinBlock) -> Value:
 
 
 def attention(g: Graph, x: Value, attn: WindowAttention, windows: Windows) -> Value:
-    """Window attention on normalised tokens, (batch, tokens, dim) to the same."""
+    """Window attention on normalized tokens, (batch, tokens, dim) to the same."""
     dim, tokens = attn.proj.in_features, attn.window**2
     # One zero row behind the tokens is what every padded window position reads.
     cut = g.op("Gather", _with_zero_row(g, x), windows.cut, axis=1).reshape([-1, tokens, dim])

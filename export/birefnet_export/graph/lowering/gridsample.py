@@ -29,7 +29,7 @@ def deform_conv(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
     )
     # (batch, taps, height, width, 2), then in the units of GridSample, then a part for each row.
     pairs = offsets.reshape(concat(g, [[0, taps, 2], size], 0)).transpose(0, 1, 3, 4, 2)
-    grid = pairs * _grid_units(g, size) + _centres(g, size)
+    grid = pairs * _grid_units(g, size) + _centers(g, size)
     grids = _split_taps(g, grid, side)
     modulations = _split_taps(g, g.op("Sigmoid", logits), side)
 
@@ -68,8 +68,8 @@ def _grid_units(g: Graph, size: Value) -> Value:
     return g.op("Div", 2.0, sides)
 
 
-def _centres(g: Graph, size: Value) -> Value:
-    """Each pixel's centre in GridSample's units: float32 (height, width, 2), as (x, y)."""
+def _centers(g: Graph, size: Value) -> Value:
+    """Each pixel's center in GridSample's units: float32 (height, width, 2), as (x, y)."""
     lines = []
     for axis, place in ((1, [1, -1]), (0, [-1, 1])):
         side = g.op("Gather", size, axis)

@@ -170,7 +170,7 @@ def sample_image(shape: tuple[int, int, int]) -> NDArray[np.float32]:
         shape: (batch, height, width).
 
     Returns:
-        float32 (batch, 3, height, width), normalised RGB.
+        float32 (batch, 3, height, width), normalized RGB.
     """
     batch, height, width = shape
     y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]

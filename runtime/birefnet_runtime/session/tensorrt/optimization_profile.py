@@ -1,4 +1,4 @@
-"""Optimisation profiles: which shapes a TensorRT engine is built for, and which fit into one."""
+"""Optimization profiles: which shapes a TensorRT engine is built for, and which fit into one."""
 
 from collections.abc import Sequence
 

@@ -287,7 +287,7 @@ def test_the_whole_way_of_a_session(model, l4, monkeypatch, tmp_path):
 
     session = open_session(model, providers=TensorRT(cache=tmp_path / "engines"), sizes=[64])
 
-    assert session.opening.provider.profile == ONE
+    assert session.info.provider.profile == ONE
     built, reference, ready = plans
     assert "trt_profile_min_shapes" in built.providers[0][1]
     assert reference.providers == (("CPUExecutionProvider", {}),)
