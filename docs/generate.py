@@ -1,4 +1,4 @@
-"""Write the generated blocks of README.md, CONTRIBUTING.md and docs/*.md: tables, help, records.
+"""Write the generated blocks of the documentation: tables, help texts, records.
 
 A block stands between `<!-- KIND: SOURCE -->` and `<!-- end -->`. `python docs/generate.py`
 rewrites them in place; tests/house/test_docs.py compares.
@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "examples" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 )
 BLOCK = re.compile(r"<!-- (\w+): (.+?) -->\n.*?<!-- end -->", flags=re.DOTALL)
@@ -183,6 +184,15 @@ def house(file: str) -> str:
     return "\n".join(["```text", *lines, "```"]) + "\n"
 
 
+def examples(folder: str) -> str:
+    """What each example does, by the first line of its docstring."""
+    lines = ["| | |", "| --- | --- |"]
+    for file in sorted((ROOT / folder).glob("*.py")):
+        docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        lines.append(f"| [{file.name}]({file.name}) | {docstring.splitlines()[0]} |")
+    return "\n".join(lines) + "\n"
+
+
 BLOCKS: dict[str, Callable[[str], str]] = {
     "help": command_help,
     "commands": all_commands,
@@ -199,6 +209,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "metrics": quality_metrics,
     "schema": schema,
     "house": house,
+    "examples": examples,
 }
 
 

@@ -12,8 +12,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
-LINKING = [*PAGES, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("examples/**/README.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "examples/README.md",
+    *sorted(DOCS.glob("*.md")),
+]
+LINKING = [
+    *PAGES,
+    ROOT / "CHANGELOG.md",
+    ROOT / "examples/photos/README.md",
+    ROOT / "models/nano/README.md",
+]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 
 
