@@ -146,6 +146,23 @@ def test_soft_masks_keep_their_levels(tmp_path):
     np.testing.assert_array_equal(read_mask(tmp_path / "soft.png"), ramp)
 
 
+def test_colors_count_by_their_luminance(tmp_path):
+    """BT.601, as Pillow's convert("L") has it: red .299, green .587, blue .114."""
+    colors = [(255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)]
+    Image.fromarray(np.array([colors], np.uint8)).save(tmp_path / "mask.png")
+
+    assert read_mask(tmp_path / "mask.png").tolist() == [[255, 76, 150, 29, 0]]
+
+
+def test_what_is_brighter_than_half_is_a_subject(tmp_path):
+    for level in (128, 129):
+        Image.fromarray(np.array([[0, level]], np.uint8)).save(tmp_path / f"{level}.png")
+
+    with pytest.raises(ImageError, match="its brightest level is 128 of 255"):
+        read_mask(tmp_path / "128.png")
+    assert read_mask(tmp_path / "129.png").tolist() == [[0, 129]]
+
+
 def test_masks_that_number_their_classes_are_refused_and_empty_ones_are_not(tmp_path):
     Image.fromarray(DISC // 255).save(tmp_path / "classes.png")
     Image.fromarray(DISC * 0).save(tmp_path / "empty.png")

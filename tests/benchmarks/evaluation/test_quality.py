@@ -70,6 +70,18 @@ def test_a_faint_mask_is_stretched_but_for_the_error_of_alpha():
     assert scores["alpha_mae"] == pytest.approx(SHARE * 205 / 255)
 
 
+@pytest.mark.parametrize(("level", "expected"), [(100, 1.0), (127, 1.0), (129, 0.0)])
+def test_the_boundary_is_where_the_mask_passes_half(level, expected):
+    """All of the picture but a stripe at the right has the level; the square is white on it."""
+    soft = np.full_like(EMPTY, level)
+    soft[:, 50:] = 0  # black, so that nothing is stretched
+    soft[10:30, 10:30] = 255
+    if expected:
+        assert tally_of((soft, SQUARE)).scores()["boundary_iou"] == expected
+    else:
+        assert tally_of((soft, SQUARE)).scores()["boundary_iou"] < 0.5
+
+
 def test_a_soft_truth_counts_from_above_half_but_for_the_error_of_alpha():
     soft = EMPTY.copy()
     soft[10:30, 10:20], soft[10:30, 20:30] = 200, 100

@@ -51,8 +51,11 @@ def test_the_worst_are_kept_and_come_in_order(folder, segmenter):
 
 
 def test_pictures_and_curves_are_not_kept(folder, segmenter):
-    for outcome in evaluate(folder, segmenter, worst=1).outcomes:
-        assert (outcome.tally, outcome.case) == (None, None)
+    outcomes = evaluate(folder, segmenter, worst=1).outcomes
+
+    assert [outcome.pair.name for outcome in outcomes] == ["a", "b", "c", "d"]
+    assert [outcome.scores["iou"] for outcome in outcomes] == [1, 0.25, 0.5, 0.75]
+    assert [(outcome.tally, outcome.case) for outcome in outcomes] == [(None, None)] * 4
 
 
 def test_an_image_that_fails_leaves_the_others_alone(folder, segmenter):
