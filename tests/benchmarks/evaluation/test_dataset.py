@@ -60,6 +60,29 @@ def test_the_root_of_dis5k_is_its_subsets_but_the_one_for_training(tmp_path):
     assert names(find_dataset(tmp_path / "DIS-TR")) == ["DIS-TR:x"]
 
 
+def test_a_training_subset_alone_is_scored(tmp_path):
+    touch(tmp_path / "DIS-TR", "im/x.jpg", "gt/x.png")
+
+    dataset = find_dataset(tmp_path)
+
+    assert (names(dataset), dataset.training) == (["DIS-TR:x"], None)
+
+
+def test_hidden_folders_are_passed_over(tmp_path):
+    touch(tmp_path / "im", "a.jpg", ".thumbnails/a.jpg", ".thumbnails/b.jpg")
+    touch(tmp_path / "gt", "a.png")
+
+    assert [pair.name for pair in find_dataset(tmp_path).pairs] == ["a"]
+
+
+def test_three_files_are_named_without_more(tmp_path):
+    touch(tmp_path / "im", "a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    touch(tmp_path / "gt", "a.png")
+
+    with pytest.raises(DatasetError, match=r"3 without a mask \(.+b\.jpg, .+c\.jpg, .+d\.jpg\);"):
+        find_dataset(tmp_path)
+
+
 def test_what_has_no_counterpart_is_named_and_refused(tmp_path):
     touch(tmp_path / "im", "a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg")
     touch(tmp_path / "gt", "a.png", "z.png")

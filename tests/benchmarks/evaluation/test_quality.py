@@ -123,13 +123,13 @@ def test_many_are_the_mean_of_each_but_for_the_best_thresholds():
 
 
 def test_tallies_add_up():
-    pairs = list(soft_pairs())
+    pairs = [*soft_pairs(), (SQUARE // 255 * 50, SQUARE), (EMPTY, EMPTY)]
     merged = Tally(efforts=True)
     for pair in pairs:
         merged.merge(tally_of(pair, efforts=True))
 
     assert merged.scores() == tally_of(*pairs, efforts=True).scores()
-    assert merged.images == 4
+    assert (merged.images, merged.stretched, merged.empty) == (6, 1, 1)
 
 
 def test_every_metric_has_its_figure():
@@ -137,6 +137,11 @@ def test_every_metric_has_its_figure():
         scores = tally_of((SQUARE, SQUARE), efforts=efforts).scores()
         assert list(scores) == [metric.key for metric in metrics(efforts)]
     assert metrics(efforts=True) == (*METRICS, EFFORTS)
+
+
+@pytest.mark.parametrize(("brightest", "stretched"), [(0, 0), (1, 1), (127, 1), (128, 0)])
+def test_a_mask_is_stretched_that_spans_less_than_half_of_the_levels(brightest, stretched):
+    assert tally_of((SQUARE // 255 * brightest, SQUARE)).stretched == stretched
 
 
 def test_masks_without_a_subject_are_counted():
