@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -66,17 +67,19 @@ def find_dataset(images: Path, masks: Path | None = None, *, partial: bool = Fal
         partial: leave out what has no counterpart, instead of refusing it.
 
     Raises:
-        DatasetError: there is no such folder, nothing in it, two files of one name, or, unless
-            `partial`, a file without its counterpart.
+        DatasetError: there is no such folder, it can't be read, nothing is in it, two files have
+            one name, or, unless `partial`, a file is without its counterpart.
     """
     for folder in (images, masks):
-        if folder is not None and not folder.is_dir():
+        if folder is not None and not os.path.isdir(folder):
             raise DatasetError(f"{folder}: no such folder")
     if masks is not None:
         if _same(images, masks):
             raise DatasetError(f"{images}: images and masks are to lie in two folders")
         return _paired({_name(images): (images, masks)}, partial)
-    folders = [images] if _is_subset(images) else sorted(filter(_is_subset, images.iterdir()))
+    if _is_subset(images):
+        return _paired({_name(images): (images / IMAGES, images / MASKS)}, partial)
+    folders = [folder for folder in _entries(images) if _is_subset(folder)]
     training = images / TRAINING if len(folders) > 1 and images / TRAINING in folders else None
     folders = [folder for folder in folders if folder != training]
     if not folders:
@@ -84,7 +87,7 @@ def find_dataset(images: Path, masks: Path | None = None, *, partial: bool = Fal
             f"{images} holds no folders {IMAGES}/ and {MASKS}/, nor subsets that do; "
             "name the folder of the masks with --masks"
         )
-    subsets = {_name(folder): (folder / IMAGES, folder / MASKS) for folder in folders}
+    subsets = {folder.name: (folder / IMAGES, folder / MASKS) for folder in folders}
     return replace(_paired(subsets, partial), training=training)
 
 
@@ -154,7 +157,7 @@ def _paired(subsets: Mapping[str, tuple[Path, Path]], partial: bool) -> Dataset:
 def _by_name(folder: Path, other: Path) -> dict[str, Path]:
     """The image files below a folder by their path without suffix; those of `other` left out."""
     files: dict[str, Path] = {}
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_refuse):
         here = Path(root)
         folders[:] = (
             below
@@ -162,7 +165,10 @@ def _by_name(folder: Path, other: Path) -> dict[str, Path]:
             if not below.startswith(".") and not _same(here / below, other)
         )
         for path in (here / name for name in names if not name.startswith(".")):
-            if path.suffix.lower() not in SUFFIXES:
+            # A pipe would be waited for; a link that leads nowhere is said to when it is read.
+            if path.suffix.lower() not in SUFFIXES or (
+                os.path.exists(path) and not os.path.isfile(path)
+            ):
                 continue
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name in files:
@@ -171,12 +177,24 @@ def _by_name(folder: Path, other: Path) -> dict[str, Path]:
     return files
 
 
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        _refuse(error)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """A folder that can't be read is no empty one."""
+    raise DatasetError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from error
+
+
 def _same(folder: Path, other: Path) -> bool:
     return folder.resolve() == other.resolve()
 
 
 def _is_subset(folder: Path) -> bool:
-    return (folder / IMAGES).is_dir() and (folder / MASKS).is_dir()
+    return os.path.isdir(folder / IMAGES) and os.path.isdir(folder / MASKS)
 
 
 def _name(folder: Path) -> str:

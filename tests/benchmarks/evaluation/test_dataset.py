@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from birefnet_benchmarks.errors import DatasetError
@@ -8,6 +11,9 @@ from PIL import Image
 GRAY = np.full((6, 8), 255, np.uint8)
 DISC = np.zeros((40, 60), np.uint8)
 DISC[10:30, 15:45] = 255
+
+
+SEEN = ("a", "folder.jpg/b")
 
 
 def touch(folder, *names):
@@ -66,6 +72,63 @@ def test_a_training_subset_alone_is_scored(tmp_path):
     dataset = find_dataset(tmp_path)
 
     assert (names(dataset), dataset.training) == (["DIS-TR:x"], None)
+
+
+def test_subsets_are_told_apart_by_their_own_names(tmp_path):
+    """And not by those of the folders that links lead to."""
+    for place in ("one", "two"):
+        touch(tmp_path / place / "DIS-VD", "im/x.jpg", "gt/x.png")
+        (tmp_path / "all").mkdir(exist_ok=True)
+        (tmp_path / "all" / place).symlink_to(tmp_path / place / "DIS-VD")
+
+    assert names(find_dataset(tmp_path / "all")) == ["one:x", "two:x"]
+
+
+def test_pipes_and_folders_called_like_images_are_passed_over(tmp_path):
+    touch(tmp_path, "im/a.jpg", "gt/a.png")
+    os.mkfifo(tmp_path / "im" / "pipe.jpg")
+    os.mkfifo(tmp_path / "gt" / "pipe.png")
+    (tmp_path / "im" / "folder.jpg").mkdir()
+    touch(tmp_path / "im" / "folder.jpg", "b.jpg")
+    touch(tmp_path / "gt" / "folder.jpg", "b.png")
+
+    assert names(find_dataset(tmp_path)) == [f"{tmp_path.name}:{name}" for name in SEEN]
+
+
+def test_a_link_that_leads_nowhere_is_a_pair_all_the_same(tmp_path):
+    """So that it gets a line of its own when it is read."""
+    touch(tmp_path, "im/a.jpg", "gt/a.png", "gt/b.png")
+    (tmp_path / "im" / "b.jpg").symlink_to("nowhere")
+
+    assert [pair.name for pair in find_dataset(tmp_path).pairs] == ["a", "b"]
+
+
+def test_a_folder_that_can_not_be_read_is_named(tmp_path, monkeypatch):
+    touch(tmp_path / "DIS-VD", "im/a.jpg", "im/deep/b.jpg", "gt/a.png")
+
+    def forbidding(name, scandir=os.scandir):
+        def scan(folder):
+            if Path(folder).name == name:
+                raise PermissionError(13, "Permission denied", str(folder))
+            return scandir(folder)
+
+        return scan
+
+    monkeypatch.setattr(os, "scandir", forbidding("deep"))
+    with pytest.raises(DatasetError, match=r"DIS-VD/im/deep: permission denied$"):
+        find_dataset(tmp_path, partial=True)
+    monkeypatch.setattr(os, "listdir", forbidding(tmp_path.name, os.listdir))
+    with pytest.raises(DatasetError, match=rf"{tmp_path.name}: permission denied$"):
+        find_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "y/" * 3000])
+def test_a_name_too_long_for_the_system_is_no_folder(tmp_path, name):
+    touch(tmp_path, "a.jpg")
+
+    for folders in ((Path(name),), (tmp_path, Path(name))):
+        with pytest.raises(DatasetError, match="no such folder"):
+            find_dataset(*folders)
 
 
 def test_hidden_folders_are_passed_over(tmp_path):
