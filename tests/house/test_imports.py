@@ -31,6 +31,7 @@ ALLOWED = {
         "pillow_heif",  # extras, each asked for in one place
         "pymatting",
         "rich",
+        "tifffile",
     },
     "export": {
         "birefnet_models",
@@ -73,6 +74,7 @@ ALLOWED = {
 CONFINED = {
     ("runtime", "pillow_heif"): "images/read.py",
     ("runtime", "pymatting"): "cutout/foreground.py",
+    ("runtime", "tifffile"): "images/write.py",
     ("runtime", "onnxruntime_ep_openvino"): "session/providers/plugins.py",
     ("export", "cv2"): "parity/masks.py",
     ("export", "onnxruntime"): "verify/export_check.py verify/compare_models.py",
