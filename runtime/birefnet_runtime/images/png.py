@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from .picture import Pixels
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-LEVEL = 1
 STRIP_BYTES = 1 << 20
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG's color type by channels: gray, gray with alpha, RGB, RGBA."""
@@ -34,12 +32,12 @@ def write_png(stream: BinaryIO, pixels: Pixels, profile: bytes | None = None) ->
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     bits = 8 * pixels.dtype.itemsize
-    stream.write(SIGNATURE)
+    stream.write(b"\x89PNG\r\n\x1a\n")
     header = (width, height, bits, _COLOR_TYPES[channels], 0, 0, 0)
     _write_chunk(stream, b"IHDR", struct.pack(">IIBBBBB", *header))
     if profile is not None:
         _write_chunk(stream, b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
-    deflate = zlib.compressobj(LEVEL, memLevel=9)
+    deflate = zlib.compressobj(1, memLevel=9)
     for rows in _filtered(pixels):
         if compressed := deflate.compress(rows.data):
             _write_chunk(stream, b"IDAT", compressed)

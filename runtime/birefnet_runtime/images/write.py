@@ -54,7 +54,7 @@ PNG, WEBP, TIFF, JPEG = FORMATS
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a result is written.
+    """Format and compression of a result.
 
     Attributes:
         format: which of `FORMATS`.
@@ -68,10 +68,10 @@ class Encoding:
 
 
 def format_named(name: str) -> Format:
-    """A format by its name.
+    """Find a format by its name.
 
     Raises:
-        OutputError: there is none of that name.
+        OutputError: there is no format of that name.
     """
     for form in FORMATS:
         if form.name == name:
@@ -80,10 +80,10 @@ def format_named(name: str) -> Format:
 
 
 def format_of(path: Path) -> Format:
-    """The format that a file's suffix asks for.
+    """Find the format that a file's suffix stands for.
 
     Raises:
-        OutputError: none does.
+        OutputError: no format has that suffix.
     """
     for form in FORMATS:
         if path.suffix.lower() in form.suffixes:
@@ -111,7 +111,7 @@ def write_image(
         premultiplied: whether the colors have been multiplied by alpha; only TIFF can say so.
 
     Raises:
-        OutputError: the format can't hold that, or the file can't be written.
+        OutputError: the format can't hold the picture, or the file can't be written.
     """
     name = getattr(target, "name", "output") if hasattr(target, "write") else os.fspath(target)
     if encoding is None:
@@ -156,10 +156,10 @@ def open_output(target: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]
 
 
 def check_fits(form: Format, shape: tuple[int, ...], name: str) -> None:
-    """Whether a picture of that shape can be held.
+    """Check that a format can hold a picture of this shape.
 
     Raises:
-        OutputError: it can't.
+        OutputError: it has no transparency, or the picture is too large for it.
     """
     if len(shape) == 3 and shape[2] == 4 and not form.transparent:
         raise OutputError(
