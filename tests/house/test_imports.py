@@ -30,6 +30,7 @@ ALLOWED = {
         "PIL",
         "pillow_heif",  # extras, each asked for in one place
         "pymatting",
+        "pynvml",
         "rich",
     },
     "export": {
@@ -73,6 +74,7 @@ ALLOWED = {
 CONFINED = {
     ("runtime", "pillow_heif"): "images/read.py",
     ("runtime", "pymatting"): "cutout/foreground.py",
+    ("runtime", "pynvml"): "machine/nvml.py",
     ("runtime", "onnxruntime_ep_openvino"): "session/providers/plugins.py",
     ("export", "cv2"): "parity/masks.py",
     ("export", "onnxruntime"): "verify/export_check.py verify/compare_models.py",

@@ -63,11 +63,11 @@ def _in_directory(directory: Path) -> Path:
     if (whole := directory / MODEL).is_file():
         return whole
     for folder in (directory / MODEL.parent, directory):
-        found = sorted(folder.glob("*.onnx"))
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = ", ".join(file.name for file in found)
+        files = sorted(folder.glob("*.onnx"))
+        if len(files) == 1:
+            return files[0]
+        if files:
+            names = ", ".join(file.name for file in files)
             raise ModelError(f"{directory} holds several models ({names}); name the one to use")
     raise ModelError(f"{directory}: an export directory holds {MODEL.as_posix()}; this one doesn't")
 

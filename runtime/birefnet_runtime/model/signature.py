@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -10,6 +10,9 @@ from numpy.typing import DTypeLike, NDArray
 from ..errors import ModelError
 
 _DTYPES: dict[str, DTypeLike] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+OutputKind: TypeAlias = Literal["logits", "mask"]
+"""What a graph's output holds: logits, or their sigmoid in [0, 1]."""
 
 
 class Session(Protocol):
@@ -49,16 +52,14 @@ class Signature:
             ModelError: the batch does not divide by the graph's own.
         """
         feed: NDArray[Any] = tensor.astype(self.dtype, copy=False)
-        if self.batch is None or self.batch == len(feed):
-            return self._once(session, feed)
-        if len(feed) % self.batch:
+        batches = 1 if self.batch is None else len(feed) / self.batch
+        if batches % 1:
             raise ModelError(f"the model takes batches of {self.batch}, not of {len(feed)}")
-        parts = np.split(feed, len(feed) // self.batch)
-        return np.concatenate([self._once(session, part) for part in parts])
-
-    def _once(self, session: Session, feed: NDArray[Any]) -> NDArray[np.float32]:
-        (answer,) = session.run([self.output], {self.input: feed})
-        return np.asarray(answer, dtype=np.float32)
+        answers = []
+        for part in np.split(feed, int(batches)):
+            (answer,) = session.run([self.output], {self.input: part})
+            answers.append(np.asarray(answer, dtype=np.float32))
+        return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
 
 def read_signature(session: Session) -> Signature:
@@ -95,5 +96,5 @@ def _fits(shape: Sequence[int | str | None], channels: int) -> bool:
 
 
 def _refusal(channels: int, nodes: Sequence[Any]) -> str:
-    found = "; ".join(f"{node.name} {node.type} {node.shape}" for node in nodes)
-    return f"no BiRefNet: wanted one float (batch, {channels}, height, width), found {found}"
+    ends = "; ".join(f"{node.name} {node.type} {node.shape}" for node in nodes)
+    return f"no BiRefNet: wanted one float (batch, {channels}, height, width), found {ends}"

@@ -6,10 +6,17 @@ from .node_placement import short_name
 from .ort_build import Build
 from .ort_options import EXECUTION_PROVIDER
 from .plugins import PLUGINS, not_installed
-from .shared_libraries import libraries_of, missing_libraries, preload, wanted, what_to_install
+from .shared_libraries import (
+    libraries_of,
+    listed,
+    missing_libraries,
+    preload,
+    required_versions,
+    what_to_install,
+)
 
 
-def why_not(provider: str, build: Build) -> str | None:
+def why_unavailable(provider: str, build: Build) -> str | None:
     """One clause: why this provider can't run here and what to install; None if nothing is known
     to stand in its way.
 
@@ -25,10 +32,10 @@ def why_not(provider: str, build: Build) -> str | None:
     missing = missing_libraries(names)
     if not missing:
         return None
-    wants = wanted(build, names)
+    required = required_versions(build, names)
     return (
-        f"{_listed(missing)} can't be loaded; {build.package} {build.version} "
-        f"wants {wants.describe()}; {what_to_install(missing, build, wants)}"
+        f"{listed(missing)} can't be loaded; {build.package} {build.version} "
+        f"wants {required.describe()}; {what_to_install(missing, build, required)}"
     )
 
 
@@ -47,7 +54,3 @@ def _not_built_in(provider: str, build: Build) -> str:
         f"{build.package} {build.version} is a build without it (it has {there}); "
         f"replace it: pip uninstall -y {build.package} && pip install 'birefnet-ort[gpu]'"
     )
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from birefnet_models.errors import first_line
+
 from ...errors import ProviderError
-from ..ort_errors import first_line, onnxruntime_errors
+from ..ort_errors import onnxruntime_errors
 from .options import OpenVINO
 from .ort_options import EXECUTION_PROVIDER
 
@@ -44,7 +46,7 @@ PLUGINS = {
 
 
 def plugin_devices(provider: OpenVINO) -> list[Any]:
-    """Register the provider's plugin, once a process, and list its devices of the wanted kind.
+    """Register the provider's plugin, once a process, and list its devices of the provider's kind.
 
     Raises:
         ProviderError: the plugin isn't installed, can't be loaded, or lists no such device.

@@ -74,11 +74,11 @@ def find(root: Path, key: EngineKey) -> tuple[Path, Profile] | None:
     """A complete engine for this key, or one that differs only in a wider profile."""
     exact = root / key.name
     for directory in (exact, *sorted(path for path in root.glob("*") if path != exact)):
-        found = _complete(directory)
-        if found is None or not covers(found.profile, key.profile):
+        kept = _complete(directory)
+        if kept is None or not covers(kept.profile, key.profile):
             continue
-        if dataclasses.replace(found, profile=key.profile) == key:
-            return directory, found.profile
+        if dataclasses.replace(kept, profile=key.profile) == key:
+            return directory, kept.profile
     return None
 
 
