@@ -75,7 +75,7 @@ CONFINED = {
     ("runtime", "pillow_heif"): "images/read.py",
     ("runtime", "pymatting"): "cutout/foreground.py",
     ("runtime", "pynvml"): "machine/nvml.py",
-    ("runtime", "onnxruntime_ep_openvino"): "session/providers/plugins.py",
+    ("runtime", "onnxruntime_ep_openvino"): "session/providers/openvino.py",
     ("export", "cv2"): "parity/masks.py",
     ("export", "onnxruntime"): "verify/export_check.py verify/compare_models.py",
     ("export", "birefnet_runtime"): (

@@ -14,9 +14,9 @@ from ..errors import ModelError, ProviderError
 from .io_binding import BoundRunner, run_options
 from .ort_errors import Caught, caught_stderr, log_reason, onnxruntime_errors
 from .providers.node_placement import NodePlacement
+from .providers.openvino import openvino_devices
 from .providers.options import OpenVINO, Provider, TensorRT
 from .providers.ort_options import SessionPlan
-from .providers.plugins import plugin_devices
 from .tensorrt.optimization_profile import check_fits
 
 
@@ -108,7 +108,7 @@ def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -
         options = session_options(plan, verbose)
         chosen = [(name, dict(entries)) for name, entries in plan.providers]
         if isinstance(provider, OpenVINO):
-            options.add_provider_for_devices(plugin_devices(provider), chosen[0][1])
+            options.add_provider_for_devices(openvino_devices(provider), chosen[0][1])
         try:
             session = onnxruntime.InferenceSession(
                 str(path),

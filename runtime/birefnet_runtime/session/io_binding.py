@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.signature import DTYPES
+
 KEPT = 4
 """Shapes whose buffers are kept: an input of 4 x 1024 x 1024 has 50 MB."""
-
-DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def run_options(entries: Mapping[str, str]) -> Any:
 class BoundRunner:
     """One image input, one mask output, both on a device.
 
-    It answers one output, the same each time. Plain `run` allocates and frees there for every
+    It gives one output, the same each time. Plain `run` allocates and frees there for every
     call, and a CUDA graph replays on the very buffers that it was recorded with. Threads take
     turns: they share the buffers.
 

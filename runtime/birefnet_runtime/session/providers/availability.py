@@ -3,9 +3,9 @@
 from importlib.util import find_spec
 
 from .node_placement import short_name
+from .openvino import MODULE, NOT_INSTALLED
 from .ort_build import Build
 from .ort_options import EXECUTION_PROVIDER
-from .plugins import PLUGINS, not_installed
 from .shared_libraries import (
     libraries_of,
     listed,
@@ -23,8 +23,8 @@ def why_unavailable(provider: str, build: Build) -> str | None:
     ONNX Runtime lists what was compiled in; whether its libraries can be loaded shows only when a
     session is opened, and then as a log line.
     """
-    if plugin := PLUGINS.get(provider):
-        return None if is_installed(provider, build) else not_installed(plugin)
+    if provider == "openvino":
+        return None if is_installed(provider, build) else NOT_INSTALLED
     if EXECUTION_PROVIDER[provider] not in build.providers:
         return _not_built_in(provider, build)
     preload(build)
@@ -41,8 +41,8 @@ def why_unavailable(provider: str, build: Build) -> str | None:
 
 def is_installed(provider: str, build: Build) -> bool:
     """Whether it was compiled into this build or lies beside it; not whether it works."""
-    if plugin := PLUGINS.get(provider):
-        return find_spec(plugin.module) is not None
+    if provider == "openvino":
+        return find_spec(MODULE) is not None
     return EXECUTION_PROVIDER[provider] in build.providers
 
 

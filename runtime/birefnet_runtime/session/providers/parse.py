@@ -25,7 +25,7 @@ def parse_providers(asked: Providers, cpu: Cpu | None = None) -> tuple[Provider,
 
     `cpu` is what the CPU's name stands for, instead of its record's defaults.
 
-    `auto` stands for CUDA, then the CPU: those whose answers agree to fp32 rounding and that need
+    `auto` stands for CUDA, then the CPU: those whose masks agree to fp32 rounding and that need
     no preparation. TensorRT and OpenVINO are used when they are named. Behind a name and a colon
     there may be a device's number or a precision: `cuda:1`, `tensorrt:fp16`, `openvino:bf16`.
 

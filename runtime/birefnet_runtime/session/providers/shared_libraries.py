@@ -19,8 +19,6 @@ FILES = {
 CUDNN_MAJOR = 9
 """Of every ONNX Runtime since 1.18.1."""
 
-Load = Callable[[str], object]
-
 
 @dataclass(frozen=True, slots=True)
 class RequiredVersions:
@@ -53,7 +51,9 @@ def libraries_of(provider: str, build: Build) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *cuda))) if own else ()
 
 
-def missing_libraries(names: Iterable[str], load: Load = ctypes.CDLL) -> tuple[str, ...]:
+def missing_libraries(
+    names: Iterable[str], load: Callable[[str], object] = ctypes.CDLL
+) -> tuple[str, ...]:
     """Those of the shared libraries that the dynamic linker can't load.
 
     A library that lies there but misses another counts as the other: that is what to install.

@@ -94,7 +94,7 @@ def engine_for(
     open_on: Open,
     reference: Callable[[], Session],
 ) -> Engine:
-    """Find the engine, or build it, compare its answer with the reference's and keep it.
+    """Find the engine, or build it, compare its mask with the reference's and keep it.
 
     Args:
         path: the `.onnx` file.
@@ -105,7 +105,7 @@ def engine_for(
         reference: opens a session on the CPU, for an engine that was built just now.
 
     Raises:
-        ProviderError: the engine's answer is too far from the reference's, or it can't be kept.
+        ProviderError: the engine's mask is too far from the reference's, or it can't be kept.
     """
     root = record.cache or engine_cache.default_root()
     if kept := engine_cache.find(root, key):
@@ -115,9 +115,9 @@ def engine_for(
     with engine_cache.building(root, key) as directory:
         feed = {input_name: sample_image(key.profile.best)}
         with ticking(_what(path, key)):
-            answer = _first_run(lambda: open_on(record, directory, input_name), feed)
+            output = _first_run(lambda: open_on(record, directory, input_name), feed)
         (expected, *_) = reference().run(None, feed)
-        parity = compare(answer, expected)
+        parity = compare(output, expected)
         check(parity, FP16 if record.fp16 else FP32, key)
         if not any(directory.glob("*.engine")):
             raise ProviderError("TensorRT built no engine: it took no part of the graph")
@@ -125,21 +125,21 @@ def engine_for(
 
 
 def _first_run(opened: Callable[[], Session], feed: dict[str, NDArray[np.float32]]) -> Any:
-    """The answer of a session that builds while it opens, or in this run."""
+    """The output of a session that builds while it opens, or in this run."""
     try:
         return opened().run(None, feed)[0]
     except onnxruntime_errors(RuntimeError) as error:
         raise ProviderError(f"TensorRT failed to build: {first_line(error)}") from error
 
 
-def compare(answer: Any, expected: Any) -> dict[str, float]:
-    """Differences of masks: `largest` and `mean`; NaN where an answer holds one."""
-    difference = np.abs(_mask(answer) - _mask(expected))
+def compare(output: Any, expected: Any) -> dict[str, float]:
+    """Differences of masks: `largest` and `mean`; NaN where one holds NaN."""
+    difference = np.abs(_mask(output) - _mask(expected))
     return {"largest": float(difference.max()), "mean": float(difference.mean())}
 
 
 def check(parity: dict[str, float], tolerance: Tolerance, key: EngineKey) -> None:
-    """Refuse an engine that answers something else than the CPU.
+    """Refuse an engine whose mask isn't the CPU's.
 
     Raises:
         ProviderError: beyond the tolerance, or not a number; says what else can be tried.

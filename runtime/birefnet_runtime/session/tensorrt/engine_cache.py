@@ -1,7 +1,7 @@
 """Where TensorRT's engines are kept: a directory each, named after all that makes one invalid.
 
 A directory is complete when it holds `facts.json`, which is written last, after the engine's
-answer was compared with the CPU's. What was built elsewhere, by another version, for another GPU or
+mask was compared with the CPU's. What was built elsewhere, by another version, for another GPU or
 from another graph has another name and is never looked into.
 """
 
