@@ -30,6 +30,7 @@ ALLOWED = {
         "PIL",
         "pillow_heif",  # extras, each asked for in one place
         "pymatting",
+        "pynvml",
         "rich",
         "tifffile",
     },
@@ -75,7 +76,8 @@ CONFINED = {
     ("runtime", "pillow_heif"): "images/read.py",
     ("runtime", "pymatting"): "cutout/foreground.py",
     ("runtime", "tifffile"): "images/write.py",
-    ("runtime", "onnxruntime_ep_openvino"): "session/providers/plugins.py",
+    ("runtime", "pynvml"): "machine/nvml.py",
+    ("runtime", "onnxruntime_ep_openvino"): "session/providers/openvino.py",
     ("export", "cv2"): "parity/masks.py",
     ("export", "onnxruntime"): "verify/export_check.py verify/compare_models.py",
     ("export", "birefnet_runtime"): (
