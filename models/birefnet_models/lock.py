@@ -28,7 +28,6 @@ from .errors import PinError
 LOCK_FILE = Path("birefnet.lock")
 """In the working directory, to be checked in beside the code that uses the model."""
 _VERSION = 1
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ def _pin(entry: Mapping[str, object]) -> Pin:
         and isinstance(file, str)
         and isinstance(size, int)
         and isinstance(sha256, str)
-        and _HASH.fullmatch(sha256)
+        and re.fullmatch(r"[0-9a-f]{64}", sha256)
     ):
         raise ValueError("a pin without commit, file, size or sha256")
     return Pin(commit, file, size, sha256)

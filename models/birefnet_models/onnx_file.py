@@ -16,26 +16,29 @@ from typing import NamedTuple
 
 from .errors import OnnxFileError
 
-# The messages and fields of `onnx.proto` that are read, by their numbers there, which are part of
-# the format and never change.
-_MODEL = {
-    1: "ir_version",
-    2: "producer_name",
-    7: "graph",
-    8: "opset_import",
-    14: "metadata_props",
+_FIELDS = {
+    "ModelProto": {
+        1: "ir_version",
+        2: "producer_name",
+        7: "graph",
+        8: "opset_import",
+        14: "metadata_props",
+    },
+    "OperatorSetIdProto": {1: "domain", 2: "version"},
+    "StringStringEntryProto": {1: "key", 2: "value"},
+    "GraphProto": {1: "node", 5: "initializer", 11: "input", 12: "output"},
+    "NodeProto": {1: "input", 2: "output", 4: "op_type", 7: "domain"},
+    "TensorProto": {1: "dims", 2: "data_type", 8: "name", 14: "data_location"},
+    "ValueInfoProto": {1: "name", 2: "type"},
+    "TypeProto": {1: "tensor_type"},
+    "TypeProto.Tensor": {1: "elem_type", 2: "shape"},
+    "TensorShapeProto": {1: "dim"},
+    "TensorShapeProto.Dimension": {1: "dim_value", 2: "dim_param"},
 }
-_OPERATOR_SET_ID = {1: "domain", 2: "version"}
-_STRING_STRING_ENTRY = {1: "key", 2: "value"}
-_GRAPH = {1: "node", 5: "initializer", 11: "input", 12: "output"}
-_NODE = {1: "input", 2: "output", 4: "op_type", 7: "domain"}
-_TENSOR = {1: "dims", 2: "data_type", 8: "name", 14: "data_location"}
-_VALUE_INFO = {1: "name", 2: "type"}
-_TYPE = {1: "tensor_type"}
-_TENSOR_TYPE = {1: "elem_type", 2: "shape"}
-_SHAPE = {1: "dim"}
-_DIMENSION = {1: "dim_value", 2: "dim_param"}
-_DATA_LOCATION_EXTERNAL = 1
+"""The messages and fields of `onnx.proto` that are read, by their numbers there, which are part of
+the format and never change."""
+_EXTERNAL = 1
+"""`TensorProto.DataLocation.EXTERNAL`."""
 _DATA_TYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"} | {
     2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool"
 }  # fmt: skip
@@ -122,7 +125,7 @@ def read_onnx(path: str | Path) -> OnnxFile:
     path = Path(path)
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
-            return _onnx_file(path, _Message(m, (0, len(m)), _MODEL))
+            return _onnx_file(path, _Message(m, (0, len(m)), "ModelProto"))
     except OSError as error:
         raise OnnxFileError(f"{path}: can't be read: {error.strerror}") from error
     except (ValueError, IndexError) as error:  # an empty file, a field that runs past the end
@@ -130,24 +133,24 @@ def read_onnx(path: str | Path) -> OnnxFile:
 
 
 def _onnx_file(path: Path, model: _Message) -> OnnxFile:
-    graphs = list(model.messages("graph", _GRAPH))
+    graphs = list(model.messages("graph", "GraphProto"))
     version = model.integer("ir_version")
     if not graphs or not version:
         raise ValueError("no graph")
     graph = graphs[-1]
-    weights = tuple(map(_initializer, graph.messages("initializer", _TENSOR)))
+    weights = tuple(map(_initializer, graph.messages("initializer", "TensorProto")))
     constants = {weight.name for weight in weights}
-    inputs = map(_value_info, graph.messages("input", _VALUE_INFO))
-    opsets = model.messages("opset_import", _OPERATOR_SET_ID)
-    properties = model.messages("metadata_props", _STRING_STRING_ENTRY)
+    inputs = map(_value_info, graph.messages("input", "ValueInfoProto"))
+    opsets = model.messages("opset_import", "OperatorSetIdProto")
+    properties = model.messages("metadata_props", "StringStringEntryProto")
     return OnnxFile(
         path=path,
         ir_version=version,
         producer=model.text("producer_name"),
         opsets={entry.text("domain"): entry.integer("version") for entry in opsets},
         inputs=tuple(value for value in inputs if value.name not in constants),
-        outputs=tuple(map(_value_info, graph.messages("output", _VALUE_INFO))),
-        nodes=tuple(map(_node, graph.messages("node", _NODE))),
+        outputs=tuple(map(_value_info, graph.messages("output", "ValueInfoProto"))),
+        nodes=tuple(map(_node, graph.messages("node", "NodeProto"))),
         weights=weights,
         properties={entry.text("key"): entry.text("value") for entry in properties},
     )
@@ -167,23 +170,23 @@ def _initializer(tensor: _Message) -> Initializer:
         tensor.text("name"),
         _dtype(tensor.integer("data_type")),
         tuple(tensor.integers("dims")),
-        tensor.integer("data_location") == _DATA_LOCATION_EXTERNAL,
+        tensor.integer("data_location") == _EXTERNAL,
     )
 
 
 def _value_info(value: _Message) -> ValueInfo:
     shape: tuple[int | str, ...] | None = None
     dtype = "unknown"
-    for kind in value.messages("type", _TYPE):
-        for tensor in kind.messages("tensor_type", _TENSOR_TYPE):
+    for kind in value.messages("type", "TypeProto"):
+        for tensor in kind.messages("tensor_type", "TypeProto.Tensor"):
             if tensor.has("elem_type"):
                 dtype = _dtype(tensor.integer("elem_type"))
-            for stated in tensor.messages("shape", _SHAPE):
+            for stated in tensor.messages("shape", "TensorShapeProto"):
                 shape = tuple(
                     axis.integer("dim_value")
                     if axis.has("dim_value")
                     else axis.text("dim_param") or "?"
-                    for axis in stated.messages("dim", _DIMENSION)
+                    for axis in stated.messages("dim", "TensorShapeProto.Dimension")
                 )
     return ValueInfo(value.text("name"), dtype, shape)
 
@@ -212,12 +215,12 @@ class _Message:
         ValueError: the bytes are no message, or a value is of another kind than is asked for.
     """
 
-    def __init__(self, data: mmap.mmap, span: _Span, names: Mapping[int, str]) -> None:
+    def __init__(self, data: mmap.mmap, span: _Span, kind: str) -> None:
         self._data = data
         self._values: dict[str, list[int | _Span]] = {}
         for number, value in self._fields(span):
-            if number in names:
-                self._values.setdefault(names[number], []).append(value)
+            if name := _FIELDS[kind].get(number):
+                self._values.setdefault(name, []).append(value)
 
     def has(self, name: str) -> bool:
         return name in self._values
@@ -245,9 +248,9 @@ class _Message:
         for at, end in self._spans(name):
             yield self._data[at:end].decode("utf-8")
 
-    def messages(self, name: str, names: Mapping[int, str]) -> Iterator[_Message]:
+    def messages(self, name: str, kind: str) -> Iterator[_Message]:
         for span in self._spans(name):
-            yield _Message(self._data, span, names)
+            yield _Message(self._data, span, kind)
 
     def _spans(self, name: str) -> Iterator[_Span]:
         for value in self._values.get(name, ()):

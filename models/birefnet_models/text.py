@@ -2,9 +2,6 @@
 
 from collections.abc import Iterable
 
-_MOST = 20
-"""Names that a message lists before it only counts."""
-
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its type where it has no text."""
@@ -17,7 +14,7 @@ def joined(words: Iterable[str], last: str = " and ") -> str:
     return f"{', '.join(before)}{last}{end}" if before else end
 
 
-def shortened(names: Iterable[str], most: int = _MOST) -> str:
+def shortened(names: Iterable[str], most: int = 20) -> str:
     """`a, b, c and 12 more`: a list that does not fill the screen."""
     every = list(names)
     more = len(every) - most
