@@ -52,12 +52,12 @@ def test_a_file_is_fetched_once_and_anew_when_asked(hub):
     assert left_over() == ["BiRefNet.pth"]
 
 
-def test_progress_is_told(hub):
-    told = []
+def test_progress_is_reported(hub):
+    reports = []
 
-    download(hub.url + PATH, progress=lambda have, total: told.append((have, total)))
+    download(hub.url + PATH, progress=lambda have, total: reports.append((have, total)))
 
-    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert reports[-1] == (len(CONTENT), len(CONTENT))
 
 
 def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub):
