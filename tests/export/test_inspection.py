@@ -102,7 +102,7 @@ def test_a_graph_of_ours_says_so():
         ("Relu", 11, "none", "ONNX Runtime 1.7 or later"),
     ],
 )
-def test_a_graph_of_others_is_recognized_by_its_operators(tmp_path, operator, opset, lowering, runs_on):
+def test_a_graph_of_others_is_recognized_by_operators(tmp_path, operator, opset, lowering, runs_on):
     fixed = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 64])
     mask = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 64, 64])
     nodes = [
