@@ -1,4 +1,4 @@
-"""The two small files that let transformers.js load an export directory unchanged."""
+"""`config.json` and `preprocessor_config.json`, with which transformers.js loads an export."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 from .graph.signature import MEAN, STD
 
 DEFAULT_SIZE = (1024, 1024)
-"""What upstream trains at unless said otherwise; height and width."""
-_PILLOW_BILINEAR = 2
+"""Upstream's training size unless said otherwise; height and width."""
 
 
 def config(*, external_data: bool = False) -> dict[str, Any]:
@@ -26,7 +25,7 @@ def preprocessor_config(size: tuple[int, int] | None) -> dict[str, Any]:
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,
         "size": {"height": height, "width": width},
-        "resample": _PILLOW_BILINEAR,
+        "resample": 2,  # bilinear, by Pillow's number
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,

@@ -20,7 +20,7 @@ from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import find_model
 from torch import nn
 
-from ..checkpoint.fetch import PLAINLY, Fetching, fetch
+from ..checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
 from ..checkpoint.read import read_fetched
 from ..errors import ParityError
 from ..parity.logits import TOLERANCES, Array, Case, Parity, Tolerance, compare
@@ -107,7 +107,7 @@ def verify_against(
     layers: bool = False,
     trust_remote_code: bool = False,
     tolerance: float | None = None,
-    fetching: Fetching = PLAINLY,
+    fetching: Fetching = DEFAULT_FETCHING,
 ) -> Agreement:
     """Run a model and its reference on the same tensors, and on the same image files.
 
