@@ -25,15 +25,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What can be done, and what can't be."""
+class CutoutPlan:
+    """The jobs of a run, and the inputs that can't be done."""
 
     jobs: tuple[Job, ...]
     failures: tuple[BirefnetError, ...]
     format: Format = PNG
 
 
-def plan(inputs: Sequence[Path], output: Path, form: Format | None = None) -> Plan:
+def plan_cutouts(inputs: Sequence[Path], output: Path, form: Format | None = None) -> CutoutPlan:
     """Decide where each result goes.
 
     One input file: `output` is the file if it ends in a format's suffix, else a directory. Several,
@@ -69,7 +69,7 @@ def plan(inputs: Sequence[Path], output: Path, form: Format | None = None) -> Pl
             safe.append(job)
         else:
             failures.append(OutputError(f"{job.source}: {job.target} is an input; not overwritten"))
-    return Plan(tuple(safe), tuple(failures), form)
+    return CutoutPlan(tuple(safe), tuple(failures), form)
 
 
 def read_list(content: bytes) -> list[Path]:

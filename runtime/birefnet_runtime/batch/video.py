@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,8 +19,7 @@ from ..cutout.compose import Style, compose
 from ..errors import ImageError, MissingExtraError, OutputError
 from ..images.picture import Picture
 from ..machine.pipeline import overlap
-from ..model.postprocess import to_alpha
-from ..segmenter import Segmenter
+from ..segmenter import Prepared, Segmenter
 
 SUFFIXES = (".mov", ".webm")
 _CODECS = {
@@ -140,20 +139,9 @@ def _convert(
     progress: Callable[[int], None],
     stopped: Callable[[], bool],
 ) -> int:
-    def prepare(pixels: NDArray[np.uint8]) -> tuple[Picture, NDArray[np.float32]]:
-        picture = Picture(pixels)
-        return picture, segmenter.tensor(picture)
-
-    def run(
-        prepared: Sequence[tuple[Picture, NDArray[np.float32]]],
-    ) -> list[NDArray[np.float32]]:
-        return segmenter.run([tensor for _, tensor in prepared])
-
-    def finish(
-        prepared: tuple[Picture, NDArray[np.float32]], logits: NDArray[np.float32]
-    ) -> memoryview:
-        picture, _ = prepared
-        return compose(picture, to_alpha(logits, picture.size), style, threads=1).pixels.data
+    def finish(prepared: Prepared, logits: NDArray[np.float32]) -> memoryview:
+        alpha = segmenter.finish(prepared, logits)
+        return compose(prepared.picture, alpha, style, threads=1).pixels.data
 
     done = 0
     with (
@@ -162,8 +150,8 @@ def _convert(
         closing(
             overlap(
                 _frames(decoder.stream, footage.size),
-                prepare,
-                run,
+                segmenter.prepare,
+                segmenter.run,
                 finish,
                 batch=batch,
                 stopped=stopped,
@@ -262,11 +250,11 @@ def _encoding(source: Path, target: Path, footage: Footage) -> list[str]:
     return [*command, _named(target)]
 
 
-def _frames(stream: IO[bytes], size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    """uint8 (H, W, 3) RGB, until the pipe ends."""
+def _frames(stream: IO[bytes], size: tuple[int, int]) -> Iterator[Picture]:
+    """Frames of this (height, width), until the pipe ends."""
     height, width = size
     while len(content := stream.read(height * width * 3)) == height * width * 3:
-        yield np.frombuffer(content, np.uint8).reshape(height, width, 3)
+        yield Picture(np.frombuffer(content, np.uint8).reshape(height, width, 3))
 
 
 def _footage(stream: dict[str, Any], sound: bool) -> Footage:
