@@ -81,7 +81,7 @@ class Segmenter:
 
     metadata: ModelMetadata
     session_info: SessionInfo | None = None
-    """What it runs on and what was passed over; None for a session that was handed in."""
+    """The provider it runs on and those passed over; None for a session that was handed in."""
 
     def __init__(
         self,

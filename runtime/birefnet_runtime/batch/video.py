@@ -37,7 +37,7 @@ _HD_HEIGHT = 720
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """What a video file holds.
+    """Facts of a video file.
 
     Attributes:
         size: (height, width) in pixels, turned as it is shown.
@@ -75,7 +75,7 @@ def probe(source: Path) -> Footage:
     ]
     if not pictures:
         raise ImageError(f"{source}: there is no video in it")
-    return _footage(pictures[0], any(each.get("codec_type") == "audio" for each in streams))
+    return _footage(pictures[0], any(stream.get("codec_type") == "audio" for stream in streams))
 
 
 def cut_out_video(
@@ -91,7 +91,7 @@ def cut_out_video(
     """Cut the subject out of every frame.
 
     Frames pass through pipes: memory is bounded and nothing but the result is written. Each is
-    seen for itself; there is no smoothing in time. Colors are 8-bit. A variable frame rate
+    cut out by itself; there is no smoothing in time. Colors are 8-bit. A variable frame rate
     becomes an even one, which keeps the sound in step.
 
     Args:
@@ -101,7 +101,7 @@ def cut_out_video(
         segmenter: the open model.
         style: how frames are composed; must stay transparent and uncropped.
         batch: how many frames may go through the graph at once.
-        progress: told how many frames are done, after each.
+        progress: called with the number of frames done, after each.
         stopped: asked before each frame; once true, the video is given up.
 
     Returns:
@@ -186,12 +186,12 @@ class _Ffmpeg:
 
     def __init__(self, command: list[str], *, reads: bool) -> None:
         # Not a pipe, which fills up when nobody reads it.
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if reads else subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._messages,
             start_new_session=True,
         )
         stream = self._process.stdin if reads else self._process.stdout
@@ -202,14 +202,14 @@ class _Ffmpeg:
         """Close the pipe and wait.
 
         Raises:
-            kind: ffmpeg failed; says what it said last.
+            kind: ffmpeg failed; the message ends with its last line.
         """
         with suppress(BrokenPipeError):
             self.stream.close()
         if self._process.wait() != 0:
-            self._said.seek(0)
-            said = self._said.read().decode(errors="replace")
-            raise kind(f"{name}: {problem}: {_last_line(said)}")
+            self._messages.seek(0)
+            text = self._messages.read().decode(errors="replace")
+            raise kind(f"{name}: {problem}: {_last_line(text)}")
 
     def __enter__(self) -> "_Ffmpeg":
         return self
@@ -220,7 +220,7 @@ class _Ffmpeg:
             self._process.wait()
         with suppress(BrokenPipeError):
             self.stream.close()
-        self._said.close()
+        self._messages.close()
 
 
 def _decoding(source: Path, footage: Footage) -> list[str]:
@@ -281,12 +281,12 @@ def _rate(text: str) -> Fraction | None:
 
 
 def _tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         raise MissingExtraError(
             f"{name} is not installed; video needs ffmpeg (apt install ffmpeg, brew install ffmpeg)"
         )
-    return found
+    return path
 
 
 def _named(path: Path) -> str:

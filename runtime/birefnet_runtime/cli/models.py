@@ -30,8 +30,8 @@ def models(names: tuple[str, ...], purpose: str | None, as_json: bool) -> None:
     if names:
         cards = [birefnet_models.find(name) for name in names]
     if purpose is not None:
-        found = birefnet_models.search(purpose)
-        cards = [card for card in cards if card in found]
+        fitting = birefnet_models.search(purpose)
+        cards = [card for card in cards if card in fitting]
     here = {export.name for export in birefnet_models.cached_exports()}
     here |= {card.name for card in cards if card.embedded}
     if as_json:

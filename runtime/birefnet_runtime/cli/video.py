@@ -50,7 +50,7 @@ def video(
 ) -> None:
     """Cut the subject out of a video, with ffmpeg, into a video with alpha.
 
-    Sound is kept. Every frame is seen for itself. The file appears whole or not at all.
+    Sound is kept. Every frame is cut out by itself. The file appears whole or not at all.
     """
     footage = probe(source)
     segmenter = Segmenter(model, size=size, threads=threads, providers=provider, verbose=verbose)

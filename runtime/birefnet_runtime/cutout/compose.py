@@ -25,7 +25,7 @@ STRIP_PIXELS = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What comes out.
+    """Kind of result.
 
     Attributes:
         mask: alpha alone, as gray.

@@ -15,7 +15,7 @@ below that."""
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What an alpha shows.
+    """Subject of an alpha.
 
     Attributes:
         found: whether any pixel is more subject than background.

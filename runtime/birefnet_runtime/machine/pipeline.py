@@ -16,15 +16,15 @@ Answer = TypeVar("Answer")
 Done = TypeVar("Done")
 
 HEAVY = 100_000_000
-"""How much weight may be under way at once: pixels, for images. What weighs more goes alone."""
+"""Weight that may be under way at once, pixels of images. A heavier item goes alone."""
 
 _OF_ONE_ITEM = (BirefnetError, MemoryError)
-"""What is the failure of one item, and no reason to end the others."""
+"""Errors of one item, which don't end the others where `failed` is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished(Generic[Done]):
-    """What `prepare` returns for an item that needs no run: its result."""
+    """The result of an item that needs no run, returned by `prepare`."""
 
     result: Done
 
@@ -34,7 +34,7 @@ class _UnderWay(Generic[Item]):
     item: Item
     weight: int
     stage: Future[Any]
-    """What was prepared of the item; once it was run, its result."""
+    """Gives what was prepared of the item; once it was run, its result."""
 
 
 @dataclass(frozen=True, slots=True)
