@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
+from birefnet_models.onnx_file import FACTS_PREFIX
 
-from ..inspection import CheckpointFacts, Facts, OnnxFacts, inspect_file, to_dict
+from ..inspection import CheckpointFacts, OnnxFacts, inspect_file
 
 
 @click.command(epilog="Example: birefnet inspect BiRefNet_lite/model.safetensors")
@@ -21,14 +22,14 @@ def inspect(file: Path, as_json: bool) -> None:
     onnx.
     """
     facts = inspect_file(file)
-    click.echo(json.dumps(to_dict(facts), indent=2) if as_json else "\n".join(description(facts)))
+    click.echo(json.dumps(facts.to_dict(), indent=2) if as_json else "\n".join(lines(facts)))
 
 
-def description(facts: Facts) -> Iterator[str]:
+def lines(facts: CheckpointFacts | OnnxFacts) -> Iterator[str]:
     """The facts as lines of text."""
-    lines = _checkpoint(facts) if isinstance(facts, CheckpointFacts) else _onnx(facts)
+    labeled = _checkpoint(facts) if isinstance(facts, CheckpointFacts) else _onnx(facts)
     yield str(facts.file)
-    for label, text in lines:
+    for label, text in labeled:
         if text:
             yield f"  {label:<12}{text}"
 
@@ -50,7 +51,7 @@ def _onnx(facts: OnnxFacts) -> Iterable[tuple[str, str]]:
     opsets = ", ".join(f"{domain} {version}" for domain, version in facts.opsets.items())
     yield "kind", f"ONNX graph, {facts.size / 1e6:.1f} MB{weights}"
     yield "sha256", facts.sha256
-    version = facts.metadata.get("birefnet.producer_version", "")
+    version = facts.metadata.get(FACTS_PREFIX + "producer_version", "")
     yield "made by", f"birefnet export {version}" if facts.ours else f"{facts.producer}, not us"
     yield "format", f"opset {opsets}, IR version {facts.ir_version}"
     for side, ports in (("input", facts.inputs), ("output", facts.outputs)):
