@@ -6,13 +6,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from birefnet_models.card import ModelCard
 from birefnet_models.lock import sha256_of
 from birefnet_models.onnx_file import OnnxFile, Port, read_onnx
 from birefnet_models.zoo import all_cards
 
 from .errors import ArchitectureError, CheckpointError
+
+PREFIX = "birefnet."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,6 @@ class CheckpointFacts:
     """The zoo's models that it is or may be."""
     match: str
     """How they were found: `sha256`, `architecture` or `none`."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        return {"kind": "checkpoint", **asdict(self), "file": str(self.file)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +76,11 @@ class OnnxFacts:
     match: str
     """How they were found: `metadata`, `sha256` or `none`."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        return {
-            "kind": "onnx",
-            **asdict(self),
-            "file": str(self.file),
-            "inputs": [port._asdict() for port in self.inputs],
-            "outputs": [port._asdict() for port in self.outputs],
-        }
+
+Facts: TypeAlias = CheckpointFacts | OnnxFacts
 
 
-def inspect_file(path: str | Path) -> CheckpointFacts | OnnxFacts:
+def inspect_file(path: str | Path) -> Facts:
     """Look into a file, or into the first graph or the weights that a directory holds.
 
     Only a checkpoint needs torch; the weights' values stay on the disk, but for the hash.
@@ -102,6 +94,15 @@ def inspect_file(path: str | Path) -> CheckpointFacts | OnnxFacts:
         graphs = [*sorted((path / "onnx").glob("*.onnx")), *sorted(path.glob("*.onnx"))]
         path = graphs[0] if graphs else path
     return _onnx(path) if path.suffix == ".onnx" else _checkpoint(path)
+
+
+def to_dict(facts: Facts) -> dict[str, Any]:
+    """JSON-ready values."""
+    content = asdict(facts) | {"file": str(facts.file)}
+    if isinstance(facts, OnnxFacts):
+        for side in ("inputs", "outputs"):
+            content[side] = [port._asdict() for port in getattr(facts, side)]
+    return {"kind": "checkpoint" if isinstance(facts, CheckpointFacts) else "onnx", **content}
 
 
 def _checkpoint(path: Path) -> CheckpointFacts:
@@ -133,13 +134,7 @@ def _checkpoint(path: Path) -> CheckpointFacts:
     with file.open("rb") as stream:
         kind = file_format(stream.read(16))
     sha256 = sha256_of(file)
-    models = _models_with({sha256})
-    match = "sha256" if models else "none"
-    if not models and backbone and not problems:
-        models = tuple(
-            card.name for card in all_cards() if card.backbone == backbone and not card.embedded
-        )
-        match = "architecture" if models else "none"
+    models, match = _matching(sha256, backbone if not problems else None)
     return CheckpointFacts(
         file=file,
         format=kind or "unknown",
@@ -155,24 +150,35 @@ def _checkpoint(path: Path) -> CheckpointFacts:
     )
 
 
-def _models_with(hashes: set[str]) -> tuple[str, ...]:
-    """Names of the zoo's models of which one file has one of these hashes."""
-    return tuple(
-        card.name
-        for card in all_cards()
-        if hashes & {card.sha256, *(weights.sha256 for weights in card.weights)}
+def _matching(sha256: str, backbone: str | None) -> tuple[tuple[str, ...], str]:
+    """Models with this file, else those with this backbone."""
+    same = tuple(card.name for card in all_cards() if sha256 in _known_hashes(card))
+    if same:
+        return same, "sha256"
+    alike = tuple(
+        card.name for card in all_cards() if card.backbone == backbone and not card.embedded
     )
+    return alike, "architecture" if alike else "none"
+
+
+def _known_hashes(card: ModelCard) -> set[str]:
+    return {card.sha256 or "", *(known.sha256 for known in card.weights)} - {""}
 
 
 def _onnx(path: Path) -> OnnxFacts:
     file = read_onnx(path)
-    facts = file.facts
+    facts = {
+        key.removeprefix(PREFIX): value
+        for key, value in file.properties.items()
+        if key.startswith(PREFIX)
+    }
     operators = Counter(
         f"{node.domain}.{node.op_type}" if node.domain else node.op_type for node in file.nodes
     )
     sha256 = sha256_of(path)
-    stated = facts.get("model")
-    same = _models_with({sha256, facts.get("checkpoint_sha256", sha256)})
+    named = facts.get("model")
+    hashes = {sha256, facts.get("checkpoint_sha256", "")}
+    same = tuple(card.name for card in all_cards() if hashes & _known_hashes(card))
     dynamic = {axis for port in file.inputs for axis in port.shape or () if isinstance(axis, str)}
     outputs = file.outputs
     is_mask = bool(outputs) and file.ends_in_mask(outputs[-1].name)
@@ -196,8 +202,8 @@ def _onnx(path: Path) -> OnnxFacts:
         output=facts.get("output") or ("mask" if is_mask else "logits"),
         runs_on=tuple(runtimes(operators, file.opsets)),
         metadata=dict(file.properties),
-        models=(stated,) if stated else same,
-        match="metadata" if stated else "sha256" if same else "none",
+        models=(named,) if named else same,
+        match="metadata" if named else "sha256" if same else "none",
     )
 
 

@@ -6,8 +6,6 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from birefnet_models.onnx_file import FACTS_PREFIX
-
 from .checkpoint.read import Checkpoint
 from .graph.activation_memory import activation_bytes_per_pixel
 from .graph.signature import MEAN, SIZE_MULTIPLE, STD
@@ -15,6 +13,7 @@ from .parity.logits import Parity
 from .precision.mask_quality import Quality
 from .text import by_x
 
+PREFIX = "birefnet."
 FORMAT = "1"
 """Raised when the meaning of an entry changes."""
 
@@ -57,9 +56,9 @@ def facts(
         "activation_bytes_per_pixel": f"{peak:.0f}",
         "quality": quality and json.dumps(quality.to_dict()),
     }
-    return {FACTS_PREFIX + key: value for key, value in known.items() if value}
+    return {PREFIX + key: value for key, value in known.items() if value}
 
 
 def parity_facts(parity: Parity) -> dict[str, str]:
     """The entry of a file that was verified: the measured differences to PyTorch."""
-    return {FACTS_PREFIX + "parity": json.dumps(parity.to_dict())}
+    return {PREFIX + "parity": json.dumps(parity.to_dict())}

@@ -15,9 +15,6 @@ from typing import NamedTuple
 
 from .errors import OnnxFileError
 
-FACTS_PREFIX = "birefnet."
-"""What the keys of the metadata_props that `birefnet export` writes begin with."""
-
 ELEMENT_TYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"} | {
     2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool"
 }  # fmt: skip
@@ -76,15 +73,6 @@ class OnnxFile:
     nodes: tuple[Node, ...]
     weights: tuple[Weight, ...]
     properties: Mapping[str, str]
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """Those properties that `birefnet export` wrote, without the prefix."""
-        return {
-            key.removeprefix(FACTS_PREFIX): value
-            for key, value in self.properties.items()
-            if key.startswith(FACTS_PREFIX)
-        }
 
     @property
     def parameters(self) -> int:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
-from birefnet_models.onnx_file import FACTS_PREFIX
 
-from ..inspection import CheckpointFacts, OnnxFacts, inspect_file
+from ..inspection import CheckpointFacts, Facts, OnnxFacts, inspect_file, to_dict
 
 
 @click.command(epilog="Example: birefnet inspect BiRefNet_lite/model.safetensors")
@@ -22,14 +21,14 @@ def inspect(file: Path, as_json: bool) -> None:
     onnx.
     """
     facts = inspect_file(file)
-    click.echo(json.dumps(facts.to_dict(), indent=2) if as_json else "\n".join(lines(facts)))
+    click.echo(json.dumps(to_dict(facts), indent=2) if as_json else "\n".join(description(facts)))
 
 
-def lines(facts: CheckpointFacts | OnnxFacts) -> Iterator[str]:
+def description(facts: Facts) -> Iterator[str]:
     """The facts as lines of text."""
-    labeled = _checkpoint(facts) if isinstance(facts, CheckpointFacts) else _onnx(facts)
+    lines = _checkpoint(facts) if isinstance(facts, CheckpointFacts) else _onnx(facts)
     yield str(facts.file)
-    for label, text in labeled:
+    for label, text in lines:
         if text:
             yield f"  {label:<12}{text}"
 
@@ -51,7 +50,7 @@ def _onnx(facts: OnnxFacts) -> Iterable[tuple[str, str]]:
     opsets = ", ".join(f"{domain} {version}" for domain, version in facts.opsets.items())
     yield "kind", f"ONNX graph, {facts.size / 1e6:.1f} MB{weights}"
     yield "sha256", facts.sha256
-    version = facts.metadata.get(FACTS_PREFIX + "producer_version", "")
+    version = facts.metadata.get("birefnet.producer_version", "")
     yield "made by", f"birefnet export {version}" if facts.ours else f"{facts.producer}, not us"
     yield "format", f"opset {opsets}, IR version {facts.ir_version}"
     for side, ports in (("input", facts.inputs), ("output", facts.outputs)):

@@ -157,7 +157,7 @@ def _reference(text: str, trust: bool, fetching: Fetching) -> tuple[nn.Module, s
 
 def _precision(file: Path, segmenter: Segmenter) -> str:
     """What an export says of itself; of other files whether they take float16."""
-    stated = read_onnx(file).facts.get("precision")
+    stated = read_onnx(file).properties.get("birefnet.precision")
     precision = stated or ("fp16" if segmenter.is_half else "fp32")
     return precision if precision in BOUNDS else "fp32"
 
