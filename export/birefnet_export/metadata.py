@@ -1,4 +1,4 @@
-"""The facts that an `.onnx` file carries about itself, in its metadata_props."""
+"""Facts about an export that its `.onnx` file carries in its metadata_props."""
 
 from __future__ import annotations
 
@@ -60,5 +60,5 @@ def facts(
 
 
 def parity_facts(parity: Parity) -> dict[str, str]:
-    """The entry of a file that was verified: the measured differences to PyTorch."""
+    """The metadata_props entry of a verified file: the measured differences to PyTorch."""
     return {PREFIX + "parity": json.dumps(parity.to_dict())}

@@ -42,7 +42,7 @@ PRECISIONS = tuple(MODEL_OF_PRECISION)
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What an export did, in seconds and bytes."""
+    """Result of an export: its file, how it was made, time and memory."""
 
     directory: Path
     file: Path

@@ -25,7 +25,7 @@ from .hub_config import DEFAULT_SIZE, hub_config
 from .metadata import facts, parity_facts
 from .network.birefnet import BiRefNet
 from .options import ExportReport
-from .parity.logits import TOLERANCES
+from .parity.logits import TOLERANCES, GraphTolerance, Parity
 from .precision.convert import calibration_images, converted
 from .precision.request import Precision
 from .text import by_x
@@ -42,7 +42,7 @@ def run(
     external_data: bool,
     precision: Precision,
 ) -> ExportReport:
-    """The export; arguments, result and errors are those of `export_onnx`."""
+    """Export a checkpoint; arguments, result and errors are those of `export_onnx`."""
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -56,18 +56,11 @@ def run(
         check_graph(model)
         built = time.perf_counter()
 
-        known = facts(source, opset, lowering, size, precision.name, quality)
         file = directory / MODEL_OF_PRECISION[precision.name]
+        properties = facts(source, opset, lowering, size, precision.name, quality)
+        reference = (net, TOLERANCES[precision.name]) if verified else None
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            # The file gets its name only when it is known to compute what the checkpoint does.
-            with replacing_model(file) as unnamed:
-                save_model(model, known, unnamed, external_data=external_data)
-                tolerance = TOLERANCES[precision.name]
-                parity = check_export(unnamed, net, tolerance) if verified else None
-                if parity:
-                    known |= parity_facts(parity)
-                    save_model(model, known, unnamed, external_data=external_data)
+            parity = _write_model(file, model, properties, external_data, reference)
             for name, content in hub_config(size, external_data=external_data).items():
                 with replacing(directory / name) as unnamed:
                     unnamed.write_text(json.dumps(content, indent=2) + "\n")
@@ -93,11 +86,34 @@ def run(
 
 
 def build_model(net: BiRefNet, opset: int, lowering: str) -> onnx.ModelProto:
-    """The fused form of `net`, as it is before simplification."""
+    """Build the fused form of `net`, not yet simplified."""
     g = Graph(opset)
     image = g.input(INPUT.name, INPUT.axes)
     g.output(OUTPUT.name, OUTPUT.axes, build(g, image, net, LOWERINGS[lowering]))
     return g.model()
+
+
+def _write_model(
+    file: Path,
+    model: onnx.ModelProto,
+    properties: dict[str, str],
+    external_data: bool,
+    reference: tuple[BiRefNet, GraphTolerance] | None,
+) -> Parity | None:
+    """Write a model; it gets its name only when it is known to compute what the reference does.
+
+    Returns:
+        The differences to the reference, which stand in the file's properties as well.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_model(file) as unnamed:
+        save_model(model, properties, unnamed, external_data=external_data)
+        if reference is None:
+            return None
+        parity = check_export(unnamed, *reference)
+        properties = properties | parity_facts(parity)
+        save_model(model, properties, unnamed, external_data=external_data)
+        return parity
 
 
 def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:

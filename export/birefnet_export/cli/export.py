@@ -136,10 +136,10 @@ def export(
         calibrate=calibrate,
         min_iou=min_iou,
     )
-    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else "\n".join(lines(report)))
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else "\n".join(_lines(report)))
 
 
-def lines(report: ExportReport) -> Iterator[str]:
+def _lines(report: ExportReport) -> Iterator[str]:
     """The report as lines of text."""
     yield (
         f"{report.file}: {report.arch.backbone}, opset {report.opset}, lowering "

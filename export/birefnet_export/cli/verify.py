@@ -82,13 +82,13 @@ def verify(
         tolerance=tolerance,
         fetching=fetching,
     )
-    text = json.dumps(comparison.to_dict(), indent=2) if as_json else "\n".join(lines(comparison))
+    text = json.dumps(comparison.to_dict(), indent=2) if as_json else "\n".join(_lines(comparison))
     click.echo(text)
     if not comparison.passed:
         raise click.exceptions.Exit(1)
 
 
-def lines(comparison: ModelComparison) -> Iterator[str]:
+def _lines(comparison: ModelComparison) -> Iterator[str]:
     """The comparison as lines of text."""
     parity = comparison.graph.parity
     shapes = ", ".join(map(by_x, parity.cases))
