@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.measure.memory import peak_rss_bytes
 from birefnet_models.atomic_write import replacing
 from birefnet_runtime import Segmenter, Style
 from birefnet_runtime.batch.file_cutter import FileCutter
 from birefnet_runtime.batch.plan import Job, plan_cutouts
 from birefnet_runtime.images.write import Encoding
 from birefnet_runtime.machine.cores import usable_cores
+from birefnet_runtime.machine.process_memory import peak_rss_bytes
 from PIL import Image
 
 FILES = 6

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from birefnet_export.errors import ParityError
-from birefnet_export.parity.logits import Parity, compare
+from birefnet_export.parity.logits import Parity, compare_logits
 from birefnet_export.parity.masks import compare_masks
 
 from ..errors import RowError
@@ -66,7 +66,7 @@ class Answers:
     def _graph(self, row: Row, logits: Tensor, outcome: Outcome) -> GraphParity | None:
         if self._logits is None:
             return None
-        parity = compare(
+        parity = compare_logits(
             [(logits, self._logits)], [(row.batch, *row.size)], reference="", runtime=""
         )
         return GraphParity(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from birefnet_export.parity.logits import FLOAT32_TOLERANCES, Tolerance
+from birefnet_export.parity.logits import FLOAT32_TOLERANCES, GraphTolerance
 from birefnet_export.parity.masks import MASK_TOLERANCES, MaskTolerance
 
 from .configuration import Row
 
 
-def of_graph(row: Row, gives_mask: bool) -> Tolerance:
+def of_graph(row: Row, gives_mask: bool) -> GraphTolerance:
     """For the same tensor through both. A graph that gives a mask is judged by its mask alone:
     where that is 0 or 1 its logits are infinite."""
     tolerance = FLOAT32_TOLERANCES[precision_of(row)]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from birefnet_export.checkpoint.read import read_checkpoint
 from birefnet_export.network.birefnet import BiRefNet
-from birefnet_export.verify.remote_code import PREFIX, load_remote
+from birefnet_export.verify.remote_code import load_remote
 from birefnet_export.verify.upstream_pipeline import reference_alpha
 from numpy.typing import NDArray
 from torch import nn
@@ -69,7 +69,7 @@ def _network(row: Row) -> nn.Module:
         return read_checkpoint(Path(row.source)).module()
     warnings.simplefilter("ignore")  # of somebody's code, about somebody's code
     # Consent was asked for before the rows were drawn up.
-    return load_remote(row.source.removeprefix(PREFIX), consent=True, say=lambda _: None)
+    return load_remote(row.source, consent=True, say=lambda _: None)
 
 
 def matmul_flops_per_s(threads: int) -> float:

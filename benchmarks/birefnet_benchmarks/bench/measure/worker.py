@@ -18,11 +18,11 @@ from typing import IO, Any
 
 import numpy as np
 from birefnet_models.errors import BirefnetError
+from birefnet_runtime.machine.process_memory import peak_rss_bytes
 
 from ..backends.base import Backend, backend_class
 from ..configuration import Row
 from .inputs import sample_tensor
-from .memory import peak_rss_bytes
 from .timing import time_turn
 
 Answer = dict[str, Any]
