@@ -3,9 +3,11 @@
 import html
 from collections.abc import Sequence
 
+from birefnet_runtime.model.input_size import format_size
 from birefnet_runtime.units import format_bytes, format_seconds
 
-from ..bench.results import Outcome, Report
+from ..bench.results import Outcome, Report, baseline_of
+from ..errors import ReportError
 from . import statistics as figures
 from . import wording
 from .columns import BRIEFLY, EVERYTHING, MODEL, SIZE, Column, remarks, table
@@ -68,6 +70,60 @@ def summary_table(report: Report) -> str:
     return (
         f"{text}\n\n{settings}. {plain(wording.machine(report))}; "
         f"{plain(wording.versions(report))}.{marks}"
+    )
+
+
+HEADLINE_SETUPS = {
+    "PyTorch (eager, float32)": ("pytorch", "eager", "fp32", "cpu"),
+    "ONNX Runtime, float32": ("onnxruntime", "rows", "fp32", "cpu"),
+    "ONNX Runtime, int8": ("onnxruntime", "rows", "int8", "cpu"),
+}
+"""Rows of `headline_table`: backend, variant, precision and provider by what a newcomer calls it."""
+
+
+def headline_table(report: Report) -> str:
+    """Three rows for the top of a README: PyTorch, ONNX Runtime, ONNX Runtime in int8.
+
+    They are taken from the workload of the first model in which most was measured (of `lite` that
+    at 1024 x 1024). A configuration that the report lacks, or that failed, has no row. One line
+    below says where the numbers were taken; no line end, so that more can follow.
+
+    Raises:
+        ReportError: the report has none of the three.
+    """
+    chosen = main_cases(report)[:1]
+    outcomes = cases(report)[chosen[0]] if chosen else []
+    known = {outcome.row.way: outcome for outcome in outcomes if figures.times_s(outcome)}
+    rows = [
+        (name, *_headline_cells(known[setup], outcomes))
+        for name, setup in HEADLINE_SETUPS.items()
+        if setup in known
+    ]
+    if not rows:
+        raise ReportError(f"the report has none of {wording.listed(HEADLINE_SETUPS)}")
+    model, size, _, _ = chosen[0]
+    heads = (
+        f"{model} on the CPU",
+        f"median time of one {format_size(size)} image",
+        "time relative to PyTorch",
+        "peak memory of the process",
+        "largest error of the mask, of 255 gray levels",
+    )
+    table_lines = (heads, ("---",) * len(heads), *rows)
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in table_lines)
+    return f"{text}\n\n{plain(wording.machine(report))}; {plain(wording.versions(report))}."
+
+
+def _headline_cells(outcome: Outcome, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    timing, found = figures.timing(outcome), figures.pipeline(outcome)
+    baseline = baseline_of(outcome.row, outcomes)
+    ratio = figures.ratio(outcome, baseline) if baseline else None
+    error = wording.few_digits(found.max_levels) if found else ""
+    return (
+        format_seconds(timing.median_s) if timing else "",
+        wording.multiple(ratio.value) if ratio else "1" if outcome.row.baseline else "",
+        format_bytes(outcome.peak_rss_bytes) if outcome.peak_rss_bytes else "",
+        "reference" if outcome.row.baseline else error,
     )
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from birefnet_benchmarks.bench.results import Outcome
+from birefnet_benchmarks.errors import ReportError
 from birefnet_benchmarks.report import wording
-from birefnet_benchmarks.report.markdown import document, plain, summary_table
+from birefnet_benchmarks.report.markdown import document, headline_table, plain, summary_table
 from birefnet_benchmarks.report.summary import findings, main_cases
 from markdown_it import MarkdownIt
 
@@ -130,3 +131,22 @@ def test_what_is_not_quite_equal_is_not_rounded_to_it():
     assert wording.share(0.99999) == "0.9999"
     assert wording.share(0.9964) == "0.9964"
     assert wording.share(1.0) == "1.0000"
+
+
+def test_the_table_of_a_readmes_first_screen_explains_its_columns(report):
+    assert headline_table(report) == (
+        "| lite on the CPU | median time of one 1024x1024 image | time relative to PyTorch | "
+        "peak memory of the process | largest error of the mask, of 255 gray levels |\n"
+        "| --- | --- | --- | --- | --- |\n"
+        "| PyTorch (eager, float32) | 8.23 s | 1 | 2.9 GB | reference |\n"
+        "| ONNX Runtime, float32 | 2.6 s | 0.32 | 820 MB | 1 |\n"
+        "| ONNX Runtime, int8 | 1.96 s | 0.24 | 700 MB | 60 |\n"
+        "\n"
+        "Imaginary CPU, 2 cores, Imaginary GPU (9.0); "
+        "onnxruntime 1.31.1, torch 2.13.0, Python 3.11.7."
+    )
+
+
+def test_a_report_of_other_configurations_has_no_table_for_a_readmes_first_screen(report):
+    with pytest.raises(ReportError, match=r"none of PyTorch \(eager, float32\), ONNX Runtime"):
+        headline_table(dataclasses.replace(report, outcomes=report.outcomes[-1:]))
