@@ -15,6 +15,7 @@ from typing import Any
 import birefnet_models
 import click
 from birefnet_benchmarks.bench.results import read_report
+from birefnet_benchmarks.cli import bench as bench_commands
 from birefnet_benchmarks.cli import report as document_commands
 from birefnet_benchmarks.evaluation.quality import metrics
 from birefnet_benchmarks.report.markdown import summary_table
@@ -32,6 +33,7 @@ DOCUMENTS = (
     ROOT / "docs" / "report.md",
 )
 SUBCOMMANDS = {
+    "bench run": bench_commands.run,
     "bench report": document_commands.report,
     "bench compare": document_commands.compare,
 }

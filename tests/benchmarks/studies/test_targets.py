@@ -12,7 +12,7 @@ def test_the_exponent_is_that_of_the_power():
     assert exponent(sizes, [3 * size**1.25 for size in sizes]) == pytest.approx(1.25)
 
 
-def test_the_share_of_the_floor_is_speed_over_the_best_peak():
+def test_the_share_of_the_roofline_is_speed_over_the_best_peak():
     record = {
         "multiply_adds": 100e9,
         "times_s": [1.0, 3.0],

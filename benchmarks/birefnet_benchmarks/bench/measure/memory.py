@@ -1,4 +1,4 @@
-"""How much memory this process took at its peak."""
+"""Resident memory of this process."""
 
 import sys
 from pathlib import Path
@@ -16,8 +16,8 @@ def peak_rss_bytes(status: Path = STATUS) -> int:
 
     Linux's `ru_maxrss` starts at the parent's peak when a process is spawned; `VmHWM` doesn't.
     """
-    if found := _kibibytes(status, "VmHWM:"):
-        return found
+    if peak := _kibibytes(status, "VmHWM:"):
+        return peak
     import resource  # not on every system
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -25,7 +25,7 @@ def peak_rss_bytes(status: Path = STATUS) -> int:
 
 
 def _kibibytes(status: Path, name: str) -> int | None:
-    """A figure of Linux's `status` file, in bytes."""
+    """A field of Linux's `status` file, in bytes."""
     if status.exists():
         for line in status.read_text(encoding="ascii").splitlines():
             if line.startswith(name):
