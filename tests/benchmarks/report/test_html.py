@@ -15,7 +15,7 @@ from birefnet_benchmarks.report.html import page
 from birefnet_benchmarks.report.previews import amplification, strips
 from PIL import Image
 
-from .sample import HOSTILE, ROWS, preview, rounds
+from .sample import BASELINE, HOSTILE, NATIVE, ROWS, preview, rounds
 
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 EMPTY_SVG = {"path", "rect", "use", "circle", "line"}
@@ -231,15 +231,41 @@ def test_a_few_slow_runs_do_not_shorten_the_bars():
     assert "20 s" not in drawn
 
 
+def test_one_slow_configuration_does_not_hide_the_others(run, report):
+    """18 s beside .14 s: its bar is broken, the others stay as long, and the page says so."""
+    fast = [Result(ROWS, rounds=rounds(0.14)), Result(NATIVE, rounds=rounds(0.07))]
+    slow = Result(BASELINE, rounds=rounds(18.0))
+
+    alone, beside = plots.time_bars(fast), plots.time_bars([*fast, slow])
+
+    assert not alone.cut
+    assert beside.cut
+    assert bar_lengths(beside.svg)[:2] == pytest.approx(bar_lengths(alone.svg))
+    parts = bar_lengths(beside.svg, "--baseline")
+    assert len(parts) == 2
+    assert sum(parts) < 1.25 * bar_lengths(beside.svg)[0]  # within the axis
+    shown = page(dataclasses.replace(report, results=(*fast, slow)), run)
+    assert "A bar with a gap is longer than the axis" in shown
+    assert "A bar with a gap" not in page(dataclasses.replace(report, results=tuple(fast)), run)
+
+
+def test_bars_that_can_be_compared_are_whole():
+    bars = plots.time_bars([Result(ROWS, rounds=rounds(s)) for s in (10.9, 7.0, 2.8, 3.1, 2.27)])
+
+    assert not bars.cut
+
+
+def bar_lengths(svg: str, color: str = "--bar") -> list[float]:
+    """Lengths of the bars in the plot's own units, read off the paths."""
+    bars = re.findall(rf'<path d="M ([\d.]+) [\d.]+ \nL ([\d.]+)[^"]*"[^>]*{color}\)', svg)
+    return [float(end) - float(start) for start, end in bars]
+
+
 def test_bars_are_as_long_as_the_statistics_say():
-    """Lengths in the plot's own units, read off the paths."""
     results = [Result(ROWS, rounds=rounds(median)) for median in (1.0, 2.0)]
 
-    bars = re.findall(
-        r'<path d="M ([\d.]+) [\d.]+ \nL ([\d.]+)[^"]*"[^>]*--bar', plots.time_bars(results).svg
-    )
+    short, long = bar_lengths(plots.time_bars(results).svg)
 
-    short, long = (float(end) - float(start) for start, end in bars)
     assert long == pytest.approx(2 * short)
 
 
