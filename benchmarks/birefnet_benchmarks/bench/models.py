@@ -103,9 +103,9 @@ def _graphs(model: str, request: Request, scratch: Path, log: Log, clock: Clock)
     if request.precisions is None:
         files = [find_model(model)]
     elif path.is_dir():
-        files = [find_model(path / MODEL_OF_PRECISION[each]) for each in request.precisions]
+        files = [find_model(path / MODEL_OF_PRECISION[name]) for name in request.precisions]
     else:
-        files = [find_model(f"{model}:{each}") for each in request.precisions]
+        files = [find_model(f"{model}:{name}") for name in request.precisions]
     return BenchModel(
         path.stem, tuple(graph_setup(file, request.providers) for file in files), None
     )

@@ -43,7 +43,7 @@ def document(report: BenchReport) -> str:
     parts.append(caption(report))
     for workload in main_workloads(report):
         parts.append(f"{plain(wording.workload_name(workload))}:")
-        parts.append("\n".join(f"- {_finding(each)}" for each in findings(groups[workload])))
+        parts.append("\n".join(f"- {_finding(one)}" for one in findings(groups[workload])))
     for workload, results in groups.items():
         heads, rows = table(EVERYTHING, results)
         parts += [f"## {plain(wording.workload_name(workload))}", lines(heads, rows)]
