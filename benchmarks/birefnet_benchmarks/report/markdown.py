@@ -97,7 +97,7 @@ def headline_table(report: BenchReport) -> str:
     ]
     if not rows:
         raise ReportError(f"the report has none of {wording.listed(HEADLINE_SETUPS)}")
-    model, size, _, _ = chosen[0]
+    model, size, batch, threads = chosen[0]
     heads = (
         f"{plain(model)} on the CPU",
         f"median time of one {format_size(size)} image",
@@ -105,7 +105,8 @@ def headline_table(report: BenchReport) -> str:
         "peak memory of the process",
         "largest error of the mask, of 255 gray levels",
     )
-    return f"{lines(heads, rows)}\n\n{_origin(report)}"
+    where = f"Batch {batch}, {threads} threads; {_origin(report)}"
+    return f"{lines(heads, rows)}\n\n{where}"
 
 
 def _headline_cells(result: Result, results: Sequence[Result]) -> tuple[str, ...]:
