@@ -1,6 +1,6 @@
 """Short pieces that messages are made of, each written once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def first_line(error: BaseException) -> str:
@@ -8,9 +8,9 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def joined(words: Iterable[str], last: str = " and ") -> str:
+def joined(words: Sequence[str], last: str = " and ") -> str:
     """`a, b and c`; `last` stands before the last word."""
-    *before, end = words
+    *before, end = words or ("",)
     return f"{', '.join(before)}{last}{end}" if before else end
 
 
@@ -21,6 +21,6 @@ def shortened(names: Iterable[str], most: int = 20) -> str:
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def size_text(size: tuple[int, int]) -> str:
-    """`768x1024`: height and width in pixels."""
-    return f"{size[0]}x{size[1]}"
+def format_size(sides: Iterable[int]) -> str:
+    """`768x1024`: height first, as it is typed; of shapes as well, `2x3x224x160`."""
+    return "x".join(map(str, sides))

@@ -1,5 +1,5 @@
 import pytest
-from birefnet_models.text import first_line, joined, shortened, size_text
+from birefnet_models.text import first_line, format_size, joined, shortened
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,8 @@ def test_an_error_is_one_line_and_never_an_empty_one(error, line):
 
 
 @pytest.mark.parametrize(
-    ("words", "text"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+    ("words", "text"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")],
 )
 def test_words_are_joined(words, text):
     assert joined(words) == text
@@ -28,5 +29,6 @@ def test_a_long_list_is_shortened():
     assert shortened(()) == ""
 
 
-def test_a_size_is_its_height_and_width():
-    assert size_text((768, 1024)) == "768x1024"
+def test_sizes_and_shapes_are_written_height_first():
+    assert format_size((768, 1024)) == "768x1024"
+    assert format_size((2, 3, 224, 160)) == "2x3x224x160"
