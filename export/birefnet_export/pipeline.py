@@ -27,7 +27,8 @@ from .metadata import facts, parity_facts
 from .network.birefnet import BiRefNet
 from .options import ExportReport
 from .parity.logits import TOLERANCES, GraphTolerance, Parity
-from .precision.convert import calibration_images, converted
+from .precision.calibration import calibration_images
+from .precision.convert import converted
 from .precision.request import Precision
 from .verify.export_check import check_export
 
@@ -48,7 +49,7 @@ def run(
         warnings.simplefilter("always")
         source = read_fetched(checkpoint)
         size = _checked_size(trained_size or source.trained_size)
-        images = calibration_images(precision, size or DEFAULT_SIZE)
+        images = calibration_images(precision.calibrate, size or DEFAULT_SIZE)
         net = source.module()
         exact = simplified(build_model(net, opset, lowering))
         check_graph(exact)
