@@ -17,10 +17,10 @@ import birefnet_models
 import click
 from birefnet_benchmarks.bench.results import read_report
 from birefnet_benchmarks.evaluation.quality import metrics
-from birefnet_benchmarks.report.markdown import summary_table
+from birefnet_benchmarks.report.markdown import headline_table, summary_table
+from birefnet_models.text import format_size
 from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
-from birefnet_runtime.model.input_size import format_size
 from studies import exports, foreground, lowerings, precision, settings, targets
 
 ROOT = Path(__file__).parents[1]
@@ -33,18 +33,6 @@ DOCUMENTS = (
 BLOCK = re.compile(r"<!-- (\w+): (.+?) -->\n.*?<!-- end -->", flags=re.DOTALL)
 ESCAPED_BAR = "\\|"
 """A bar that doesn't end a table's cell."""
-SPEED_ROWS = {
-    "PyTorch, eager, fp32, cpu": "PyTorch, eager, fp32",
-    "ONNX Runtime, rows, fp32, cpu": "ONNX Runtime, this export, fp32",
-    "ONNX Runtime, rows, int8, cpu": "ONNX Runtime, this export, int8",
-}
-"""The rows of a benchmark that README.md shows, and what it calls them."""
-SPEED_COLUMNS = {
-    "median": "time of one image (median)",
-    "time / baseline's": "as a multiple of PyTorch's",
-    "peak RSS": "peak memory (RSS)",
-    "mask is off by": "mask differs from PyTorch's by at most (0 to 255)",
-}
 
 
 def command_context(path: str) -> click.Context:
@@ -92,13 +80,7 @@ def all_commands(top: str) -> str:
 
 def speed_table(folder: str) -> str:
     """Three rows of a run of `birefnet bench`, for README.md."""
-    table, _, machine = summary_table(read_report(ROOT / folder)).partition("\n\n")
-    heads, _, *rows = ([cell.strip() for cell in line.split("|")] for line in table.split("\n"))
-    cells = {row[1]: dict(zip(heads, row, strict=True)) for row in rows}
-    lines = [f"| | {' | '.join(SPEED_COLUMNS.values())} |", "| --- | --- | --- | --- | --- |"]
-    for row, shown in SPEED_ROWS.items():
-        lines.append(f"| {shown} | {' | '.join(cells[row][head] for head in SPEED_COLUMNS)} |")
-    return "\n".join(lines) + f"\n\n{machine} From `{folder}/report.json`.\n"
+    return f"{headline_table(read_report(ROOT / folder))} From `{folder}/report.json`.\n"
 
 
 def bench_summary(folder: str) -> str:
