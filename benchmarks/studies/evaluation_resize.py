@@ -63,7 +63,7 @@ def measure(photographs: Path, masks: Path) -> dict[str, Any]:
     largest = 0
     with Segmenter("nano") as segmenter:
         (side, _) = segmenter.metadata.trained_size
-        pairs = find_dataset(photographs, masks).pairs
+        pairs = find_dataset(photographs, masks).samples
         for pair in pairs:
             truth = read_mask(pair.mask)
             size = truth.shape[::-1]

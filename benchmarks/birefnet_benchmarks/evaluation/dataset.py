@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import cv2
 import numpy as np
+from birefnet_models.text import shortened
 from birefnet_runtime import ImageError, read_image
 from birefnet_runtime.images.picture import full_scale, to_eight_bits
 from birefnet_runtime.images.read import SUFFIXES
@@ -27,8 +28,8 @@ HALF = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """An image and its mask.
+class Sample:
+    """An image and its mask, which is the ground truth.
 
     Attributes:
         subset: the data set, or the part of it, that they are of.
@@ -43,9 +44,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The pairs that can be scored, sorted by subset and name, and what was left out."""
+    """The samples that can be scored, sorted by subset and name, and what was left out."""
 
-    pairs: tuple[Pair, ...]
+    samples: tuple[Sample, ...]
     unmatched: tuple[Path, ...] = ()
     """Images without a mask and masks without an image."""
     training: Path | None = None
@@ -54,11 +55,11 @@ class Dataset:
     @property
     def subsets(self) -> tuple[str, ...]:
         """Their names, in order."""
-        return tuple(dict.fromkeys(pair.subset for pair in self.pairs))
+        return tuple(dict.fromkeys(sample.subset for sample in self.samples))
 
 
 def find_dataset(images: Path, masks: Path | None = None, *, partial: bool = False) -> Dataset:
-    """Pair images with masks that have the same path but for the suffix.
+    """Sample images with masks that have the same path but for the suffix.
 
     Args:
         images: folder of images, searched through; without `masks` a folder that holds `im/` and
@@ -91,11 +92,11 @@ def find_dataset(images: Path, masks: Path | None = None, *, partial: bool = Fal
     return replace(_paired(subsets, partial), training=training)
 
 
-def spread(pairs: tuple[Pair, ...], limit: int | None) -> tuple[Pair, ...]:
-    """At most `limit` pairs, taken evenly from all of them; None for all."""
-    if limit is None or limit >= len(pairs):
-        return pairs
-    return tuple(pairs[place * len(pairs) // limit] for place in range(limit))
+def spread(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...]:
+    """At most `limit` samples, taken evenly from all of them; None for all."""
+    if limit is None or limit >= len(samples):
+        return samples
+    return tuple(samples[place * len(samples) // limit] for place in range(limit))
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
@@ -126,23 +127,23 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 
 def _paired(subsets: Mapping[str, tuple[Path, Path]], partial: bool) -> Dataset:
-    pairs: list[Pair] = []
+    samples: list[Sample] = []
     lonely_images: list[Path] = []
     lonely_masks: list[Path] = []
     for subset, (images, masks) in subsets.items():
         image_of, mask_of = _by_name(images, masks), _by_name(masks, images)
         both = sorted(image_of.keys() & mask_of.keys())
-        pairs += (Pair(subset, name, image_of[name], mask_of[name]) for name in both)
+        samples += (Sample(subset, name, image_of[name], mask_of[name]) for name in both)
         lonely_images += (image_of[name] for name in sorted(image_of.keys() - mask_of.keys()))
         lonely_masks += (mask_of[name] for name in sorted(mask_of.keys() - image_of.keys()))
-    if not pairs:
+    if not samples:
         looked = "; ".join(f"{images} and {masks}" for images, masks in subsets.values())
         raise DatasetError(
             f"no image has a mask of the same name: {looked} ({len(lonely_images)} images, "
             f"{len(lonely_masks)} masks)"
         )
     lonely = [
-        f"{len(files)} without {what} ({_some(files)})"
+        f"{len(files)} without {what} ({shortened(map(str, files), 3)})"
         for what, files in (("a mask", lonely_images), ("an image", lonely_masks))
         if files
     ]
@@ -151,7 +152,7 @@ def _paired(subsets: Mapping[str, tuple[Path, Path]], partial: bool) -> Dataset:
             f"images and masks don't fit together: {', '.join(lonely)}; "
             "--partial scores those that do"
         )
-    return Dataset(tuple(pairs), (*lonely_images, *lonely_masks))
+    return Dataset(tuple(samples), (*lonely_images, *lonely_masks))
 
 
 def _by_name(folder: Path, other: Path) -> dict[str, Path]:
@@ -201,9 +202,3 @@ def _name(folder: Path) -> str:
     """The name of a data set: its folder's, or that of the one above for a folder called `im`."""
     whole = folder.resolve()
     return whole.parent.name if whole.name == IMAGES else whole.name
-
-
-def _some(files: list[Path]) -> str:
-    shown = 3
-    more = f" and {len(files) - shown} more" if len(files) > shown else ""
-    return ", ".join(map(str, files[:shown])) + more

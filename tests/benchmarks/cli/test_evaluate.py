@@ -161,7 +161,7 @@ def test_what_a_reader_should_know_is_said(brightness, folder):
 
     assert done.exit_code == 0
     assert "left out for want of a counterpart: 2 (" in done.stderr
-    assert "masks without a subject: 1; there weighted F, F and IoU are 0" in done.stderr
+    assert "ground truths without a subject: 1; there weighted F, F and IoU are 0" in done.stderr
 
 
 @pytest.mark.parametrize(

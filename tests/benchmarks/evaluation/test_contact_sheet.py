@@ -4,7 +4,7 @@ from birefnet_benchmarks.evaluation.contact_sheet import (
     MISSING,
     SIDE,
     TOO_MUCH,
-    Case,
+    SheetRow,
     _shorten,
     draw_sheet,
     thumbnails,
@@ -20,7 +20,7 @@ FOUND[:, 30:50] = 255
 
 def case(title="a", scale=1):
     grown = [np.repeat(np.repeat(each, scale, 0), scale, 1) for each in (PHOTO, TRUTH, FOUND)]
-    return Case(title, "S 0.500", thumbnails(*grown))
+    return SheetRow(title, "S 0.500", thumbnails(*grown))
 
 
 def test_a_row_has_a_picture_for_each_column():

@@ -24,7 +24,7 @@ def touch(folder, *names):
 
 
 def names(dataset):
-    return [f"{pair.subset}:{pair.name}" for pair in dataset.pairs]
+    return [f"{sample.subset}:{sample.name}" for sample in dataset.samples]
 
 
 def test_pairs_have_the_same_path_but_for_the_suffix(tmp_path):
@@ -35,7 +35,7 @@ def test_pairs_have_the_same_path_but_for_the_suffix(tmp_path):
     dataset = find_dataset(tmp_path / "photos", tmp_path / "truth")
 
     assert names(dataset) == ["photos:a", "photos:b", "photos:deep/a"]
-    assert dataset.pairs[2].mask == tmp_path / "truth" / "deep" / "a.tif"
+    assert dataset.samples[2].mask == tmp_path / "truth" / "deep" / "a.tif"
     assert dataset.unmatched == ()
 
 
@@ -44,7 +44,7 @@ def test_masks_may_lie_in_a_folder_below_the_images(tmp_path):
 
     dataset = find_dataset(tmp_path, tmp_path / "masks")
 
-    assert [pair.name for pair in dataset.pairs] == ["a"]
+    assert [sample.name for sample in dataset.samples] == ["a"]
 
 
 def test_a_folder_with_im_and_gt_needs_no_masks(tmp_path):
@@ -100,7 +100,7 @@ def test_a_link_that_leads_nowhere_is_a_pair_all_the_same(tmp_path):
     touch(tmp_path, "im/a.jpg", "gt/a.png", "gt/b.png")
     (tmp_path / "im" / "b.jpg").symlink_to("nowhere")
 
-    assert [pair.name for pair in find_dataset(tmp_path).pairs] == ["a", "b"]
+    assert [sample.name for sample in find_dataset(tmp_path).samples] == ["a", "b"]
 
 
 def test_a_folder_that_can_not_be_read_is_named(tmp_path, monkeypatch):
@@ -135,7 +135,7 @@ def test_hidden_folders_are_passed_over(tmp_path):
     touch(tmp_path / "im", "a.jpg", ".thumbnails/a.jpg", ".thumbnails/b.jpg")
     touch(tmp_path / "gt", "a.png")
 
-    assert [pair.name for pair in find_dataset(tmp_path).pairs] == ["a"]
+    assert [sample.name for sample in find_dataset(tmp_path).samples] == ["a"]
 
 
 def test_three_files_are_named_without_more(tmp_path):
@@ -160,7 +160,7 @@ def test_what_has_no_counterpart_is_named_and_refused(tmp_path):
         f"1 without an image ({gt}/z.png); --partial scores those that do"
     )
     dataset = find_dataset(tmp_path, partial=True)
-    assert [pair.name for pair in dataset.pairs] == ["a"]
+    assert [sample.name for sample in dataset.samples] == ["a"]
     assert len(dataset.unmatched) == 5
 
 
@@ -189,9 +189,9 @@ def test_two_images_of_one_name_are_refused(tmp_path):
 def test_a_limit_takes_evenly_from_all(tmp_path):
     touch(tmp_path / "im", *(f"{number}.jpg" for number in range(10)))
     touch(tmp_path / "gt", *(f"{number}.png" for number in range(10)))
-    pairs = find_dataset(tmp_path).pairs
+    pairs = find_dataset(tmp_path).samples
 
-    assert [pair.name for pair in spread(pairs, 4)] == ["0", "2", "5", "7"]
+    assert [sample.name for sample in spread(pairs, 4)] == ["0", "2", "5", "7"]
     assert spread(pairs, 10) == spread(pairs, 99) == spread(pairs, None) == pairs
 
 
