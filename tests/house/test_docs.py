@@ -130,6 +130,14 @@ def test_every_results_file_that_is_named_exists(page):
         assert (ROOT / file).exists(), file
 
 
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_file_of_the_project_that_is_named_exists(page):
+    names = r"`((?:benchmarks|docs|examples|models|runtime|export|tests)/[\w./-]+\.\w+)`"
+
+    for file in re.findall(names, page.read_text(encoding="utf-8")):
+        assert (ROOT / file).exists(), file
+
+
 def test_every_results_file_has_the_script_that_wrote_it():
     files = sorted((ROOT / "benchmarks/results").glob("*.json"))
 

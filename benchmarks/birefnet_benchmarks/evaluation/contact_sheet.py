@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -59,8 +58,11 @@ def draw_sheet(rows: Sequence[SheetRow], heading: str) -> Image.Image:
     """The sheet: a heading, the columns' names, and the rows."""
     gap, line = 10, 22
     ink, faint = (20, 20, 20), (110, 110, 110)
-    # Pillow's own font has no letters beyond ASCII; file names have.
-    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 13)
+    # For its font: Pillow's own has no letters beyond ASCII. Imported here, so that without the
+    # extra the metrics' library is what is missed first.
+    from matplotlib import get_data_path
+
+    font = ImageFont.truetype(Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 13)
     heights = [max(picture.shape[0] for picture in row.pictures) for row in rows]
     width = gap + len(COLUMNS) * (SIDE + gap)
     height = 2 * gap + 2 * line + sum(line + tallest + gap for tallest in heights)

@@ -256,8 +256,9 @@ def test_it_needs_no_torch(folder):
     assert json.loads(done.stdout)["overall"]["images"] == 3
 
 
-def test_without_the_metrics_library_the_extra_is_named(folder):
-    done = run_without("py_sod_metrics", "evaluate", "nano", "--images", folder)
+@pytest.mark.parametrize("blocked", ["py_sod_metrics", "matplotlib,py_sod_metrics"])
+def test_without_the_metrics_library_the_extra_is_named(folder, blocked):
+    done = run_without(blocked, "evaluate", "nano", "--images", folder)
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
