@@ -1,6 +1,7 @@
-"""Numbers and names as people read them."""
+"""Numbers, names and tables as people read them."""
 
 import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -32,3 +33,11 @@ def printable(text: str) -> str:
         else char
         for char in text
     )
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Lines of columns as wide as their longest entry; never broken, so that grep and cut work."""
+    listed = list(rows)
+    widths = [max(map(len, column)) for column in zip(*listed, strict=True)]
+    for row in listed:
+        yield "  ".join(map(str.ljust, row, widths)).rstrip()

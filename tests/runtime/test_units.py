@@ -1,7 +1,7 @@
 import os
 
 import pytest
-from birefnet_runtime.units import format_seconds, printable
+from birefnet_runtime.units import aligned, format_bytes, format_seconds, printable
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,18 @@ def test_what_a_terminal_would_act_on_is_escaped(text, shown):
     assert printable(text) == shown
     assert printable(shown) == shown
     shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(740e6, "740 MB"), (999.4e6, "999 MB"), (999.6e6, "1 GB"), (1.24e9, "1.2 GB")],
+)
+def test_amounts_of_memory_as_text(count, text):
+    assert format_bytes(count) == text
+
+
+def test_columns_are_as_wide_as_their_longest_entry():
+    rows = [("name", "", "size"), ("nano", "here", "9"), ("a", "b", "")]
+
+    assert list(aligned(rows)) == ["name        size", "nano  here  9", "a     b"]
+    assert list(aligned([])) == []
