@@ -11,8 +11,9 @@ from PIL import Image
 from ..cutout.compose import Style
 from ..cutout.subject import Subject
 from ..errors import OutputError
+from ..images.convert import picture_of
 from ..images.picture import to_eight_bits
-from ..images.read import open_image
+from ..images.read import DECODING_ERRORS, decoding_error, open_image
 from ..images.write import Encoding, open_output, pillow_options
 from ..segmenter import Segmenter
 from .plan import STANDARD_STREAM, Job
@@ -71,12 +72,12 @@ def cut_out_frames(
     subjects: list[Subject] = []
 
     def cut(frame: Image.Image) -> Image.Image:
-        result = segmenter.compose(frame.convert("RGBA"), style)
+        result = segmenter.compose(picture_of(frame, str(job.source)), style)
         subjects.append(result.subject)
         return Image.fromarray(to_eight_bits(result.pixels))
 
-    with open_image(content, str(job.source)) as (image, _):
-        frames = _Frames(image, cut)
+    with open_image(content, str(job.source)) as (image, name):
+        frames = _Frames(image, name, cut)
         common = {"save_all": True, "loop": image.info.get("loop", 1)}
 
         target = sys.stdout.buffer if job.target == STANDARD_STREAM else job.target
@@ -100,17 +101,20 @@ class _Frames(Image.Image):
 
     Args:
         source: the opened animation.
+        name: that errors give it.
         cut: cuts the subject out of a frame.
     """
 
     n_frames: int
 
-    def __init__(self, source: Any, cut: Callable[[Image.Image], Image.Image]) -> None:
+    def __init__(self, source: Any, name: str, cut: Callable[[Image.Image], Image.Image]) -> None:
         super().__init__()
         self._source = source
+        self._name = name
         self._cut = cut
         self._place = -1
-        self.n_frames = source.n_frames
+        self._first = 1 if getattr(source, "default_image", False) else 0  # of a PNG: no frame
+        self.n_frames = source.n_frames - self._first
         self.durations: list[float] = []
         self.seek(0)
 
@@ -131,8 +135,11 @@ class _Frames(Image.Image):
         if frame <= self._place:
             return  # a writer goes back to the first frame when it is done
         self._place = frame
-        self._source.seek(frame)
-        self._source.load()
+        try:
+            self._source.seek(self._first + frame)
+            self._source.load()
+        except DECODING_ERRORS as error:
+            raise decoding_error(self._name, error) from error
         self.durations.append(self._source.info.get("duration") or _FRAME_MS)
         made = self._cut(self._source)
         self.im = made.im
