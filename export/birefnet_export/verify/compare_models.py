@@ -196,7 +196,7 @@ def _both(segmenter: Segmenter, net: nn.Module, case: Case) -> tuple[Array, Arra
 def _picture(segmenter: Segmenter, net: nn.Module, file: Path, precision: str) -> PictureVerdict:
     found = segmenter.alpha(file)
     size = segmenter.model_size((found.shape[0], found.shape[1]))
-    parity = compare_masks(found, reference_alpha(net, file, size))
+    parity = compare_masks(found, reference_alpha(net, file, size, eight_bits=False))
     return PictureVerdict(file, size, parity, MASK_TOLERANCES[precision], ignored_of(file))
 
 
