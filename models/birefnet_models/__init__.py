@@ -1,5 +1,6 @@
 """What models exist, and where they lie: records as data, the cache, pins and downloads."""
 
+from . import telemetry as _telemetry  # noqa: F401, acts when imported
 from .cache import CachedExport, cache_root, cached_exports
 from .card import ModelCard, Score, Weights
 from .errors import (

@@ -96,7 +96,7 @@ CONFINED = {
 # The house, from the top: a row imports only rows under it. What stands beside each other in a row
 # knows nothing of each other.
 ROWS = {
-    "models": ["download lock", "cache", "zoo", "card onnx_file atomic_write", "errors"],
+    "models": ["download lock", "cache", "zoo", "card onnx_file atomic_write", "errors telemetry"],
     "runtime": [
         "cli",
         "batch doctor",

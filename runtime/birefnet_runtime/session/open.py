@@ -6,15 +6,15 @@ named the next one.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ..errors import ProviderError
 from ..extras import missing_extra
 from ..machine.cores import usable_cores
 from ..model.input_size import Size
-from .inference_session import OpenSession, SessionInfo, start
+from .inference_session import OpenSession, start
 from .providers.availability import why_unavailable
-from .providers.node_placement import read_placement
 from .providers.options import Cpu, Provider, TensorRT
 from .providers.ort_build import installed_build
 from .providers.ort_options import EXECUTION_PROVIDER, plan_session
@@ -62,9 +62,8 @@ def open_session(
         provider: Provider, directory: Path | None = None, input_name: str = "input_image"
     ) -> OpenSession:
         plan = plan_session(provider, cores, engine=directory, input_name=input_name)
-        session = start(path, provider, plan, verbose=verbose)
-        placement = read_placement(session)
-        return OpenSession(session, SessionInfo(provider, tuple(skipped), placement), plan)
+        opening = partial(start, path, provider, plan, verbose=verbose)
+        return OpenSession(opening, provider, plan, tuple(skipped))
 
     skipped: list[tuple[str, str]] = []
     for provider in parse_providers(providers, cpu):

@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 import types
 import warnings
 
@@ -176,6 +178,47 @@ def test_every_setting_of_the_cpu_gives_the_same_answer(model, cpu):
     for size in (32, 64):
         (answer,) = session.run(None, {"input_image": np.ones((1, 3, size, 32), np.float32)})
         np.testing.assert_allclose(answer, 4.0, rtol=1e-5)
+
+
+FORK = """
+import os, sys
+import numpy as np
+from pathlib import Path
+from birefnet_runtime.session.open import open_session
+
+session = open_session(Path(sys.argv[1]), threads=2)
+feed = {"input_image": np.ones((1, 3, 256, 256), np.float32)}
+session.run(None, feed)
+child = os.fork()
+if child == 0:
+    (mask,) = session.run(None, feed)
+    assert np.allclose(mask, 4, rtol=1e-5)
+    del session
+    sys.exit(7)
+_, status = os.waitpid(child, 0)
+(mask,) = session.run(None, feed)
+print(os.waitstatus_to_exitcode(status), float(mask.mean()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("telemetry", [None, "1"])
+def test_a_forked_child_runs_the_session_and_ends(model, telemetry):
+    environment = {key: text for key, text in os.environ.items() if "TELEMETRY" not in key}
+    if telemetry:
+        environment["ORT_DISABLE_TELEMETRY"] = telemetry
+
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, model],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+    )
+
+    assert done.returncode == 0, done.stderr
+    code, mean = done.stdout.split()
+    assert (code, float(mean)) == ("7", pytest.approx(4, rel=1e-5))
 
 
 def test_settings_of_the_cpu_reach_onnxruntime(model):

@@ -277,7 +277,7 @@ def test_the_whole_way_of_a_session(model, l4, monkeypatch, tmp_path):
     monkeypatch.setattr(sessions, "installed_build", lambda: l4)
     monkeypatch.setattr(sessions, "why_unavailable", lambda *_: None)
     monkeypatch.setattr(sessions, "start", start)
-    monkeypatch.setattr(sessions, "read_placement", lambda _: None)
+    monkeypatch.setattr(inference_session, "read_placement", lambda _: None)
     monkeypatch.setattr(
         inference_session,
         "BoundRunner",
