@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class OpenSession:
     """An ONNX Runtime session that runs on the provider it says.
 
     A process that was forked from the one which opened it has none of its threads; there it is
-    opened anew when it first runs.
+    opened anew when it first runs. Ctrl-C ends a run on the CPU.
 
     Raises, when it runs:
         SizeError: TensorRT's engine was built for other shapes.
@@ -88,7 +89,6 @@ class OpenSession:
     def _open(self) -> None:
         plan = self._plan
         self._session = self._start()
-        self._run_options = run_options(plan.run_entries) if plan.run_entries else None
         self._bound = None
         if plan.device != "cpu":
             self._bound = BoundRunner(
@@ -115,7 +115,17 @@ class OpenSession:
             (tensor,) = input_feed.values()
             (name,) = output_names or [self.get_outputs()[0].name]
             return [self._bound.run(tensor, name)]
-        return list(self._session.run(output_names, input_feed, self._run_options))
+        options = run_options(self._plan.run_entries)
+        if threading.current_thread() is not threading.main_thread():
+            return list(self._session.run(output_names, input_feed, options))
+        # Python handles signals on the main thread, and not while that is inside of a run, which
+        # may take minutes or, in a hostile graph, not end at all. So it only waits.
+        with ThreadPoolExecutor(1, "birefnet-run") as thread:
+            running = thread.submit(self._session.run, output_names, input_feed, options)
+            try:
+                return list(running.result())
+            finally:
+                options.terminate = True  # Ctrl-C: the run ends at its next node
 
 
 def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -> Any:

@@ -8,6 +8,7 @@ import types
 import warnings
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from birefnet_runtime import Cpu, Cuda, ModelError, ProviderError, ProviderWarning, Segmenter
@@ -16,6 +17,7 @@ from birefnet_runtime.session.inference_session import SessionInfo
 from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.providers import NodePlacement
 from birefnet_runtime.session.providers.ort_build import Build
+from onnx import TensorProto, helper, numpy_helper
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -219,6 +221,67 @@ def test_a_forked_child_runs_the_session_and_ends(model, telemetry):
     assert done.returncode == 0, done.stderr
     code, mean = done.stdout.split()
     assert (code, float(mean)) == ("7", pytest.approx(4, rel=1e-5))
+
+
+def endless(path):
+    """A graph that turns 2^62 times before it has a mask."""
+
+    def value(name, kind, shape):
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Relu", ["carried"], ["handed_on"]),
+        ],
+        "body",
+        [
+            value("turn", TensorProto.INT64, []),
+            value("go", TensorProto.BOOL, []),
+            value("carried", TensorProto.FLOAT, None),
+        ],
+        [value("go_on", TensorProto.BOOL, []), value("handed_on", TensorProto.FLOAT, None)],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1]),
+            helper.make_node("Loop", ["turns", "true", "mean"], ["mask"], body=body),
+        ],
+        "endless",
+        [value("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+        [value("mask", TensorProto.FLOAT, ["batch", 1, "height", "width"])],
+        [
+            numpy_helper.from_array(np.array(2**62), "turns"),
+            numpy_helper.from_array(np.array(True), "true"),
+        ],
+    )
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
+    return path
+
+
+ENDLESS = """
+import os, signal, sys, threading
+import numpy as np
+from pathlib import Path
+from birefnet_runtime.session.open import open_session
+
+session = open_session(Path(sys.argv[1]), threads=1)
+threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    session.run(None, {"image": np.ones((1, 3, 32, 32), np.float32)})
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="os.kill ends the process there")
+def test_ctrl_c_ends_a_run_that_would_not_end(tmp_path):
+    program = [sys.executable, "-c", ENDLESS, endless(tmp_path / "endless.onnx")]
+
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
 def test_settings_of_the_cpu_reach_onnxruntime(model):
