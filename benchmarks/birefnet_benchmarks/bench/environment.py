@@ -1,4 +1,4 @@
-"""What the figures were taken on."""
+"""Machine and versions on which a run was measured."""
 
 import os
 import platform
@@ -53,7 +53,7 @@ def read_environment() -> Environment:
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
-        packages={name: found for name in PACKAGES if (found := _version(name))},
+        packages={name: text for name in PACKAGES if (text := _version(name))},
         gpus=tuple(f"{gpu.name} ({gpu.compute_capability})" for gpu in driver.gpus)
         if driver
         else (),

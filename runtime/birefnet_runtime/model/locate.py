@@ -1,16 +1,13 @@
 """From what is typed as a model to its `.onnx` file: names, cached exports, directories, files."""
 
 import os
-import re
 from pathlib import Path
 
 from birefnet_models.cache import MODEL, cached_exports
+from birefnet_models.names import CHECKPOINT_SUFFIXES, REPOSITORY
 from birefnet_models.zoo import all_cards, embedded_path, lookup
 
 from ..errors import ModelError
-
-CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".bin", ".ckpt"})
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:
@@ -44,7 +41,7 @@ def _by_name(model: str) -> Path | None:
     card = lookup(name)
     if card is not None and card.embedded:
         return embedded_path(card)
-    is_path = any(mark in model for mark in (os.sep, ".onnx")) and not _HUB_ID.fullmatch(name)
+    is_path = any(mark in model for mark in (os.sep, ".onnx")) and not REPOSITORY.fullmatch(name)
     if is_path or (card is None and Path(model).exists()):
         return None
     exports = cached_exports(name)
@@ -54,7 +51,7 @@ def _by_name(model: str) -> Path | None:
     if exports:
         variants = ", ".join(export.variant for export in exports)
         raise ModelError(f"{name} is in the cache as {variants}, not as {variant}")
-    if card is not None or (_HUB_ID.fullmatch(name) and not Path(name).suffix):
+    if card is not None or (REPOSITORY.fullmatch(name) and not Path(name).suffix):
         raise ModelError(f"{name} is not in the cache; this puts it there: birefnet export {name}")
     return None
 
