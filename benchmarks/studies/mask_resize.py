@@ -7,7 +7,6 @@ size, stands for the mask of a perfect network; brought back, it is compared wit
 """
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_models.atomic_write import replacing
+from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime.model.postprocess import resize_mask
 from birefnet_runtime.units import format_seconds
 from numpy.typing import NDArray
@@ -117,8 +116,7 @@ def main(file: str) -> None:
         name: result | took(partial(METHODS[name], noise)) for name, result in errors().items()
     }
     results = {"environment": dataclasses.asdict(read_environment()), "methods": methods}
-    with replacing(Path(file)) as temporary:
-        temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(Path(file), results)
     print(markdown_table(results))
 
 

@@ -100,6 +100,7 @@ CONFINED = {
 # knows nothing of each other.
 ROWS = {
     "models": [
+        "checksums",
         "download lock",
         "cache",
         "zoo",

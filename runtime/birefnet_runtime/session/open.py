@@ -13,6 +13,7 @@ from ..errors import ProviderError
 from ..extras import missing_extra
 from ..machine.cores import usable_cores
 from ..model.input_size import Size
+from ..model.integrity import check_files
 from .inference_session import OpenSession, start
 from .providers.availability import why_unavailable
 from .providers.options import Cpu, Provider, TensorRT
@@ -46,7 +47,7 @@ def open_session(
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
-        ModelError: ONNX Runtime can't load the file.
+        ModelError: the file is not the one that was recorded, or ONNX Runtime can't load it.
         ProviderError: nothing of what was asked for can run here; says why and what to install.
         SizeError: the network can't run at one of the sizes.
     """
@@ -56,6 +57,7 @@ def open_session(
         if missing := missing_extra(error.name):
             raise missing from error
         raise
+    check_files(path)
     cores = threads or usable_cores()
 
     def open_on(
