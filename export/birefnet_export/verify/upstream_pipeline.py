@@ -48,15 +48,32 @@ def reference_alpha(
     Raises:
         ParityError: the file can't be read as an image.
     """
+    mask, image_size = reference_mask(net, file, size)
+    return brought_back(mask, image_size, eight_bits=eight_bits)
+
+
+def reference_mask(
+    net: nn.Module, file: Path, size: tuple[int, int]
+) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """The first half of `reference_alpha`, with its arguments: the mask at the network's size,
+    float32 (height, width) in [0, 1], and the (H, W) of the image."""
     image = _read(file).convert("RGB")
     weight = next(net.parameters())
     with torch.inference_mode():
         logits = net(_normalized(image, size).to(weight.device, weight.dtype))
-        mask = np.asarray(torch.sigmoid(logits.float())[0, 0].cpu().numpy(), np.float32)
+        mask = torch.sigmoid(logits.float())[0, 0].cpu().numpy()
+    return np.asarray(mask, np.float32), (image.height, image.width)
+
+
+def brought_back(
+    mask: NDArray[np.float32], image_size: tuple[int, int], *, eight_bits: bool
+) -> NDArray[np.float32]:
+    """The second half of `reference_alpha`: a mask at an image's (H, W), float32 in [0, 1]."""
+    height, width = image_size
     if eight_bits:
-        levels = Image.fromarray((mask * 255).astype(np.uint8)).resize(image.size)
+        levels = Image.fromarray((mask * 255).astype(np.uint8)).resize((width, height))
         return np.asarray(levels, np.float32) / np.float32(255)
-    for step in ((image.width, size[0]), image.size):
+    for step in ((width, mask.shape[0]), (width, height)):
         resized = Image.fromarray(mask).resize(step, Image.Resampling.BICUBIC)
         mask = np.asarray(resized, np.float32).clip(0, 1)
     return mask
