@@ -83,6 +83,21 @@ def test_auto_does_not_miss_what_is_not_installed(model):
     assert (info.provider, info.skipped) == (Cpu(), ())
 
 
+def test_auto_tells_of_wheels_over_one_another(model, monkeypatch, tmp_path):
+    """The CPU's wheel won over the GPU's: whoever installed that one misses CUDA."""
+    wheels = ("onnxruntime 1.31.1", "onnxruntime-gpu 1.31.1")
+    build = Build("1.31.1", "onnxruntime", None, (CPU,), tmp_path, wheels)
+    monkeypatch.setattr(sessions, "installed_build", lambda: build)
+
+    info = open_session(model, providers="auto").info
+
+    assert info.provider == Cpu()
+    ((name, reason),) = info.skipped
+    assert name == "cuda"
+    assert "are installed over one another" in reason
+    assert len(info.notes()) == 1
+
+
 def test_a_silent_fallback_of_onnxruntime_is_an_error(model, gpu_build, silent_fallback):
     with pytest.raises(ProviderError, match="left out CUDAExecutionProvider without an error"):
         open_session(model, providers="cuda")
@@ -282,6 +297,23 @@ def test_ctrl_c_ends_a_run_that_would_not_end(tmp_path):
     done = subprocess.run(program, capture_output=True, text=True, timeout=60)
 
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("memory", "prepacks", "own_arena"),
+    [("fast", True, False), ("balanced", False, False), ("low", False, True)],
+)
+def test_memory_reaches_the_session(model, memory, prepacks, own_arena):
+    options = Segmenter(model, memory=memory)._session._session.get_session_options()
+
+    def is_set(key):
+        try:
+            return options.get_session_config_entry(key) == "1"
+        except RuntimeError:  # it was never set
+            return False
+
+    assert is_set("session.disable_prepacking") is not prepacks
+    assert is_set("session.use_env_allocators") is own_arena
 
 
 def test_settings_of_the_cpu_reach_onnxruntime(model):
