@@ -1,5 +1,6 @@
 """The models that exist, as data; the cache of exports, pins and downloads."""
 
+from . import telemetry as _telemetry  # noqa: F401, acts when imported
 from .cache import CachedExport, cache_root, cached_exports
 from .card import ModelCard, Score, Weights
 from .errors import (

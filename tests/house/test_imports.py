@@ -99,7 +99,14 @@ CONFINED = {
 # The house, from the top: a row imports only rows under it. What stands beside each other in a row
 # knows nothing of each other.
 ROWS = {
-    "models": ["download lock", "cache", "zoo", "card onnx_file atomic_write", "errors names text"],
+    "models": [
+        "checksums",
+        "download lock",
+        "cache",
+        "zoo",
+        "card onnx_file atomic_write",
+        "errors names telemetry text",
+    ],
     "runtime": [
         "cli",
         "batch doctor",

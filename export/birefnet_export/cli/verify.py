@@ -99,6 +99,7 @@ def _lines(comparison: ModelComparison) -> Iterator[str]:
         note = f" (upstream ignores {image.ignored})" if image.ignored else ""
         yield f"pipeline, {image.file} at {format_size(image.network_size)}{note}:"
         yield from _verdict(image)
+        yield f"  the model card's 8-bit mask: {image.card_levels:g} levels apart at most"
     if comparison.layers:
         yield f"layers, at {format_size(comparison.layers.case)}:"
         yield from (f"  {line}" for line in comparison.layers.lines())
