@@ -56,9 +56,9 @@ def document(report: BenchReport) -> str:
 def caption(report: BenchReport) -> str:
     """Where and when, in one line."""
     environment = report.environment
+    memory = f"{format_bytes(environment.memory_bytes)}, " if environment.memory_bytes else ""
     return plain(
-        f"{wording.machine(report)}, {format_bytes(environment.memory_bytes)}, "
-        f"{environment.system}; {wording.versions(report)}; "
+        f"{wording.machine(report)}, {memory}{environment.system}; {wording.versions(report)}; "
         f"{report.started.partition('T')[0]}, {format_seconds(report.took_s)} in all."
     )
 
