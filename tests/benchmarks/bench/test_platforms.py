@@ -20,7 +20,7 @@ def run(program, before=""):
         [sys.executable, "-c", before + BLOCKED + textwrap.dedent(program)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -48,10 +48,11 @@ def test_a_process_and_its_children_are_ended_without_process_groups():
         """
         import subprocess
         import psutil
+        signal.SIGKILL = signal.SIGTERM  # Unix's own Popen.kill names it
         from birefnet_benchmarks.bench.measure.process import ConfigurationProcess
 
         parent = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c',"
-        parent += "'import time; time.sleep(600)']); print('up', flush=True); time.sleep(600)"
+        parent += "'import time; time.sleep(60)']); print('up', flush=True); time.sleep(60)"
         process = ConfigurationProcess.__new__(ConfigurationProcess)
         process._process = subprocess.Popen(
             [sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True
