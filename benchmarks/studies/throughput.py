@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.measure.memory import peak_rss_bytes
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_runtime import Segmenter, Style, read_image
+from birefnet_runtime import Segmenter, Style
 from birefnet_runtime.batch.file_cutter import FileCutter
-from birefnet_runtime.batch.plan import Job, plan
+from birefnet_runtime.batch.plan import Job, plan_cutouts
 from birefnet_runtime.images.write import Encoding
 from birefnet_runtime.machine.cores import usable_cores
+from birefnet_runtime.machine.process_memory import peak_rss_bytes
 from PIL import Image
 
 FILES = 6
@@ -57,12 +57,12 @@ def measured(work: Callable[[], object], count: int) -> dict[str, float]:
 def measure(model: str, folder: Path, files: list[Path], size: int | None) -> dict[str, Any]:
     """Graph alone, pipeline, and one after another; cutouts as PNG, and masks alone."""
     segmenter = Segmenter(model, size=size)
-    tensors = [segmenter.tensor(read_image(path)) for path in files]
-    segmenter.logits(tensors[0])
-    graph = measured(lambda: [segmenter.logits(tensor) for tensor in tensors], len(files))
+    prepared = [segmenter.prepare(path) for path in files]
+    segmenter.run(prepared[:1])
+    graph = measured(lambda: [segmenter.run([each]) for each in prepared], len(files))
     results: dict[str, Any] = {"model": model, "files": len(files), "graph_alone": graph}
     for name, style in (("cutouts", Style()), ("masks", Style(mask=True))):
-        jobs = plan(files, folder / name).jobs
+        jobs = plan_cutouts(files, folder / name).jobs
         cutter = FileCutter(segmenter, style, Encoding())
 
         def serial(jobs: tuple[Job, ...] = jobs, cutter: FileCutter = cutter) -> None:

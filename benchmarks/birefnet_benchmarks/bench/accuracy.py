@@ -14,9 +14,14 @@ from pathlib import Path
 
 import numpy as np
 from birefnet_export.errors import ParityError
-from birefnet_export.parity.logits import FLOAT32_TOLERANCES, Parity, Tolerance, compare
+from birefnet_export.parity.logits import (
+    FLOAT32_TOLERANCES,
+    GraphTolerance,
+    Parity,
+    compare_logits,
+)
 from birefnet_export.parity.masks import MASK_TOLERANCES, compare_masks
-from birefnet_runtime.model.input_size import format_size
+from birefnet_models.text import format_size
 
 from ..errors import MeasurementError
 from .backends.base import MASK, OUTPUT, Tensor
@@ -79,7 +84,7 @@ class AccuracyCheck:
             return None
         configuration = result.configuration
         shape = (configuration.batch, *configuration.size)
-        parity = compare([(logits, self._logits)], [shape], reference="", runtime="")
+        parity = compare_logits([(logits, self._logits)], [shape], reference="", runtime="")
         tolerance = graph_tolerance(configuration, result.facts.get(OUTPUT) == MASK)
         return GraphParity(
             logits=_difference(parity, "logits"),
@@ -120,8 +125,8 @@ def folder_name(configuration: Configuration) -> str:
     return re.sub(r"[^\w.-]+", "_", "-".join(parts))
 
 
-def graph_tolerance(configuration: Configuration, gives_mask: bool) -> Tolerance:
-    """Tolerance for the same tensor through a configuration and a float32 baseline.
+def graph_tolerance(configuration: Configuration, gives_mask: bool) -> GraphTolerance:
+    """GraphTolerance for the same tensor through a configuration and a float32 baseline.
 
     A graph that gives a mask is judged by its mask alone: where that is 0 or 1, its logits are
     infinite.

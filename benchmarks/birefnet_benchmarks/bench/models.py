@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from birefnet_export.checkpoint.fetch import PLAINLY, Fetching, fetch
+from birefnet_export.checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
 from birefnet_models.cache import MODEL_OF_PRECISION
+from birefnet_models.names import CHECKPOINT_SUFFIXES
 from birefnet_models.onnx_file import read_onnx
 from birefnet_runtime.model.input_size import parse_height_width
-from birefnet_runtime.model.locate import CHECKPOINT_SUFFIXES, find_model
+from birefnet_runtime.model.locate import find_model
 from birefnet_runtime.units import format_seconds
 
 from ..errors import BenchmarkError
@@ -40,7 +41,7 @@ class Request:
     trust_remote_code: bool = False
     backends: tuple[str, ...] = ()
     """`MODULE:CLASS` of further backends, which are given the checkpoint, else the graph."""
-    fetching: Fetching = field(default=PLAINLY)
+    fetching: Fetching = field(default=DEFAULT_FETCHING)
 
 
 def bench_models(request: Request, scratch: Path, log: Log, clock: Clock) -> tuple[BenchModel, ...]:

@@ -80,17 +80,3 @@ def test_the_machine_is_known():
     )
 
     assert out == "True True\n"
-
-
-def test_memory_is_the_peak_that_windows_keeps(monkeypatch, tmp_path):
-    import psutil
-    from birefnet_benchmarks.bench.measure.memory import peak_rss_bytes
-
-    class Process:
-        def memory_info(self):
-            return type("Info", (), {"peak_wset": 12345})
-
-    monkeypatch.setitem(sys.modules, "resource", None)
-    monkeypatch.setattr(psutil, "Process", Process)
-
-    assert peak_rss_bytes(tmp_path / "no-status") == 12345

@@ -4,7 +4,7 @@ import os
 
 import birefnet_models
 import pytest
-from birefnet_benchmarks.bench.measure.memory import peak_rss_bytes
+from birefnet_runtime.machine.process_memory import peak_rss_bytes
 from studies import processes
 from studies.graph_row import GraphRow
 from studies.lowerings import markdown_table

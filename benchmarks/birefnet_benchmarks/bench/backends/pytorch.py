@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from birefnet_export.checkpoint.read import read_checkpoint
 from birefnet_export.network.birefnet import BiRefNet
-from birefnet_export.verify.remote_code import PREFIX, load_remote
+from birefnet_export.verify.remote_code import load_remote
 from birefnet_export.verify.upstream_pipeline import reference_alpha
 from numpy.typing import NDArray
 from torch import nn
@@ -69,7 +69,7 @@ def _network(configuration: Configuration) -> nn.Module:
         return read_checkpoint(Path(configuration.source)).module()
     warnings.simplefilter("ignore")  # the repository's code warns about itself
     # Consent was given before the configurations were made.
-    return load_remote(configuration.source.removeprefix(PREFIX), consent=True, say=lambda _: None)
+    return load_remote(configuration.source, consent=True, say=lambda _: None)
 
 
 def matmul_flops_per_s(threads: int) -> float:

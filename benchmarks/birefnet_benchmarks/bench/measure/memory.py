@@ -1,45 +1,9 @@
-"""Memory of this process, of others, and of the machine.
+"""Memory of other processes and of the machine.
 
-psutil is imported where it is needed: a measured process on Linux does without it.
+psutil is imported where it is needed, so that every module can be imported without it.
 """
 
-import sys
-from pathlib import Path
-
 from birefnet_runtime.machine.cgroup import memory_limit_bytes
-
-STATUS = Path("/proc/self/status")
-
-
-def rss_bytes(status: Path = STATUS) -> int | None:
-    """Resident set size of this process now; None where the system doesn't say."""
-    return _kibibytes(status, "VmRSS:")
-
-
-def peak_rss_bytes(status: Path = STATUS) -> int:
-    """Highest resident set size of this process so far.
-
-    Linux's `ru_maxrss` starts at the parent's peak when a process is spawned; `VmHWM` doesn't.
-    """
-    if peak := _kibibytes(status, "VmHWM:"):
-        return peak
-    try:
-        import resource
-    except ImportError:  # Windows
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _kibibytes(status: Path, name: str) -> int | None:
-    """A field of Linux's `status` file, in bytes."""
-    if status.exists():
-        for line in status.read_text(encoding="ascii").splitlines():
-            if line.startswith(name):
-                return int(line.split()[1]) * 1024
-    return None
 
 
 def process_rss_bytes(pid: int) -> int | None:

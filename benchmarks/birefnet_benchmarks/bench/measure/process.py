@@ -81,7 +81,8 @@ class ConfigurationProcess:
         answer: dict[str, Any] = json.loads(self._wait(request))
         if "error" in answer:
             raise MeasurementError(answer["error"])
-        self.peak_rss_bytes = max(self.peak_rss_bytes or 0, answer.pop("peak_rss_bytes"))
+        peak = answer.pop("peak_rss_bytes")  # None on Windows, where it is watched from here alone
+        self.peak_rss_bytes = max(self.peak_rss_bytes or 0, peak or 0)
         return answer
 
     def close(self) -> None:
