@@ -219,7 +219,7 @@ class InterleavedRuns:
         took_s = time.perf_counter() - begun
         others = max(0.0, machine_busy_s() - busy - answer["busy_s"]) / took_s
         after = running.counters.energy_j()
-        spent = after - energy if energy is not None and after is not None else None
+        spent = None if energy is None or after is None else max(0.0, after - energy)
         times = tuple(answer["times_s"])
         running.rounds.append(Round(self._group, number, times, round(others, 3), spent))
 
