@@ -1,6 +1,9 @@
 """Short pieces that messages are made of, each written once."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
+
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def first_line(error: BaseException) -> str:
@@ -19,6 +22,20 @@ def shortened(names: Iterable[str], most: int = 20) -> str:
     every = list(names)
     more = len(every) - most
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def printable(text: object) -> str:
+    r"""Escape what a terminal would act on: `\x1b`, `\n`, `\u202e`.
+
+    Control characters, line and paragraph separators, surrogates of names that are no UTF-8, and
+    the controls of writing direction (Unicode Standard Annex 9). A second time changes nothing.
+    """
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} or char in _DIRECTIONS
+        else char
+        for char in str(text)
+    )
 
 
 def format_size(sides: Iterable[int]) -> str:

@@ -92,7 +92,7 @@ CONFINED = {
     ("benchmarks", "msgspec"): "bench/results.py",
     ("benchmarks", "onnx"): "bench/measure/roofline.py",
     ("benchmarks", "onnxruntime"): "bench/backends/onnxruntime.py bench/measure/roofline.py",
-    ("benchmarks", "psutil"): "bench/measure/process.py bench/interleave.py",
+    ("benchmarks", "psutil"): "bench/measure/memory.py bench/environment.py bench/interleave.py",
     ("benchmarks", "pynvml"): "bench/measure/energy_and_gpu.py",
     ("benchmarks", "py_sod_metrics"): "evaluation/quality.py",
 }
