@@ -1,4 +1,4 @@
-"""Numbers and tables as people read them."""
+"""Numbers, names and tables as people read them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -16,6 +16,13 @@ def format_seconds(seconds: float) -> str:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"
+
+
+def printable(text: str) -> str:
+    """Text with its control characters escaped, so that no file's name moves the cursor."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:

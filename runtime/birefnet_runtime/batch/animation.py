@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -46,14 +47,14 @@ def is_animated(image: Image.Image) -> bool:
 
 
 def cut_out_frames(
-    content: bytes, job: Job, segmenter: Segmenter, style: Style, encoding: Encoding
+    source: Path | bytes, job: Job, segmenter: Segmenter, style: Style, encoding: Encoding
 ) -> FramesReport:
     """Cut the subject out of every frame, one after another.
 
     Frames are not cropped one by one, which would make the subject jump: `style.crop` is refused.
 
     Args:
-        content: the animation's file.
+        source: the animation's file, or its bytes.
         job: the file that it comes from, and the one to write.
         segmenter: the open model.
         style: what comes out.
@@ -66,7 +67,7 @@ def cut_out_frames(
     if encoding.format.name not in {"webp", "png"}:
         raise OutputError(f"{job.target}: animations are written as WebP or PNG")
     if style.crop is not None:
-        raise OutputError(f"{job.source}: frames of an animation can't be cropped")
+        raise OutputError(f"{job.name}: frames of an animation can't be cropped")
     started = time.perf_counter()
     subjects: list[Subject] = []
 
@@ -75,7 +76,7 @@ def cut_out_frames(
         subjects.append(result.subject)
         return Image.fromarray(to_eight_bits(result.pixels))
 
-    with open_image(content, str(job.source)) as (image, _):
+    with open_image(source, job.name) as (image, _):
         frames = _Frames(image, cut)
         common = {"save_all": True, "loop": image.info.get("loop", 1)}
 

@@ -1,9 +1,12 @@
 """Image files to result files, with a report of each."""
 
+import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,6 +83,23 @@ class FileReport:
 
 
 @dataclass(frozen=True, slots=True)
+class _Opened:
+    """A job whose turn has come.
+
+    Attributes:
+        job: the files.
+        source: the image's path, or its bytes where they can be read but once.
+        pixels: as the image's header says.
+        is_there: whether the result is there and stays.
+    """
+
+    job: Job
+    source: Path | bytes
+    pixels: int = 0
+    is_there: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _Read:
     """A job whose image is in memory."""
 
@@ -121,35 +141,35 @@ class FileCutter:
             A report of each, in order. A file that fails has an error in it and the others go on.
         """
         return overlap(
-            jobs,
+            map(self._open, jobs),
             self._read,
             self._run,
             self._write,
             failed=_failed,
-            weigh=self._weigh,
+            weigh=lambda opened: opened.pixels,
             batch=self.batch,
             stopped=stopped,
         )
 
-    def _weigh(self, job: Job) -> int:
-        if job.source == STANDARD_STREAM or self._is_there(job):
-            return 0
-        return pixels_of(job.source)
+    def _open(self, job: Job) -> _Opened:
+        keeps = self.skip_existing or not job.overwrite
+        if keeps and job.target != STANDARD_STREAM and os.path.exists(job.target):
+            return _Opened(job, job.source, is_there=True)
+        content = _content_of_pipe(job.source)
+        source = job.source if content is None else content
+        return _Opened(job, source, pixels_of(source))
 
-    def _is_there(self, job: Job) -> bool:
-        return self.skip_existing and job.target != STANDARD_STREAM and job.target.exists()
-
-    def _read(self, job: Job) -> _Read | Finished[FileReport]:
-        if self._is_there(job):
+    def _read(self, opened: _Opened) -> _Read | Finished[FileReport]:
+        job, source = opened.job, opened.source
+        if opened.is_there:
             return Finished(FileReport(job, skipped=True))
         started = time.perf_counter()
-        source = sys.stdin.buffer.read() if job.source == STANDARD_STREAM else job.source
-        name = "standard input" if isinstance(source, bytes) else None
-        with open_image(source, name) as (image, known_as):
-            if self.all_frames and is_animated(image):
-                content = source if isinstance(source, bytes) else source.read_bytes()
-                return Finished(self._cut_out_frames(job, content))
-            prepared = self.segmenter.prepare(decode(image, known_as))
+        with open_image(source, job.name) as (image, _):
+            animated = self.all_frames and is_animated(image)
+            picture = None if animated else decode(image, job.name)
+        if picture is None:
+            return Finished(self._cut_out_frames(job, source))
+        prepared = self.segmenter.prepare(picture)
         return _Read(job, prepared, {"read": time.perf_counter() - started})
 
     def _run(self, read: Sequence[_Read]) -> list[NDArray[np.float32]]:
@@ -177,8 +197,8 @@ class FileCutter:
             seconds={**read.seconds, "compose": composed - started, "write": written - composed},
         )
 
-    def _cut_out_frames(self, job: Job, content: bytes) -> FileReport:
-        done = cut_out_frames(content, job, self.segmenter, self.style, self.encoding)
+    def _cut_out_frames(self, job: Job, source: Path | bytes) -> FileReport:
+        done = cut_out_frames(source, job, self.segmenter, self.style, self.encoding)
         return FileReport(
             job,
             image_size=done.image_size,
@@ -189,7 +209,24 @@ class FileCutter:
         )
 
 
-def _failed(job: Job, error: Exception) -> FileReport:
-    if not isinstance(error, BirefnetError):
-        error = ImageError(f"{job.source}: not enough memory for it")
-    return FileReport(job, error)
+def _content_of_pipe(source: Path) -> bytes | None:
+    """All of a pipe or of standard input, which can be read but once; None for a file.
+
+    Read in the calling thread, so that Ctrl-C ends the waiting.
+    """
+    if source == STANDARD_STREAM:
+        return sys.stdin.buffer.read()
+    try:
+        mode = os.stat(source).st_mode
+        return source.read_bytes() if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None
+    except (OSError, ValueError):
+        return None  # reading it as a file will say what is wrong
+
+
+def _failed(item: _Opened | _Read, error: Exception) -> FileReport:
+    """Report of a file that failed, whatever its stage raised."""
+    if isinstance(error, MemoryError):
+        error = ImageError(f"{item.job.name}: not enough memory for it")
+    elif not isinstance(error, BirefnetError):
+        error = ImageError(f"{item.job.name}: can't be cut out: {error}")
+    return FileReport(item.job, error)

@@ -1,6 +1,8 @@
 """`birefnet cutout`."""
 
 import json
+import math
+import sys
 import time
 from pathlib import Path
 from typing import IO, Literal
@@ -12,6 +14,7 @@ from ..batch.plan import STANDARD_STREAM, CutoutPlan, plan_cutouts, read_list
 from ..cutout.background import parse_background
 from ..cutout.compose import SHADOWS, Shadow, Style
 from ..cutout.foreground import Estimator
+from ..errors import OutputError
 from ..images.write import FORMATS, Encoding, format_named
 from ..model.input_size import Size
 from ..segmenter import Segmenter
@@ -36,16 +39,24 @@ DEMONSTRATION = (
 DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
 
 
+def _read_margin(_: click.Context, __: click.Parameter, margin: float) -> float:
+    if math.isnan(margin):
+        raise click.BadParameter("nan is no number of percent")
+    return margin
+
+
 @click.command(
     epilog="Example: birefnet cutout photo.jpg holiday/ --output cutouts --format webp --crop"
 )
-@click.argument("inputs", metavar="INPUT...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument(
+    "inputs", metavar="INPUT...", nargs=-1, type=click.Path(readable=False, path_type=Path)
+)
 @click.option(
     "--output",
     "-o",
     metavar="PATH",
     required=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="A file for one input file (its suffix is the format), - for standard output, else a "
     "directory; made if missing.",
 )
@@ -100,7 +111,8 @@ DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
 @click.option(
     "--margin",
     metavar="PERCENT",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, max=1000),
+    callback=_read_margin,
     default=5.0,
     show_default=True,
     help="Around a cropped subject, of its longer side.",
@@ -149,12 +161,16 @@ def cutout(
     """Cut the subject out of images: files, whole folders, - for standard input.
 
     The EXIF orientation is applied, the color profile is kept. Folders are searched through, and
-    their tree is kept. An input is never overwritten. A file that fails gets a line and the others
-    are still done; the exit code is then 1. Ctrl-C finishes the files in hand; the same command
-    with --skip-existing goes on from there.
+    their tree is kept. Where results would have one name, they keep the suffix (a.jpg.png) or as
+    much of their folders as tells them apart; so do results in the folder that is searched, where
+    nothing is overwritten. An input never is. A file that fails gets a line and the others are
+    still done; the exit code is then 1. Ctrl-C finishes the files in hand; the same command with
+    --skip-existing goes on from there.
     """
     if as_json and output == STANDARD_STREAM:
         raise click.UsageError("--json and the image can't both go to standard output")
+    if (as_json or output == STANDARD_STREAM) and not sys.stdout.writable():
+        raise OutputError("standard output is closed; nothing was done")
     listed = [*inputs, *(read_list(files_from.read()) if files_from else ())]
     if not listed:
         raise click.UsageError("nothing to cut out: give files or folders")
@@ -214,9 +230,10 @@ class _Summary:
         self._failed = len(plan.failures)
         self._reports = 0
         for failure in plan.failures:
-            say(failure)
+            say(failure.error)
             if as_json:
-                click.echo(json.dumps({"input": None, "output": None, "error": str(failure)}))
+                record = {"input": str(failure.source), "output": None, "error": str(failure.error)}
+                click.echo(json.dumps(record))
 
     def add(self, report: FileReport) -> None:
         """Count the next file, and say what is worth a line."""

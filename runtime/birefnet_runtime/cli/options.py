@@ -46,14 +46,14 @@ size_option = click.option(
 threads_option = click.option(
     "--threads",
     metavar="N",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1024),
     help="By default as many as there are usable cores.",
 )
 
 batch_option = click.option(
     "--batch",
     metavar="N",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1024),
     default=1,
     show_default=True,
     help="Images that may go through the network at once; GPUs gain from it, CPUs don't.",

@@ -18,7 +18,7 @@ Done = TypeVar("Done")
 HEAVY = 100_000_000
 """Weight that may be under way at once, pixels of images. A heavier item goes alone."""
 
-_OF_ONE_ITEM = (BirefnetError, MemoryError)
+_OF_ONE_ITEM = (BirefnetError, MemoryError, ArithmeticError)
 """Errors of one item, which don't end the others where `failed` is given."""
 
 
@@ -105,8 +105,8 @@ def overlap(
         run: some prepared items, never more than `batch`, to as many answers. Only what is
             prepared already goes together; nothing is waited for to fill a batch.
         finish: what was prepared and its answer to the result.
-        failed: the result of an item for which a stage raised a BirefnetError or ran out of
-            memory, so that the others go on. By default that is raised like anything else.
+        failed: the result of an item for which a stage raised a BirefnetError, MemoryError or
+            ArithmeticError, so that the others go on. By default that is raised like anything else.
         weigh: how heavy an item is; together no more than `HEAVY` are under way, or one.
         workers: threads for the first and last stage; by default as many as cores may be used.
         stopped: once true, what has been run is still finished, and nothing else is begun.
