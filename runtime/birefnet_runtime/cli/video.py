@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from ..batch.video import cut_out_video, probe
+from ..batch.footage import probe
+from ..batch.video import cut_out_video
 from ..cutout.compose import Style
 from ..cutout.foreground import Estimator
 from ..model.input_size import Size
