@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..cutout.compose import Style
 from ..cutout.subject import Subject
-from ..errors import OutputError
+from ..errors import ImageError, OutputError
 from ..images.picture import to_eight_bits
 from ..images.read import open_image
 from ..images.write import Encoding, webp_options, write_whole
@@ -43,7 +43,12 @@ class FramesReport:
 
 def is_animated(image: Image.Image) -> bool:
     """Whether an opened file has several frames that follow each other in time."""
-    return image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1
+    return image.format in _ANIMATED and getattr(image, "n_frames", 1) - _first(image) > 1
+
+
+def _first(image: Image.Image) -> int:
+    """The number of the first frame: a PNG may have a still image before them."""
+    return int(bool(image.info.get("default_image")))
 
 
 def cut_out_frames(
@@ -77,7 +82,7 @@ def cut_out_frames(
         return Image.fromarray(to_eight_bits(result.pixels))
 
     with open_image(source, job.name) as (image, _):
-        frames = _Frames(image, cut)
+        frames = _Frames(image, job.name, cut)
         common = {"save_all": True, "loop": image.info.get("loop", 1)}
 
         def write(stream: BinaryIO) -> None:
@@ -102,17 +107,20 @@ class _Frames(Image.Image):
 
     Args:
         source: the opened animation.
+        name: what messages call it.
         cut: cuts the subject out of a frame.
     """
 
     n_frames: int
 
-    def __init__(self, source: Any, cut: Callable[[Image.Image], Image.Image]) -> None:
+    def __init__(self, source: Any, name: str, cut: Callable[[Image.Image], Image.Image]) -> None:
         super().__init__()
         self._source = source
+        self._name = name
         self._cut = cut
         self._place = -1
-        self.n_frames = source.n_frames
+        self._first = _first(source)
+        self.n_frames = source.n_frames - self._first
         self.durations: list[float] = []
         self.seek(0)
 
@@ -133,8 +141,11 @@ class _Frames(Image.Image):
         if frame <= self._place:
             return  # a writer goes back to the first frame when it is done
         self._place = frame
-        self._source.seek(frame)
-        self._source.load()
+        try:
+            self._source.seek(self._first + frame)
+            self._source.load()
+        except (OSError, EOFError) as error:  # which would be taken for the result's
+            raise ImageError(f"{self._name}: frame {frame + 1} is damaged: {error}") from error
         self.durations.append(self._source.info.get("duration") or _FRAME_MS)
         made = self._cut(self._source)
         self.im = made.im
