@@ -205,6 +205,12 @@ def test_other_formats(model, jobs, encoding):
         assert np.asarray(opened).shape[:2] == (48, 80)
 
 
+def test_what_can_be_written_passes():
+    for style in (Style(background=Blur()), Style(mask=True)):
+        check_style(style, Encoding(JPEG))
+    check_style(Style(depth=16, premultiply=True), Encoding(TIFF))
+
+
 @pytest.mark.parametrize(
     ("style", "form", "says"),
     [
