@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.measure.memory import peak_rss_bytes
-from birefnet_models.atomic_write import replacing
+from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime import Segmenter, Style
 from birefnet_runtime.batch.file_cutter import FileCutter
 from birefnet_runtime.batch.plan import Job, plan_cutouts
 from birefnet_runtime.images.write import Encoding
 from birefnet_runtime.machine.cores import usable_cores
+from birefnet_runtime.machine.process_memory import peak_rss_bytes
 from PIL import Image
 
 FILES = 6
@@ -97,9 +97,9 @@ def measure_largest(folder: Path, photos: Path) -> dict[str, Any]:
     (photo,) = make_photos(folder, photos, 1, LARGEST)
     command = [sys.executable, "-c", PEAK, str(photo), str(folder / "largest.png")]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
+    peak: dict[str, Any] = json.loads(done.stdout)
     pixels = LARGEST[0] * LARGEST[1]
-    return {"size": LARGEST, **found, "bytes_per_pixel": found["peak_rss_bytes"] / pixels}
+    return {"size": LARGEST, **peak, "bytes_per_pixel": peak["peak_rss_bytes"] / pixels}
 
 
 def main(file: str, model: str = "nano", size: str | None = None) -> None:
@@ -114,8 +114,7 @@ def main(file: str, model: str = "nano", size: str | None = None) -> None:
             "throughput": measure(model, folder, files, int(size) if size else None),
             "largest": measure_largest(folder / "", photos),
         }
-    with replacing(Path(file)) as temporary:
-        temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(Path(file), results)
     print(json.dumps(results, indent=2))
 
 

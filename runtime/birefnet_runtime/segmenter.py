@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from birefnet_models.errors import first_line
 from numpy.typing import NDArray
 
 from .cutout.compose import Result, Style, compose, shown_alpha
@@ -20,14 +21,15 @@ from .machine.free_memory import release_memory
 from .machine.pipeline import overlap
 from .model.input_size import Size, auto_size, check_fixed, check_size, quality_note
 from .model.locate import find_model
-from .model.metadata import ModelMetadata
+from .model.metadata import ModelMetadata, model_facts
 from .model.postprocess import to_alpha
 from .model.preprocess import to_tensor
 from .model.signature import Session, read_signature
-from .model.third_party import as_logits, model_facts
+from .model.third_party import as_logits
+from .session.inference_session import SessionInfo
 from .session.memory_limit import DEFAULT, SETTINGS, Memory, as_bytes, choose
-from .session.open import SessionInfo, open_session
-from .session.ort_errors import first_line, onnxruntime_errors
+from .session.open import open_session
+from .session.ort_errors import onnxruntime_errors
 from .session.providers import Providers
 
 

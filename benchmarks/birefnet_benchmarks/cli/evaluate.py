@@ -109,14 +109,14 @@ def evaluate(
     of the model on the data set at this size, they are printed beside. An image that fails gets a
     line and the others are still scored; the exit code is then 1.
     """
-    from ..evaluation.results import read_subject, summary, table, write_files
+    from ..evaluation.results import summary, table, write_files
     from ..evaluation.run import Evaluation, Evaluator
 
     show = _Show()
     dataset = find_dataset(images, masks, partial=partial)
     pairs = spread(dataset.pairs, limit)
     show.left_out(dataset)
-    subject = read_subject(model, find_model(model))
+    file = find_model(model)
     evaluation = Evaluation(dataset.subsets, worst, hce)
     with Segmenter(
         model,
@@ -144,7 +144,7 @@ def evaluate(
         "threads": threads,
         "memory": memory,
     }
-    stored = summary(subject, evaluation, settings)
+    stored = summary(model, file, evaluation, settings)
     if output is not None:
         write_files(output, stored, evaluation)
     click.echo(json.dumps(stored, indent=1) if as_json else "\n".join(table(stored)))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import Image
 
@@ -14,7 +14,7 @@ from ..cutout.subject import Subject
 from ..errors import ImageError, OutputError
 from ..images.picture import to_eight_bits
 from ..images.read import open_image
-from ..images.write import Encoding, webp_options, write_whole
+from ..images.write import Encoding, open_output, pillow_options
 from ..segmenter import Segmenter
 from .plan import STANDARD_STREAM, Job
 
@@ -85,16 +85,15 @@ def cut_out_frames(
         frames = _Frames(image, job.name, cut)
         common = {"save_all": True, "loop": image.info.get("loop", 1)}
 
-        def write(stream: BinaryIO) -> None:
+        target = sys.stdout.buffer if job.target == STANDARD_STREAM else job.target
+        with open_output(target) as stream:
             if encoding.format.name == "webp":
-                options = {**common, **webp_options(encoding)}
+                options = {**common, **pillow_options(encoding)}
                 frames.save(stream, "WEBP", duration=frames.durations, **options)
             else:
                 first, *others = frames.all()
                 options = {**common, "append_images": others, "blend": 0}
                 first.save(stream, "PNG", duration=frames.durations, **options)
-
-        write_whole(sys.stdout.buffer if job.target == STANDARD_STREAM else job.target, write)
         size = (image.height, image.width)
     return FramesReport(size, frames.n_frames, subjects[0], time.perf_counter() - started)
 
