@@ -1,5 +1,6 @@
-"""Image files in: what Pillow reads, and through OpenCV what Pillow would cut to 8 bits."""
+"""Image files in: what Pillow reads, in 8 bits or, where the file has them, in 16."""
 
+import ctypes
 import io
 import os
 import struct
@@ -8,16 +9,20 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from numpy.typing import ArrayLike
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError, _imaging
 
 from ..errors import ImageError
-from .icc import gray_curve, lab_to_srgb, space_of, to_srgb
+from ..units import format_bytes, printable
+from .convert import gray_table, picture_of
+from .icc import space_of
 from .picture import Picture
-from .sixteen_bit import is_sixteen_bit_color, read_sixteen_bit_color
+from .png import without_texts
+from .raw_file import describe_tiff, raw_kind
+from .sixteen_bit import read_sixteen_bit_color, sixteen_bit_packing
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | ArrayLike | Picture
 
@@ -28,6 +33,12 @@ SUFFIXES = frozenset({
 })
 # fmt: on
 """What counts as an image when a folder is searched. A file named by itself may have any suffix."""
+PILLOW_FORMATS = (
+    *("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000"),
+    *("ICO", "PSD", "QOI", "PCX", "SGI", "TGA"),
+)
+"""All that Pillow may open, and HEIF: none that runs another program, as EPS does."""
+MOST_PIPE_BYTES = 1 << 30
 
 # What Pillow's decoders raise on damaged files; they share no base class.
 _DECODING_ERRORS = (
@@ -37,7 +48,9 @@ _DECODING_ERRORS = (
     TypeError,
     EOFError,
     LookupError,
-    OverflowError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
     MemoryError,
     RuntimeError,
     struct.error,
@@ -45,9 +58,17 @@ _DECODING_ERRORS = (
     Image.DecompressionBombError,
 )
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
+_UNSUPPORTED = ("unsupported", "not supported", "not yet supported", "not available")
+"""Words of Pillow's about sound files of a kind that it doesn't read."""
+_DECODER_BYTES = {"WEBP": 20, "AVIF": 16, "HEIF": 14, "JPEG2000": 28}
+"""For each pixel, of decoders that hold a whole picture of their own beside Pillow's."""
+_STRIPS_BYTES = 32 << 20
+_END_OF_JPEG = b"\xff\xd9"
+_MOST_LOST = 0.02
+"""Share of a picture up to which the lost end of a JPEG is overlooked."""
 
 
-def read_image(source: ImageSource) -> Picture:
+def read_image(source: ImageSource, *, max_pixels: int | None = None) -> Picture:
     """Read any of the accepted inputs.
 
     Of a file (a path, or its bytes) the first frame is read and its EXIF orientation applied. A PIL
@@ -58,6 +79,8 @@ def read_image(source: ImageSource) -> Picture:
     Args:
         source: path, bytes of an image file, PIL image, Picture, or an array: uint8 or uint16,
             (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, alpha not premultiplied.
+        max_pixels: of a file: the most that its header may say; by default Pillow's bound, twice
+            `PIL.Image.MAX_IMAGE_PIXELS` (179 million).
 
     Raises:
         ImageError: the input is none of these; the message names the file.
@@ -65,58 +88,97 @@ def read_image(source: ImageSource) -> Picture:
     if isinstance(source, Picture):
         return source
     if isinstance(source, Image.Image):
-        return _picture(source, "PIL image")
+        return picture_of(source, "PIL image")
     if isinstance(source, str | os.PathLike | bytes):
-        with open_image(source) as (image, name):
+        with open_image(source, max_pixels=max_pixels) as (image, name):
             return decode(image, name)
     return _from_array(source)
 
 
 @contextmanager
 def open_image(
-    source: str | os.PathLike[str] | bytes, name: str | None = None
+    source: str | os.PathLike[str] | bytes,
+    name: str | None = None,
+    *,
+    max_pixels: int | None = None,
 ) -> Iterator[tuple[Image.Image, str]]:
     """Open an image file without decoding it; yield it and the name that errors give it.
 
     Args:
-        source: a path, or the file's bytes.
+        source: a path, or the file's bytes. A pipe is read whole, up to `MOST_PIPE_BYTES`.
         name: by default the path.
+        max_pixels: as in `read_image`.
 
     Raises:
-        ImageError: it is no image, or the block finds it damaged.
+        ImageError: it is no image that is read, it is too large, or the block finds it damaged.
     """
     if name is None:
         name = f"image of {len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
+    name = printable(name)
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
-            start = stream.read(32)
-            if not start:
-                raise ImageError(f"{name}: the file is empty")
-            heif = start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
-            if heif and not _heif_is_read():
-                raise ImageError(
-                    f"{name}: HEIC needs a plugin; install it with: "
-                    "pip install 'birefnet-ort[heic]'"
-                )
-            with _quiet(), Image.open(stream) as image:
-                yield image, name
+        with (
+            io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file,
+            _pillow_settings(max_pixels),
+            _identify(file, name) as image,
+        ):
+            _check_size(image, name, max_pixels)
+            yield image, name
     except _DECODING_ERRORS as error:
         raise ImageError(f"{name}: {_decoding_reason(error)}") from error
 
 
-def decode(image: Image.Image, name: str) -> Picture:
+def decode(image: Any, name: str) -> Picture:
     """Decode the current frame of an opened file.
 
     Raises:
         ImageError: it has no pixels, or pixels that mean no colors.
     """
-    if is_sixteen_bit_color(image):
-        pixels = read_sixteen_bit_color(image)
+    packing = sixteen_bit_packing(image)
+    if packing:
         profile = image.info.get("icc_profile")
-        return _split(pixels, profile if space_of(profile) == "RGB" else None)
-    image.load()
+        pixels, opacity = read_sixteen_bit_color(image, packing)
+        table = None
+        if profile and packing.startswith("LA") and space_of(profile) == "GRAY":
+            table = gray_table(profile)
+        if table is not None:
+            for row in pixels:
+                row[...] = table[row]
+        return Picture(pixels, opacity, profile if space_of(profile) == "RGB" else None)
+    key = image.info.get("transparency")
+    if image.format == "PNG" and image.mode == "L" and isinstance(key, int):
+        bits = {"L;2": 2, "L;4": 4}.get(image.tile[0].args if image.tile else "", 8)
+        image.info["transparency"] = key * 255 // (2**bits - 1)  # as the pixels are scaled
+    stream = image.fp
+    try:
+        image.load()
+    except OSError:
+        if image.format not in {"JPEG", "MPO"}:
+            raise
+        image = _with_end(stream) or image
+        image.load()  # raises anew if there was no mending it
     ImageOps.exif_transpose(image, in_place=True)
-    return _picture(image, name)
+    return picture_of(image, name)
+
+
+def picture_bytes(image: Image.Image) -> int:
+    """Bytes that the Picture of an opened file keeps, from its header."""
+    wide = 2 if sixteen_bit_packing(image) or image.mode.startswith("I") else 1
+    return image.width * image.height * wide * (4 if image.has_transparency_data else 3)
+
+
+def decoded_bytes(image: Image.Image) -> int:
+    """Bytes that `decode` takes at most for an opened file, from its header.
+
+    The Picture is among them, the encoded file is not. Measured for every format with pictures of
+    12 megapixels (the test of this name repeats it, smaller).
+    """
+    pixels = image.width * image.height
+    stored = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(image.mode, 4)
+    at_once = pixels * _DECODER_BYTES.get(image.format or "", 0)
+    if "progressive" in image.info:
+        at_once = stored + 2 * pixels * len(image.getbands())  # the coefficients of all scans
+    turned = 2 * stored  # by the EXIF orientation, which may come behind the pixels
+    return max(stored + picture_bytes(image), turned, at_once) + _STRIPS_BYTES
 
 
 def pixels_of(source: str | os.PathLike[str] | bytes) -> int:
@@ -126,46 +188,6 @@ def pixels_of(source: str | os.PathLike[str] | bytes) -> int:
             return image.width * image.height
     except ImageError:
         return 0
-
-
-def _picture(image: Image.Image, name: str) -> Picture:
-    """Make a Picture of a PIL image of any mode."""
-    if image.width == 0 or image.height == 0:
-        raise ImageError(f"{name}: the image has no pixels: {image.width} x {image.height}")
-    profile = image.info.get("icc_profile")
-    space = space_of(profile)
-    if image.mode == "F":
-        raise ImageError(f"{name}: floating-point pixels have no known range; convert to 8 bits")
-    if image.mode.startswith("I"):  # 16-bit gray; as 32-bit integers where a format has no other
-        return Picture(_sixteen_bit_gray(image, profile if space == "GRAY" else None))
-    opacity = None
-    if image.has_transparency_data:
-        image = image.convert("LA" if image.mode in {"L", "LA", "La"} else "RGBA")
-        opacity = np.asarray(image.getchannel("A"))
-        image = image.getchannel("L") if image.mode == "LA" else image.convert("RGB")
-    if profile and space == {"1": "GRAY", "L": "GRAY", "CMYK": "CMYK"}.get(image.mode):
-        image = to_srgb(image.convert("L") if image.mode == "1" else image, profile) or image
-        profile = None
-    if image.mode == "LAB":
-        image = lab_to_srgb(image)
-    if image.mode == "CMYK":
-        profile = None
-    if image.mode != "RGB":
-        try:
-            image = image.convert("RGB")
-        except ValueError as error:
-            raise ImageError(f"{name}: mode {image.mode} can't become RGB") from error
-    return Picture(np.asarray(image), opacity, profile if space == "RGB" else None)
-
-
-def _sixteen_bit_gray(image: Image.Image, profile: bytes | None) -> NDArray[np.uint16]:
-    """Convert 16-bit gray to uint16 (H, W, 3), through its profile if it has one."""
-    levels = np.asarray(image).clip(0, 65535).astype(np.uint16)
-    curve = gray_curve(profile) if profile else None
-    if curve is not None:
-        table = np.interp(np.arange(65536) / 257, np.arange(256), curve * 257)
-        levels = np.rint(table).astype(np.uint16)[levels]
-    return np.repeat(levels[..., None], 3, axis=2)
 
 
 def _split(pixels: Any, profile: bytes | None = None) -> Picture:
@@ -193,6 +215,68 @@ def _from_array(source: ArrayLike) -> Picture:
     return Picture(np.repeat(array[..., None], 3, axis=2)) if array.ndim == 2 else _split(array)
 
 
+def _identify(file: BinaryIO, name: str) -> Image.Image:
+    """Open the image in a file by what is in it."""
+    if not file.seekable():
+        file = io.BytesIO(file.read(MOST_PIPE_BYTES + 1))
+        if file.getbuffer().nbytes > MOST_PIPE_BYTES:
+            raise ImageError(
+                f"{name}: more than {format_bytes(MOST_PIPE_BYTES)} from a pipe; save it as a file"
+            )
+    start = file.read(32)
+    if not start:
+        raise ImageError(f"{name}: the file is empty")
+    if kind := raw_kind(file):
+        raise ImageError(f"{name}: a raw file ({kind}); develop it first, to TIFF or PNG")
+    heif = start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
+    if heif and not _heif_is_read():
+        raise ImageError(
+            f"{name}: HEIC needs a plugin; install it with: pip install 'birefnet-ort[heic]'"
+        )
+    png = start.startswith(b"\x89PNG\r\n\x1a\n")
+    stream, profile = without_texts(file) if png else (file, None)
+    try:
+        image = Image.open(stream, formats=[*PILLOW_FORMATS, *(["HEIF"] if heif else [])])
+    except UnidentifiedImageError as error:
+        reason = describe_tiff(stream) or "not an image, or of a format that isn't read"
+        raise ImageError(f"{name}: {reason}") from error
+    if profile is not None:
+        image.info["icc_profile"] = profile
+    if image.format == "TIFF":
+        _silence_libtiff()
+    return image
+
+
+def _check_size(image: Image.Image, name: str, max_pixels: int | None) -> None:
+    pixels = image.width * image.height
+    if max_pixels is not None and pixels > max_pixels:
+        raise ImageError(
+            f"{name}: {image.width} x {image.height} are {pixels / 1e6:.0f} megapixels, more than "
+            f"the {max_pixels / 1e6:.0f} that may be read; max_pixels raises the limit"
+        )
+
+
+def _with_end(stream: Any) -> Image.Image | None:
+    """Decode a JPEG that lacks its last bytes; None if more than a trace of the picture is lost.
+
+    Pixels that are lost take what follows: with nothing behind the file and with something they
+    differ.
+    """
+    stream.seek(0)
+    content = stream.read().rstrip(b"\xff")
+    whole = []
+    for filler in (b"", b"\xaa\x55\xa5" * 1000):
+        image = Image.open(io.BytesIO(content + filler + _END_OF_JPEG), formats=["JPEG"])
+        image.load()
+        whole.append(image)
+    lost = ImageChops.difference(*whole).getbbox(alpha_only=False)
+    if lost is not None:
+        left, top, right, bottom = lost
+        if (right - left) * (bottom - top) > _MOST_LOST * image.width * image.height:
+            return None
+    return whole[0]
+
+
 def _heif_is_read() -> bool:
     """Register Pillow's HEIC plugin if it is installed; whether HEIC can be read."""
     try:
@@ -203,11 +287,12 @@ def _heif_is_read() -> bool:
     return True
 
 
-class _Quiet:
-    """Keeps Pillow's warnings back while any thread reads.
+class _PillowSettings:
+    """Keeps Pillow's warnings back, and its limit of pixels at ours, while any thread reads.
 
-    It warns of half the pixels that it refuses, and of damage that it reads past. Python's own
-    `catch_warnings` isn't safe in threads: two that overlap leave the filters wrong.
+    It warns of half the pixels that it refuses, and of damage that it reads past. Both settings are
+    the process's; Python's own `catch_warnings` isn't safe in threads, where two that overlap leave
+    the filters wrong. So the first reader sets them and the last one puts them back.
     """
 
     def __init__(self) -> None:
@@ -215,32 +300,53 @@ class _Quiet:
         self._readers = 0
 
     @contextmanager
-    def __call__(self) -> Iterator[None]:
+    def __call__(self, max_pixels: int | None) -> Iterator[None]:
         with self._lock:
             self._readers += 1
             if self._readers == 1:
                 warnings.filterwarnings("ignore", module=r"PIL\.")
                 self._rule: Any = warnings.filters[0]
+                self._limit = Image.MAX_IMAGE_PIXELS
+            if max_pixels and Image.MAX_IMAGE_PIXELS and max_pixels > 2 * Image.MAX_IMAGE_PIXELS:
+                Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)
         try:
             yield
         finally:
             with self._lock:
                 self._readers -= 1
                 filters: Any = warnings.filters
-                if self._readers == 0 and self._rule in filters:
-                    filters.remove(self._rule)
+                if self._readers == 0:
+                    Image.MAX_IMAGE_PIXELS = self._limit
+                    if self._rule in filters:
+                        filters.remove(self._rule)
 
 
-_quiet = _Quiet()
+_pillow_settings = _PillowSettings()
+
+
+def _silence_libtiff() -> None:
+    """Keep libtiff from printing to the terminal, past Python; Pillow has no switch for it.
+
+    On Windows, where its functions can't be reached, it goes on.
+    """
+    try:
+        library = ctypes.CDLL(_imaging.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+    except (OSError, AttributeError):
+        pass
 
 
 def _decoding_reason(error: BaseException) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image, or of a format that Pillow doesn't read"
     if isinstance(error, Image.DecompressionBombError):
-        return f"too large to be read safely: {error}"
+        return f"too large to be read safely; max_pixels raises the limit: {error}"
     if isinstance(error, OSError) and error.errno is not None:
         return (error.strerror or str(error)).lower()
     if isinstance(error, MemoryError):
         return "not enough memory to read it"
-    return f"the image is damaged: {' '.join(str(error).split()) or type(error).__name__}"
+    reason = printable(" ".join(str(error).split())) or type(error).__name__
+    if isinstance(error, NotImplementedError) or any(
+        word in reason.lower() for word in _UNSUPPORTED
+    ):
+        return f"can't be read: {reason}"
+    return f"the image is damaged: {reason}"
