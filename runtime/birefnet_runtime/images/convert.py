@@ -20,15 +20,8 @@ def picture_of(image: Image.Image, name: str) -> Picture:
     Raises:
         ImageError: it has no pixels, or pixels that mean no colors.
     """
-    if image.width == 0 or image.height == 0:
-        raise ImageError(f"{name}: the image has no pixels: {image.width} x {image.height}")
-    if image.mode == "F":
-        raise ImageError(f"{name}: floating-point pixels have no known range; convert to 8 bits")
+    check_kind(image, name)
     tags: Any = getattr(image, "tag_v2", {})
-    if _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
-        raise ImageError(f"{name}: signed pixels have no known range; convert to unsigned ones")
-    if tags.get(_PLANAR) == _SEPARATE and _PREMULTIPLIED in tags.get(_EXTRA, ()):
-        raise ImageError(f"{name}: premultiplied alpha in planes isn't read; save it chunky")
     image.load()
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):  # 16-bit gray; as 32-bit integers where a format has no other
@@ -41,8 +34,25 @@ def picture_of(image: Image.Image, name: str) -> Picture:
             opacity[rows] = np.asarray(strip.getchannel("A"))
             strip = strip.getchannel("L") if strip.mode == "LA" else strip.convert("RGB")
         pixels[rows] = np.asarray(_to_rgb(strip, profile, name))
-    keeps = image.mode in {"RGB", "RGBA", "RGBa", "RGBX", "P", "PA"} and space_of(profile) == "RGB"
-    return Picture(pixels, opacity, profile if keeps else None)
+    keeps_profile = space_of(profile) == "RGB" and image.mode not in {"CMYK", "LAB"}
+    return Picture(pixels, opacity, profile if keeps_profile else None)
+
+
+def check_kind(image: Image.Image, name: str) -> None:
+    """Check that an image, decoded or not, has pixels whose meaning is known.
+
+    Raises:
+        ImageError: it hasn't.
+    """
+    if image.width == 0 or image.height == 0:
+        raise ImageError(f"{name}: the image has no pixels: {image.width} x {image.height}")
+    if image.mode == "F":
+        raise ImageError(f"{name}: floating-point pixels have no known range; convert to 8 bits")
+    tags: Any = getattr(image, "tag_v2", {})
+    if _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
+        raise ImageError(f"{name}: signed pixels have no known range; convert to unsigned ones")
+    if tags.get(_PLANAR) == _SEPARATE and _PREMULTIPLIED in tags.get(_EXTRA, ()):
+        raise ImageError(f"{name}: premultiplied alpha in planes isn't read; save it chunky")
 
 
 def _to_rgb(image: Image.Image, profile: bytes | None, name: str) -> Image.Image:

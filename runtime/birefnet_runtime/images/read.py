@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError, _imaging
 
 from ..errors import ImageError
 from ..units import format_bytes, printable
-from .convert import gray_table, picture_of
+from .convert import check_kind, gray_table, picture_of
 from .icc import space_of
 from .picture import Picture
 from .png import without_texts
@@ -57,6 +57,16 @@ _DECODING_ERRORS = (
     zlib.error,
     Image.DecompressionBombError,
 )
+_NOT_READ = {
+    b"%!PS": "PostScript",
+    b"\xc5\xd0\xd3\xc6": "PostScript",
+    b"%PDF": "PDF",
+    b"<svg": "SVG",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"v/1\x01": "OpenEXR",
+}
+"""Signatures of images that nothing here reads, for the message."""
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
 _UNSUPPORTED = ("unsupported", "not supported", "not yet supported", "not available")
 """Words of Pillow's about sound files of a kind that it doesn't read."""
@@ -144,6 +154,7 @@ def decode(image: Any, name: str) -> Picture:
             for row in pixels:
                 row[...] = table[row]
         return Picture(pixels, opacity, profile if space_of(profile) == "RGB" else None)
+    check_kind(image, name)
     key = image.info.get("transparency")
     if image.format == "PNG" and image.mode == "L" and isinstance(key, int):
         bits = {"L;2": 2, "L;4": 4}.get(image.tile[0].args if image.tile else "", 8)
@@ -238,8 +249,7 @@ def _identify(file: BinaryIO, name: str) -> Image.Image:
     try:
         image = Image.open(stream, formats=[*PILLOW_FORMATS, *(["HEIF"] if heif else [])])
     except UnidentifiedImageError as error:
-        reason = describe_tiff(stream) or "not an image, or of a format that isn't read"
-        raise ImageError(f"{name}: {reason}") from error
+        raise ImageError(f"{name}: {_unidentified_reason(start, stream)}") from error
     if profile is not None:
         image.info["icc_profile"] = profile
     if image.format == "TIFF":
@@ -335,6 +345,13 @@ def _silence_libtiff() -> None:
         library.TIFFSetWarningHandler(None)
     except (OSError, AttributeError):
         pass
+
+
+def _unidentified_reason(start: bytes, stream: BinaryIO) -> str:
+    for signature, kind in _NOT_READ.items():
+        if start.startswith(signature):
+            return f"{kind}, which isn't read; convert it to PNG or TIFF first"
+    return describe_tiff(stream) or "not an image, or of a format that Pillow doesn't read"
 
 
 def _decoding_reason(error: BaseException) -> str:
