@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from ..cutout.compose import Style, compose
 from ..cutout.subject import Subject
 from ..errors import ImageError, OutputError
-from ..images.read import decode, open_image, pixels_of
-from ..images.write import Encoding
-from ..machine.pipeline import Finished, overlap
+from ..images.read import MOST_PIPE_BYTES, decode, open_image
+from ..images.write import PNG, Encoding
+from ..machine.pipeline import CAPACITY, Finished, overlap
 from ..segmenter import Prepared, Segmenter
+from ..units import format_bytes
 from .animation import cut_out_frames, is_animated
+from .picture_memory import check_fits, peak_bytes
 from .plan import STANDARD_STREAM, Job
 
 
@@ -89,13 +91,15 @@ class _Opened:
     Attributes:
         job: the files.
         source: the image's path, or its bytes where they can be read but once.
-        pixels: as the image's header says.
+        needed_bytes: what the picture will take at its peak.
+        error: why it can't be read.
         is_there: whether the result is there and stays.
     """
 
     job: Job
     source: Path | bytes
-    pixels: int = 0
+    needed_bytes: float = 0
+    error: BirefnetError | None = None
     is_there: bool = False
 
 
@@ -119,6 +123,7 @@ class FileCutter:
         all_frames: animations come out as animations.
         skip_existing: a file whose result is there is not done again.
         batch: how many images may go through the graph at once.
+        max_pixels: a larger image is not read; by default Pillow's bound.
     """
 
     segmenter: Segmenter
@@ -127,11 +132,15 @@ class FileCutter:
     all_frames: bool = False
     skip_existing: bool = False
     batch: int = 1
+    max_pixels: int | None = None
 
     def cut_out(
         self, jobs: Iterable[Job], *, stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[FileReport]:
         """Do the jobs: reading, the graph and writing overlap, and memory stays bounded.
+
+        Where the segmenter has a limit of memory, no more is under way than it leaves beside the
+        model, and a picture that would take more is not decoded.
 
         Args:
             jobs: as `plan_cutouts` makes them.
@@ -140,13 +149,15 @@ class FileCutter:
         Yields:
             A report of each, in order. A file that fails has an error in it and the others go on.
         """
+        left = self.segmenter.memory_left
         return overlap(
             map(self._open, jobs),
             self._read,
             self._run,
             self._write,
             failed=_failed,
-            weigh=lambda opened: opened.pixels,
+            weigh=lambda opened: opened.needed_bytes,
+            capacity=CAPACITY if left is None else left,
             batch=self.batch,
             stopped=stopped,
         )
@@ -155,16 +166,27 @@ class FileCutter:
         keeps = self.skip_existing or not job.overwrite
         if keeps and job.target != STANDARD_STREAM and os.path.exists(job.target):
             return _Opened(job, job.source, is_there=True)
-        content = _content_of_pipe(job.source)
-        source = job.source if content is None else content
-        return _Opened(job, source, pixels_of(source))
+        source: Path | bytes = job.source
+        try:
+            source = _content_of_pipe(job) or source
+            with open_image(source, job.name, max_pixels=self.max_pixels) as (image, _):
+                needed = peak_bytes(image, self.style, self.encoding)
+                if self.all_frames and self.encoding.format == PNG:
+                    needed += 4 * image.width * image.height * getattr(image, "n_frames", 1)
+                if self.segmenter.memory_left is not None:
+                    check_fits(job.name, image, needed, self.segmenter.memory_left)
+        except BirefnetError as error:
+            return _Opened(job, source, error=error)
+        return _Opened(job, source, needed)
 
     def _read(self, opened: _Opened) -> _Read | Finished[FileReport]:
         job, source = opened.job, opened.source
         if opened.is_there:
             return Finished(FileReport(job, skipped=True))
+        if opened.error is not None:
+            raise opened.error
         started = time.perf_counter()
-        with open_image(source, job.name) as (image, _):
+        with open_image(source, job.name, max_pixels=self.max_pixels) as (image, _):
             animated = self.all_frames and is_animated(image)
             picture = None if animated else decode(image, job.name)
         if picture is None:
@@ -209,18 +231,35 @@ class FileCutter:
         )
 
 
-def _content_of_pipe(source: Path) -> bytes | None:
+def _content_of_pipe(job: Job) -> bytes | None:
     """All of a pipe or of standard input, which can be read but once; None for a file.
 
     Read in the calling thread, so that Ctrl-C ends the waiting.
+
+    Raises:
+        ImageError: nothing comes out of it, or more than `MOST_PIPE_BYTES`.
     """
-    if source == STANDARD_STREAM:
-        return sys.stdin.buffer.read()
-    try:
-        mode = os.stat(source).st_mode
-        return source.read_bytes() if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None
-    except (OSError, ValueError):
-        return None  # reading it as a file will say what is wrong
+    if job.source == STANDARD_STREAM:
+        content = sys.stdin.buffer.read(MOST_PIPE_BYTES + 1)
+    else:
+        try:
+            mode = os.stat(job.source).st_mode
+        except (OSError, ValueError):
+            return None  # reading it as a file will say what is wrong
+        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+            return None
+        try:
+            with open(job.source, "rb") as pipe:
+                content = pipe.read(MOST_PIPE_BYTES + 1)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ImageError(f"{job.name}: {reason}") from error
+    if not content:
+        raise ImageError(f"{job.name}: the file is empty")
+    if len(content) > MOST_PIPE_BYTES:
+        most = format_bytes(MOST_PIPE_BYTES)
+        raise ImageError(f"{job.name}: more than {most} from a pipe; save it as a file")
+    return content
 
 
 def _failed(item: _Opened | _Read, error: Exception) -> FileReport:

@@ -14,7 +14,7 @@ from ..batch.plan import STANDARD_STREAM, CutoutPlan, plan_cutouts, read_list
 from ..cutout.background import parse_background
 from ..cutout.compose import SHADOWS, Shadow, Style
 from ..cutout.foreground import Estimator
-from ..errors import OutputError
+from ..errors import ImageError, OutputError
 from ..images.write import FORMATS, Encoding, format_named
 from ..model.input_size import Size
 from ..segmenter import Segmenter
@@ -25,6 +25,7 @@ from .options import (
     foreground_option,
     max_memory_option,
     memory_option,
+    parsed,
     provider_option,
     size_option,
     threads_option,
@@ -37,6 +38,14 @@ DEMONSTRATION = (
     "(birefnet export --help) and give it with --model"
 )
 DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
+
+
+def _parse_pixels(text: str) -> int:
+    number = text.lower().removesuffix("p").removesuffix("m")
+    count = int(number) if number.isdecimal() and len(number) < 13 else 0
+    if not count:
+        raise ImageError(f"{text!r} is no number of pixels; give 200M or 200000000")
+    return count if number == text else count * 1_000_000
 
 
 def _read_margin(_: click.Context, __: click.Parameter, margin: float) -> float:
@@ -77,6 +86,12 @@ def _read_margin(_: click.Context, __: click.Parameter, margin: float) -> float:
 @provider_option
 @memory_option
 @max_memory_option
+@click.option(
+    "--max-pixels",
+    metavar="N",
+    callback=parsed(_parse_pixels),
+    help="Read images of up to N pixels, as 200M for 200 megapixels; by default 178M.",
+)
 @verbose_option
 @batch_option
 @click.option(
@@ -141,6 +156,7 @@ def cutout(
     provider: str,
     memory: Memory,
     max_memory: float | None,
+    max_pixels: int | None,
     verbose: bool,
     batch: int,
     form: str | None,
@@ -167,6 +183,8 @@ def cutout(
     still done; the exit code is then 1. Ctrl-C finishes the files in hand; the same command with
     --skip-existing goes on from there.
     """
+    if max_memory and batch > 1:
+        raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
     if as_json and output == STANDARD_STREAM:
         raise click.UsageError("--json and the image can't both go to standard output")
     if (as_json or output == STANDARD_STREAM) and not sys.stdout.writable():
@@ -201,7 +219,9 @@ def cutout(
             say(DEMONSTRATION)
         if segmenter.session_info and segmenter.session_info.provider.name != "cpu":
             say(segmenter.session_info.describe())
-        cutter = FileCutter(segmenter, style, encoding, all_frames, skip_existing, batch)
+        cutter = FileCutter(
+            segmenter, style, encoding, all_frames, skip_existing, batch, max_pixels
+        )
         with interruptible() as stopped, progress_bar(len(plan.jobs)) as bar:
             task = bar.add_task("cutting out", total=len(plan.jobs))
             for report in cutter.cut_out(plan.jobs, stopped=stopped):

@@ -92,7 +92,8 @@ max_memory_option = click.option(
     "--max-memory",
     metavar="AMOUNT",
     callback=read_bytes,
-    help="Stay below this, as 800MB or 1GB: settings and, without --size, the size follow from it.",
+    help="Stay below this with model and pictures, as 800MB or 1GB: settings, without --size the "
+    "size, and how many pictures are under way follow from it.",
 )
 
 verbose_option = click.option(

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 from birefnet_runtime import Blur, ImageError, ModelError, OutputError, Segmenter, Style
+from birefnet_runtime.batch import file_cutter as module
 from birefnet_runtime.batch.file_cutter import FileCutter, check_style
 from birefnet_runtime.batch.plan import STANDARD_STREAM, Job
 from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP, Encoding
@@ -182,6 +183,50 @@ def test_a_file_called_minus_is_no_result_on_standard_output(model, jobs, tmp_pa
     assert not report.skipped
     with Image.open(stream.buffer) as cut:
         assert cut.size == (80, 48)
+
+
+def test_a_picture_that_cannot_fit_is_not_decoded(model, jobs, monkeypatch):
+    segmenter = Segmenter(model)
+    segmenter.memory_left = 1e6
+
+    def decode(*_):
+        raise AssertionError("not to be decoded")
+
+    monkeypatch.setattr(module, "decode", decode)
+
+    (report,) = FileCutter(segmenter).cut_out(jobs[:1])
+
+    assert "80 x 48 pixels take up to " in str(report.error)
+    assert "the memory limit leaves 1 MB" in str(report.error)
+
+
+def test_no_more_is_under_way_than_the_limit_leaves(model, jobs, monkeypatch):
+    """Room for two of these pictures, for each of which some 48 MB are counted."""
+    segmenter = Segmenter(model)
+    segmenter.memory_left = 100e6
+    seen = []
+    real = module.overlap
+
+    def overlap(items, *stages, **options):
+        seen.append(options["capacity"])
+        return real(items, *stages, **options)
+
+    monkeypatch.setattr(module, "overlap", overlap)
+
+    reports = list(FileCutter(segmenter).cut_out([*jobs, *jobs]))
+
+    assert seen == [100e6]
+    assert [report.error is None for report in reports] == [True, False, True, True] * 2
+
+
+def test_larger_pictures_are_read_on_request(model, jobs, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+
+    for max_pixels, says in ((None, "too large"), (3000, "too large"), (4000, None)):
+        cutter = FileCutter(Segmenter(model), max_pixels=max_pixels)
+        (report,) = cutter.cut_out(jobs[:1])
+        assert (says is None) == (report.error is None), report.error
+        assert says is None or says in str(report.error)
 
 
 def test_the_models_size_is_height_and_width(make_model, jobs):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from birefnet_runtime.cli import cutout
 from birefnet_runtime.cli import main as cli
 from click.testing import CliRunner
 from PIL import Image
@@ -165,6 +166,24 @@ def test_sigterm_elsewhere_is_an_interrupt(monkeypatch):
     assert done.exit_code == 1
     assert "Aborted!" in done.stderr
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(("text", "count"), [("200M", 200e6), ("200mp", 200e6), ("5000", 5000)])
+def test_numbers_of_pixels_are_read(monkeypatch, photo, text, count):
+    cutters = []
+    monkeypatch.setattr(cutout, "FileCutter", lambda *arguments: cutters.append(arguments))
+
+    CliRunner().invoke(cli.main, ["cutout", str(photo), "-o", "x.png", "--max-pixels", text])
+
+    assert cutters[0][-1] == count
+
+
+@pytest.mark.parametrize("text", ["", "many", "0", "-1", "1e9", "nanM", "9" * 99])
+def test_what_is_no_number_of_pixels_is_a_usage_error(photo, text):
+    done = CliRunner().invoke(cli.main, ["cutout", str(photo), "-o", "x.png", "--max-pixels", text])
+
+    assert done.exit_code == 2
+    assert "is no number of pixels; give 200M" in done.stderr
 
 
 @pytest.mark.parametrize(

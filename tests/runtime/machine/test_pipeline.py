@@ -3,7 +3,6 @@ import time
 
 import pytest
 from birefnet_runtime.errors import ModelError
-from birefnet_runtime.machine import pipeline as module
 from birefnet_runtime.machine.pipeline import Finished, overlap
 
 
@@ -75,9 +74,8 @@ def test_little_is_under_way_however_many_there_are():
 
 
 @pytest.mark.parametrize("workers", [2, 4])
-def test_no_more_weight_than_allowed_is_under_way(monkeypatch, workers):
+def test_no_more_weight_than_allowed_is_under_way(workers):
     """Items are under way from when they begin to be prepared until their result is given."""
-    monkeypatch.setattr(module, "HEAVY", 10)
     lock = threading.Lock()
     under_way = []
     seen = []
@@ -96,7 +94,9 @@ def test_no_more_weight_than_allowed_is_under_way(monkeypatch, workers):
         return item
 
     items = [4, 4, 4, 25, 4, 3, 9, 10, 1, 5, 5, 2]
-    done = overlap(items, prepare, list, finish, weigh=lambda item: item, workers=workers)
+    done = overlap(
+        items, prepare, list, finish, weigh=lambda item: item, capacity=10, workers=workers
+    )
 
     assert list(done) == items
     assert max(sum(some) for some in seen if len(some) > 1) <= 10, "together, no more than 10"
