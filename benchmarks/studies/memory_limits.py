@@ -19,7 +19,7 @@ from typing import Any
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime import Blur, Color, Encoding, Style
-from birefnet_runtime.batch.picture_memory import peak_bytes
+from birefnet_runtime.batch.picture_memory import SLACK_BYTES, peak_bytes
 from birefnet_runtime.images.read import open_image
 from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP
 from PIL import Image
@@ -102,7 +102,7 @@ def measure_pictures(folder: Path) -> list[dict[str, Any]]:
         for way, (style, encoding, options) in WAYS.items():
             run = cut_out(file, "-o", folder / way, "-m", "nano", *options)
             with open_image(file) as (image, _):
-                estimate = peak_bytes(image, style, encoding)
+                estimate = peak_bytes(image, style, encoding) + SLACK_BYTES
                 pixels = image.width * image.height
             taken = run["peak_rss_bytes"] - base
             row = {"picture": kind, "result": way, "taken_bytes": taken, "estimate_bytes": estimate}
@@ -127,9 +127,7 @@ def measure_limits(folder: Path, lite: Path) -> list[dict[str, Any]]:
         ("nano", 1_000_000_000, ()),
     ]
     for model, limit, options in settings:
-        sources: dict[int | str, Path] = {"8 x 12": many}
-        sources.update(photos)
-        for what, source in sources.items():
+        for what, source in (*photos.items(), ("8 x 12", many)):
             run = cut_out(
                 *(source, "-o", folder / "limits", "-m", model, "--max-memory", limit, *options)
             )

@@ -22,7 +22,7 @@ from ..machine.pipeline import CAPACITY, Finished, overlap
 from ..segmenter import Prepared, Segmenter
 from ..units import format_bytes
 from .animation import cut_out_frames, is_animated
-from .picture_memory import check_fits, peak_bytes
+from .picture_memory import SLACK_BYTES, check_fits, peak_bytes
 from .plan import STANDARD_STREAM, Job
 
 
@@ -157,7 +157,7 @@ class FileCutter:
             self._write,
             failed=_failed,
             weigh=lambda opened: opened.needed_bytes,
-            capacity=CAPACITY if left is None else left,
+            capacity=CAPACITY if left is None else left - SLACK_BYTES,
             batch=self.batch,
             stopped=stopped,
         )

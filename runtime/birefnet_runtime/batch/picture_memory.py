@@ -18,18 +18,21 @@ WRITER: dict[FormatName, float] = {"png": 2, "tiff": 3, "jpeg": 2, "webp": 31}
 """For each pixel, of what is held to be written: copies and the encoder's own planes."""
 PYMATTING = 150
 SLACK_BYTES = 48e6
-"""Strips and tiles of all threads, the encoded file, and what the allocator keeps."""
+"""Of all pictures together: strips and tiles, the encoded files, what the allocator keeps."""
+MOST_DECODING = 40
+"""For each pixel, what decoding takes at most; `decoded_bytes` counts strips that small pictures
+don't have."""
 
 
 def peak_bytes(image: Image.Image, style: Style, encoding: Encoding) -> float:
-    """Estimate what an opened file will take at its peak, from above.
+    """Estimate what an opened file will take at its peak beside `SLACK_BYTES`, from above.
 
     Args:
         image: opened, not decoded; one that is animated is worked on frame by frame.
         style: what is made of it.
         encoding: how the result is written.
     """
-    pixels = image.width * image.height
+    pixels = max(1, image.width * image.height)
     picture = picture_bytes(image) / pixels
     opaque = not image.has_transparency_data
     width = picture / (3 if opaque else 4)  # bytes of a channel
@@ -44,18 +47,20 @@ def peak_bytes(image: Image.Image, style: Style, encoding: Encoding) -> float:
         result += 8 if style.shadow == "drop" else 0
         if style.background is not None:
             result += 3 * (width + depth / 8) + (0 if isinstance(style.background, Color) else 3)
-    return max(decoded_bytes(image), pixels * max(network_input, result)) + SLACK_BYTES
+    decoding = min(decoded_bytes(image), MOST_DECODING * pixels)
+    return max(decoding, pixels * max(network_input, result))
 
 
 def check_fits(name: str, image: Image.Image, needed: float, left: float) -> None:
-    """Check that a picture stays below what a limit leaves beside the model.
+    """Check that a picture alone stays below what a limit leaves beside the model.
 
     Raises:
         ImageError: it doesn't; says how much it takes and how much is left.
     """
-    if needed > left:
+    if needed + SLACK_BYTES > left:
         raise ImageError(
-            f"{name}: {image.width} x {image.height} pixels take up to {format_bytes(needed)}, "
+            f"{name}: {image.width} x {image.height} pixels take up to "
+            f"{format_bytes(needed + SLACK_BYTES)}, "
             f"and beside the model the memory limit leaves {format_bytes(max(0, left))}; a larger "
             "limit or a smaller size of the network leaves more"
         )
