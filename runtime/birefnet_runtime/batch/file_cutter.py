@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ class FileCutter:
             self._run,
             self._write,
             failed=_failed,
-            weigh=lambda opened: opened.needed_bytes,
+            weigh=attrgetter("needed_bytes"),
             capacity=CAPACITY if left is None else left - SLACK_BYTES,
             batch=self.batch,
             stopped=stopped,

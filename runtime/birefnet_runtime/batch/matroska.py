@@ -5,33 +5,37 @@ Elements have an ID, a size and a content (RFC 8794); IDs and track type are tho
 
 import struct
 from collections.abc import Iterator
+from enum import IntEnum
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-_EBML = 0x1A45DFA3
-_DOC_TYPE = 0x4282
-_SEGMENT = 0x18538067
-_INFO = 0x1549A966
-_TIMESTAMP_SCALE = 0x2AD7B1
-_TRACKS = 0x1654AE6B
-_TRACK_ENTRY = 0xAE
-_TRACK_NUMBER = 0xD7
-_TRACK_UID = 0x73C5
-_TRACK_TYPE = 0x83
-_CODEC_ID = 0x86
-_VIDEO = 0xE0
-_PIXEL_WIDTH = 0xB0
-_PIXEL_HEIGHT = 0xBA
-_COLOR_SPACE = 0x2EB524
-_CLUSTER = 0x1F43B675
-_TIMESTAMP = 0xE7
-_SIMPLE_BLOCK = 0xA3
-_BLOCK_GROUP = 0xA0
-_BLOCK = 0xA1
 
-_DESCENDED = frozenset({_SEGMENT, _CLUSTER, _BLOCK_GROUP})
+class _Id(IntEnum):
+    EBML = 0x1A45DFA3
+    DOC_TYPE = 0x4282
+    SEGMENT = 0x18538067
+    INFO = 0x1549A966
+    TIMESTAMP_SCALE = 0x2AD7B1
+    TRACKS = 0x1654AE6B
+    TRACK_ENTRY = 0xAE
+    TRACK_NUMBER = 0xD7
+    TRACK_UID = 0x73C5
+    TRACK_TYPE = 0x83
+    CODEC_ID = 0x86
+    VIDEO = 0xE0
+    PIXEL_WIDTH = 0xB0
+    PIXEL_HEIGHT = 0xBA
+    COLOR_SPACE = 0x2EB524
+    CLUSTER = 0x1F43B675
+    TIMESTAMP = 0xE7
+    SIMPLE_BLOCK = 0xA3
+    BLOCK_GROUP = 0xA0
+    BLOCK = 0xA1
+
+
+_DESCENDED = frozenset({_Id.SEGMENT, _Id.CLUSTER, _Id.BLOCK_GROUP})
 """Elements whose content is read element by element; others are taken or left as a whole."""
 _NANOSECONDS = 1_000_000
 """The time unit of both directions, and ffmpeg's own: a millisecond."""
@@ -57,9 +61,9 @@ def read_frames(
         if length is None or element in _DESCENDED:
             continue
         content = stream.read(length)
-        if element == _TIMESTAMP:
+        if element == _Id.TIMESTAMP:
             cluster = int.from_bytes(content, "big")
-        elif element in {_SIMPLE_BLOCK, _BLOCK} and len(content) == length:
+        elif element in {_Id.SIMPLE_BLOCK, _Id.BLOCK} and len(content) == length:
             # A track's number in one byte, the time since the cluster's, flags.
             (offset,) = struct.unpack_from(">h", content, 1)
             pixels = np.frombuffer(content, np.uint8, offset=4)
@@ -70,24 +74,24 @@ def read_frames(
 def header(size: tuple[int, int]) -> bytes:
     """The beginning of a stream of RGBA frames of (height, width)."""
     height, width = size
-    video = _element(_PIXEL_WIDTH, width) + _element(_PIXEL_HEIGHT, height)
-    video += _element(_COLOR_SPACE, b"RGBA")
-    track = _element(_TRACK_NUMBER, 1) + _element(_TRACK_UID, 1) + _element(_TRACK_TYPE, 1)
-    track += _element(_CODEC_ID, b"V_UNCOMPRESSED") + _element(_VIDEO, video)
+    video = _element(_Id.PIXEL_WIDTH, width) + _element(_Id.PIXEL_HEIGHT, height)
+    video += _element(_Id.COLOR_SPACE, b"RGBA")
+    track = _element(_Id.TRACK_NUMBER, 1) + _element(_Id.TRACK_UID, 1) + _element(_Id.TRACK_TYPE, 1)
+    track += _element(_Id.CODEC_ID, b"V_UNCOMPRESSED") + _element(_Id.VIDEO, video)
     return (
-        _element(_EBML, _element(_DOC_TYPE, b"matroska"))
-        + _id(_SEGMENT) + b"\xff"  # of unknown length
-        + _element(_INFO, _element(_TIMESTAMP_SCALE, _NANOSECONDS))
-        + _element(_TRACKS, _element(_TRACK_ENTRY, track))
+        _element(_Id.EBML, _element(_Id.DOC_TYPE, b"matroska"))
+        + _id(_Id.SEGMENT) + b"\xff"  # of unknown length
+        + _element(_Id.INFO, _element(_Id.TIMESTAMP_SCALE, _NANOSECONDS))
+        + _element(_Id.TRACKS, _element(_Id.TRACK_ENTRY, track))
     )  # fmt: skip
 
 
 def frame_header(time_ms: int, length: int) -> bytes:
     """All of a frame's cluster but its `length` bytes of pixels, which follow."""
-    time = _element(_TIMESTAMP, time_ms)
+    time = _element(_Id.TIMESTAMP, time_ms)
     block = struct.pack(">BhB", 0x80 | 1, 0, _KEYFRAME)
-    simple = _id(_SIMPLE_BLOCK) + _length(len(block) + length) + block
-    return _id(_CLUSTER) + _length(len(time) + len(simple) + length) + time + simple
+    simple = _id(_Id.SIMPLE_BLOCK) + _length(len(block) + length) + block
+    return _id(_Id.CLUSTER) + _length(len(time) + len(simple) + length) + time + simple
 
 
 def _number(stream: IO[bytes], *, marked: bool) -> int | None:

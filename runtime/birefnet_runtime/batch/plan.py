@@ -85,7 +85,7 @@ def plan_cutouts(inputs: Sequence[Path], output: Path, form: Format | None = Non
     failures: list[Failure] = []
     files = list(_find_files(inputs, output, failures))
     if single:
-        targets = [output for _ in files]
+        targets = [output] * len(files)
     else:
         targets = [output / name for name in name_results(files, output, form.suffixes[0])]
     taken = {_identity(file.path) for file in files} - {None}

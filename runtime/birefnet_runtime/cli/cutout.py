@@ -5,7 +5,7 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, get_args
 
 import click
 
@@ -15,7 +15,7 @@ from ..cutout.background import parse_background
 from ..cutout.compose import SHADOWS, Shadow, Style
 from ..cutout.foreground import Estimator
 from ..errors import ImageError, OutputError
-from ..images.write import FORMATS, Encoding, format_named
+from ..images.write import Encoding, FormatName, format_named
 from ..model.input_size import Size
 from ..segmenter import Segmenter
 from ..session.memory_limit import Memory
@@ -46,12 +46,6 @@ def _parse_pixels(text: str) -> int:
     if not count:
         raise ImageError(f"{text!r} is no number of pixels; give 200M or 200000000")
     return count if number == text else count * 1_000_000
-
-
-def _read_margin(_: click.Context, __: click.Parameter, margin: float) -> float:
-    if math.isnan(margin):
-        raise click.BadParameter("nan is no number of percent")
-    return margin
 
 
 @click.command(
@@ -98,7 +92,7 @@ def _read_margin(_: click.Context, __: click.Parameter, margin: float) -> float:
     "--format",
     "form",
     metavar="FORMAT",
-    type=click.Choice([form.name for form in FORMATS]),
+    type=click.Choice(get_args(FormatName)),
     help="png, webp, tiff or jpeg. By default the output's suffix, else png.",
 )
 @click.option(
@@ -127,7 +121,6 @@ def _read_margin(_: click.Context, __: click.Parameter, margin: float) -> float:
     "--margin",
     metavar="PERCENT",
     type=click.FloatRange(min=0, max=1000),
-    callback=_read_margin,
     default=5.0,
     show_default=True,
     help="Around a cropped subject, of its longer side.",
@@ -183,6 +176,8 @@ def cutout(
     still done; the exit code is then 1. Ctrl-C finishes the files in hand; the same command with
     --skip-existing goes on from there.
     """
+    if math.isnan(margin):
+        raise click.BadParameter("nan is no number of percent", param_hint="'--margin'")
     if max_memory and batch > 1:
         raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
     if as_json and output == STANDARD_STREAM:

@@ -58,12 +58,12 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    previous = {number: signal.signal(number, handle) for number in (SIGINT, SIGTERM)}
+    interrupt, terminate = signal.signal(SIGINT, handle), signal.signal(SIGTERM, handle)
     try:
         yield asked.is_set
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        signal.signal(SIGINT, interrupt)
+        signal.signal(SIGTERM, terminate)
 
 
 class Rate(TextColumn):

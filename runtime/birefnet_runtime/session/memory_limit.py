@@ -45,7 +45,7 @@ WEIGHTS: dict[tuple[Memory, bool], float] = {
 """Bytes per byte of weights, by setting and whether they lie beside the graph."""
 PACKING: dict[Memory, float] = {"fast": 1.4, "balanced": 1.4, "low": 1.3}
 """How much more the arena takes than the tensors that live at once."""
-PICTURE_BYTES = 200e6
+PICTURE_BYTES = 220e6
 """Left for pictures where the limit allows it: a photograph of 12 megapixels as PNG or TIFF."""
 SMALLEST_SHARE = 0.5
 """Of the trained side: below it quality falls so far that refusing is kinder."""
