@@ -1,5 +1,6 @@
 """Raw files of cameras, told by their content: what Pillow would open is their preview."""
 
+import struct
 from typing import Any, BinaryIO
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -64,7 +65,7 @@ def tiff_directories(stream: BinaryIO) -> list[dict[int, Any]]:
             directories.append(dict(directory))
             if place is None:
                 places += directory.get(_SUB_IFDS, ())[:_MOST_SUB_IFDS]
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError):
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error):
         pass  # what could be read of a damaged one; decoding says the rest
     return directories
 

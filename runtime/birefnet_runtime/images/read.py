@@ -258,11 +258,11 @@ def _identify(file: BinaryIO, name: str) -> Image.Image:
 
 
 def _check_size(image: Image.Image, name: str, max_pixels: int | None) -> None:
-    pixels = image.width * image.height
-    if max_pixels is not None and pixels > max_pixels:
+    limit = _pillow_settings.limit if max_pixels is None else max_pixels
+    if limit is not None and image.width * image.height > limit:
         raise ImageError(
-            f"{name}: {image.width} x {image.height} are {pixels / 1e6:.0f} megapixels, more than "
-            f"the {max_pixels / 1e6:.0f} that may be read; max_pixels raises the limit"
+            f"{name}: too large to be read safely: {image.width} x {image.height} pixels, more "
+            f"than {limit / 1e6:.6g} megapixels; max_pixels (--max-pixels) raises the limit"
         )
 
 
@@ -308,6 +308,8 @@ class _PillowSettings:
     def __init__(self) -> None:
         self._lock = Lock()
         self._readers = 0
+        self.limit: int | None = None
+        """Pixels that Pillow refuses to pass."""
 
     @contextmanager
     def __call__(self, max_pixels: int | None) -> Iterator[None]:
@@ -316,9 +318,10 @@ class _PillowSettings:
             if self._readers == 1:
                 warnings.filterwarnings("ignore", module=r"PIL\.")
                 self._rule: Any = warnings.filters[0]
-                self._limit = Image.MAX_IMAGE_PIXELS
-            if max_pixels and Image.MAX_IMAGE_PIXELS and max_pixels > 2 * Image.MAX_IMAGE_PIXELS:
-                Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)
+                self._before = Image.MAX_IMAGE_PIXELS
+                self.limit = 2 * self._before if self._before else None
+            if max_pixels and self.limit and max_pixels > self.limit:
+                Image.MAX_IMAGE_PIXELS = None  # what is opened meanwhile is checked here
         try:
             yield
         finally:
@@ -326,7 +329,7 @@ class _PillowSettings:
                 self._readers -= 1
                 filters: Any = warnings.filters
                 if self._readers == 0:
-                    Image.MAX_IMAGE_PIXELS = self._limit
+                    Image.MAX_IMAGE_PIXELS = self._before
                     if self._rule in filters:
                         filters.remove(self._rule)
 
@@ -356,7 +359,7 @@ def _unidentified_reason(start: bytes, stream: BinaryIO) -> str:
 
 def _decoding_reason(error: BaseException) -> str:
     if isinstance(error, Image.DecompressionBombError):
-        return f"too large to be read safely; max_pixels raises the limit: {error}"
+        return f"too large to be read safely: {error}; max_pixels (--max-pixels) raises the limit"
     if isinstance(error, OSError) and error.errno is not None:
         return (error.strerror or str(error)).lower()
     if isinstance(error, MemoryError):
