@@ -11,9 +11,10 @@ from PIL import Image
 
 from ..cutout.compose import Style
 from ..cutout.subject import Subject
-from ..errors import ImageError, OutputError
+from ..errors import OutputError
+from ..images.convert import picture_of
 from ..images.picture import to_eight_bits
-from ..images.read import open_image
+from ..images.read import DECODING_ERRORS, decoding_error, open_image
 from ..images.write import Encoding, open_output, pillow_options
 from ..segmenter import Segmenter
 from .plan import STANDARD_STREAM, Job
@@ -77,7 +78,7 @@ def cut_out_frames(
     subjects: list[Subject] = []
 
     def cut(frame: Image.Image) -> Image.Image:
-        result = segmenter.compose(frame.convert("RGBA"), style)
+        result = segmenter.compose(picture_of(frame, job.name), style)
         subjects.append(result.subject)
         return Image.fromarray(to_eight_bits(result.pixels))
 
@@ -143,8 +144,8 @@ class _Frames(Image.Image):
         try:
             self._source.seek(self._first + frame)
             self._source.load()
-        except (OSError, EOFError) as error:  # which would be taken for the result's
-            raise ImageError(f"{self._name}: frame {frame + 1} is damaged: {error}") from error
+        except DECODING_ERRORS as error:
+            raise decoding_error(self._name, error) from error
         self.durations.append(self._source.info.get("duration") or _FRAME_MS)
         made = self._cut(self._source)
         self.im = made.im

@@ -40,8 +40,7 @@ PILLOW_FORMATS = (
 """All that Pillow may open, and HEIF: none that runs another program, as EPS does."""
 MOST_PIPE_BYTES = 1 << 30
 
-# What Pillow's decoders raise on damaged files; they share no base class.
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -57,6 +56,7 @@ _DECODING_ERRORS = (
     zlib.error,
     Image.DecompressionBombError,
 )
+"""What Pillow's decoders raise on damaged files; they share no base class."""
 _NOT_READ = {
     b"%!PS": "PostScript",
     b"\xc5\xd0\xd3\xc6": "PostScript",
@@ -68,7 +68,7 @@ _NOT_READ = {
 }
 """Signatures of images that nothing here reads, for the message."""
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
-_UNSUPPORTED = ("unsupported", "not supported", "not yet supported", "not available")
+_UNSUPPORTED = ("unsupported", "not supported", "not yet supported", "not available", "not impl")
 """Words of Pillow's about sound files of a kind that it doesn't read."""
 _DECODER_BYTES = {"WEBP": 20, "AVIF": 16, "HEIF": 14, "JPEG2000": 28}
 """For each pixel, of decoders that hold a whole picture of their own beside Pillow's."""
@@ -133,8 +133,8 @@ def open_image(
         ):
             _check_size(image, name, max_pixels)
             yield image, name
-    except _DECODING_ERRORS as error:
-        raise ImageError(f"{name}: {_decoding_reason(error)}") from error
+    except DECODING_ERRORS as error:
+        raise decoding_error(name, error) from error
 
 
 def decode(image: Any, name: str) -> Picture:
@@ -357,16 +357,19 @@ def _unidentified_reason(start: bytes, stream: BinaryIO) -> str:
     return describe_tiff(stream) or "not an image, or of a format that Pillow doesn't read"
 
 
-def _decoding_reason(error: BaseException) -> str:
-    if isinstance(error, Image.DecompressionBombError):
-        return f"too large to be read safely: {error}; max_pixels (--max-pixels) raises the limit"
-    if isinstance(error, OSError) and error.errno is not None:
-        return (error.strerror or str(error)).lower()
-    if isinstance(error, MemoryError):
-        return "not enough memory to read it"
+def decoding_error(name: str, error: BaseException) -> ImageError:
+    """Make the error for what Pillow raised of a file of that name."""
     reason = printable(" ".join(str(error).split())) or type(error).__name__
-    if isinstance(error, NotImplementedError) or any(
-        word in reason.lower() for word in _UNSUPPORTED
-    ):
-        return f"can't be read: {reason}"
-    return f"the image is damaged: {reason}"
+    if isinstance(error, Image.DecompressionBombError):
+        reason = (
+            f"too large to be read safely: {reason}; max_pixels (--max-pixels) raises the limit"
+        )
+    elif isinstance(error, OSError) and error.errno is not None:
+        reason = (error.strerror or reason).lower()
+    elif isinstance(error, MemoryError):
+        reason = "not enough memory to read it"
+    elif any(word in reason.lower() for word in _UNSUPPORTED):
+        reason = f"can't be read: {reason}"
+    else:
+        reason = f"the image is damaged: {reason}"
+    return ImageError(f"{name}: {reason}")
