@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import ImageError
-from .icc import gray_curve, lab_to_srgb, space_of, to_srgb
+from .icc import gray_curve, lab_to_srgb, rgb_profile, space_of, to_srgb
 from .picture import Picture, strips
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _EXTRA, _SAMPLE_FORMAT = 258, 262, 284, 338, 339
@@ -34,8 +34,8 @@ def picture_of(image: Image.Image, name: str) -> Picture:
             opacity[rows] = np.asarray(strip.getchannel("A"))
             strip = strip.getchannel("L") if strip.mode == "LA" else strip.convert("RGB")
         pixels[rows] = np.asarray(_to_rgb(strip, profile, name))
-    keeps_profile = space_of(profile) == "RGB" and image.mode not in {"CMYK", "LAB"}
-    return Picture(pixels, opacity, profile if keeps_profile else None)
+    kept = None if image.mode in {"CMYK", "LAB"} else rgb_profile(profile)
+    return Picture(pixels, opacity, kept)
 
 
 def check_kind(image: Image.Image, name: str) -> None:

@@ -18,7 +18,7 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError, _imaging
 from ..errors import ImageError
 from ..units import format_bytes, printable
 from .convert import check_kind, gray_table, picture_of
-from .icc import space_of
+from .icc import rgb_profile, space_of
 from .picture import Picture
 from .png import without_texts
 from .raw_file import describe_tiff, raw_kind
@@ -153,7 +153,7 @@ def decode(image: Any, name: str) -> Picture:
         if table is not None:
             for row in pixels:
                 row[...] = table[row]
-        return Picture(pixels, opacity, profile if space_of(profile) == "RGB" else None)
+        return Picture(pixels, opacity, rgb_profile(profile))
     check_kind(image, name)
     key = image.info.get("transparency")
     if image.format == "PNG" and image.mode == "L" and isinstance(key, int):

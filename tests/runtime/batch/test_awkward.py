@@ -333,6 +333,9 @@ def test_a_broken_profile_is_left_out(tmp_path):
         content = png(scene(), 2, chunk(b"iCCP", b"x\0\0" + zlib.compress(damaged)))
         picture = read_image(content)
         np.testing.assert_array_equal(picture.pixels, scene())
+        assert picture.profile is None
+    whole = png(scene(), 2, chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(profile))))
+    assert read_image(whole).profile == bytes(profile)
 
 
 def test_a_gray_profile_is_applied():
