@@ -2,6 +2,7 @@
 
 import ctypes
 import io
+import logging
 import os
 import struct
 import warnings
@@ -39,6 +40,8 @@ PILLOW_FORMATS = (
 )
 """All that Pillow may open, and HEIF: none that runs another program, as EPS does."""
 MOST_PIPE_BYTES = 1 << 30
+# Without a handler Python prints what Pillow logs of a damaged TIFF to the terminal.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 DECODING_ERRORS = (
     OSError,

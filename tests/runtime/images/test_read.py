@@ -1,6 +1,7 @@
 import contextlib
 import io
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -324,6 +325,31 @@ def test_libtiff_prints_nothing(capfd):
 
     assert failed > 5
     assert capfd.readouterr() == ("", "")
+
+
+def test_pillow_logs_nothing_to_the_terminal(tmp_path):
+    """Of a TIFF with too many samples, where no logging is set up."""
+    content = bytearray(encoded(PHOTO, "TIFF"))
+    entry = content.index(struct.pack("<HHI", 277, 3, 1))
+    content[entry + 8 : entry + 10] = struct.pack("<H", 300)
+    (tmp_path / "samples.tif").write_bytes(content)
+    program = """
+import sys
+from birefnet_runtime import ImageError, read_image
+try:
+    read_image(sys.argv[1])
+except ImageError as error:
+    print("refused")
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "samples.tif")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert (done.stdout, done.stderr) == ("refused\n", "")
 
 
 def test_a_pipe_is_read(tmp_path):
