@@ -33,7 +33,7 @@ def picture_of(image: Image.Image, name: str) -> Picture:
             strip = strip.convert("LA" if image.mode in {"L", "LA", "La"} else "RGBA")
             opacity[rows] = np.asarray(strip.getchannel("A"))
             strip = strip.getchannel("L") if strip.mode == "LA" else strip.convert("RGB")
-        pixels[rows] = np.asarray(_to_rgb(strip, profile, name))
+        pixels[rows] = np.asarray(strip if strip.mode == "RGB" else _to_rgb(strip, profile, name))
     kept = None if image.mode in {"CMYK", "LAB"} else rgb_profile(profile)
     return Picture(pixels, opacity, kept)
 

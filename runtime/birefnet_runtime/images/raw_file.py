@@ -40,6 +40,8 @@ def raw_kind(stream: BinaryIO) -> str | None:
     for place, signature, kind in _SIGNATURES:
         if start[place : place + len(signature)] == signature:
             return kind
+    if start[:2] not in {b"II", b"MM"}:
+        return None
     first, *others = tiff_directories(stream) or [{}]
     if _DNG_VERSION in first:
         return "DNG"

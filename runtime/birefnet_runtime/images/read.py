@@ -1,26 +1,23 @@
 """Image files in: what Pillow reads, in 8 bits or, where the file has them, in 16."""
 
-import ctypes
 import io
-import logging
 import os
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError, _imaging
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError
 from ..units import format_bytes, printable
 from .convert import check_kind, gray_table, picture_of
 from .icc import rgb_profile, space_of
 from .picture import Picture
+from .pillow_settings import pillow_settings, silence_libtiff
 from .png import without_texts
 from .raw_file import describe_tiff, raw_kind
 from .sixteen_bit import read_sixteen_bit_color, sixteen_bit_packing
@@ -40,8 +37,6 @@ PILLOW_FORMATS = (
 )
 """All that Pillow may open, and HEIF: none that runs another program, as EPS does."""
 MOST_PIPE_BYTES = 1 << 30
-# Without a handler Python prints what Pillow logs of a damaged TIFF to the terminal.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 DECODING_ERRORS = (
     OSError,
@@ -131,10 +126,16 @@ def open_image(
     try:
         with (
             io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file,
-            _pillow_settings(max_pixels),
+            pillow_settings(max_pixels),
             _identify(file, name) as image,
         ):
-            _check_size(image, name, max_pixels)
+            limit = pillow_settings.limit if max_pixels is None else max_pixels
+            if limit is not None and image.width * image.height > limit:
+                raise ImageError(
+                    f"{name}: too large to be read safely: {image.width} x {image.height} pixels, "
+                    f"more than {limit / 1e6:.6g} megapixels; max_pixels (--max-pixels) raises "
+                    "the limit"
+                )
             yield image, name
     except DECODING_ERRORS as error:
         raise decoding_error(name, error) from error
@@ -166,10 +167,10 @@ def decode(image: Any, name: str) -> Picture:
     try:
         image.load()
     except OSError:
-        if image.format not in {"JPEG", "MPO"}:
+        mended = _with_end(stream) if image.format in {"JPEG", "MPO"} else None
+        if mended is None:
             raise
-        image = _with_end(stream) or image
-        image.load()  # raises anew if there was no mending it
+        image = mended
     ImageOps.exif_transpose(image, in_place=True)
     return picture_of(image, name)
 
@@ -256,17 +257,8 @@ def _identify(file: BinaryIO, name: str) -> Image.Image:
     if profile is not None:
         image.info["icc_profile"] = profile
     if image.format == "TIFF":
-        _silence_libtiff()
+        silence_libtiff()
     return image
-
-
-def _check_size(image: Image.Image, name: str, max_pixels: int | None) -> None:
-    limit = _pillow_settings.limit if max_pixels is None else max_pixels
-    if limit is not None and image.width * image.height > limit:
-        raise ImageError(
-            f"{name}: too large to be read safely: {image.width} x {image.height} pixels, more "
-            f"than {limit / 1e6:.6g} megapixels; max_pixels (--max-pixels) raises the limit"
-        )
 
 
 def _with_end(stream: Any) -> Image.Image | None:
@@ -298,59 +290,6 @@ def _heif_is_read() -> bool:
         return "HEIF" in Image.OPEN
     register_heif_opener()
     return True
-
-
-class _PillowSettings:
-    """Keeps Pillow's warnings back, and its limit of pixels at ours, while any thread reads.
-
-    It warns of half the pixels that it refuses, and of damage that it reads past. Both settings are
-    the process's; Python's own `catch_warnings` isn't safe in threads, where two that overlap leave
-    the filters wrong. So the first reader sets them and the last one puts them back.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._readers = 0
-        self.limit: int | None = None
-        """Pixels that Pillow refuses to pass."""
-
-    @contextmanager
-    def __call__(self, max_pixels: int | None) -> Iterator[None]:
-        with self._lock:
-            self._readers += 1
-            if self._readers == 1:
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-                self._rule: Any = warnings.filters[0]
-                self._before = Image.MAX_IMAGE_PIXELS
-                self.limit = 2 * self._before if self._before else None
-            if max_pixels and self.limit and max_pixels > self.limit:
-                Image.MAX_IMAGE_PIXELS = None  # what is opened meanwhile is checked here
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._readers -= 1
-                filters: Any = warnings.filters
-                if self._readers == 0:
-                    Image.MAX_IMAGE_PIXELS = self._before
-                    if self._rule in filters:
-                        filters.remove(self._rule)
-
-
-_pillow_settings = _PillowSettings()
-
-
-def _silence_libtiff() -> None:
-    """Keep libtiff from printing to the terminal, past Python; Pillow has no switch for it.
-
-    On Windows, where its functions can't be reached, it goes on.
-    """
-    try:
-        library = ctypes.CDLL(_imaging.__file__)
-        library.TIFFSetErrorHandler(None)
-        library.TIFFSetWarningHandler(None)
-    except (OSError, AttributeError):
-        pass
 
 
 def _unidentified_reason(start: bytes, stream: BinaryIO) -> str:
