@@ -57,8 +57,8 @@ def check_kind(image: Image.Image, name: str) -> None:
 
 def _to_rgb(image: Image.Image, profile: bytes | None, name: str) -> Image.Image:
     """Convert an image without alpha to RGB; through its profile unless that is one of RGB."""
-    if profile and space_of(profile) == {"1": "GRAY", "L": "GRAY", "CMYK": "CMYK"}.get(image.mode):
-        image = to_srgb(image.convert("L") if image.mode == "1" else image, profile) or image
+    if profile and space_of(profile) == {"L": "GRAY", "CMYK": "CMYK"}.get(image.mode):
+        image = to_srgb(image, profile) or image
     if image.mode == "LAB":
         return lab_to_srgb(image)
     try:
@@ -79,7 +79,7 @@ def _from_sixteen_bit_gray(image: Image.Image, profile: bytes | None, tags: Any)
             opacity[rows] = np.where(levels == key, 0, 65535)
         if tags.get(_BITS_PER_SAMPLE) == (12,):
             levels = (levels << 4 | levels >> 8).astype(np.uint16)
-        if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and image.mode != "I":
+        if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
             levels = np.invert(levels)
         pixels[rows] = (levels if table is None else table[levels])[..., None]
     return Picture(pixels, opacity)

@@ -347,6 +347,8 @@ def test_a_gray_profile_is_applied():
         assert picture.pixels.dtype == depth
         np.testing.assert_allclose(picture.pixels / scale, 188, atol=2)
         assert picture.profile is None
+        white = read_image(png(np.full((4, 4), 255 * scale, depth), 0, extra))
+        assert (white.pixels == 255 * scale).all()
 
 
 def gray_profile(gamma: float) -> bytes:
