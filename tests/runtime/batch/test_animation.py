@@ -11,7 +11,7 @@ from birefnet_runtime.images.write import JPEG, PNG, WEBP, Encoding
 from PIL import Image, ImageSequence
 
 
-def moving(frames: int = 4, form: str = "GIF") -> bytes:
+def moving(frames: int = 4, form: str = "GIF", **changed) -> bytes:
     """A white block that moves to the right, before black."""
     images = []
     for frame in range(frames):
@@ -20,10 +20,9 @@ def moving(frames: int = 4, form: str = "GIF") -> bytes:
         images.append(Image.fromarray(pixels))
     stream = io.BytesIO()
     options = {"lossless": True} if form == "WEBP" else {}
-    images[0].save(
-        stream, form, save_all=True, append_images=images[1:], duration=[40, 70, 100, 130][:frames],
-        loop=3, **options,
-    )  # fmt: skip
+    options |= {"duration": [40, 70, 100, 130][:frames], "loop": 3} | changed
+    options = {name: value for name, value in options.items() if value is not None}
+    images[0].save(stream, form, save_all=True, append_images=images[1:], **options)
     return stream.getvalue()
 
 
@@ -75,6 +74,68 @@ def test_what_an_animation_cannot_be(model, tmp_path, style, form, says):
 
     with pytest.raises(OutputError, match=says):
         cut_out_frames(moving(), job, Segmenter(model), style, Encoding(form))
+
+
+def cut_out(content: bytes, model, target, encoding: Encoding):
+    job = Job(target.parent / "in.gif", target)
+    return cut_out_frames(content, job, Segmenter(model), Style(), encoding)
+
+
+@pytest.mark.parametrize("encoding", [Encoding(WEBP, lossless=True), Encoding(PNG)])
+def test_frames_of_no_time_are_shown_as_long_as_browsers_show_them(model, tmp_path, encoding):
+    target = tmp_path / f"out{encoding.format.suffixes[0]}"
+
+    cut_out(moving(duration=0), model, target, encoding)
+
+    with Image.open(target) as result:
+        for frame in ImageSequence.Iterator(result):
+            frame.load()
+            assert frame.info["duration"] == 100
+
+
+@pytest.mark.parametrize("encoding", [Encoding(WEBP, lossless=True), Encoding(PNG)])
+def test_what_plays_once_plays_once(model, tmp_path, encoding):
+    target = tmp_path / f"out{encoding.format.suffixes[0]}"
+
+    cut_out(moving(loop=None), model, target, encoding)
+
+    with Image.open(target) as result:
+        assert result.info["loop"] == 1
+
+
+def test_a_still_image_before_the_frames_is_none_of_them(model, tmp_path):
+    """The default image of an animated PNG, for programs that know no frames; all white here."""
+    stream = io.BytesIO()
+    frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(opened(moving()))]
+    Image.new("RGB", (80, 40), "white").save(
+        stream, "PNG", save_all=True, append_images=frames, default_image=True, duration=50
+    )
+
+    done = cut_out(stream.getvalue(), model, tmp_path / "out.webp", Encoding(WEBP, lossless=True))
+
+    assert done.frames == 4
+    with Image.open(tmp_path / "out.webp") as result:
+        assert result.n_frames == 4
+        assert np.asarray(result.convert("RGBA"))[20, 60, 3] < 3, "the first frame is black there"
+
+
+def test_a_still_image_and_one_frame_are_no_animation():
+    stream = io.BytesIO()
+    images = [Image.new("RGB", (4, 4), color) for color in ("white", "black")]
+    images[0].save(stream, "PNG", save_all=True, append_images=images[1:], default_image=True)
+
+    assert opened(stream.getvalue()).n_frames == 2
+    assert not is_animated(opened(stream.getvalue()))
+
+
+@pytest.mark.parametrize("encoding", [Encoding(WEBP), Encoding(PNG)])
+def test_a_damaged_frame_is_the_inputs_fault(model, tmp_path, encoding):
+    content = moving()
+    target = tmp_path / "new" / "out"
+
+    with pytest.raises(ImageError, match=r"in\.gif: the image is damaged: "):
+        cut_out(content[: len(content) - 40], model, target, encoding)
+    assert not list(target.parent.iterdir())
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
