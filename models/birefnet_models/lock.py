@@ -96,10 +96,17 @@ def check_pin(file: Path, reference: str, pin: Pin, lock: Path) -> None:
         )
 
 
-def sha256_of(file: Path) -> str:
-    """The hash of a file's content, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def sha256_of(*files: Path) -> str:
+    """The hash of a file's content, or of several files' one after the other, in hexadecimal.
+
+    Raises:
+        OSError: one can't be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            hashlib.file_digest(stream, lambda: digest)
+    return digest.hexdigest()
 
 
 def _pin(entry: Mapping[str, object]) -> Pin:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from birefnet_models.errors import AccessError, FetchError, OfflineError
 from birefnet_models.lock import Pin, sha256_of
-from birefnet_models.names import PREPROCESSOR_FILE, WEIGHTS_FILE
+from birefnet_models.names import PREPROCESSOR_FILE, WEIGHTS_FILE, choose_weights
 from birefnet_models.text import first_line, shortened
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -26,10 +26,6 @@ from huggingface_hub.hf_api import RepoSibling
 
 from .source import HubSource
 
-_WEIGHTS = (
-    re.escape(WEIGHTS_FILE), r".+\.safetensors", r"pytorch_model\.bin", r".+\.(pth|pt)"
-)  # fmt: skip
-"""Which file of a repository holds the weights: the first pattern that one file alone fits."""
 _TRANSPORT_ERRORS: tuple[type[Exception], ...] = tuple(
     base for base in HfHubHTTPError.__bases__ if base is not OSError and issubclass(base, Exception)
 )
@@ -141,18 +137,21 @@ def _known_commit(source: HubSource) -> str | None:
 
 
 def _choose_weights(source: HubSource, files: Sequence[RepoSibling]) -> RepoSibling:
-    for pattern in (re.escape(source.file),) if source.file else _WEIGHTS:
-        fitting = [entry for entry in files if re.fullmatch(pattern, entry.rfilename)]
-        if len(fitting) == 1:
-            return fitting[0]
-        if fitting:
-            names = shortened(entry.rfilename for entry in fitting)
-            raise FetchError(
-                f"{source.reference}: holds several files of weights ({names}); give the one to "
-                f"use as {constants.ENDPOINT}/{source.repo}/resolve/{source.revision}/FILE"
-            )
-    names = shortened(entry.rfilename for entry in files)
-    raise FetchError(f"{source.reference}: holds no {source.file or 'weights'}; it holds {names}")
+    by_name = {entry.rfilename: entry for entry in files}
+    if source.file:
+        fitting = [source.file] if source.file in by_name else []
+    else:
+        fitting = choose_weights(by_name)
+    if len(fitting) == 1:
+        return by_name[fitting[0]]
+    if fitting:
+        raise FetchError(
+            f"{source.reference}: holds several files of weights ({shortened(fitting)}); give the "
+            f"one to use as {constants.ENDPOINT}/{source.repo}/resolve/{source.revision}/FILE"
+        )
+    raise FetchError(
+        f"{source.reference}: holds no {source.file or 'weights'}; it holds {shortened(by_name)}"
+    )
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from ..network.architecture import Architecture
 from ..network.birefnet import BiRefNet
 from ..network.swin import relative_position_index
 from .fetch import Fetched
-from .tensors import dtype_name, read_tensors, unwrap, weights_file
+from .shards import files_of
+from .tensors import dtype_name, read_state_dict, weights_file
 
 _TRAINING_ONLY = re.compile(
     r"decoder\.(conv_ms_spvn_\d|gdt_convs_pred_\d\.\d)\.(weight|bias)|.+\.num_batches_tracked"
@@ -64,22 +65,19 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint: a `.safetensors` or `.pth` file, or a directory with `model.safetensors`.
+    """Read a checkpoint: a `.safetensors` or `.pth` file, an index of shards, or a directory.
 
-    The format is told by the file's content. Nothing in the file is executed.
+    The format is told by the file's content. Nothing in the file is executed. Checkpoints of a
+    training run are read too: wrappers, prefixes of names and whatever else they hold are left out.
 
     Raises:
         CheckpointError: the file can't be read, is no checkpoint, or its tensors don't fit.
         ArchitectureError: the tensors show a network that is not supported.
     """
+    file = weights_file(Path(path))
     try:
-        file = weights_file(Path(path))
-    except OSError as error:
-        raise CheckpointError(f"{path}: can't be read: {error.strerror}") from error
-    try:
-        stored = unwrap(read_tensors(file))
-        shapes = {name: tuple(tensor.shape) for name, tensor in stored.items()}
-        arch = Architecture.from_shapes(shapes)
+        stored = read_state_dict(file)
+        arch = architecture_of(stored)
         if problems := mismatches(stored, arch):
             lines = "; ".join(f"{what}: {shortened(names)}" for what, names in problems.items())
             raise CheckpointError(f"its tensors are not those of a BiRefNet; {lines}")
@@ -88,12 +86,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ArchitectureError(f"{file}: {error}") from error
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from error
+    tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise CheckpointError(f"{file}: holds NaN or infinity in {shortened(broken)}")
     dtypes = sorted({dtype_name(stored[name]) for name in tensors})
     return Checkpoint(
         path=file,
-        sha256=sha256_of(file),
+        sha256=sha256_of(*files_of(file)),
         arch=arch,
-        tensors={name: tensor.float() for name, tensor in tensors.items()},
+        tensors=tensors,
         dtypes=tuple(dtypes),
         trained_size=_trained_size(file.parent / PREPROCESSOR_FILE),
     )
@@ -111,6 +112,20 @@ def read_fetched(fetched: Fetched) -> Checkpoint:
         trained_size=card.trained_size,
         trained_range=card.trained_range,
     )
+
+
+def architecture_of(stored: Mapping[str, Tensor]) -> Architecture:
+    """The architecture that a state dict shows; its tensors may be on the meta device.
+
+    Raises:
+        ArchitectureError: it shows none that is supported; the message says what it shows.
+    """
+    if not any(name.startswith("bb.") for name in stored):
+        raise ArchitectureError(
+            "it has no Swin v1 backbone, and so is no BiRefNet: of its tensors' names none holds "
+            f"'bb.'; they are {shortened(stored, 5)}"
+        )
+    return Architecture.from_shapes({name: tuple(t.shape) for name, t in stored.items()})
 
 
 def mismatches(stored: Mapping[str, Tensor], arch: Architecture) -> dict[str, list[str]]:

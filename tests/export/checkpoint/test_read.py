@@ -1,9 +1,11 @@
 """Files that hold a BiRefNet, files that almost do, and files that don't."""
 
+import argparse
 import hashlib
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from birefnet_export.checkpoint.read import read_checkpoint
@@ -63,8 +65,8 @@ def test_a_directory_is_read_with_the_size_it_was_trained_at(tiny_file):
     assert checkpoint.trained_size == (96, 160)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "birefnet."])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "net", "ema"])
 def test_pth_files_are_read_behind_prefixes_and_wrappers(tmp_path, tensors, prefix, wrapper):
     content = {prefix + name: value for name, value in tensors.items()}
     file = tmp_path / "epoch_244.pth"
@@ -141,7 +143,59 @@ def test_another_network_is_refused_by_what_it_lacks(tmp_path):
     file = tmp_path / "resnet.safetensors"
     save_file({"conv1.weight": torch.zeros(64, 3, 7, 7)}, file)
 
-    refused(file, "no Swin v1 backbone", ArchitectureError)
+    assert "they are conv1.weight" in refused(file, "no Swin v1 backbone", ArchitectureError)
+
+
+def test_a_training_run_is_read_with_all_that_it_keeps(tmp_path, tiny, tensors):
+    optimizer = torch.optim.AdamW(tiny.parameters(), lr=1e-4)
+    content = {
+        "model": {f"module._orig_mod.{name}": value for name, value in tensors.items()},
+        "optimizer": optimizer.state_dict() | {"moments": {0: torch.zeros(3)}},
+        "args": argparse.Namespace(lr=1e-4),
+        "best": np.float64(0.9),
+        "epoch": 3,
+    }
+    torch.save(content, tmp_path / "last.ckpt")
+
+    same(read_checkpoint(tmp_path / "last.ckpt").tensors, tensors)
+
+
+def test_a_whole_pickled_network_is_read(tmp_path, tiny, tensors):
+    torch.save(torch.nn.DataParallel(tiny), tmp_path / "whole.pth")
+
+    same(read_checkpoint(tmp_path / "whole.pth").tensors, tensors)
+
+
+def test_a_directory_of_shards_is_read_and_hashed_as_a_whole(tmp_path, tensors):
+    names = sorted(tensors)
+    shards = {"1.safetensors": names[::2], "2.safetensors": names[1::2]}
+    for file, part in shards.items():
+        save_file({name: tensors[name] for name in part}, tmp_path / file)
+    index = tmp_path / "model.safetensors.index.json"
+    places = {name: file for file, part in shards.items() for name in part}
+    index.write_text(json.dumps({"weight_map": places}))
+
+    checkpoint = read_checkpoint(tmp_path)
+
+    same(checkpoint.tensors, tensors)
+    assert checkpoint.path == index
+    content = b"".join(f.read_bytes() for f in (index, *(tmp_path / name for name in shards)))
+    assert checkpoint.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_directory_with_a_pytorch_file_is_read(tmp_path, tensors):
+    torch.save(tensors, tmp_path / "pytorch_model.bin")
+
+    same(read_checkpoint(tmp_path).tensors, tensors)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_no_network_computes_with_are_named(tmp_path, tensors, value):
+    broken = tensors[NAME].clone()
+    broken[0, 0, 0, 0] = value
+    save_file(tensors | {NAME: broken}, tmp_path / "diverged.safetensors")
+
+    refused(tmp_path / "diverged.safetensors", f"holds NaN or infinity in {NAME}")
 
 
 class Code:
@@ -198,6 +252,6 @@ def test_a_pickle_without_tensors_is_refused(tmp_path, content):
 def test_a_missing_file_and_an_empty_directory_are_named(tmp_path):
     refused(tmp_path / "none.pth", "no such file")
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "pytorch_model.bin").touch()
+    (tmp_path / "weights" / "optimizer.bin").touch()
 
-    assert "pytorch_model.bin" in refused(tmp_path / "weights", "has no model.safetensors")
+    assert "optimizer.bin" in refused(tmp_path / "weights", "has no model.safetensors")
