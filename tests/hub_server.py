@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,6 +63,8 @@ class Hub:
         self.files: dict[str, bytes] = {}
         """Plain files, by path, as of a release."""
         self.failure = Failure()
+        self.after_listing: Callable[[], object] | None = None
+        """Called once the files of a repository were listed."""
         self.requests: list[tuple[str, str, str | None]] = []
         """Method, path and range."""
         self.url = ""
@@ -115,6 +117,8 @@ class Handler(BaseHTTPRequestHandler):
         siblings = [sibling(file, content) for file, content in files.items()]
         answer = {"id": name, "modelId": name, "sha": commit, "siblings": siblings}
         self.send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"}, body)
+        if self.hub.after_listing:
+            self.hub.after_listing()
 
     def resolve(self, name: str, revision: str, file: str, body: bool) -> None:
         found = self.open(name, revision, body)

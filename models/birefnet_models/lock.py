@@ -18,7 +18,7 @@ The key is what was asked for: `REPO@REVISION`, or the URL of a file, which has 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,8 +39,9 @@ class Pin:
     file: str
     """Its name in the repository, or at the end of the URL."""
     size: int
-    """In bytes."""
+    """In bytes, with the shards if it is an index."""
     sha256: str
+    """Of its content; of an index, with that of the shards behind it."""
 
 
 def read_lock(path: Path) -> dict[str, Pin]:
@@ -82,13 +83,15 @@ def write_pin(path: Path, reference: str, pin: Pin) -> None:
         raise PinError(f"{path}: can't be written: {error.strerror}") from error
 
 
-def check_pin(file: Path, reference: str, pin: Pin, lock: Path) -> None:
-    """Compare a file with its pin.
+def check_pin(
+    file: Path, reference: str, pin: Pin, lock: Path, shards: Sequence[Path] = ()
+) -> None:
+    """Compare a file, and the shards that it lists, with its pin.
 
     Raises:
         PinError: it has another content; the message shows both hashes.
     """
-    sha256 = sha256_of(file)
+    sha256 = sha256_of(file, *shards)
     if sha256 != pin.sha256:
         raise PinError(
             f"{file} is not what {lock} pins for {reference}: it has sha256 {sha256}, pinned is "

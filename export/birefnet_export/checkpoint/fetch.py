@@ -11,6 +11,7 @@ from birefnet_models.download import Progress, download
 from birefnet_models.errors import LicenseError, PinError
 from birefnet_models.lock import LOCK_FILE, Pin, check_pin, read_lock, sha256_of, write_pin
 
+from .shards import files_of
 from .source import HubSource, LocalSource, UrlSource, parse_source
 
 
@@ -81,7 +82,7 @@ def fetch(checkpoint: str | Path, how: Fetching = DEFAULT_FETCHING) -> Fetched:
         )
     file, resolved = _get(source, pin, how)
     if pin is not None:
-        check_pin(file, source.reference, pin, how.lock)
+        check_pin(file, source.reference, pin, how.lock, shards=files_of(file)[1:])
     elif not how.locked:
         write_pin(how.lock, source.reference, resolved)
         if how.say:
