@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from urllib.parse import unquote
 
 WEIGHTS_FILE = "model.safetensors"
 """The file that a checkpoint's directory holds, as on the hub."""
@@ -42,3 +43,9 @@ def stays_inside(name: object) -> bool:
         and re.fullmatch(r"[^\\:\x00-\x1f\x7f]+", name) is not None
         and not any(part in ("", ".", "..") for part in name.split("/"))
     )
+
+
+def file_name(path: str) -> str:
+    """A name for the file at the end of a URL's path that any file system takes."""
+    name = unquote(path).rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^\w.()+ -]|^\.+", "_", name)[-100:] or "file"

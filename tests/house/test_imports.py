@@ -94,7 +94,13 @@ CONFINED = {
 # The house, from the top: a row imports only rows under it. What stands beside each other in a row
 # knows nothing of each other.
 ROWS = {
-    "models": ["download lock", "cache", "zoo", "card onnx_file atomic_write", "errors names text"],
+    "models": [
+        "download lock",
+        "cache",
+        "zoo",
+        "card onnx_file atomic_write http_client",
+        "errors names text",
+    ],
     "runtime": [
         "cli",
         "batch doctor",

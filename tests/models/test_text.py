@@ -1,5 +1,13 @@
 import pytest
-from birefnet_models.text import first_line, joined, shortened, size_text
+from birefnet_models.text import (
+    first_line,
+    joined,
+    printable,
+    shortened,
+    shown_url,
+    size_text,
+    split_url,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,3 +38,39 @@ def test_a_long_list_is_shortened():
 
 def test_a_size_is_its_height_and_width():
     assert size_text((768, 1024)) == "768x1024"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("photo é 写真.jpg", "photo é 写真.jpg"),
+        ("a\x1b[2Jb\r\n\t\x7f\x9b", r"a\x1b[2Jb\r\n\t\x7f\x9b"),
+        ("\u202egnp.exe\u2028", r"\u202egnp.exe\u2028"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_control_characters_are_written_out(text, shown):
+    assert printable(text) == shown
+    assert printable(text).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://a/x?y=1#z", "https://a/x?y=1#z"),
+        ("https://me:pass@a:8080/x", "https://a:8080/x"),
+        ("https://me@a/x@y", "https://a/x@y"),
+        ("https://me:p@ss@a/x", "https://a/x"),
+        ("https://me:pass@[::bad/x", "https://[::bad/x"),
+        ("https://a/\x1b[2J", r"https://a/\x1b[2J"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url, shown):
+    assert shown_url(url) == shown
+
+
+def test_a_url_has_a_host_and_a_port_that_exists():
+    assert split_url("https://a:443/x").port == 443
+    for url in ("https://[::bad", "http://", "http://a:x/", "http://a:70000/", "file:///x", "x"):
+        with pytest.raises(ValueError, match=r"."):
+            split_url(url)
