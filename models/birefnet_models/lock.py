@@ -24,10 +24,13 @@ from pathlib import Path
 
 from .atomic_write import replacing
 from .errors import PinError
+from .names import stays_inside
 
 LOCK_FILE = Path("birefnet.lock")
 """In the working directory, to be checked in beside the code that uses the model."""
 _VERSION = 1
+_MOST_CHARACTERS = 16 << 20
+"""Of a lock file; 40,000 pins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +54,22 @@ def read_lock(path: Path) -> dict[str, Pin]:
         PinError: the file can't be read, or is no lock file of a known version.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["version"] != _VERSION:
+        with path.open(encoding="utf-8") as stream:
+            content = json.loads(stream.read(_MOST_CHARACTERS))
+        version = content["version"]
+        if isinstance(version, int) and not isinstance(version, bool) and version > _VERSION:
             raise PinError(
-                f"{path}: lock file of version {content['version']}; this birefnet-ort knows "
+                f"{path}: lock file of version {version}; this birefnet-ort knows "
                 f"{_VERSION}, a newer one may be needed"
             )
+        if version != _VERSION or isinstance(version, bool):
+            raise ValueError(f"version {version}")
         return {reference: _pin(entry) for reference, entry in content["pins"].items()}
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise PinError(f"{path}: can't be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PinError(
             f"{path}: is no lock file, or a damaged one; restore it, or delete it to pin anew"
         ) from error
@@ -115,9 +122,12 @@ def sha256_of(*files: Path) -> str:
 def _pin(entry: Mapping[str, object]) -> Pin:
     commit, file, size, sha256 = (entry[key] for key in ("commit", "file", "size", "sha256"))
     if not (
-        (commit is None or isinstance(commit, str))
+        (commit is None or (isinstance(commit, str) and re.fullmatch(r"[0-9a-f]{40}", commit)))
         and isinstance(file, str)
+        and stays_inside(file)
         and isinstance(size, int)
+        and not isinstance(size, bool)
+        and size >= 0
         and isinstance(sha256, str)
         and re.fullmatch(r"[0-9a-f]{64}", sha256)
     ):
