@@ -88,9 +88,9 @@ def fetch(checkpoint: str | Path, how: Fetching = DEFAULT_FETCHING) -> Fetched:
         if how.say:
             where = f" at commit {resolved.commit}" if resolved.commit else ""
             how.say(f"pinned {source.reference}{where}, sha256 {resolved.sha256}, in {how.lock}")
-    origin = (
-        f"{source.repo}@{resolved.commit}" if isinstance(source, HubSource) else source.reference
-    )
+    origin = source.reference
+    if isinstance(source, HubSource):
+        origin = f"{source.repo}@{resolved.commit}"
     return Fetched(file, source.name, source.card, origin)
 
 

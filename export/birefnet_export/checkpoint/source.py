@@ -119,12 +119,12 @@ def parse_source(text: str | Path) -> Source:
     if REPOSITORY.fullmatch(name) and not name.endswith(CHECKPOINT_SUFFIXES):
         return HubSource(card.id if card else name, _revision(text, at, revision))
     if os.sep in text or path.suffix:
-        raise CheckpointError(f"{text}: no such file or directory")
+        raise CheckpointError(f"{printable(text)}: no such file or directory")
     if card is not None:
         reason = f"{card.name} ships as a finished model: there is nothing to export"
     else:
         reason = unknown_model(name)
-    raise CheckpointError(f"{text}: no such file or directory, and {reason}")
+    raise CheckpointError(f"{printable(text)}: no such file or directory, and {reason}")
 
 
 def _from_url(url: str) -> Source:
@@ -152,5 +152,5 @@ def _from_url(url: str) -> Source:
 
 def _revision(text: str, at: str, revision: str) -> str:
     if at and not revision:
-        raise CheckpointError(f"{text}: a revision is missing behind @")
+        raise CheckpointError(f"{printable(text)}: a revision is missing behind @")
     return revision or _DEFAULT_REVISION

@@ -70,7 +70,7 @@ def test_a_name_wins_over_a_path_and_a_path_over_a_repository():
         ("https://host:99999/x.pth", "is no URL"),
         ("https://host/\x1b[2J.pth", r"^https://host/\\x1b\[2J\.pth: is no URL"),
         ("x" * 5000, "can't be read: .*File name too long"),
-        ("a\0b", r"^a\\x00b: can't be read"),
+        ("a\0b", r"^a\\x00b: no such file"),
     ],
 )
 def test_what_is_none_of_them_says_what_was_tried(typed, says):
