@@ -5,6 +5,7 @@ from .card import ModelCard, Score, Weights
 from .errors import (
     AccessError,
     BirefnetError,
+    CacheError,
     FetchError,
     LicenseError,
     OfflineError,
@@ -17,6 +18,7 @@ from .zoo import all_cards, embedded_path, find, search
 __all__ = [
     "AccessError",
     "BirefnetError",
+    "CacheError",
     "CachedExport",
     "FetchError",
     "LicenseError",

@@ -72,7 +72,7 @@ def download(
         raise FetchError(f"{shown}: is no http or https URL") from error
     # A folder for each URL, so that files of the same name stay apart.
     target = downloads() / hashlib.sha256(shown.encode()).hexdigest()[:16] / name
-    if target.is_file() and not anew:
+    if os.path.isfile(target) and not anew:
         return target
     if offline():
         raise OfflineError(f"{shown}: is not in the cache, and HF_HUB_OFFLINE forbids to fetch it")
@@ -97,7 +97,7 @@ class _Part:
 
     @property
     def size(self) -> int:
-        return self.file.stat().st_size if self.file.is_file() else 0
+        return self.file.stat().st_size if os.path.isfile(self.file) else 0
 
     @property
     def validator(self) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from birefnet_models.errors import AccessError, FetchError, OfflineError
+from birefnet_models.errors import AccessError, CacheError, FetchError, OfflineError
 from birefnet_models.lock import Pin, sha256_of
 from birefnet_models.names import PREPROCESSOR_FILE, WEIGHTS_FILE, choose_weights
 from birefnet_models.text import first_line, shortened
@@ -111,8 +111,13 @@ def get(repo: str, commit: str, file: str) -> Path:
     Raises:
         OfflineError: not in the cache, and the network must not be used or can't be.
         AccessError: the repository wants a login or is gated.
+        CacheError: there is no place for the client's cache.
         FetchError: no such repository, commit or file; an interruption; a full disk.
     """
+    if str(constants.HF_HUB_CACHE).startswith("~"):
+        raise CacheError(  # the client would make a directory named ~
+            "no home directory is known for the hub's cache; set HF_HOME to a directory"
+        )
     with _explained(f"{repo}@{commit[:12]}: {file}"):
         return Path(hf_hub_download(repo, file, revision=commit, library_name="birefnet-ort"))
 
