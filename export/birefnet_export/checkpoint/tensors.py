@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -50,7 +51,8 @@ def weights_file(path: Path) -> Path:
     """
     try:
         if not path.is_dir():
-            path.stat()
+            if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait
+                raise CheckpointError(f"{path}: is no regular file")
             return path
         names = sorted(entry.name for entry in path.iterdir())
     except FileNotFoundError as error:

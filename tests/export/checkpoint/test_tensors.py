@@ -1,6 +1,7 @@
 """Which file of a directory is read, and what its tensors may be."""
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def test_a_path_that_no_system_has_is_one_line(path):
     with pytest.raises(CheckpointError, match=r"can't be read|no such file") as caught:
         weights_file(Path(path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.pth")
+
+    with pytest.raises(CheckpointError, match="is no regular file"):
+        weights_file(tmp_path / "a.pth")
 
 
 def sharded(folder: Path, kind: str = "safetensors") -> Path:
