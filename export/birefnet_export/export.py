@@ -89,7 +89,7 @@ def export_onnx(
 
 
 def _cache_name(asked: str | None, fetched: Fetched) -> str:
-    """What the export is called in the cache."""
+    """Choose the name of the export in the cache."""
     known = lookup(asked) if asked else None
     if known is not None and known != fetched.card:
         raise ExportError(f"{asked} is the name of another model ({known.id}); choose another name")

@@ -7,28 +7,28 @@ from typing import Any
 from .graph.signature import MEAN, STD
 
 DEFAULT_SIZE = (1024, 1024)
-"""Upstream's training size unless said otherwise; height and width."""
+"""What upstream trains at unless said otherwise; height and width."""
 
 
-def config(*, external_data: bool = False) -> dict[str, Any]:
-    """`config.json`: which architecture this is, by the hub's name, and where its weights are."""
-    known: dict[str, Any] = {"architectures": ["BiRefNet"], "model_type": "birefnet"}
+def hub_config(size: tuple[int, int] | None, *, external_data: bool) -> dict[str, dict[str, Any]]:
+    """Contents of `config.json` and `preprocessor_config.json`, by file name.
+
+    The first names the architecture as the hub does and says where the weights are, the second
+    describes upstream's preprocessing at `size`, (height, width), by default 1024 x 1024.
+    """
+    config: dict[str, Any] = {"architectures": ["BiRefNet"], "model_type": "birefnet"}
     if external_data:
-        known["transformers.js_config"] = {"use_external_data_format": True}
-    return known
-
-
-def preprocessor_config(size: tuple[int, int] | None) -> dict[str, Any]:
-    """`preprocessor_config.json`: upstream's pipeline at `size`, height and width."""
+        config["transformers.js_config"] = {"use_external_data_format": True}
     height, width = size or DEFAULT_SIZE
-    return {
+    preprocessor = {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,
         "size": {"height": height, "width": width},
-        "resample": 2,  # bilinear, by Pillow's number
+        "resample": 2,  # Pillow's bilinear
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
         "image_mean": list(MEAN),
         "image_std": list(STD),
     }
+    return {"config.json": config, "preprocessor_config.json": preprocessor}

@@ -1,4 +1,4 @@
-"""The facts that an `.onnx` file carries about itself, in its metadata_props."""
+"""Facts about an export that its `.onnx` file carries in its metadata_props."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .graph.activation_memory import activation_bytes_per_pixel
 from .graph.signature import MEAN, SIZE_MULTIPLE, STD
 from .parity.logits import Parity
 from .precision.mask_quality import Quality
+from .text import by_x
 
 PREFIX = "birefnet."
 FORMAT = "1"
@@ -42,8 +43,8 @@ def facts(
         "license": checkpoint.license,
         "backbone": checkpoint.arch.backbone,
         "architecture": json.dumps(checkpoint.arch.to_dict()),
-        "trained_size": trained_size and _text(trained_size),
-        "trained_range": "-".join(_text(size) for size in checkpoint.trained_range or ()),
+        "trained_size": trained_size and by_x(trained_size),
+        "trained_range": "-".join(by_x(size) for size in checkpoint.trained_range or ()),
         "mean": json.dumps(MEAN),
         "std": json.dumps(STD),
         "resize": "stretch-bilinear-antialias",
@@ -59,9 +60,5 @@ def facts(
 
 
 def parity_facts(parity: Parity) -> dict[str, str]:
-    """The entry of a file that was verified: the measured differences to PyTorch."""
+    """The metadata_props entry of a verified file: the measured differences to PyTorch."""
     return {PREFIX + "parity": json.dumps(parity.to_dict())}
-
-
-def _text(size: tuple[int, int]) -> str:
-    return "x".join(map(str, size))

@@ -42,7 +42,7 @@ PRECISIONS = tuple(MODEL_OF_PRECISION)
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What an export did, in seconds and bytes."""
+    """Result of an export: its file, how it was made, time and memory."""
 
     directory: Path
     file: Path
@@ -63,8 +63,8 @@ class ExportReport:
     """Reading the checkpoint, building, simplifying and checking the graph."""
     verify_s: float
     """Writing the files, and running both sides if they were compared."""
-    peak_rss_bytes: int
-    """The most memory that this process has held."""
+    peak_rss_bytes: int | None
+    """The most memory that this process has held; None where the system doesn't say."""
     name: str | None = None
     """What `Segmenter` and `cutout` find it by; None outside the cache."""
 

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import onnx
 from birefnet_models.atomic_write import replacing
 from birefnet_models.cache import MODEL_OF_PRECISION
+from birefnet_runtime.machine.process_memory import peak_rss_bytes
 
-from . import hub_config as hub
 from .checkpoint.fetch import Fetched
 from .checkpoint.read import read_fetched
 from .errors import ExportError
-from .graph import fused
 from .graph.builder import Graph
+from .graph.fused.model import build
 from .graph.lowering import LOWERINGS
 from .graph.save import files_of, replacing_model, save_model
 from .graph.signature import INPUT, OUTPUT, SIZE_MULTIPLE
 from .graph.simplify import check_graph, simplified
+from .hub_config import DEFAULT_SIZE, hub_config
 from .metadata import facts, parity_facts
 from .network.birefnet import BiRefNet
 from .options import ExportReport
-from .parity.logits import TOLERANCES
+from .parity.logits import TOLERANCES, GraphTolerance, Parity
 from .precision.convert import calibration_images, converted
 from .precision.request import Precision
-from .verify.export_check import verify
+from .text import by_x
+from .verify.export_check import check_export
 
 
 def run(
@@ -44,13 +42,13 @@ def run(
     external_data: bool,
     precision: Precision,
 ) -> ExportReport:
-    """The export; arguments, result and errors are those of `export_onnx`."""
+    """Export a checkpoint; arguments, result and errors are those of `export_onnx`."""
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         source = read_fetched(checkpoint)
-        size = _checked(trained_size or source.trained_size)
-        images = calibration_images(precision, size or hub.DEFAULT_SIZE)
+        size = _checked_size(trained_size or source.trained_size)
+        images = calibration_images(precision, size or DEFAULT_SIZE)
         net = source.module()
         exact = simplified(build_model(net, opset, lowering))
         check_graph(exact)
@@ -58,20 +56,14 @@ def run(
         check_graph(model)
         built = time.perf_counter()
 
-        known = facts(source, opset, lowering, size, precision.name, quality)
         file = directory / MODEL_OF_PRECISION[precision.name]
+        properties = facts(source, opset, lowering, size, precision.name, quality)
+        reference = (net, TOLERANCES[precision.name]) if verified else None
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            # The file gets its name only when it is known to compute what the checkpoint does.
-            with replacing_model(file) as unnamed:
-                save_model(model, known, unnamed, external_data=external_data)
-                tolerance = TOLERANCES[precision.name]
-                parity = verify(unnamed, net, tolerance) if verified else None
-                if parity:
-                    known |= parity_facts(parity)
-                    save_model(model, known, unnamed, external_data=external_data)
-            _write_json(directory / "config.json", hub.config(external_data=external_data))
-            _write_json(directory / "preprocessor_config.json", hub.preprocessor_config(size))
+            parity = _write_model(file, model, properties, external_data, reference)
+            for name, content in hub_config(size, external_data=external_data).items():
+                with replacing(directory / name) as unnamed:
+                    unnamed.write_text(json.dumps(content, indent=2) + "\n")
         except OSError as error:
             raise ExportError(f"{directory}: can't be written: {error.strerror}") from error
     finished = time.perf_counter()
@@ -89,34 +81,46 @@ def run(
         warnings=tuple(f"{w.category.__name__}: {w.message}" for w in caught),
         build_s=built - started,
         verify_s=finished - built,
-        peak_rss_bytes=_peak_rss_bytes(),
+        peak_rss_bytes=peak_rss_bytes(),
     )
 
 
 def build_model(net: BiRefNet, opset: int, lowering: str) -> onnx.ModelProto:
-    """The fused form of `net`, as it is before simplification."""
+    """Build the fused form of `net`, not yet simplified."""
     g = Graph(opset)
     image = g.input(INPUT.name, INPUT.axes)
-    g.output(OUTPUT.name, OUTPUT.axes, fused.build(g, image, net, LOWERINGS[lowering]))
+    g.output(OUTPUT.name, OUTPUT.axes, build(g, image, net, LOWERINGS[lowering]))
     return g.model()
 
 
-def _checked(size: tuple[int, int] | None) -> tuple[int, int] | None:
+def _write_model(
+    file: Path,
+    model: onnx.ModelProto,
+    properties: dict[str, str],
+    external_data: bool,
+    reference: tuple[BiRefNet, GraphTolerance] | None,
+) -> Parity | None:
+    """Write a model; it gets its name only when it is known to compute what the reference does.
+
+    Returns:
+        The differences to the reference, which stand in the file's properties as well.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_model(file) as unnamed:
+        save_model(model, properties, unnamed, external_data=external_data)
+        if reference is None:
+            return None
+        parity = check_export(unnamed, *reference)
+        properties = properties | parity_facts(parity)
+        save_model(model, properties, unnamed, external_data=external_data)
+        return parity
+
+
+def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
     """The trained size, if the network can run at it."""
     if size and (min(size) < 1 or any(side % SIZE_MULTIPLE for side in size)):
         raise ExportError(
-            f"trained size {size[0]}x{size[1]}: height and width must be multiples of "
+            f"trained size {by_x(size)}: height and width must be multiples of "
             f"{SIZE_MULTIPLE}; give the right one with --trained-size"
         )
     return size
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with replacing(path) as unnamed:
-        unnamed.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _peak_rss_bytes() -> int:
-    """The most memory that this process has held; Linux counts in KiB, macOS in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

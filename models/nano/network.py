@@ -6,7 +6,7 @@ same sums are carried out in training, and the heads for deep supervision.
 
 import torch
 import torch.nn.functional as F
-from birefnet_export.metadata import MEAN, STD
+from birefnet_export.graph.signature import MEAN, STD
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.birefnet import BiRefNet
 from birefnet_export.network.decoder import Decoder, DeformableConv, resize_as

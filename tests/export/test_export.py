@@ -12,7 +12,7 @@ from birefnet_export.errors import ExportError, GraphError, ParityError
 from birefnet_export.export import export_onnx
 from birefnet_export.graph.signature import check_signature
 from birefnet_export.options import LOWERINGS, OPSETS
-from birefnet_export.parity.sample_tensors import CASES
+from birefnet_export.parity.sample_tensors import INPUT_SHAPES
 
 from .conftest import fill, golden, golden_cases
 
@@ -60,7 +60,7 @@ def test_the_file_carries_its_own_facts(exported, tiny):
     assert facts["birefnet.checkpoint"] == "model.safetensors"
     assert len(facts["birefnet.checkpoint_sha256"]) == 64
     assert parity["logits_max_abs"] == exported.parity.logits_max_abs < TOLERANCE
-    assert [tuple(case) for case in parity["cases"]] == list(CASES)
+    assert [tuple(case) for case in parity["cases"]] == list(INPUT_SHAPES)
 
 
 def test_the_runtime_reads_the_facts_that_export_wrote(exported):

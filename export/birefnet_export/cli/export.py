@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,7 +11,9 @@ import click
 from ..checkpoint.fetch import Fetching
 from ..export import export_onnx
 from ..options import DEFAULT_LOWERING, LOWERINGS, OPSETS, PRECISIONS, ExportReport
+from ..precision.mask_quality import Quality
 from ..precision.request import DEFAULT_MIN_IOU
+from ..text import by_x
 from .fetch_options import fetching_options
 
 
@@ -133,51 +136,44 @@ def export(
         calibrate=calibrate,
         min_iou=min_iou,
     )
-    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else summary(report))
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else "\n".join(_lines(report)))
 
 
-def summary(report: ExportReport) -> str:
-    """The report as a few lines of text."""
-    parity = report.parity
-    lines = [
+def _lines(report: ExportReport) -> Iterator[str]:
+    """The report as lines of text."""
+    yield (
         f"{report.file}: {report.arch.backbone}, opset {report.opset}, lowering "
         f"{report.lowering}, {report.precision}, {report.nodes} nodes, "
-        f"{report.file_bytes / 1e6:.1f} MB",
-        "any batch; height and width any multiples of 32",
-    ]
-    if parity:
-        cases = ", ".join("x".join(map(str, case)) for case in parity.cases)
-        lines += [
-            f"against PyTorch at {cases}:",
-            *(f"  {line}" for line in parity.lines()),
-        ]
+        f"{report.file_bytes / 1e6:.1f} MB"
+    )
+    yield "any batch; height and width any multiples of 32"
+    if report.parity:
+        yield f"against PyTorch at {', '.join(map(by_x, report.parity.cases))}:"
+        yield from (f"  {line}" for line in report.parity.lines())
     else:
-        lines.append("not compared with PyTorch")
+        yield "not compared with PyTorch"
     if report.name:
-        lines.append(f"use it as: birefnet cutout --model {report.name}")
-    lines += _quality_lines(report)
-    lines += [
-        f"{len(report.warnings)} warnings; built, not traced"
-        + "".join(f"\n  {text}" for text in report.warnings),
-        f"{report.build_s:.1f} s to build, {report.verify_s:.1f} s to write and verify, "
-        f"{report.peak_rss_bytes / 1e9:.1f} GB at most",
-    ]
-    return "\n".join(lines)
+        yield f"use it as: birefnet cutout --model {report.name}"
+    if report.precision == "int8":
+        yield from _int8_quality(report.quality)
+    yield f"{len(report.warnings)} warnings; built, not traced"
+    yield from (f"  {text}" for text in report.warnings)
+    peak = report.peak_rss_bytes
+    yield (
+        f"{report.build_s:.1f} s to build, {report.verify_s:.1f} s to write and verify"
+        + (f", {peak / 1e9:.1f} GB at most" if peak is not None else "")
+    )
 
 
-def _quality_lines(report: ExportReport) -> list[str]:
+def _int8_quality(quality: Quality | None) -> Iterator[str]:
     """What int8 does to the masks of the images that it was calibrated with."""
-    if report.precision != "int8":
-        return []
-    found = report.quality
-    if found is None:
-        return ["masks not compared with fp32's, convolutions not quantized: no --calibrate FOLDER"]
-    height, width = found.size
-    lines = [
-        f"masks against fp32's on {found.images} images at {height}x{width}: "
-        f"IoU {found.iou_mean:.4f} (worst {found.iou_min:.4f}), "
-        f"MAE {found.mae_mean:.5f} (worst {found.mae_max:.5f})"
-    ]
-    if found.excluded:
-        lines.append(f"  not quantized, because sensitive: {', '.join(found.excluded)}")
-    return lines
+    if quality is None:
+        yield "masks not compared with fp32's, convolutions not quantized: no --calibrate FOLDER"
+        return
+    yield (
+        f"masks against fp32's on {quality.images} images at {by_x(quality.size)}: "
+        f"IoU {quality.iou_mean:.4f} (worst {quality.iou_min:.4f}), "
+        f"MAE {quality.mae_mean:.5f} (worst {quality.mae_max:.5f})"
+    )
+    if quality.excluded:
+        yield f"  not quantized, because sensitive: {', '.join(quality.excluded)}"

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ..checkpoint.fetch import Fetching
+from ..text import by_x
 from .fetch_options import fetching_options
 
 if TYPE_CHECKING:
-    from ..verify.compare_models import Agreement, GraphVerdict, PictureVerdict
+    from ..verify.compare_models import GraphComparison, ImageComparison, ModelComparison
 
 
 @click.command(epilog="Example: birefnet verify lite --against lite --image photo.jpg")
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--layers",
     is_flag=True,
-    help="Compare what lies between input and output, too, and name the first layer that departs. "
+    help="Compare what lies between input and output, too, and name the first layer that differs. "
     "For exports of `birefnet export`.",
 )
 @fetching_options
@@ -70,9 +71,9 @@ def verify(
     MODEL is a name from `birefnet models`, an .onnx file, or a directory that holds one, ours or
     another exporter's. The exit code is 1 where they differ by more than the tolerance.
     """
-    from ..verify.compare_models import verify_against
+    from ..verify.compare_models import compare_models
 
-    agreement = verify_against(
+    comparison = compare_models(
         model,
         reference,
         images=images,
@@ -81,31 +82,31 @@ def verify(
         tolerance=tolerance,
         fetching=fetching,
     )
-    text = json.dumps(agreement.to_dict(), indent=2) if as_json else "\n".join(_lines(agreement))
+    text = json.dumps(comparison.to_dict(), indent=2) if as_json else "\n".join(_lines(comparison))
     click.echo(text)
-    if not agreement.passed:
+    if not comparison.passed:
         raise click.exceptions.Exit(1)
 
 
-def _lines(agreement: Agreement) -> Iterator[str]:
-    parity = agreement.graph.parity
-    cases = ", ".join("x".join(map(str, case)) for case in parity.cases)
-    yield f"{agreement.model} against {parity.reference}, {parity.runtime}"
-    yield f"graph, at {cases}:"
-    yield from _verdict(agreement.graph)
-    for picture in agreement.pictures:
-        note = f" (upstream ignores {picture.ignored})" if picture.ignored else ""
-        size = "x".join(map(str, picture.network_size))
-        yield f"pipeline, {picture.file} at {size}{note}:"
-        yield from _verdict(picture)
-    if agreement.departure:
-        yield f"layers, at {'x'.join(map(str, agreement.departure.case))}:"
-        yield from (f"  {line}" for line in agreement.departure.lines())
+def _lines(comparison: ModelComparison) -> Iterator[str]:
+    """The comparison as lines of text."""
+    parity = comparison.graph.parity
+    shapes = ", ".join(map(by_x, parity.cases))
+    yield f"{comparison.model} against {parity.reference}, {parity.runtime}"
+    yield f"graph, at {shapes}:"
+    yield from _verdict(comparison.graph)
+    for image in comparison.images:
+        note = f" (upstream ignores {image.ignored})" if image.ignored else ""
+        yield f"pipeline, {image.file} at {by_x(image.network_size)}{note}:"
+        yield from _verdict(image)
+    if comparison.layers:
+        yield f"layers, at {by_x(comparison.layers.case)}:"
+        yield from (f"  {line}" for line in comparison.layers.lines())
 
 
-def _verdict(verdict: GraphVerdict | PictureVerdict) -> Iterator[str]:
-    yield from (f"  {line}" for line in verdict.parity.lines())
-    if verdict.problem:
-        yield f"  NOT equal: {verdict.problem}"
+def _verdict(comparison: GraphComparison | ImageComparison) -> Iterator[str]:
+    yield from (f"  {line}" for line in comparison.parity.lines())
+    if comparison.problem:
+        yield f"  NOT equal: {comparison.problem}"
     else:
-        yield f"  equal: within {verdict.tolerance.describe()}"
+        yield f"  equal: within {comparison.tolerance.describe()}"

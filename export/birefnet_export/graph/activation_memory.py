@@ -10,35 +10,21 @@ from __future__ import annotations
 
 from ..network.architecture import Architecture
 
-BYTES = 4
-"""Of a float32."""
-PIXELS = 16
-"""Of the input, for one of a map at stride 4."""
-ENDS = 3 + 1
-"""Channels of the input and of the logits, at full size."""
-
 
 def activation_bytes_per_pixel(arch: Architecture, lowering: str) -> float:
     """Bytes that live tensors and ONNX Runtime's buffers take at their peak, per input pixel."""
-    at_quarter = max(_attention(arch), _deformable_convolution(arch, lowering))
-    return BYTES * (at_quarter / PIXELS + ENDS)
-
-
-def _attention(arch: Architecture) -> int:
-    """Residual, padded and cut tokens, q, k and v twice, the result twice; scores twice."""
-    return (3 + 6 + 2) * arch.embed_dim + 2 * arch.num_heads[0] * arch.window**2
-
-
-def _deformable_convolution(arch: Architecture, lowering: str) -> int:
-    """Input and running sum of the block, predicted offsets, samples, result and sum of rows."""
+    # Residual, padded and cut tokens, q, k and v twice, the result twice; scores twice.
+    attention = (3 + 6 + 2) * arch.embed_dim + 2 * arch.num_heads[0] * arch.window**2
     side = max(arch.aspp_kernels)
     taps = side**2
     sampled = taps if lowering == "native" else side
-    where = 8 * sampled  # four neighbors of a tap: an index and a weight each
-    return (
-        2 * arch.decoder_width
-        + 3 * taps
-        + where
+    deformable_convolution = (
+        2 * arch.decoder_width  # input and running sum of the block
+        + 3 * taps  # predicted offsets and modulations
+        + 8 * sampled  # four neighbors of a tap: an index and a weight each
         + sampled * arch.decoder_width
-        + (2 * arch.aspp_width)
+        + 2 * arch.aspp_width  # result and sum of rows
     )
+    at_full_size = 3 + 1  # channels of the input and of the logits
+    pixels_per_position = 4 * 4  # of a map at stride 4
+    return 4 * (max(attention, deformable_convolution) / pixels_per_position + at_full_size)

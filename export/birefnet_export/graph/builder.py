@@ -20,9 +20,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-Axis = int | str
-"""A fixed size, or the name of a dynamic one."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
@@ -84,12 +81,12 @@ class Graph:
         finally:
             self._scopes.pop()
 
-    def input(self, name: str, axes: Sequence[Axis]) -> Value:
-        """A float32 input of the graph."""
+    def input(self, name: str, axes: Sequence[int | str]) -> Value:
+        """A float32 input of the graph; an axis is a fixed size or the name of a dynamic one."""
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, axes))
         return Value(self, name)
 
-    def output(self, name: str, axes: Sequence[Axis], value: Value) -> None:
+    def output(self, name: str, axes: Sequence[int | str], value: Value) -> None:
         """Make `value` a float32 output of the graph under `name`."""
         self._nodes.append(helper.make_node("Identity", [value.name], [name], name=name))
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, axes))
@@ -122,8 +119,9 @@ class Graph:
 
     def split_evenly(self, x: Value, parts: int, axis: int) -> list[Value]:
         """Cut an axis, of a length that may be dynamic but is a multiple of `parts`."""
-        given = {"num_outputs": parts} if self.opset >= 18 else {}  # said by the outputs before
-        return self.ops("Split", parts, x, axis=axis, **given)
+        # Before opset 18 the outputs alone tell how many parts there are.
+        attributes = {"num_outputs": parts} if self.opset >= 18 else {}
+        return self.ops("Split", parts, x, axis=axis, **attributes)
 
     def constant(self, value: Any) -> Value:
         """A constant tensor.

@@ -1,6 +1,7 @@
 """Algebra on the weights of convolutions: BatchNorm folded, kernels cut, stacked and composed.
 
-All of it is exact: computed in float64, rounded once when it enters the graph as float32.
+Every operation is exact: weights are computed in float64 and rounded once, to float32, when they
+enter the graph.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The few layers that everything is made of."""
+"""Layers of the fused form: each a few ONNX operators on the tensors of a graph."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def spatial(g: Graph, x: Value) -> Value:
 
 
 def after(g: Graph, earlier: Value, x: Value, first: int) -> Value:
-    """x, not to be used before `earlier` is computed; equally long from axis `first` on.
+    """Return x, which then can't be used before `earlier` is computed.
 
-    For work in parts. Left alone, ONNX Runtime starts all parts before it ends one, and keeps what
-    lies between for each. Only data can tell it what comes first: here the shape that x is given,
-    its own, is read off `earlier`. Nothing is copied. (Read off one axis alone, ONNX Runtime would
-    write -1 in its place and see no reason to wait.)
+    For work in parts: ONNX Runtime would start all parts before it ends one, and hold the
+    intermediate tensors of all of them. Only data decides what comes first: x is reshaped to its
+    own shape, which is read off `earlier`, equally long from axis `first` on. Nothing is copied.
+    (Read off one axis alone, ONNX Runtime would write -1 in its place and see no reason to wait.)
     """
     return x.reshape(concat(g, [[0] * first, g.op("Shape", earlier, start=first)], 0))
 

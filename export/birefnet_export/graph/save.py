@@ -14,9 +14,6 @@ from pathlib import Path
 
 import onnx
 
-SMALLEST_EXTERNAL = 1024
-"""Bytes from which a tensor lies beside the graph: shapes and scalars are read at once."""
-
 
 def data_path(file: Path) -> Path:
     """Where the weights of `file` lie if they are not in it, as on the hub."""
@@ -39,7 +36,7 @@ def save_model(
             file,
             save_as_external_data=True,
             location=data_path(file).name,
-            size_threshold=SMALLEST_EXTERNAL,
+            size_threshold=1024,  # bytes; shapes and scalars stay in the graph
         )
     else:
         onnx.save(model, file)

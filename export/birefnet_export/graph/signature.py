@@ -9,7 +9,7 @@ import onnx
 from ..errors import GraphError
 
 
-class Port(NamedTuple):
+class TensorSpec(NamedTuple):
     """A float32 input or output of the graph."""
 
     name: str
@@ -17,9 +17,9 @@ class Port(NamedTuple):
     """Fixed sizes, and the names of dynamic ones."""
 
 
-INPUT = Port("input_image", ("batch", 3, "height", "width"))
+INPUT = TensorSpec("input_image", ("batch", 3, "height", "width"))
 """RGB, normalized; height and width multiples of `SIZE_MULTIPLE`."""
-OUTPUT = Port("output_image", ("batch", 1, "height", "width"))
+OUTPUT = TensorSpec("output_image", ("batch", 1, "height", "width"))
 """Logits; their sigmoid is the alpha."""
 SIZE_MULTIPLE = 32
 MEAN = (0.485, 0.456, 0.406)
@@ -33,17 +33,18 @@ def check_signature(model: onnx.ModelProto) -> None:
     Raises:
         GraphError: a name, a type or an axis differs.
     """
-    for kind, ports, infos in (
+    for kind, expected, infos in (
         ("input", [INPUT], model.graph.input),
         ("output", [OUTPUT], model.graph.output),
     ):
-        found = [_port(info) for info in infos]
-        if found != ports:
-            raise GraphError(f"the graph's {kind}s are {found}, expected {ports}")
+        actual = [
+            TensorSpec(
+                info.name,
+                tuple(axis.dim_param or axis.dim_value for axis in info.type.tensor_type.shape.dim),
+            )
+            for info in infos
+        ]
+        if actual != expected:
+            raise GraphError(f"the graph's {kind}s are {actual}, expected {expected}")
         if any(i.type.tensor_type.elem_type != onnx.TensorProto.FLOAT for i in infos):
             raise GraphError(f"the graph's {kind} is not float32")
-
-
-def _port(info: onnx.ValueInfoProto) -> Port:
-    axes = info.type.tensor_type.shape.dim
-    return Port(info.name, tuple(axis.dim_param or axis.dim_value for axis in axes))

@@ -57,8 +57,11 @@ class Architecture:
     @property
     def backbone(self) -> str:
         """Upstream's name of the backbone (`swin_v1_l`), or `swin` for one that has no name."""
-        key = (self.embed_dim, self.depths, self.num_heads, self.window)
-        return _NAMES.get(key, "swin")
+        parts = (self.embed_dim, self.depths, self.num_heads, self.window)
+        for name, arch in SWIN_V1.items():
+            if parts == (arch.embed_dim, arch.depths, arch.num_heads, arch.window):
+                return name
+        return "swin"
 
     def to_dict(self) -> dict[str, int | list[int]]:
         """The record as JSON-ready values."""
@@ -81,9 +84,9 @@ class Architecture:
             for i in range(4)
         ]
         kernels = sorted(
-            (int(found[1]), shapes[name][-1])
+            (int(match[1]), shapes[name][-1])
             for name in shapes
-            if (found := _DEFORMABLE.fullmatch(name))
+            if (match := _DEFORMABLE.fullmatch(name))
         )
         aspp = "squeeze_module.0.dec_att.aspp1.atrous_conv.regular_conv.weight"
         return cls(
@@ -100,15 +103,13 @@ class Architecture:
         )
 
 
-SWIN_T = Architecture(96, (2, 2, 6, 2), (3, 6, 12, 24), 7, 384)
-SWIN_S = Architecture(96, (2, 2, 18, 2), (3, 6, 12, 24), 7, 384)
-SWIN_B = Architecture(128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 512)
-SWIN_L = Architecture(192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 768)
-
-_NAMES = {
-    (arch.embed_dim, arch.depths, arch.num_heads, arch.window): f"swin_v1_{letter}"
-    for letter, arch in (("t", SWIN_T), ("s", SWIN_S), ("b", SWIN_B), ("l", SWIN_L))
+SWIN_V1 = {
+    "swin_v1_t": Architecture(96, (2, 2, 6, 2), (3, 6, 12, 24), 7, 384),
+    "swin_v1_s": Architecture(96, (2, 2, 18, 2), (3, 6, 12, 24), 7, 384),
+    "swin_v1_b": Architecture(128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 512),
+    "swin_v1_l": Architecture(192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 768),
 }
+"""The released backbones by upstream's names, with upstream's decoder."""
 
 
 def _shape(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:
@@ -123,7 +124,7 @@ def _shape(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:
 
 def _depths(shapes: Shapes) -> tuple[int, ...]:
     """Transformer blocks per stage, counted from the names."""
-    blocks = {(int(found[1]), int(found[2])) for name in shapes if (found := _BLOCK.match(name))}
+    blocks = {(int(match[1]), int(match[2])) for name in shapes if (match := _BLOCK.match(name))}
     stages = {stage for stage, _ in blocks}
     if stages != {0, 1, 2, 3}:
         raise ArchitectureError(f"backbone stages {sorted(stages)} found, expected 0, 1, 2, 3")

@@ -23,7 +23,6 @@ _BACKBONES = (
     ("bb.embeddings.cls_token", "its backbone is a plain vision transformer (ViT or DINO)"),
     ("bb.layers.0.blocks.0.attn.logit_scale", "its backbone is Swin v2"),
 )
-_ASPP = "squeeze_module.0.dec_att.aspp1.atrous_conv"
 
 
 def refuse_other_variants(shapes: Shapes) -> None:
@@ -63,9 +62,9 @@ def _squeeze_problems(shapes: Shapes) -> Iterator[str]:
         yield "its squeeze block is an ASPP ('squeeze_block')"
     elif any(name.startswith("squeeze_module.1.") for name in shapes):
         yield "it has several squeeze blocks ('squeeze_block')"
-    elif f"{_ASPP}.weight" in shapes:
+    elif "squeeze_module.0.dec_att.aspp1.atrous_conv.weight" in shapes:
         yield "its decoder uses plain ASPP ('dec_att')"
-    elif f"{_ASPP}.regular_conv.weight" not in shapes:
+    elif "squeeze_module.0.dec_att.aspp1.atrous_conv.regular_conv.weight" not in shapes:
         yield "its decoder blocks have no deformable ASPP ('dec_att')"
 
 

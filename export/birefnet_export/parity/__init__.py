@@ -1,1 +1,1 @@
-"""Differences between two answers to the same tensors, and between masks."""
+"""Differences between two sets of logits for the same tensors, and between masks."""

@@ -1,7 +1,7 @@
 """Two sets of logits compared: the verdict on a graph. Run first, compare after.
 
 This is the *graph* figure: the same tensor through both sides. What whole pipelines make of the
-same image file is `mask_parity`. Neither needs torch.
+same image file is in `masks`. Neither needs torch.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ParityError
+from ..text import by_x
 
 Array = NDArray[np.float32]
-Case = tuple[int, int, int]
+InputShape = tuple[int, int, int]
 """Batch, height, width."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Differences between a graph and its checkpoint, over all cases."""
+    """Differences between a graph and its checkpoint, over all input shapes."""
 
     logits_max_abs: float
     logits_p99_abs: float
@@ -33,7 +34,8 @@ class Parity:
     """Of the sigmoid of the logits, in [0, 1]."""
     mask_p99_abs: float
     mask_mean_abs: float
-    cases: tuple[Case, ...]
+    cases: tuple[InputShape, ...]
+    """Those that were run."""
     reference: str
     """What the graph was compared with, and its version."""
     runtime: str
@@ -54,7 +56,7 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True)
-class Tolerance:
+class GraphTolerance:
     """The largest differences to PyTorch that pass, of logits and of masks."""
 
     logits_max_abs: float = inf
@@ -64,10 +66,10 @@ class Tolerance:
     def problem(self, parity: Parity) -> str | None:
         """The first difference that is larger, in words; None if all pass."""
         for name, allowed in asdict(self).items():
-            if (found := getattr(parity, name)) > allowed:
+            if (value := getattr(parity, name)) > allowed:
                 what, how, _ = name.split("_")
                 return (
-                    f"the graph's {what.rstrip('s')}s differ from PyTorch's by {found:.1e} ({how}),"
+                    f"the graph's {what.rstrip('s')}s differ from PyTorch's by {value:.1e} ({how}),"
                     f" more than the {allowed:.0e} allowed"
                 )
         return None
@@ -87,10 +89,10 @@ class Tolerance:
 
 
 TOLERANCES = {
-    "fp32": Tolerance(logits_max_abs=1e-4),
-    "fp16": Tolerance(mask_max_abs=5e-2, mask_mean_abs=5e-3),
-    "bf16": Tolerance(mask_max_abs=0.3, mask_mean_abs=5e-2),
-    "int8": Tolerance(mask_mean_abs=5e-2),
+    "fp32": GraphTolerance(logits_max_abs=1e-4),
+    "fp16": GraphTolerance(mask_max_abs=5e-2, mask_mean_abs=5e-3),
+    "bf16": GraphTolerance(mask_max_abs=0.3, mask_mean_abs=5e-2),
+    "int8": GraphTolerance(mask_mean_abs=5e-2),
 }
 """What passes against PyTorch in float64, by the precision that the graph computes in.
 
@@ -103,7 +105,7 @@ its worst on drawn pictures. How good its masks are is measured on the photograp
 
 
 FLOAT32_TOLERANCES = TOLERANCES | {
-    "fp32": Tolerance(logits_max_abs=1e-3, mask_max_abs=2.5e-4),
+    "fp32": GraphTolerance(logits_max_abs=1e-3, mask_max_abs=2.5e-4),
 }
 """The same against PyTorch in float32, where both sides round.
 
@@ -113,31 +115,40 @@ worst; that of masks a quarter of it, which is the sigmoid's steepest slope.
 """
 
 
-def compare(
-    pairs: Sequence[tuple[Array, Array]], cases: Sequence[Case], reference: str, runtime: str
+def compare_logits(
+    pairs: Sequence[tuple[Array, Array]],
+    cases: Sequence[InputShape],
+    reference: str,
+    runtime: str,
 ) -> Parity:
-    """Differences over pairs of logits, (batch, 1, height, width) each, one pair a case.
+    """Compute the differences between a graph's logits and those of its checkpoint.
+
+    Args:
+        pairs: for each case the graph's logits and the expected ones, (batch, 1, height, width).
+        cases: the shapes that were run.
+        reference: what gave the expected logits, and its version.
+        runtime: what ran the graph, and its version.
 
     Raises:
         ParityError: no pair, no element, a shape that differs, or a value that is not finite.
     """
     if not pairs:
         raise ParityError("nothing was compared: there are no cases")
-    for (found, expected), case in zip(pairs, cases, strict=True):
-        where = "x".join(map(str, case))
-        if found.shape != expected.shape:
-            raise ParityError(f"at {where} the graph gives {found.shape}, not {expected.shape}")
+    for (logits, expected), case in zip(pairs, cases, strict=True):
+        where = by_x(case)
+        if logits.shape != expected.shape:
+            raise ParityError(f"at {where} the graph gives {logits.shape}, not {expected.shape}")
         if not expected.size:
             raise ParityError(f"at {where} nothing was compared: the output is empty")
-        for side, values in (("graph", found), ("checkpoint", expected)):
+        for side, values in (("graph", logits), ("checkpoint", expected)):
             if not np.isfinite(values).all():
                 raise ParityError(f"at {where} the {side} gives NaN or infinite logits")
-    logits = np.concatenate([np.abs(a - b).ravel() for a, b in pairs])
+    differences = np.concatenate([np.abs(a - b).ravel() for a, b in pairs])
     masks = np.concatenate([np.abs(sigmoid(a) - sigmoid(b)).ravel() for a, b in pairs])
     return Parity(
-        logits_max_abs=float(logits.max()),
-        logits_p99_abs=float(np.percentile(logits, 99)),
-        logits_mean_abs=float(logits.mean()),
+        logits_max_abs=float(differences.max()),
+        logits_p99_abs=float(np.percentile(differences, 99)),
+        logits_mean_abs=float(differences.mean()),
         mask_max_abs=float(masks.max()),
         mask_p99_abs=float(np.percentile(masks, 99)),
         mask_mean_abs=float(masks.mean()),

@@ -1,4 +1,4 @@
-"""Two alphas of one image compared: the verdict on a whole pipeline, and on edges above all.
+"""Two masks of one image compared: the verdict on a whole pipeline, and on edges above all.
 
 This is the *pipeline* figure: the same image file through both sides. It needs no torch.
 """
@@ -15,26 +15,22 @@ from numpy.typing import NDArray
 
 from ..errors import ParityError
 
-Alpha = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-
-BAND = 0.02
-"""Width of a boundary band, of the image's diagonal: what Boundary IoU uses (arXiv 2103.16562)."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskParity:
-    """Differences between two alphas of one image."""
+    """Differences between two masks of one image."""
 
     mae: float
     """Mean absolute difference, in [0, 1]."""
     max_levels: float
     """The largest difference, in levels of 255, not rounded."""
     iou: float
-    """Of the alphas cut at one half; 1 where both are empty."""
+    """Of the masks cut at one half; 1 where both are empty."""
     band_share: float
     """How much of the image the band is, in [0, 1]: pixels within `band_width` of the edge at one
-    half of the expected alpha, on both sides of it. 0 where that has no edge."""
+    half of the expected mask, on both sides of it. 0 where that has no edge."""
     band_mae: float | None
     """Mean absolute difference in the band; None where there is no edge."""
     band_max_levels: float | None
@@ -77,11 +73,11 @@ class MaskTolerance:
         if parity.mae > self.mae:
             return f"a mean difference of {parity.mae:.1e}, more than the {self.mae:.0e} allowed"
         if parity.max_levels > self.max_levels:
-            found, allowed = f"{parity.max_levels:.3g}", f"{self.max_levels:g}"
-            return f"a difference of {found} levels, more than the {allowed} allowed"
+            largest, allowed = f"{parity.max_levels:.3g}", f"{self.max_levels:g}"
+            return f"a difference of {largest} levels, more than the {allowed} allowed"
         for name, what in (("iou", "an IoU"), ("boundary_iou", "a boundary IoU")):
-            if (found := getattr(parity, name)) < (least := getattr(self, name)):
-                return f"{what} of {found:.4f}, less than the {least:g} asked for"
+            if (value := getattr(parity, name)) < (least := getattr(self, name)):
+                return f"{what} of {value:.4f}, less than the {least:g} asked for"
         return None
 
     def describe(self) -> str:
@@ -112,20 +108,20 @@ levels, 5.1e-3, .91. With fp32 it was 0.004 levels.
 """
 
 
-def compare_masks(found: Alpha, expected: Alpha) -> MaskParity:
-    """Compare two alphas of one image: float32 (H, W) each, in [0, 1].
+def compare_masks(mask: NDArray[np.float32], expected: NDArray[np.float32]) -> MaskParity:
+    """Compare two masks of one image: float32 (H, W) each, in [0, 1].
 
     Raises:
         ParityError: shapes that differ, no pixel, values that are not finite or not in [0, 1].
     """
-    _check_pair(found, expected)
-    for side, values in (("found", found), ("expected", expected)):
+    _check_shapes(mask, expected)
+    for side, values in (("mask", mask), ("expected mask", expected)):
         if not np.isfinite(values).all():
-            raise ParityError(f"the mask that is {side} holds NaN or infinity")
+            raise ParityError(f"the {side} holds NaN or infinity")
         if values.min() < 0 or values.max() > 1:
-            raise ParityError(f"the mask that is {side} holds values outside of 0 to 1")
-    difference = np.abs(found.astype(np.float64) - expected)
-    ours, theirs = found >= 0.5, expected >= 0.5
+            raise ParityError(f"the {side} holds values outside of 0 to 1")
+    difference = np.abs(mask.astype(np.float64) - expected)
+    ours, theirs = mask >= 0.5, expected >= 0.5
     width = band_width(expected.shape)
     in_band = difference[_rim(theirs, width) | _rim(~theirs, width)]
     return MaskParity(
@@ -146,7 +142,7 @@ def intersection_over_union(a: Mask, b: Mask) -> float:
     return int(np.logical_and(a, b).sum()) / union if union else 1.0
 
 
-def boundary_iou(found: Mask, expected: Mask) -> float:
+def boundary_iou(mask: Mask, expected: Mask) -> float:
     """Intersection over union of two masks' inner boundaries (arXiv 2103.16562).
 
     A mask's inner boundary is what of it lies within `band_width` of its outside. As in the
@@ -154,7 +150,7 @@ def boundary_iou(found: Mask, expected: Mask) -> float:
     erosion by 3 x 3 measures; beyond the image all is outside.
 
     Args:
-        found: bool (H, W).
+        mask: bool (H, W).
         expected: bool (H, W).
 
     Returns:
@@ -163,15 +159,18 @@ def boundary_iou(found: Mask, expected: Mask) -> float:
     Raises:
         ParityError: shapes that differ, or no pixel.
     """
-    _check_pair(found, expected)
+    _check_shapes(mask, expected)
     width = band_width(expected.shape)
-    inner = [_rim(np.pad(mask, 1), width)[1:-1, 1:-1] for mask in (found, expected)]
+    inner = [_rim(np.pad(side, 1), width)[1:-1, 1:-1] for side in (mask, expected)]
     return intersection_over_union(*inner)
 
 
 def band_width(size: tuple[int, ...]) -> int:
-    """Pixels to each side of an edge, at least one, for an image of this (H, W)."""
-    return max(1, round(BAND * hypot(*size)))
+    """Pixels to each side of an edge, at least one, for an image of this (H, W).
+
+    They are 2 % of the diagonal, as in Boundary IoU (arXiv 2103.16562).
+    """
+    return max(1, round(0.02 * hypot(*size)))
 
 
 def _rim(mask: Mask, width: int) -> Mask:
@@ -180,9 +179,9 @@ def _rim(mask: Mask, width: int) -> Mask:
     return np.asarray(mask & (distance <= width))
 
 
-def _check_pair(found: NDArray[Any], expected: NDArray[Any]) -> None:
-    if found.shape != expected.shape:
-        raise ParityError(f"the mask is {found.shape}, not {expected.shape}")
+def _check_shapes(mask: NDArray[Any], expected: NDArray[Any]) -> None:
+    if mask.shape != expected.shape:
+        raise ParityError(f"the mask is {mask.shape}, not {expected.shape}")
     if expected.ndim != 2:
         raise ParityError(f"expected a mask as (H, W), got {expected.shape}")
     if not expected.size:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from .logits import Array, Case
+from .logits import Array, InputShape
 
-CASES: tuple[Case, ...] = ((1, 32, 32), (1, 96, 160), (2, 224, 160), (1, 256, 256), (1, 192, 352))
+INPUT_SHAPES: tuple[InputShape, ...] = (
+    (1, 32, 32),
+    (1, 96, 160),
+    (2, 224, 160),
+    (1, 256, 256),
+    (1, 192, 352),
+)
 """The smallest size, odd and even multiples of 32, both orientations, a batch."""
 
 
-def sample_image(case: Case) -> Array:
-    """A normalized picture of sorts: smooth shapes under noise, drawn from the case's own seed.
+def sample_image(shape: InputShape) -> Array:
+    """Smooth shapes under noise, like a normalized image; the shape is the seed of both.
 
     Returns:
         float32 (batch, 3, height, width).
     """
-    batch, height, width = case
-    rng = np.random.default_rng(case)
+    batch, height, width = shape
+    rng = np.random.default_rng(shape)
     y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
     center = rng.uniform(-0.5, 0.5, (2, batch, 3, 1, 1))
     blob = np.exp(-4 * ((y - center[0]) ** 2 + (x - center[1]) ** 2))

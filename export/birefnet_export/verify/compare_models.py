@@ -1,4 +1,4 @@
-"""A finished `.onnx` held against a reference: a checkpoint, or the official code itself.
+"""A finished `.onnx` compared with a reference: a checkpoint, or the official code itself.
 
 Two figures, never one. *Graph*: the same tensors through both sides. *Pipeline*: the same image
 file through both whole pipelines.
@@ -12,9 +12,6 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
-import torch
 from birefnet_models.onnx_file import read_onnx
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import find_model
@@ -23,20 +20,22 @@ from torch import nn
 from ..checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
 from ..checkpoint.read import read_fetched
 from ..errors import ParityError
-from ..parity.logits import TOLERANCES, Array, Case, Parity, Tolerance, compare
+from ..parity.logits import TOLERANCES, GraphTolerance, Parity
 from ..parity.masks import MASK_TOLERANCES, MaskParity, MaskTolerance, compare_masks
-from ..parity.sample_tensors import CASES, sample_image
-from .layer_diff import BOUNDS, Departure, find_departure
-from .remote_code import PREFIX, load_remote
+from ..parity.sample_tensors import INPUT_SHAPES
+from .export_check import logits_parity
+from .layer_diff import BOUNDS, LayerDifferences, compare_layers
+from .remote_code import load_remote
+from .remote_source import REMOTE_PREFIX
 from .upstream_pipeline import ignored_of, reference_alpha
 
 
 @dataclass(frozen=True, slots=True)
-class GraphVerdict:
+class GraphComparison:
     """The same tensors through both sides."""
 
     parity: Parity
-    tolerance: Tolerance
+    tolerance: GraphTolerance
 
     @property
     def problem(self) -> str | None:
@@ -45,7 +44,7 @@ class GraphVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureVerdict:
+class ImageComparison:
     """One image file through both whole pipelines."""
 
     file: Path
@@ -63,21 +62,21 @@ class PictureVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class ModelComparison:
     """How far a model is from its reference."""
 
     model: Path
     reference: str
-    graph: GraphVerdict
-    pictures: tuple[PictureVerdict, ...]
-    departure: Departure | None
+    graph: GraphComparison
+    images: tuple[ImageComparison, ...]
+    layers: LayerDifferences | None
     """Layer by layer; None if that was not asked for."""
 
     @property
     def passed(self) -> bool:
-        """Whether every figure is within its tolerance, and no layer departs."""
-        problems = [self.graph.problem, *(picture.problem for picture in self.pictures)]
-        return not any(problems) and not (self.departure and self.departure.first)
+        """Whether every figure is within its tolerance, and every layer within its bound."""
+        problems = [self.graph.problem, *(image.problem for image in self.images)]
+        return not any(problems) and not (self.layers and self.layers.first)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -87,19 +86,19 @@ class Agreement:
             "graph": _plain(self.graph),
             "pictures": [
                 {
-                    "file": str(picture.file),
-                    "network_size": picture.network_size,
-                    "ignored": picture.ignored,
-                    **_plain(picture),
+                    "file": str(image.file),
+                    "network_size": image.network_size,
+                    "ignored": image.ignored,
+                    **_plain(image),
                 }
-                for picture in self.pictures
+                for image in self.images
             ],
-            "layers": self.departure and self.departure.to_dict(),
+            "layers": self.layers and self.layers.to_dict(),
             "passed": self.passed,
         }
 
 
-def verify_against(
+def compare_models(
     model: str | Path,
     reference: str,
     *,
@@ -108,7 +107,7 @@ def verify_against(
     trust_remote_code: bool = False,
     tolerance: float | None = None,
     fetching: Fetching = DEFAULT_FETCHING,
-) -> Agreement:
+) -> ModelComparison:
     """Run a model and its reference on the same tensors, and on the same image files.
 
     On tensors the reference computes in float64, on image files in float32, as upstream does.
@@ -117,7 +116,7 @@ def verify_against(
         model: as `Segmenter` takes it.
         reference: a checkpoint as `export_onnx` takes it, or `transformers:REPO@REVISION`.
         images: files for the pipeline figure, run at the size that the model was trained at.
-        layers: look for the layer in which they part, too; only for our own exports.
+        layers: look for the first layer that differs, too; only for our own exports.
         trust_remote_code: the reference's own Python code may be run; only for `transformers:`.
         tolerance: largest difference of logits that passes (of masks, where the graph gives
             masks); by default what an export of that precision must keep.
@@ -134,21 +133,23 @@ def verify_against(
     segmenter = Segmenter(file, providers="cpu")
     precision = _precision(file, segmenter)
     net, name = _reference(reference, trust_remote_code, fetching)
-    departure = find_departure(file, net, precision) if layers else None
-    pictures = tuple(_picture(segmenter, net.float(), image, precision) for image in images)
+    differences = compare_layers(file, net, precision) if layers else None
+    on_images = tuple(_on_image(segmenter, net.float(), image, precision) for image in images)
+    metadata = segmenter.metadata
+    shapes = ((1, *metadata.trained_size),) if metadata.fixed else INPUT_SHAPES
     try:
-        parity = _graph(segmenter, net.double(), name)
+        parity = logits_parity(segmenter.logits, net.double(), shapes, name)
     except (ModelError, ParityError) as error:
-        if departure is None or departure.first is None:
+        if differences is None or differences.first is None:
             raise
-        raise ParityError(f"{error}; first to depart: {departure.first}") from error
-    graph = GraphVerdict(parity, _tolerance(precision, segmenter, tolerance))
-    return Agreement(file, name, graph, pictures, departure)
+        raise ParityError(f"{error}; first layer that differs: {differences.first}") from error
+    graph = GraphComparison(parity, _tolerance(precision, segmenter, tolerance))
+    return ModelComparison(file, name, graph, on_images, differences)
 
 
 def _reference(text: str, trust: bool, fetching: Fetching) -> tuple[nn.Module, str]:
-    if text.startswith(PREFIX):
-        remote = load_remote(text.removeprefix(PREFIX), trust, fetching.say or (lambda _: None))
+    if text.startswith(REMOTE_PREFIX):
+        remote = load_remote(text, trust, fetching.say or (lambda _: None))
         return remote, f"remote code of {remote.origin}"
     checkpoint = read_fetched(fetch(text, fetching))
     return checkpoint.module(), checkpoint.origin or str(checkpoint.path)
@@ -161,7 +162,7 @@ def _precision(file: Path, segmenter: Segmenter) -> str:
     return precision if precision in BOUNDS else "fp32"
 
 
-def _tolerance(precision: str, segmenter: Segmenter, largest: float | None) -> Tolerance:
+def _tolerance(precision: str, segmenter: Segmenter, largest: float | None) -> GraphTolerance:
     """What passes: as in an export of this precision; masks alone where the graph gives masks."""
     known = TOLERANCES[precision]
     if largest is None and segmenter.metadata.output == "mask":
@@ -169,43 +170,23 @@ def _tolerance(precision: str, segmenter: Segmenter, largest: float | None) -> T
     if largest is None:
         return known
     if segmenter.metadata.output == "mask":
-        return Tolerance(mask_max_abs=largest)
-    return Tolerance(logits_max_abs=largest)
+        return GraphTolerance(mask_max_abs=largest)
+    return GraphTolerance(logits_max_abs=largest)
 
 
-def _graph(segmenter: Segmenter, net: nn.Module, name: str) -> Parity:
-    metadata = segmenter.metadata
-    cases = CASES if not metadata.fixed else ((1, *metadata.trained_size),)
-    return compare(
-        [_both(segmenter, net, case) for case in cases],
-        cases,
-        reference=f"{name}, pytorch {torch.__version__} in float64",
-        runtime=f"onnxruntime {onnxruntime.__version__}",
-    )
+def _on_image(segmenter: Segmenter, net: nn.Module, file: Path, precision: str) -> ImageComparison:
+    alpha = segmenter.alpha(file)
+    size = segmenter.model_size((alpha.shape[0], alpha.shape[1]))
+    parity = compare_masks(alpha, reference_alpha(net, file, size))
+    return ImageComparison(file, size, parity, MASK_TOLERANCES[precision], ignored_of(file))
 
 
-def _both(segmenter: Segmenter, net: nn.Module, case: Case) -> tuple[Array, Array]:
-    image = sample_image(case)
-    with torch.inference_mode():
-        expected = net(torch.from_numpy(image).double()).numpy()
-    if expected.ndim != 4:
-        raise ParityError(f"the reference answers {expected.shape} to {image.shape}")
-    return segmenter.logits(image), np.asarray(expected)
-
-
-def _picture(segmenter: Segmenter, net: nn.Module, file: Path, precision: str) -> PictureVerdict:
-    found = segmenter.alpha(file)
-    size = segmenter.model_size((found.shape[0], found.shape[1]))
-    parity = compare_masks(found, reference_alpha(net, file, size))
-    return PictureVerdict(file, size, parity, MASK_TOLERANCES[precision], ignored_of(file))
-
-
-def _plain(verdict: GraphVerdict | PictureVerdict) -> dict[str, Any]:
+def _plain(comparison: GraphComparison | ImageComparison) -> dict[str, Any]:
     """JSON-ready; what is not limited has no entry."""
-    allowed = {key: x for key, x in asdict(verdict.tolerance).items() if x < inf}
+    allowed = {key: x for key, x in asdict(comparison.tolerance).items() if x < inf}
     return {
-        "parity": verdict.parity.to_dict(),
+        "parity": comparison.parity.to_dict(),
         "tolerance": allowed,
-        "problem": verdict.problem,
-        "passed": verdict.problem is None,
+        "problem": comparison.problem,
+        "passed": comparison.problem is None,
     }

@@ -1,4 +1,4 @@
-"""Where a graph departs from its checkpoint: both watched at named points on the way.
+"""Layer by layer: the tensors of a graph and of its checkpoint compared at named points.
 
 The points are tensors that keep their names through every pass of the export: the eight maps that
 the backbone gives at its two scales, the squeezed map, what each decoder block gives, the logits.
@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from ..errors import ParityError
 from ..graph.signature import INPUT, OUTPUT
-from ..parity.logits import Array, Case
+from ..parity.logits import Array, InputShape
 from ..parity.sample_tensors import sample_image
 from ..precision.calibration import opened
+from ..text import by_x
 from .remote_code import RemoteModel
 
 POINTS = (
@@ -34,18 +35,18 @@ POINTS = (
     OUTPUT.name,
 )
 """In the order in which they are computed."""
-CASE: Case = (2, 224, 160)
+SHAPE: InputShape = (2, 224, 160)
 """A batch of odd multiples of 32: windows and patch merging pad at both scales."""
 BOUNDS = {"fp32": 3e-5, "fp16": 2e-2, "int8": 0.5}
-"""By precision, the largest `Layer.relative` that rounding explains.
+"""By precision, the largest `LayerDifference.relative` that rounding explains.
 
-At `CASE` the worst of any point of `nano`, of a tiny network and of Swin T, the last two with
+At `SHAPE` the worst of any point of `nano`, of a tiny network and of Swin T, the last two with
 generated weights, was 3e-6 in fp32, 2e-3 in fp16, 0.2 in int8 (calibrated on photographs).
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class LayerDifference:
     """The difference at one point."""
 
     point: str
@@ -59,17 +60,17 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class LayerDifferences:
     """The differences at all points, and the first that is too large."""
 
-    layers: tuple[Layer, ...]
-    case: Case
+    layers: tuple[LayerDifference, ...]
+    case: InputShape
     bound: float
     """The largest `relative` that passes."""
 
     @property
     def first(self) -> str | None:
-        """The point at which the graph departs; None if nowhere."""
+        """The first point at which the difference is too large; None if there is none."""
         return next((x.point for x in self.layers if x.relative > self.bound), None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,42 +84,41 @@ class Departure:
     def lines(self) -> list[str]:
         """A table, and the verdict."""
         rows = [("point", "shape", "max abs", "relative")]
-        for layer in self.layers:
-            shape = "x".join(map(str, layer.shape))
-            rows.append((layer.point, shape, f"{layer.max_abs:.1e}", f"{layer.relative:.1e}"))
+        rows += [
+            (x.point, by_x(x.shape), f"{x.max_abs:.1e}", f"{x.relative:.1e}") for x in self.layers
+        ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        verdict = f"first to depart: {self.first}" if self.first else "none departs"
+        verdict = f"first that differs: {self.first}" if self.first else "none differs"
         return [*table, f"{verdict} ({self.bound:.0e} allowed)"]
 
 
-def find_departure(file: Path, net: nn.Module, precision: str, case: Case = CASE) -> Departure:
+def compare_layers(file: Path, net: nn.Module, precision: str) -> LayerDifferences:
     """Compare an export with its checkpoint point by point; PyTorch computes in float64.
 
     Args:
         file: written by `birefnet export`.
         net: `BiRefNet` or `RemoteModel`; it is raised to float64 in place.
         precision: one of `BOUNDS`.
-        case: batch, height and width of the tensor that both run on.
 
     Raises:
         ParityError: the file or the network doesn't name the points, or shapes differ.
     """
-    image = sample_image(case)
-    found = _in_graph(file, image)
+    image = sample_image(SHAPE)
+    actual = _in_graph(file, image)
     expected = _in_module(net.double(), torch.from_numpy(image).double())
-    layers = tuple(_layer(point, found[point], expected[point]) for point in POINTS)
-    return Departure(layers, case, BOUNDS[precision])
+    layers = tuple(_difference(point, actual[point], expected[point]) for point in POINTS)
+    return LayerDifferences(layers, SHAPE, BOUNDS[precision])
 
 
-def _layer(point: str, found: Array, expected: Array) -> Layer:
-    if found.shape != expected.shape:
-        raise ParityError(f"at {point} the graph gives {found.shape}, not {expected.shape}")
-    difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+def _difference(point: str, actual: Array, expected: Array) -> LayerDifference:
+    if actual.shape != expected.shape:
+        raise ParityError(f"at {point} the graph gives {actual.shape}, not {expected.shape}")
+    difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
     if not np.isfinite(difference).all():
-        return Layer(point, found.shape, inf, inf)
+        return LayerDifference(point, actual.shape, inf, inf)
     relative = _rms(difference) / max(_rms(expected), 1e-30)
-    return Layer(point, found.shape, float(difference.max()), relative)
+    return LayerDifference(point, actual.shape, float(difference.max()), relative)
 
 
 def _rms(values: NDArray[np.floating[Any]]) -> float:
@@ -143,15 +143,15 @@ def _in_graph(file: Path, image: Array) -> dict[str, Array]:
 def _in_module(net: nn.Module, image: Tensor) -> Mapping[str, Array]:
     """What the plain network computes at each point."""
     network = net.network if isinstance(net, RemoteModel) else net
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     scales = iter(("full", "half"))
 
     def keep_maps(module: nn.Module, inputs: Any, maps: list[Tensor]) -> None:
         scale = next(scales)
-        found.update({f"backbone.{scale}.stage{i}": x for i, x in enumerate(maps)})
+        outputs.update({f"backbone.{scale}.stage{i}": x for i, x in enumerate(maps)})
 
     def keep_as(point: str, module: nn.Module) -> Any:
-        return module.register_forward_hook(lambda m, inputs, x: found.update({point: x}))
+        return module.register_forward_hook(lambda m, inputs, x: outputs.update({point: x}))
 
     try:
         blocks = {f"decoder.block{i}": f"decoder.decoder_block{i}" for i in (4, 3, 2, 1)}
@@ -163,12 +163,12 @@ def _in_module(net: nn.Module, image: Tensor) -> Mapping[str, Array]:
         raise ParityError(f"the reference can't be watched: {error}") from error
     try:
         with torch.inference_mode():
-            found[OUTPUT.name] = net(image)
+            outputs[OUTPUT.name] = net(image)
     finally:
         for hook in hooks:
             hook.remove()
     # In the graph the last 1 x 1 convolution has moved below the upsampling: block 1 gives what
     # it makes of that block's own channels.
-    x = found["decoder.block1"]
-    found["decoder.block1"] = F.conv2d(x, last.weight[:, : x.shape[1]], last.bias)
-    return {point: x.numpy() for point, x in found.items()}
+    x = outputs["decoder.block1"]
+    outputs["decoder.block1"] = F.conv2d(x, last.weight[:, : x.shape[1]], last.bias)
+    return {point: x.numpy() for point, x in outputs.items()}

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from ..checkpoint.source import HubSource, parse_source
-from ..errors import ExportError, RemoteCodeError
-
-PREFIX = "transformers:"
+from ..errors import RemoteCodeError
+from ..text import first_line
+from .remote_source import consented_source
 
 
 class RemoteModel(nn.Module):
@@ -28,65 +26,41 @@ class RemoteModel(nn.Module):
         self.origin = origin
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (batch, 1, height, width): the last of what the network answers."""
-        answer: Any = self.network(image)
-        answer = getattr(answer, "logits", answer)
-        while isinstance(answer, (list, tuple)) and answer:
-            answer = answer[-1]
-        if not isinstance(answer, Tensor):
-            raise RemoteCodeError(f"{self.origin}: answers with a {type(answer).__name__}")
-        return answer
+        """Logits (batch, 1, height, width): the last output of the network."""
+        output: Any = self.network(image)
+        output = getattr(output, "logits", output)
+        while isinstance(output, (list, tuple)) and output:
+            output = output[-1]
+        if not isinstance(output, Tensor):
+            raise RemoteCodeError(f"{self.origin}: returns a {type(output).__name__}, no tensor")
+        return output
 
 
-def load_remote(text: str, consent: bool, say: Callable[[str], None]) -> RemoteModel:
-    """Load `REPO@REVISION` or a local directory through `AutoModelForImageSegmentation`.
+def load_remote(reference: str, consent: bool, say: Callable[[str], None]) -> RemoteModel:
+    """Load a repository or a directory through transformers' `AutoModelForImageSegmentation`.
 
     Args:
-        text: what stands behind `transformers:`.
+        reference: `transformers:REPO@REVISION` or `transformers:DIRECTORY`.
         consent: the code may be run.
-        say: told what is about to run.
+        say: called with a line that names the code, before it runs.
 
     Raises:
         RemoteCodeError: no consent, no revision, or the code failed.
         FetchError: the repository can't be had.
     """
-    place, revision, files = _located(text)
-    what = f"{place}@{revision}" if revision else place
-    if not consent:
-        raise RemoteCodeError(
-            f"{PREFIX}{text} means to run Python code from {what} on this machine, with all your "
-            f"rights ({', '.join(files) or 'no .py file was found'}); read it, and if you trust "
-            "it add --trust-remote-code"
-        )
-    say(f"running the Python code of {what}: {', '.join(files)}")
+    source = consented_source(reference, consent)
+    say(f"running the Python code of {source}: {', '.join(source.code)}")
     from transformers import AutoModelForImageSegmentation
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of somebody's code, about somebody's code
             network = AutoModelForImageSegmentation.from_pretrained(
-                place, revision=revision or "main", code_revision=revision, trust_remote_code=True
+                source.place,
+                revision=source.commit or "main",
+                code_revision=source.commit,
+                trust_remote_code=True,
             )
     except (OSError, ValueError, ImportError, AttributeError, RuntimeError, TypeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise RemoteCodeError(f"{what}: can't be loaded: {reason}") from error
-    return RemoteModel(network.eval().requires_grad_(False), what)
-
-
-def _located(text: str) -> tuple[str, str | None, list[str]]:
-    """Directory or repository, commit, and the files of code."""
-    path = Path(text)
-    if path.is_dir():
-        return str(path), None, sorted(file.name for file in path.glob("*.py"))
-    source = parse_source(text)
-    if not isinstance(source, HubSource):
-        raise ExportError(f"{PREFIX}{text}: give a repository of the hub or a directory")
-    if "@" not in text:
-        raise RemoteCodeError(
-            f"{PREFIX}{text}: code that may change without notice is not run; name the revision, "
-            f"as {PREFIX}{text}@COMMIT"
-        )
-    from ..checkpoint.hugging_face import files_at
-
-    commit, files = files_at(source)
-    return source.repo, commit, sorted(file for file in files if file.endswith(".py"))
+        raise RemoteCodeError(f"{source}: can't be loaded: {first_line(error)}") from error
+    return RemoteModel(network.eval().requires_grad_(False), str(source))

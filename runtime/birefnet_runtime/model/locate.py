@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from birefnet_models.cache import MODEL, CachedExport, cached_exports
+from birefnet_models.cache import MODEL, cached_exports
 from birefnet_models.names import CHECKPOINT_SUFFIXES, REPOSITORY
 from birefnet_models.zoo import all_cards, embedded_path, lookup
 
@@ -49,7 +49,8 @@ def _by_name(model: str) -> Path | None:
     if fitting or (not colon and exports):
         return (fitting or exports)[0].file
     if exports:
-        raise ModelError(f"{name} is in the cache as {_variants(exports)}, not as {variant}")
+        variants = ", ".join(export.variant for export in exports)
+        raise ModelError(f"{name} is in the cache as {variants}, not as {variant}")
     if card is not None or (REPOSITORY.fullmatch(name) and not Path(name).suffix):
         raise ModelError(f"{name} is not in the cache; this puts it there: birefnet export {name}")
     return None
@@ -60,11 +61,11 @@ def _in_directory(directory: Path) -> Path:
     if (whole := directory / MODEL).is_file():
         return whole
     for folder in (directory / MODEL.parent, directory):
-        found = sorted(folder.glob("*.onnx"))
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = ", ".join(file.name for file in found)
+        files = sorted(folder.glob("*.onnx"))
+        if len(files) == 1:
+            return files[0]
+        if files:
+            names = ", ".join(file.name for file in files)
             raise ModelError(f"{directory} holds several models ({names}); name the one to use")
     raise ModelError(f"{directory}: an export directory holds {MODEL.as_posix()}; this one doesn't")
 
@@ -76,7 +77,3 @@ def _unknown(model: str) -> str:
         f"{model}: no such file, and no embedded model has that name ({embedded}), "
         f"nor one that can be exported ({zoo})"
     )
-
-
-def _variants(exports: tuple[CachedExport, ...]) -> str:
-    return ", ".join(export.variant for export in exports)

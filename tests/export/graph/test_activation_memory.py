@@ -2,16 +2,16 @@
 
 import pytest
 from birefnet_export.graph.activation_memory import activation_bytes_per_pixel
-from birefnet_export.network.architecture import SWIN_L, SWIN_T
+from birefnet_export.network.architecture import SWIN_V1
 
 
 def test_these_are_the_figures_that_the_limits_of_the_runtime_were_fitted_with():
     """`tests/runtime/test_memory.py` compares estimates from them with measured peaks."""
-    assert activation_bytes_per_pixel(SWIN_T, "rows") == 353.5
-    assert activation_bytes_per_pixel(SWIN_L, "rows") == 976
+    assert activation_bytes_per_pixel(SWIN_V1["swin_v1_t"], "rows") == 353.5
+    assert activation_bytes_per_pixel(SWIN_V1["swin_v1_l"], "rows") == 976
 
 
-@pytest.mark.parametrize("arch", [SWIN_T, SWIN_L])
+@pytest.mark.parametrize("arch", [SWIN_V1["swin_v1_t"], SWIN_V1["swin_v1_l"]])
 def test_rows_take_less_than_whole_kernels(arch):
     needs = {name: activation_bytes_per_pixel(arch, name) for name in ("native", "rows")}
 

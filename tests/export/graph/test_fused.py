@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from birefnet_export.graph import layers
 from birefnet_export.graph.fused import backbone as fused_backbone
-from birefnet_export.graph.fused import build
 from birefnet_export.graph.fused import decoder as fused_decoder
 from birefnet_export.graph.fused.composed_conv import composed_convs
+from birefnet_export.graph.fused.model import build
 from birefnet_export.graph.fused.windows import layout, merge_index
 from birefnet_export.graph.kernels import kernel_of, with_norm
 from birefnet_export.graph.lowering import LOWERINGS, native

@@ -60,7 +60,7 @@ def test_an_export_that_fails_keeps_graph_and_weights(tiny_file, tmp_path, monke
     def refuse(path, net, tolerance):
         raise ParityError("differs")
 
-    monkeypatch.setattr(pipeline, "verify", refuse)
+    monkeypatch.setattr(pipeline, "check_export", refuse)
     with pytest.raises(ParityError):
         export_onnx(tiny_file, directory, external_data=True)
 

@@ -2,15 +2,12 @@
 
 import pytest
 from birefnet_export.errors import ArchitectureError
-from birefnet_export.network.architecture import SWIN_B, SWIN_L, SWIN_S, SWIN_T, Architecture
+from birefnet_export.network.architecture import SWIN_V1, Architecture
 
 from ..conftest import TINY, key_list
 
 
-@pytest.mark.parametrize(
-    ("backbone", "arch"),
-    [("swin_v1_t", SWIN_T), ("swin_v1_s", SWIN_S), ("swin_v1_b", SWIN_B), ("swin_v1_l", SWIN_L)],
-)
+@pytest.mark.parametrize(("backbone", "arch"), SWIN_V1.items())
 def test_upstreams_variants_are_recognized(backbone, arch):
     found = Architecture.from_shapes(key_list(backbone))
 

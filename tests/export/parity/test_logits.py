@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from birefnet_export.errors import ParityError
-from birefnet_export.parity.logits import compare
+from birefnet_export.parity.logits import compare_logits
 
 CASES = ((1, 2, 3), (1, 1, 2))
 
@@ -18,7 +18,7 @@ def pair(difference: float) -> tuple[np.ndarray, np.ndarray]:
 def test_a_known_difference_is_reported():
     same = np.ones((1, 1, 1, 2), np.float32)
 
-    found = compare([pair(0.5), (same, same)], CASES, "torch", "ort")
+    found = compare_logits([pair(0.5), (same, same)], CASES, "torch", "ort")
 
     assert found.logits_max_abs == 0.5
     assert found.logits_mean_abs == pytest.approx(0.5 / 8)
@@ -31,7 +31,7 @@ def test_a_known_difference_is_reported():
 def test_a_graph_off_by_a_known_epsilon_is_reported_with_that_epsilon(epsilon):
     expected = np.linspace(-0.1, 0.1, 200).reshape(1, 1, 10, 20)
 
-    found = compare([(expected + epsilon, expected)], [(1, 10, 20)], "torch", "ort")
+    found = compare_logits([(expected + epsilon, expected)], [(1, 10, 20)], "torch", "ort")
 
     for figure in (found.logits_max_abs, found.logits_p99_abs, found.logits_mean_abs):
         assert figure == pytest.approx(epsilon)
@@ -44,7 +44,7 @@ def test_one_value_in_two_hundred_is_the_largest_and_not_the_99th_percentile():
     found = expected.copy()
     found[0, 0, 3, 4] = 2
 
-    parity = compare([(found, expected)], [(1, 10, 20)], "torch", "ort")
+    parity = compare_logits([(found, expected)], [(1, 10, 20)], "torch", "ort")
 
     assert (parity.logits_max_abs, parity.logits_p99_abs) == (2, 0)
     assert parity.lines()[0] == (
@@ -59,20 +59,20 @@ def test_what_is_not_finite_fails(value, swapped):
     sides = (expected, found) if swapped else (found, expected)
 
     with pytest.raises(ParityError, match="checkpoint" if swapped else "graph"):
-        compare([sides], CASES[:1], "torch", "ort")
+        compare_logits([sides], CASES[:1], "torch", "ort")
 
 
 def test_a_shape_difference_fails():
     found, expected = pair(0)
 
     with pytest.raises(ParityError, match=r"\(1, 1, 2, 2\), not \(1, 1, 2, 3\)"):
-        compare([(found[..., :2], expected)], CASES[:1], "torch", "ort")
+        compare_logits([(found[..., :2], expected)], CASES[:1], "torch", "ort")
 
 
 def test_nothing_compared_fails():
     empty = np.zeros((1, 1, 0, 3), np.float32)
 
     with pytest.raises(ParityError, match="no cases"):
-        compare([], (), "torch", "ort")
+        compare_logits([], (), "torch", "ort")
     with pytest.raises(ParityError, match="empty"):
-        compare([(empty, empty)], CASES[:1], "torch", "ort")
+        compare_logits([(empty, empty)], CASES[:1], "torch", "ort")

@@ -181,7 +181,7 @@ def test_layers_are_named(exported, tmp_path, tiny):
 
     result = verified(exported, tmp_path / "other.safetensors", "--layers")
     assert result.exit_code == 1
-    assert result.stdout.rstrip().endswith("first to depart: decoder.block3 (3e-05 allowed)")
+    assert result.stdout.rstrip().endswith("first that differs: decoder.block3 (3e-05 allowed)")
 
     result = verified(exported, exported.parent / "model.safetensors", "--layers", "--json")
     assert result.exit_code == 0
@@ -201,7 +201,7 @@ def test_nan_is_one_line_and_layers_say_where_from(exported, tmp_path):
     onnx.save(model, tmp_path / "nan.onnx")
     checkpoint = exported.parent / "model.safetensors"
 
-    for more, said in (((), "NaN or infinity\n"), (("--layers",), "depart: decoder.block2\n")):
+    for more, said in (((), "NaN or infinity\n"), (("--layers",), "differs: decoder.block2\n")):
         result = verified(tmp_path / "nan.onnx", checkpoint, *more)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.count("\n") == 1
@@ -234,7 +234,7 @@ def test_code_is_not_run_without_consent(exported, repository, tmp_path, capsys)
 
 def test_a_repository_without_a_revision_is_refused_before_anything_else():
     with pytest.raises(RemoteCodeError, match="name the revision, as transformers:a/b@COMMIT"):
-        remote_code.load_remote("a/b", True, print)
+        remote_code.load_remote("transformers:a/b", True, print)
 
 
 @pytest.mark.slow

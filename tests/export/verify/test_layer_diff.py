@@ -14,7 +14,7 @@ from birefnet_export.options import PRECISIONS
 from birefnet_export.parity.logits import FLOAT32_TOLERANCES, TOLERANCES
 from birefnet_export.parity.masks import MASK_TOLERANCES
 from birefnet_export.pipeline import build_model
-from birefnet_export.verify.layer_diff import BOUNDS, POINTS, find_departure
+from birefnet_export.verify.layer_diff import BOUNDS, POINTS, compare_layers
 from birefnet_export.verify.remote_code import RemoteModel
 from birefnet_models import embedded_path, find
 from onnx import numpy_helper
@@ -78,14 +78,14 @@ def test_every_precision_of_a_file_has_all_its_tolerances():
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_an_export_as_it_is_departs_nowhere(exported, net, precision):
-    found = find_departure(exported[precision], net, precision)
+def test_an_export_as_it_is_differs_nowhere(exported, net, precision):
+    found = compare_layers(exported[precision], net, precision)
 
     assert found.first is None
     assert [layer.point for layer in found.layers] == list(POINTS)
     assert found.layers[0].shape == (2, 16, 56, 40)
     assert found.layers[7].shape == (2, 128, 4, 3)
-    assert found.lines()[-1] == f"none departs ({BOUNDS[precision]:.0e} allowed)"
+    assert found.lines()[-1] == f"none differs ({BOUNDS[precision]:.0e} allowed)"
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ FAULTS = [
 def test_one_wrong_weight_is_found_at_its_point(exported, net, tmp_path, prefix, point):
     file = changed(exported["fp32"], tmp_path, prefix, nudge, weights=1)
 
-    found = find_departure(file, net, "fp32")
+    found = compare_layers(file, net, "fp32")
 
     assert found.first == point
-    assert found.lines()[-1] == f"first to depart: {point} (3e-05 allowed)"
+    assert found.lines()[-1] == f"first that differs: {point} (3e-05 allowed)"
 
 
 def test_turned_weights_are_found_in_int8_too(exported, net, tmp_path):
@@ -124,7 +124,7 @@ def test_turned_weights_are_found_in_int8_too(exported, net, tmp_path):
 
     file = changed(exported["int8"], tmp_path, "decoder/block3/", turn)
 
-    assert find_departure(file, net, "int8").first == "decoder.block3"
+    assert compare_layers(file, net, "int8").first == "decoder.block3"
 
 
 def test_a_fault_of_the_half_scale_alone_is_found_there(exported, net, tmp_path):
@@ -134,15 +134,15 @@ def test_a_fault_of_the_half_scale_alone_is_found_there(exported, net, tmp_path)
     mode.s = b"nearest"
     onnx.save(model, tmp_path / "changed.onnx")
 
-    found = find_departure(tmp_path / "changed.onnx", net, "fp32")
+    found = compare_layers(tmp_path / "changed.onnx", net, "fp32")
 
     assert found.first == "backbone.half.stage0"
 
 
-def test_nan_departs_where_it_comes_up(exported, net, tmp_path):
+def test_nan_is_found_where_it_comes_up(exported, net, tmp_path):
     file = changed(exported["fp32"], tmp_path, "squeeze/", lambda v: v.fill(np.nan), weights=1)
 
-    found = find_departure(file, net, "fp32")
+    found = compare_layers(file, net, "fp32")
 
     assert found.first == "squeeze"
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
@@ -151,25 +151,25 @@ def test_nan_departs_where_it_comes_up(exported, net, tmp_path):
 
 
 def test_a_reference_of_remote_code_is_watched_by_upstream_s_names(exported, net):
-    found = find_departure(exported["fp32"], RemoteModel(net, "somewhere"), "fp32")
+    found = compare_layers(exported["fp32"], RemoteModel(net, "somewhere"), "fp32")
 
     assert found.first is None
 
 
 def test_a_reference_of_other_parts_is_refused(exported):
     with pytest.raises(ParityError, match=r"the reference can't be watched: .*bb"):
-        find_departure(exported["fp32"], nn.Conv2d(3, 1, 1), "fp32")
+        compare_layers(exported["fp32"], nn.Conv2d(3, 1, 1), "fp32")
 
 
 def test_a_checkpoint_of_another_width_is_refused(exported):
     other = network(replace(TINY, embed_dim=32))
 
     with pytest.raises(ParityError, match=r"at backbone.full.stage0 the graph gives \(2, 16, 56"):
-        find_departure(exported["fp32"], other, "fp32")
+        compare_layers(exported["fp32"], other, "fp32")
 
 
 def test_a_file_without_the_names_is_refused_with_what_to_do(net):
     nano = embedded_path(find("nano"))
 
     with pytest.raises(ParityError, match=r"no tensor in it is called backbone.*export the check"):
-        find_departure(nano, net, "fp32")
+        compare_layers(nano, net, "fp32")

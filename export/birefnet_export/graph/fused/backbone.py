@@ -85,8 +85,8 @@ def one_operator(
     if windows.mask is not None:
         batch = g.op("Div", g.op("Shape", q, end=1), g.op("Shape", windows.mask, end=1))
         shape = concat(g, [batch, [1, 1, 1, 1]], 0)
-        each = g.op("Expand", g.op("Unsqueeze", windows.mask + bias, [0]), shape)
-        bias = each.reshape([-1, attn.num_heads, attn.window**2, attn.window**2])
+        copies = g.op("Expand", g.op("Unsqueeze", windows.mask + bias, [0]), shape)
+        bias = copies.reshape([-1, attn.num_heads, attn.window**2, attn.window**2])
     count = attn.num_heads
     return g.op("Attention", q, k, v, bias, q_num_heads=count, kv_num_heads=count, scale=1.0)
 

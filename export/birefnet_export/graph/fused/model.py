@@ -29,8 +29,8 @@ def build(g: Graph, image: Value, net: BiRefNet, lower: Lowering) -> Value:
     with g.scope("half"):
         half_maps = backbone(g, half, net.bb, layouts[1:])
 
-    for scale, found in (("full", full_maps), ("half", half_maps)):
-        for i, x in enumerate(found):
+    for scale, scale_maps in (("full", full_maps), ("half", half_maps)):
+        for i, x in enumerate(scale_maps):
             g.mark(f"backbone.{scale}.stage{i}", x)
 
     maps = [

@@ -26,4 +26,4 @@ LOWERINGS: Mapping[str, Lowering] = {
     "rows": rows.deform_conv,
     "gridsample": gridsample.deform_conv,
 }
-"""By the names of `export.LOWERINGS`."""
+"""By the names of `options.LOWERINGS`."""

@@ -29,7 +29,8 @@ def deform_conv(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
     )
     # (batch, taps, height, width, 2), then in the units of GridSample, then a part for each row.
     pairs = offsets.reshape(concat(g, [[0, taps, 2], size], 0)).transpose(0, 1, 3, 4, 2)
-    grid = pairs * _grid_units(g, size) + _centers(g, size)
+    sides = g.op("Cast", g.op("Gather", size, [1, 0]), to=TensorProto.FLOAT)  # width, height
+    grid = pairs * g.op("Div", 2.0, sides) + _centers(g, size)
     grids = _split_taps(g, grid, side)
     modulations = _split_taps(g, g.op("Sigmoid", logits), side)
 
@@ -60,12 +61,6 @@ def _as_x_y_from_pixel(predict: Kernel, side: int) -> Kernel:
     bias[0 : 2 * taps : 2] += distance.repeat(side)
     bias[1 : 2 * taps : 2] += distance.repeat_interleave(side)
     return Kernel(predict.weight[order], bias)
-
-
-def _grid_units(g: Graph, size: Value) -> Value:
-    """What a pixel is in GridSample's units: float32 (2,), width's and height's."""
-    sides = g.op("Cast", g.op("Gather", size, [1, 0]), to=TensorProto.FLOAT)
-    return g.op("Div", 2.0, sides)
 
 
 def _centers(g: Graph, size: Value) -> Value:

@@ -11,10 +11,10 @@ def deform_conv(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
     """A modulated deformable convolution that keeps the map's size; see the package."""
     taps = len(predict.bias) // 3
     offset, modulation = g.ops("Split", 2, conv(g, x, predict), [2 * taps, taps], axis=1)
-    return sampled(g, x, kernel, offset, g.op("Sigmoid", modulation))
+    return deform_conv_node(g, x, kernel, offset, g.op("Sigmoid", modulation))
 
 
-def sampled(g: Graph, x: Value, kernel: Kernel, offset: Value, modulation: Value) -> Value:
+def deform_conv_node(g: Graph, x: Value, kernel: Kernel, offset: Value, modulation: Value) -> Value:
     """The `DeformConv` node of an odd-sided kernel, (height, width) as of its weight."""
     height, width = kernel.weight.shape[2:]
     bias = kernel.bias if kernel.bias.any() else None

@@ -34,9 +34,9 @@ def deform_conv(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
         Kernel(weight, kernel.bias if row == 0 else 0 * kernel.bias)
         for row, weight in enumerate(torch.split(kernel.weight, 1, 2))
     )
-    total = native.sampled(g, x, first, offsets[0], modulations[0])
+    total = native.deform_conv_node(g, x, first, offsets[0], modulations[0])
     for part, offset, modulation in zip(others, offsets[1:], modulations[1:], strict=True):
-        total = total + native.sampled(g, x, part, after(g, total, offset, 2), modulation)
+        total = total + native.deform_conv_node(g, x, part, after(g, total, offset, 2), modulation)
     return total
 
 

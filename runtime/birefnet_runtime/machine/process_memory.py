@@ -1,4 +1,4 @@
-"""How much memory this process took at its peak."""
+"""How much memory this process holds, and held at its peak."""
 
 import sys
 from pathlib import Path
@@ -8,23 +8,26 @@ STATUS = Path("/proc/self/status")
 
 def rss_bytes(status: Path = STATUS) -> int | None:
     """Resident set size now; None where the system doesn't say."""
-    return _kibibytes(status, "VmRSS:")
+    return _status_bytes(status, "VmRSS:")
 
 
-def peak_rss_bytes(status: Path = STATUS) -> int:
-    """Highest resident set size so far.
+def peak_rss_bytes(status: Path = STATUS) -> int | None:
+    """Highest resident set size so far; None where the system doesn't say.
 
     Linux's `ru_maxrss` starts at the parent's peak when a process is spawned; `VmHWM` doesn't.
     """
-    if found := _kibibytes(status, "VmHWM:"):
-        return found
-    import resource  # not on every system
+    peak = _status_bytes(status, "VmHWM:")
+    if peak is not None:
+        return peak
+    if sys.platform == "win32":
+        return None
+    import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _kibibytes(status: Path, name: str) -> int | None:
+def _status_bytes(status: Path, name: str) -> int | None:
     """A figure of Linux's `status` file, in bytes."""
     if status.exists():
         for line in status.read_text(encoding="ascii").splitlines():

@@ -1,0 +1,67 @@
+"""Whose Python code a `transformers:…` reference means to run, and whether it may."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ..checkpoint.source import HubSource, parse_source
+from ..errors import ExportError, RemoteCodeError
+
+REMOTE_PREFIX = "transformers:"
+
+
+class RemoteSource(NamedTuple):
+    """A repository or a local directory with code of its own."""
+
+    place: str
+    """Directory, or `OWNER/NAME` on the hub."""
+    commit: str | None
+    """None for a directory."""
+    code: tuple[str, ...]
+    """Names of its Python files."""
+
+    def __str__(self) -> str:
+        return f"{self.place}@{self.commit}" if self.commit else self.place
+
+
+def consented_source(reference: str, consent: bool) -> RemoteSource:
+    """Find the code that `transformers:REPO@REVISION` or `transformers:DIRECTORY` would run.
+
+    Args:
+        reference: with the prefix.
+        consent: the code may be run.
+
+    Raises:
+        RemoteCodeError: no consent, or no revision.
+        ExportError: neither a repository nor a directory.
+        FetchError: the repository can't be had.
+    """
+    source = _located(reference)
+    if not consent:
+        code = ", ".join(source.code) or "no .py file was found"
+        raise RemoteCodeError(
+            f"{reference} means to run Python code from {source} on this machine, with all your "
+            f"rights ({code}); read it, and if you trust it add --trust-remote-code"
+        )
+    return source
+
+
+def _located(reference: str) -> RemoteSource:
+    text = reference.removeprefix(REMOTE_PREFIX)
+    path = Path(text)
+    if path.is_dir():
+        return RemoteSource(str(path), None, tuple(sorted(file.name for file in path.glob("*.py"))))
+    source = parse_source(text)
+    if not isinstance(source, HubSource):
+        raise ExportError(f"{reference}: give a repository of the hub or a directory")
+    if "@" not in text:
+        raise RemoteCodeError(
+            f"{reference}: code that may change without notice is not run; name the revision, "
+            f"as {reference}@COMMIT"
+        )
+    from ..checkpoint.hugging_face import files_at
+
+    commit, files = files_at(source)
+    code = sorted(file for file in files if file.endswith(".py"))
+    return RemoteSource(source.repo, commit, tuple(code))
