@@ -1,8 +1,11 @@
 """Short pieces that messages are made of, each written once."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
+
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def first_line(error: BaseException) -> str:
@@ -23,17 +26,17 @@ def shortened(names: Iterable[str], most: int = 20) -> str:
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def size_text(size: tuple[int, int]) -> str:
-    """`768x1024`: height and width in pixels."""
-    return f"{size[0]}x{size[1]}"
-
-
 def printable(text: object) -> str:
-    """Text for a terminal: control characters, which could move its cursor, as `\\x1b`."""
-    return re.sub(
-        r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]",
-        lambda character: character[0].encode("unicode_escape").decode("ascii"),
-        str(text),
+    r"""Escape what a terminal would act on: `\x1b`, `\n`, `\u202e`.
+
+    Control characters, line and paragraph separators, surrogates of names that are no UTF-8, and
+    the controls of writing direction (Unicode Standard Annex 9). A second time changes nothing.
+    """
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} or char in _DIRECTIONS
+        else char
+        for char in str(text)
     )
 
 

@@ -5,7 +5,6 @@ from birefnet_models.text import (
     printable,
     shortened,
     shown_url,
-    size_text,
     split_url,
 )
 
@@ -36,10 +35,6 @@ def test_a_long_list_is_shortened():
     assert shortened(()) == ""
 
 
-def test_a_size_is_its_height_and_width():
-    assert size_text((768, 1024)) == "768x1024"
-
-
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -47,11 +42,13 @@ def test_a_size_is_its_height_and_width():
         ("a\x1b[2Jb\r\n\t\x7f\x9b", r"a\x1b[2Jb\r\n\t\x7f\x9b"),
         ("\u202egnp.exe\u2028", r"\u202egnp.exe\u2028"),
         ("\udcff", r"\udcff"),
+        ("Größe 👩\u200d🚀", "Größe 👩\u200d🚀"),
     ],
 )
 def test_control_characters_are_written_out(text, shown):
     assert printable(text) == shown
     assert printable(text).encode("utf-8")
+    assert printable(shown) == shown
 
 
 @pytest.mark.parametrize(
