@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from birefnet_models.lock import sha256_of
 from birefnet_models.names import PREPROCESSOR_FILE
-from birefnet_models.text import shortened
+from birefnet_models.text import first_line, shortened
 from torch import Tensor
 
 from ..errors import ArchitectureError, CheckpointError
@@ -25,6 +26,9 @@ from .tensors import dtype_name, read_state_dict, weights_file
 _TRAINING_ONLY = re.compile(
     r"decoder\.(conv_ms_spvn_\d|gdt_convs_pred_\d\.\d)\.(weight|bias)|.+\.num_batches_tracked"
 )
+_MOST_JSON_BYTES = 1 << 20
+_LARGEST_SIDE = 1 << 16
+"""Of an image that anything is trained at."""
 _POSITION_INDEX = ".relative_position_index"
 
 
@@ -179,9 +183,32 @@ def _other_window_orders(stored: Mapping[str, Tensor], arch: Architecture) -> li
 
 
 def _trained_size(file: Path) -> tuple[int, int] | None:
-    """The size in a hub-style preprocessor file; None without one or without a size in it."""
+    """Height and width in a hub-style preprocessor file; None without one or without them in it.
+
+    Raises:
+        CheckpointError: the file can't be read, or its size is none of an image.
+    """
     try:
-        size = json.loads(file.read_text())["size"]
-        return int(size["height"]), int(size["width"])
-    except (OSError, ValueError, KeyError, TypeError):
+        with file.open("rb") as stream:
+            config = json.loads(stream.read(_MOST_JSON_BYTES))
+        size = config.get("size")
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{file}: is no JSON object: {first_line(error)}") from error
+    if isinstance(size, dict):
+        height, width = size.get("height"), size.get("width")
+    else:
+        height = width = size
+    if height is None and width is None:  # or {"shortest_edge": …}
+        return None
+    if not (_is_side(height) and _is_side(width)):
+        raise CheckpointError(
+            f"{file}: states the size {json.dumps(size)[:80]}, which no image has; correct it or "
+            "delete the file"
+        )
+    return height, width
+
+
+def _is_side(number: object) -> TypeGuard[int]:
+    return type(number) is int and 0 < number <= _LARGEST_SIDE  # True is no side

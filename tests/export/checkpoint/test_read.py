@@ -65,6 +65,44 @@ def test_a_directory_is_read_with_the_size_it_was_trained_at(tiny_file):
     assert checkpoint.trained_size == (96, 160)
 
 
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        ("{}", None),
+        ('{"size": null}', None),
+        ('{"size": {"shortest_edge": 1024}}', None),
+        ('{"size": 96}', (96, 96)),
+        ('{"size": {"height": 96, "width": 65536}}', (96, 65536)),
+    ],
+)
+def test_a_preprocessor_file_may_state_a_size(tiny_file, config, size):
+    (tiny_file.parent / "preprocessor_config.json").write_text(config)
+
+    assert read_checkpoint(tiny_file).trained_size == size
+
+
+@pytest.mark.parametrize(
+    "size", ["0", "-32", "true", "Infinity", "NaN", "1e9", "65537", '"96"', "[96, 96]", "9" * 4000]
+)
+@pytest.mark.parametrize("form", ["{}", '{{"height": 96, "width": {}}}', '{{"height": {}}}'])
+def test_a_size_that_no_image_has_is_refused(tiny_file, form, size):
+    config = tiny_file.parent / "preprocessor_config.json"
+    config.write_text(f'{{"size": {form.format(size)}}}')
+
+    with pytest.raises(CheckpointError, match=r"config\.json: states the size .{1,80}, which no"):
+        read_checkpoint(tiny_file)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"3", b"\xff", b"[" * 100_000, b'{"size": ' * 99_999]
+)
+def test_a_preprocessor_file_of_anything_else_is_named(tiny_file, content):
+    (tiny_file.parent / "preprocessor_config.json").write_bytes(content)
+
+    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json: is no JSON object"):
+        read_checkpoint(tiny_file)
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "birefnet."])
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "net", "ema"])
 def test_pth_files_are_read_behind_prefixes_and_wrappers(tmp_path, tensors, prefix, wrapper):
