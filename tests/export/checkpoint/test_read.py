@@ -81,13 +81,21 @@ def test_a_preprocessor_file_may_state_a_size(tiny_file, config, size):
     assert read_checkpoint(tiny_file).trained_size == size
 
 
+WRONG_SIDES = ("0", "-32", "true", "Infinity", "NaN", "1e9", "65537", '"96"', "[96]", "9" * 4000)
+
+
 @pytest.mark.parametrize(
-    "size", ["0", "-32", "true", "Infinity", "NaN", "1e9", "65537", '"96"', "[96, 96]", "9" * 4000]
+    "size",
+    [
+        *WRONG_SIDES,
+        *(f'{{"height": 96, "width": {side}}}' for side in WRONG_SIDES[:3]),
+        '{"height": 96}',
+        '{"width": 96}',
+    ],
 )
-@pytest.mark.parametrize("form", ["{}", '{{"height": 96, "width": {}}}', '{{"height": {}}}'])
-def test_a_size_that_no_image_has_is_refused(tiny_file, form, size):
+def test_a_size_that_no_image_has_is_refused(tiny_file, size):
     config = tiny_file.parent / "preprocessor_config.json"
-    config.write_text(f'{{"size": {form.format(size)}}}')
+    config.write_text(f'{{"size": {size}}}')
 
     with pytest.raises(CheckpointError, match=r"config\.json: states the size .{1,80}, which no"):
         read_checkpoint(tiny_file)
