@@ -118,7 +118,10 @@ SOUND = field(1, 10) + field(7, GRAPH)
         (SOUND + b"\x00\x01", False),  # number 0
         (SOUND + b"\x02\x00", False),
         (SOUND + b"\x2b", False),  # a group, which no writer uses
-        (SOUND + b"\x25\x01\x02\x03", False),  # four bytes, cut
+        (SOUND + b"\x25\x01\x02\x03\x04", True),  # four bytes
+        (SOUND + b"\x25\x01\x02\x03", False),
+        (SOUND + b"\x21\x01\x02\x03\x04\x05\x06\x07\x08", True),  # eight bytes
+        (SOUND + b"\x21\x01\x02\x03\x04\x05\x06\x07", False),
         (field(1, 10) + field(7, 3), False),  # an integer for the graph
         (field(7, GRAPH), False),  # no version
         (field(1, 10), False),  # no graph
@@ -142,6 +145,14 @@ def test_a_negative_size_is_negative(tmp_path):
     (tmp_path / "a.onnx").write_bytes(field(1, 10) + field(7, graph))
 
     assert read_onnx(tmp_path / "a.onnx").inputs == (ValueInfo("x", "float32", (-1,)),)
+
+
+def test_sizes_may_be_packed(tmp_path):
+    tensor = field(1, bytes([2, 3])) + field(1, 4) + field(2, 1) + field(8, b"w")
+    (tmp_path / "a.onnx").write_bytes(field(1, 10) + field(7, field(5, tensor)))
+
+    (weight,) = read_onnx(tmp_path / "a.onnx").weights
+    assert weight == Initializer("w", "float32", (2, 3, 4), external=False)
 
 
 def test_zero_points_are_no_parameters(tmp_path):
