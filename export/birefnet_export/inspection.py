@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def inspect_file(path: str | Path) -> Facts:
         OnnxFileError: an `.onnx` that can't be read.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, false for names that are too long
         graphs = [*sorted((path / "onnx").glob("*.onnx")), *sorted(path.glob("*.onnx"))]
         path = graphs[0] if graphs else path
     return _onnx_facts(path) if path.suffix == ".onnx" else _checkpoint_facts(path)

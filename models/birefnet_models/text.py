@@ -9,8 +9,8 @@ _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it has no text."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """The first line of an error's text, printable, or its type where it has no text."""
+    return printable(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
 def joined(words: Iterable[str], last: str = " and ") -> str:
@@ -20,8 +20,8 @@ def joined(words: Iterable[str], last: str = " and ") -> str:
 
 
 def shortened(names: Iterable[str], most: int = 20) -> str:
-    """`a, b, c and 12 more`: a list that does not fill the screen."""
-    every = list(names)
+    """`a, b, c and 12 more`: a printable list that does not fill the screen."""
+    every = [printable(name) for name in names]
     more = len(every) - most
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
 

@@ -15,6 +15,7 @@ from birefnet_models.text import (
         (ValueError("one\ntwo"), "one"),
         (ValueError("\n  one\n"), "one"),
         (MemoryError(), "MemoryError"),
+        (ValueError("a\x1b[2J"), r"a\x1b[2J"),
     ],
 )
 def test_an_error_is_one_line_and_never_an_empty_one(error, line):
@@ -33,6 +34,7 @@ def test_a_long_list_is_shortened():
     assert shortened(str(i) for i in range(3)) == "0, 1, 2"
     assert shortened("abcde", most=2) == "a, b and 3 more"
     assert shortened(()) == ""
+    assert shortened(["a\n", "b\x1b"]) == r"a\n, b\x1b"
 
 
 @pytest.mark.parametrize(

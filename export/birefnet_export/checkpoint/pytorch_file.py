@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import torch
-from birefnet_models.text import first_line
+from birefnet_models.text import first_line, printable
 from torch import Tensor
 
 from ..errors import CheckpointError
@@ -224,7 +224,7 @@ class _Unpickler(pickle._Unpickler):
         _, kind, key, _, numel, *views = pid
         dtype = _DTYPES.get(kind.name.rpartition(".")[2])
         if dtype is None:
-            raise CheckpointError(f"holds tensors of {kind.name}, which no BiRefNet has")
+            raise CheckpointError(f"holds tensors of {printable(kind.name)}, which no BiRefNet has")
         if any(views):
             raise CheckpointError("holds views of storages, as torch before 0.4 saved them")
         self.item_sizes[key] = dtype.itemsize
@@ -282,15 +282,15 @@ class _Unpickler(pickle._Unpickler):
                 return dict(arguments[0])
         if function.name.startswith("torch._utils._rebuild_"):
             raise CheckpointError(
-                f"holds a tensor that is not a plain one ({function.name}): sparse, quantized, or "
-                "without values; save dense tensors"
+                f"holds a tensor that is not a plain one ({printable(function.name)}): sparse, "
+                "quantized, or without values; save dense tensors"
             )
         module, _, name = function.name.rpartition(".")
         of_standard_library = module.partition(".")[0] in sys.stdlib_module_names
         is_class = name[:1].isupper() and not of_standard_library
         if not (is_class or _DATA.fullmatch(function.name)):
             raise CheckpointError(
-                f"wants to run code when loaded ({function.name}), which is refused; "
+                f"wants to run code when loaded ({printable(function.name)}), which is refused; "
                 "save its state_dict() alone, as safetensors"
             )
         return _Object()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from birefnet_models.text import shortened
+from birefnet_models.text import printable, shortened
 from torch import Tensor
 
 from ..errors import CheckpointError
@@ -105,7 +105,7 @@ def _without_wrappers(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTe
     for name, tensor in tensors.items():
         inner = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
         if inner in bare:
-            raise CheckpointError(f"holds {inner} twice, once behind a prefix")
+            raise CheckpointError(f"holds {printable(inner)} twice, once behind a prefix")
         bare[inner] = tensor
     return bare
 

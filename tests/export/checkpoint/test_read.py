@@ -177,6 +177,17 @@ def test_what_is_missing_left_over_or_misshapen_is_listed(tmp_path, tensors):
     assert f"{NAME} (8, 5, 3, 3) instead of (8, 40, 3, 3)" in message
 
 
+def test_a_network_without_batch_norms_is_told_by_them(tmp_path, tensors):
+    norms = {name.rpartition(".")[0] for name in tensors if name.endswith(".running_mean")}
+    without = {n: value for n, value in tensors.items() if n.rpartition(".")[0] not in norms}
+    save_file(without, tmp_path / "one.safetensors")
+
+    refused(tmp_path / "one.safetensors", "missing batch norms, as upstream trains with batches of")
+    del without["decoder.lateral_block3.conv.bias"]
+    save_file(without, tmp_path / "two.safetensors")
+    refused(tmp_path / "two.safetensors", r"BiRefNet; missing: decoder\.")
+
+
 def test_integer_weights_are_refused(tmp_path, tensors):
     tensors[NAME] = tensors[NAME].to(torch.int8)
     file = tmp_path / "quantized.safetensors"
