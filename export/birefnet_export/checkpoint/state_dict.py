@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from birefnet_models.text import printable, shortened
@@ -23,7 +24,8 @@ _WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoi
 """Parts that wrappers put between those of a name: data parallel, compiled, sharded."""
 
 
-class StoredTensor(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
     """A tensor in a file."""
 
     dtype: torch.dtype
@@ -74,8 +76,6 @@ def _mappings_of_tensors(content: Any) -> dict[str, dict[str, StoredTensor]]:
         if id(node) in seen or not isinstance(node, (Mapping, list, tuple)):
             continue
         seen.add(id(node))
-        if isinstance(node, StoredTensor):
-            continue
         items = list(node.items()) if isinstance(node, Mapping) else list(enumerate(node))
         tensors = {
             key: value

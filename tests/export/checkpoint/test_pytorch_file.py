@@ -228,12 +228,12 @@ def test_a_deflated_file_that_unpacks_to_gigabytes_is_refused_before_it_does(tmp
     ):
         for entry in source.infolist():
             with bomb.open(entry.filename, "w", force_zip64=True) as stream:
-                for _ in range(200 if "/data/" in entry.filename else 1):
+                for _ in range(25 if "/data/" in entry.filename else 1):
                     stream.write(source.read(entry))
-    assert (tmp_path / "bomb.pth").stat().st_size < 2_000_000
+    assert (tmp_path / "bomb.pth").stat().st_size < 300_000
     before, started = peak_rss_bytes(), time.perf_counter()
 
-    with pytest.raises(CheckpointError, match=r"unpacks from \d+ to 8388\d+ bytes"):
+    with pytest.raises(CheckpointError, match=r"unpacks from \d+ to 1048\d{5} bytes"):
         read_pytorch(tmp_path / "bomb.pth")
 
     assert peak_rss_bytes() - before < 50_000_000
