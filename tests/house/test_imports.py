@@ -104,7 +104,7 @@ ROWS = {
         "download lock",
         "cache",
         "zoo",
-        "card onnx_file atomic_write",
+        "card onnx_file atomic_write http_client",
         "errors names telemetry text",
     ],
     "runtime": [

@@ -1,6 +1,9 @@
 """Models with their weights in the file or beside it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -94,3 +97,26 @@ def test_a_block_that_raises_leaves_no_folder(tmp_path):
         fail()
 
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from birefnet_export.graph.save import replacing_model
+with replacing_model(Path("model.onnx")) as unnamed:
+    unnamed.write_bytes(b"a whole model")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows shows no ended processes")
+def test_a_killed_export_leaves_a_model_until_the_next_one_alone(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+    assert done.returncode < 0
+    assert not (tmp_path / "model.onnx").exists()
+    assert len(list(tmp_path.rglob("model.onnx"))) == 1
+
+    with replacing_model(tmp_path / "model.onnx") as unnamed:
+        unnamed.write_bytes(b"new")
+
+    assert [path.name for path in tmp_path.rglob("*")] == ["model.onnx"]
