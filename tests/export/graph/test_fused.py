@@ -3,6 +3,8 @@
 from itertools import pairwise
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -218,6 +220,31 @@ def test_the_whole_is_the_plain_network(tiny: BiRefNet, size):
     x = torch.from_numpy(fill.image(2, *size))
 
     close(evaluated(lambda g, v: build(g, v, tiny, native.deform_conv), x), tiny(x), 5e-5)
+
+
+def test_large_stages_feed_a_quarter_of_the_tokens_forward_at_a_time(tiny: BiRefNet):
+    """The hidden maps of the first two stages at full scale are the largest tensors of all."""
+    from birefnet_export.pipeline import build_model
+
+    model = build_model(tiny, 20, "native")
+    hidden = [n.output[0] for n in model.graph.node if n.op_type == "Gelu"]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in hidden)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    maps = dict(
+        zip(hidden, session.run(hidden, {"input_image": fill.image(1, 64, 64)}), strict=True)
+    )
+
+    def tokens(stage: str) -> list[int]:
+        return [x.shape[1] for name, x in maps.items() if name.startswith(f"{stage}/")]
+
+    # Two blocks a stage, at 64 x 64: maps of 16, 8, 4 and 2 tokens a side, half of that below.
+    assert tokens("full/stage0") == [16 * 16 // 4] * 8
+    assert tokens("full/stage1") == [8 * 8 // 4] * 8
+    assert tokens("full/stage2") == [4 * 4] * 2
+    assert tokens("full/stage3") == [2 * 2] * 2
+    assert tokens("half/stage0") == [8 * 8] * 2
 
 
 def test_the_scales_share_weights_and_window_indices(tiny: BiRefNet):

@@ -188,6 +188,25 @@ def test_layers_are_named(exported, tmp_path, tiny):
     assert json.loads(result.stdout)["layers"]["first"] is None
 
 
+def test_an_equal_graph_with_a_layer_that_differs_does_not_pass(exported, tmp_path):
+    """The tensor that is called `squeeze` is not what the rest of the graph goes on with."""
+    model = onnx.load(exported / "onnx" / "model.onnx")
+    for node in model.graph.node:
+        node.input[:] = ["squeezed" if name == "squeeze" else name for name in node.input]
+        node.output[:] = ["squeezed" if name == "squeeze" else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("Add", ["squeezed", "squeezed"], ["squeeze"]))
+    onnx.save(model, tmp_path / "changed.onnx")
+    checkpoint = exported.parent / "model.safetensors"
+
+    assert verified(tmp_path / "changed.onnx", checkpoint).exit_code == 0
+    result = verified(tmp_path / "changed.onnx", checkpoint, "--layers", "--json")
+
+    comparison = json.loads(result.stdout)
+    assert comparison["graph"]["passed"] is True
+    assert comparison["layers"]["first"] == "squeeze"
+    assert (comparison["passed"], result.exit_code) == (False, 1)
+
+
 def test_nan_is_one_line_and_layers_say_where_from(exported, tmp_path):
     model = onnx.load(exported / "onnx" / "model.onnx")
     weight = next(
