@@ -27,7 +27,9 @@ def shifted(net, by: float):
 
 @pytest.mark.parametrize("by", [2e-4, -2e-4])
 def test_a_graph_off_by_2e_4_is_refused(file, tiny, by):
-    with pytest.raises(ParityError, match=r"logits differ .* (1\.9|2\.[01])e-04 \(max\).* 1e-04 allowed"):
+    with pytest.raises(
+        ParityError, match=r"logits differ .* (1\.9|2\.[01])e-04 \(max\).* 1e-04 allowed"
+    ):
         check_export(file, shifted(tiny, by))
 
 
