@@ -31,6 +31,9 @@ from .precision.request import Precision
 from .text import by_x
 from .verify.export_check import check_export
 
+LARGEST_TRAINED_SIDE = 16384
+"""In pixels, far beyond any checkpoint's (2560): what is larger was mistyped."""
+
 
 def run(
     checkpoint: Fetched,
@@ -117,10 +120,11 @@ def _write_model(
 
 
 def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
-    """The trained size, if the network can run at it."""
-    if size and (min(size) < 1 or any(side % SIZE_MULTIPLE for side in size)):
+    """Return the trained size, if the network can run at it."""
+    sides = range(SIZE_MULTIPLE, LARGEST_TRAINED_SIDE + 1, SIZE_MULTIPLE)
+    if size and not all(side in sides for side in size):
         raise ExportError(
-            f"trained size {by_x(size)}: height and width must be multiples of "
-            f"{SIZE_MULTIPLE}; give the right one with --trained-size"
+            f"trained size {by_x(size)}: height and width must be multiples of {SIZE_MULTIPLE}, at "
+            f"most {LARGEST_TRAINED_SIDE}; give the right one with --trained-size"
         )
     return size

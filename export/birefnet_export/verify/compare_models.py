@@ -19,7 +19,7 @@ from torch import nn
 
 from ..checkpoint.fetch import PLAINLY, Fetching, fetch
 from ..checkpoint.read import read_fetched
-from ..errors import ParityError
+from ..errors import ExportError, ParityError
 from ..parity.logits import TOLERANCES, GraphTolerance, Parity
 from ..parity.masks import MASK_TOLERANCES, MaskParity, MaskTolerance, compare_masks
 from ..parity.sample_tensors import INPUT_SHAPES
@@ -123,12 +123,15 @@ def compare_models(
         fetching: how a checkpoint from elsewhere is fetched and pinned.
 
     Raises:
+        ExportError: the tolerance is no finite number, or negative.
         ModelError: no such model.
         RemoteCodeError: code would be run without consent.
         CheckpointError, FetchError, PinError: no such reference.
         ImageError: an image can't be read.
         ParityError: nothing can be compared: NaN, another shape, layers without names.
     """
+    if tolerance is not None and not 0 <= tolerance < inf:
+        raise ExportError(f"tolerance {tolerance:g}: give a finite number that is not negative")
     file = find_model(model)
     segmenter = Segmenter(file, providers="cpu")
     precision = _precision(file, segmenter)

@@ -44,7 +44,18 @@ def test_a_file_that_is_no_checkpoint_is_one_line_and_a_failure(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("size", "code"), [("big", 2), ("64x", 2), ("x64", 2), ("0", 1), ("100", 1), ("96x-32", 1)]
+    ("size", "code"),
+    [
+        ("big", 2),
+        ("64x", 2),
+        ("x64", 2),
+        ("0", 1),
+        ("100", 1),
+        ("96x-32", 1),
+        ("32x1000000000", 1),
+        ("16416", 1),
+        ("9" * 5000, 2),
+    ],
 )
 def test_a_size_that_cannot_be_is_refused(tiny_file, tmp_path, size, code):
     result = invoke(tiny_file, "--output", tmp_path / "out", "--trained-size", size)

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 from birefnet_export.errors import ParityError
-from birefnet_export.parity.logits import FLOAT32_TOLERANCES, TOLERANCES, Parity, compare_logits
+from birefnet_export.parity.logits import (
+    FLOAT32_TOLERANCES,
+    TOLERANCES,
+    GraphTolerance,
+    Parity,
+    compare_logits,
+)
 
 CASES = ((1, 2, 3), (1, 1, 2))
 
@@ -102,6 +108,16 @@ def test_masks_have_their_own_bound_against_float32(off_by, passes):
     parity = Parity(0, 0, 0, off_by, off_by, off_by, ((1, 4, 4),), "torch", "ort")
 
     assert (FLOAT32_TOLERANCES["fp32"].problem(parity) is None) == passes
+
+
+def test_nan_passes_no_tolerance():
+    parity = Parity(*[float("nan")] * 6, ((1, 4, 4),), "torch", "ort")
+
+    for tolerance in (*TOLERANCES.values(), GraphTolerance(logits_max_abs=float("nan"))):
+        assert tolerance.problem(parity)
+    equal = Parity(*[0.0] * 6, ((1, 4, 4),), "torch", "ort")
+    assert GraphTolerance(logits_max_abs=float("nan")).problem(equal)
+    assert GraphTolerance().problem(equal) is None
 
 
 def test_nothing_compared_fails():

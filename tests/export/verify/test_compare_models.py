@@ -113,6 +113,18 @@ def test_another_checkpoint_is_not_equal(exported, tmp_path, tiny):
     assert json.loads(result.stdout)["passed"] is False
 
 
+@pytest.mark.parametrize("tolerance", ["nan", "inf"])
+def test_a_tolerance_that_everything_passes_is_refused(exported, tolerance):
+    checkpoint = exported.parent / "model.safetensors"
+
+    result = verified(exported, checkpoint, "--tolerance", tolerance)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"birefnet: tolerance {tolerance}: give a finite number that is not negative\n"
+    )
+
+
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("photo") / "photo.png"
