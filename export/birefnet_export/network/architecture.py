@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isqrt
+from typing import Any
 
 from ..errors import ArchitectureError
 from .unsupported import Shapes, refuse_other_variants
 
 _BLOCK = re.compile(r"bb\.layers\.(\d+)\.blocks\.(\d+)\.")
-_DEFORMABLE = re.compile(
-    r"squeeze_module\.0\.dec_att\.aspp_deforms\.(\d+)\.atrous_conv\.regular_conv\.weight"
-)
+_SQUEEZE = re.compile(r"squeeze_module\.(\d+)\.")
+MULTI_SCALES = ("none", "add", "cat")
+"""What upstream's `mul_scl_ipt` does with the backbone's maps of the image at half its size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Every width and depth that tells one BiRefNet from another.
+    """Every width, depth and setting that tells one BiRefNet from another.
 
     The backbone is Swin v1 with four stages; stage ``i`` has ``embed_dim * 2**i`` channels. The
-    backbone runs at full and at half scale, so the decoder sees twice as many (`channels`).
+    settings below it are upstream's (`config.py`), the defaults those of the released models.
     """
 
     embed_dim: int
@@ -36,13 +37,27 @@ class Architecture:
     decoder_width: int = 64
     """Channels inside each decoder block."""
     aspp_width: int = 256
-    """Output channels of each branch of the deformable ASPP."""
+    """Output channels of each branch of an ASPP; 0 without any."""
     aspp_kernels: tuple[int, ...] = (1, 3, 7)
     """Kernel sizes of the deformable branches that follow the leading 1 x 1."""
     patch_width: int = 64
-    """Channels between the two convolutions of an image-patch branch."""
+    """Channels between the two convolutions of an image branch."""
     gradient_width: int = 16
-    """Channels of the gradient attention."""
+    """Channels of the gradient attention; 0 without it (`out_ref`)."""
+    multi_scale: str = "cat"
+    """Maps of the image at half its size: one of `MULTI_SCALES` (`mul_scl_ipt`)."""
+    context: int = 3
+    """How many of the shallower maps join the deepest one, deep ones first (`cxt_num`)."""
+    squeeze: tuple[str, ...] = ("BasicDecBlk",)
+    """The blocks that squeeze the deepest map, by upstream's class names (`squeeze_block`)."""
+    decoder_block: str = "BasicDecBlk"
+    """`BasicDecBlk`, or `ResBlk` with a convolution around each block (`dec_blk`)."""
+    attention: str = "ASPPDeformable"
+    """Inside decoder blocks: `ASPPDeformable`, `ASPP` or `none` (`dec_att`)."""
+    whole_image: bool = False
+    """Decoder blocks see the resized image, not its patches (`dec_ipt_split` off)."""
+    batch_norm: bool = True
+    """False for what was trained with a batch size of 1, where upstream leaves BatchNorm out."""
 
     @property
     def stage_widths(self) -> tuple[int, ...]:
@@ -52,7 +67,8 @@ class Architecture:
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the four feature maps that the decoder sees, shallow to deep."""
-        return tuple(2 * width for width in self.stage_widths)
+        scales = 2 if self.multi_scale == "cat" else 1
+        return tuple(scales * width for width in self.stage_widths)
 
     @property
     def backbone(self) -> str:
@@ -63,7 +79,7 @@ class Architecture:
                 return name
         return "swin"
 
-    def to_dict(self) -> dict[str, int | list[int]]:
+    def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values."""
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -71,11 +87,18 @@ class Architecture:
         }
 
     @classmethod
-    def from_shapes(cls, shapes: Shapes) -> Architecture:
+    def from_shapes(cls, shapes: Shapes, multi_scale: str | None = None) -> Architecture:
         """Infer the architecture from state-dict names and shapes.
 
-        Raises `ArchitectureError` where the tensors show something other than a Swin v1
-        BiRefNet with deformable ASPP, naming the tensor that was looked for.
+        Args:
+            shapes: of a checkpoint's tensors, by name.
+            multi_scale: `none` or `add`, for checkpoints whose tensors can't tell which; ignored
+                for others.
+
+        Raises:
+            ArchitectureError: the tensors show something other than a Swin v1 BiRefNet, and the
+                message names the tensor that was looked for; or they can't tell which of two
+                settings they were trained with.
         """
         refuse_other_variants(shapes)
         embed_dim = _shape(shapes, "bb.patch_embed.proj.weight", 4)[0]
@@ -83,24 +106,15 @@ class Architecture:
             _shape(shapes, f"bb.layers.{i}.blocks.0.attn.relative_position_bias_table", 2)
             for i in range(4)
         ]
-        kernels = sorted(
-            (int(match[1]), shapes[name][-1])
-            for name in shapes
-            if (match := _DEFORMABLE.fullmatch(name))
-        )
-        aspp = "squeeze_module.0.dec_att.aspp1.atrous_conv.regular_conv.weight"
-        return cls(
+        backbone = cls(
             embed_dim=embed_dim,
             depths=_depths(shapes),
             num_heads=tuple(heads for _, heads in tables),
             window=_window(tables[0][0]),
             mlp_hidden=_shape(shapes, "bb.layers.0.blocks.0.mlp.fc1.weight", 2)[0],
-            decoder_width=_shape(shapes, "squeeze_module.0.conv_in.weight", 4)[0],
-            aspp_width=_shape(shapes, aspp, 4)[0],
-            aspp_kernels=tuple(kernel for _, kernel in kernels),
-            patch_width=_shape(shapes, "decoder.ipt_blk5.conv1.weight", 4)[0],
-            gradient_width=_shape(shapes, "decoder.gdt_convs_4.0.weight", 4)[0],
+            multi_scale=_multi_scale(shapes, embed_dim, multi_scale),
         )
+        return replace(backbone, **_decoder_settings(shapes, backbone.channels))
 
 
 SWIN_V1 = {
@@ -110,6 +124,69 @@ SWIN_V1 = {
     "swin_v1_l": Architecture(192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 768),
 }
 """The released backbones by upstream's names, with upstream's decoder."""
+
+
+def _multi_scale(shapes: Shapes, embed_dim: int, stated: str | None) -> str:
+    """What becomes of the two scales, told by the channels of the first map in the decoder."""
+    if _shape(shapes, "decoder.lateral_block2.conv.weight", 4)[1] != embed_dim:
+        return "cat"
+    if stated not in ("none", "add"):
+        raise ArchitectureError(
+            "its backbone runs at one scale (mul_scl_ipt 'none'), or the maps of both are added "
+            "('add'), which its tensors can't tell apart; say which with --multi-scale none or add"
+        )
+    return stated
+
+
+def _decoder_settings(shapes: Shapes, channels: tuple[int, ...]) -> dict[str, Any]:
+    """The fields of the squeeze blocks and of the decoder."""
+    count = len({match[1] for name in shapes if (match := _SQUEEZE.match(name))})
+    squeeze = tuple(_kind(shapes, f"squeeze_module.{i}.") for i in range(count))
+    attention = _kind(shapes, "decoder.decoder_block4.dec_att.")
+    aspp = "squeeze_module.0." if attention == "none" else "decoder.decoder_block4.dec_att."
+    pooled = f"{aspp}global_avg_pool.1.weight"
+    deformable = sorted(name for name in shapes if name.startswith(aspp) and "regular_conv" in name)
+    image = _shape(shapes, "decoder.ipt_blk5.conv1.weight", 4)
+    gradient = "decoder.gdt_convs_4.0.weight"
+    return {
+        "decoder_width": _shape(shapes, "decoder.decoder_block4.conv_in.weight", 4)[0],
+        "aspp_width": _shape(shapes, pooled, 4)[0] if pooled in shapes else 0,
+        "aspp_kernels": tuple(shapes[name][-1] for name in deformable if "aspp_deforms" in name),
+        "patch_width": image[0],
+        "gradient_width": _shape(shapes, gradient, 4)[0] if gradient in shapes else 0,
+        "context": _context(shapes, squeeze[0], channels) if squeeze else 0,
+        "squeeze": squeeze,
+        "decoder_block": _kind(shapes, "decoder.decoder_block4."),
+        "attention": attention,
+        "whole_image": image[1] == 3,
+        "batch_norm": "decoder.decoder_block4.bn_in.weight" in shapes,
+    }
+
+
+def _kind(shapes: Shapes, prefix: str) -> str:
+    """Upstream's class of the block whose tensors have a prefix; `none` if there are none."""
+    for tensor, kind in (
+        ("conv_resi", "ResBlk"),
+        ("conv_in", "BasicDecBlk"),
+        ("aspp2.atrous_conv", "ASPP"),
+        ("aspp1.atrous_conv.regular_conv", "ASPPDeformable"),
+    ):
+        if f"{prefix}{tensor}.weight" in shapes:
+            return kind
+    if any(name.startswith(prefix) for name in shapes):
+        raise ArchitectureError(f"its {prefix[:-1]} is none of upstream's blocks")
+    return "none"
+
+
+def _context(shapes: Shapes, kind: str, channels: tuple[int, ...]) -> int:
+    """How many maps join the deepest one, told by what the first squeeze block reads."""
+    convolution = "global_avg_pool.1" if kind.startswith("ASPP") else "conv_in"
+    name = f"squeeze_module.0.{convolution}.weight"
+    total = _shape(shapes, name, 4)[1]
+    for count in range(4):
+        if total == channels[3] + sum(channels[3 - count : 3]):
+            return count
+    raise ArchitectureError(f"tensor {name} reads {total} channels, no context ('cxt_num') fits")
 
 
 def _shape(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:

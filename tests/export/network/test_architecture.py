@@ -1,10 +1,12 @@
 """The architecture, read off names and shapes."""
 
+from dataclasses import replace
+
 import pytest
 from birefnet_export.errors import ArchitectureError
 from birefnet_export.network.architecture import SWIN_V1, Architecture
 
-from ..conftest import TINY, key_list
+from ..conftest import SETTINGS, TINY, key_list, network
 
 
 @pytest.mark.parametrize(("backbone", "arch"), SWIN_V1.items())
@@ -24,11 +26,51 @@ def test_a_small_model_is_read_with_all_its_widths(tiny):
     assert found.backbone == "swin"
 
 
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_are_read_off_the_tensors(name):
+    multi_scale = SETTINGS[name].get("multi_scale")
+
+    arch = Architecture.from_shapes(key_list(f"swin_v1_t_{name}"), multi_scale)
+
+    assert arch == replace(SWIN_V1["swin_v1_t"], **SETTINGS[name])
+    assert arch.backbone == "swin_v1_t"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"squeeze": (), "context": 0},
+        {"squeeze": ("ASPP",), "context": 2},
+        {"squeeze": ("ASPPDeformable",) * 3, "context": 0},
+        {"squeeze": ("ResBlk",) * 4, "context": 0},
+        {"squeeze": ("ASPP",), "attention": "none", "aspp_kernels": ()},
+        {"squeeze": ("ASPPDeformable",), "attention": "none", "context": 1},
+        {"multi_scale": "add", "whole_image": True, "batch_norm": False, "gradient_width": 0},
+    ],
+)
+def test_settings_come_back_as_they_were(settings):
+    """With blocks of which the official implementation's numbers are not at hand."""
+    arch = replace(TINY, **settings)
+    shapes = {name: tuple(x.shape) for name, x in network(arch).state_dict().items()}
+
+    assert Architecture.from_shapes(shapes, "add") == arch
+
+
+@pytest.mark.parametrize("stated", [None, "cat", "both"])
+def test_what_tensors_cannot_tell_is_asked_for(stated):
+    shapes = key_list("swin_v1_t_mul_scl_add")
+    assert shapes == key_list("swin_v1_t_mul_scl_none")
+
+    with pytest.raises(ArchitectureError, match=r"'none'.*'add'.*--multi-scale none or add"):
+        Architecture.from_shapes(shapes, stated)
+
+
+def test_a_statement_that_the_tensors_contradict_is_ignored():
+    assert Architecture.from_shapes(key_list("swin_v1_t"), "add").multi_scale == "cat"
+
+
 def replaced(old: str, new: str) -> dict[str, tuple[int, ...]]:
     return {name.replace(old, new): shape for name, shape in key_list("swin_v1_t").items()}
-
-
-ASPP = "squeeze_module.0.dec_att.aspp1.atrous_conv"
 
 
 @pytest.mark.parametrize(
@@ -36,11 +78,16 @@ ASPP = "squeeze_module.0.dec_att.aspp1.atrous_conv"
     [
         ({"conv1.weight": (64, 3, 7, 7)}, "no Swin v1 backbone"),
         (replaced("bb.patch_embed.", "bb.patch_embed1."), "PVT v2"),
-        (replaced("squeeze_module", "squeezed"), "no squeeze block"),
-        (replaced(f"{ASPP}.regular_conv", ASPP), "plain ASPP"),
-        (replaced("dec_att", "attention"), "no deformable ASPP"),
-        (replaced("ipt_blk5", "other"), "no image patches"),
-        (replaced("gdt_convs_4", "other"), "no gradient attention"),
+        (
+            replaced("squeeze_module.0.conv_in", "squeeze_module.0.other"),
+            "none of upstream's blocks",
+        ),
+        (replaced("aspp1", "aspp9"), "dec_att is none of upstream's blocks"),
+        (replaced("ipt_blk5", "other"), "takes no image"),
+        (
+            key_list("swin_v1_t") | {"squeeze_module.0.conv_in.weight": (64, 1537, 3, 3)},
+            "reads 1537 channels, no context",
+        ),
         (replaced("bb.layers.3.", "bb.layers.4."), "bb.layers.3"),
     ],
 )

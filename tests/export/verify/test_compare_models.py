@@ -46,12 +46,13 @@ print("remote code ran")
 
 class Shoes(PreTrainedModel):
     config_class = ShoesConfig
-    backbone_maps, encode, squeeze = BiRefNet.backbone_maps, BiRefNet.encode, BiRefNet.squeeze
+    backbone_maps, encode = BiRefNet.backbone_maps, BiRefNet.encode
 
     def __init__(self, config):
         super().__init__(config)
         arch = {k: tuple(v) if isinstance(v, list) else v for k, v in config.arch.items()}
-        for name, child in BiRefNet(Architecture(**arch)).named_children():
+        self.arch = Architecture(**arch)
+        for name, child in BiRefNet(self.arch).named_children():
             self.add_module(name, child)
         self.post_init()
 
