@@ -37,8 +37,8 @@ class Repo:
 
 
 @dataclass
-class Trouble:
-    """What goes wrong with bodies, until it is taken back."""
+class Failure:
+    """How answers fail, until the test sets another."""
 
     cut_at: int | None = None
     """Bodies end after so many bytes, though more were announced."""
@@ -62,11 +62,11 @@ class Hub:
         self.repos: dict[str, Repo] = {}
         self.files: dict[str, bytes] = {}
         """Plain files, by path, as of a release."""
-        self.trouble = Trouble()
+        self.failure = Failure()
         self.requests: list[tuple[str, str, str | None]] = []
         """Method, path and range."""
         self.url = ""
-        self.elsewhere = ""
+        self.storage = ""
         """Where large files lie: the same server under another name, which the client sees as
         another host, as the hub's storage is."""
 
@@ -90,9 +90,9 @@ class Handler(BaseHTTPRequestHandler):
     def respond(self, body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path, self.headers.get("Range")))
-        if self.hub.trouble.status:
-            return self.send(self.hub.trouble.status, b"broken", body=body)
-        if self.hub.trouble.page:
+        if self.hub.failure.status:
+            return self.send(self.hub.failure.status, b"broken", body=body)
+        if self.hub.failure.page:
             page = b"<!DOCTYPE html><title>Sign in to the wifi</title>"
             return self.send(200, page, {"Content-Type": "text/html", "ETag": '"page"'}, body)
         if path in self.hub.files:
@@ -127,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": commit, "ETag": f'"{etag(content)}"'}
         if is_large(file):
             headers |= {"X-Linked-Etag": f'"{etag(content)}"', "X-Linked-Size": str(len(content))}
-            headers["Location"] = f"{self.hub.elsewhere}/blobs/{etag(content)}"
+            headers["Location"] = f"{self.hub.storage}/blobs/{etag(content)}"
             return self.send(302, b"", headers, body)
         return self.send_file(content, headers, body)
 
@@ -149,22 +149,22 @@ class Handler(BaseHTTPRequestHandler):
             return None
         return commit, repo.commits[commit]
 
-    def blob(self, wanted: str, body: bool) -> None:
+    def blob(self, sought: str, body: bool) -> None:
         for repo in self.hub.repos.values():
             for files in repo.commits.values():
                 for content in files.values():
-                    if etag(content) == wanted:
-                        return self.send_file(content, {"ETag": f'"{wanted}"'}, body)
+                    if etag(content) == sought:
+                        return self.send_file(content, {"ETag": f'"{sought}"'}, body)
         return self.fail(404, "EntryNotFound", body)
 
     def send_file(self, content: bytes, headers: dict[str, str], body: bool) -> None:
-        trouble = self.hub.trouble
+        failure = self.hub.failure
         headers |= {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
-        if trouble.corrupt:
+        if failure.corrupt:
             content = bytes(len(content))
         asked = self.headers.get("Range")
         unchanged = self.headers.get("If-Range") in (None, headers["ETag"])
-        if not asked or trouble.ignore_range or not unchanged:
+        if not asked or failure.ignore_range or not unchanged:
             return self.send(200, content, headers, body)
         start = int(asked.removeprefix("bytes=").partition("-")[0])
         if start >= len(content):
@@ -187,11 +187,11 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if not body:
             return
-        trouble = self.hub.trouble
+        failure = self.hub.failure
         is_file = (headers or {}).get("Content-Type") == "application/octet-stream"
-        if trouble.cut_at is not None and trouble.times > 0 and is_file:
-            trouble.times -= 1
-            content = content[: trouble.cut_at]
+        if failure.cut_at is not None and failure.times > 0 and is_file:
+            failure.times -= 1
+            content = content[: failure.cut_at]
             self.close_connection = True
         self.wfile.write(content)
 
@@ -220,7 +220,7 @@ def serving() -> Iterator[Hub]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    hub.elsewhere = hub.url.replace("127.0.0.1", "localhost")
+    hub.storage = hub.url.replace("127.0.0.1", "localhost")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

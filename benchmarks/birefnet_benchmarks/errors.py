@@ -1,8 +1,8 @@
-"""What can go wrong on purpose.
+"""Errors of the benchmarks.
 
 BirefnetError
-├── BenchmarkError          what was asked for can't be measured
-│   └── RowError            a row failed: its text is that row's result
+├── BenchmarkError          the request can't be measured
+│   └── MeasurementError    one configuration failed; the text is stored as its result
 ├── DatasetError            folders that hold no images with masks, or don't fit together
 └── ReportError             a file that is no report, or can't be read
 """
@@ -11,11 +11,11 @@ from birefnet_models.errors import BirefnetError
 
 
 class BenchmarkError(BirefnetError):
-    """What was asked for can't be measured."""
+    """The request can't be measured."""
 
 
-class RowError(BenchmarkError):
-    """A row failed; its text is the result."""
+class MeasurementError(BenchmarkError):
+    """One configuration failed; the text is stored as its result."""
 
 
 class ReportError(BirefnetError):

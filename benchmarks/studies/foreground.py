@@ -8,7 +8,6 @@ compositing on the values against linear light; PNG writing against Pillow's.
 
 import dataclasses
 import io
-import json
 import statistics
 import sys
 import time
@@ -18,7 +17,7 @@ from typing import Any, get_args
 
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_models.atomic_write import replacing
+from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime import MissingExtraError, estimate_foreground
 from birefnet_runtime.cutout.foreground import Estimator
 from birefnet_runtime.images.png import write_png
@@ -171,8 +170,7 @@ def main(file: str) -> None:
         "compositing_mse": compare_lights(),
         "png": compare_pngs(Path("examples/photos")),
     }
-    with replacing(Path(file)) as temporary:
-        temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(Path(file), results)
     print(markdown_table(results))
 
 

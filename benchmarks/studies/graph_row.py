@@ -3,7 +3,7 @@
 `python -m studies.graph_row JSON`.
 
 ONNX Runtime runs first and alone, so that the peak of memory is its own; PyTorch, where it is asked
-for, comes after, turn by turn with ONNX Runtime, so that drift favors neither.
+for, comes after, interleaved with ONNX Runtime, so that drift favors neither.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from birefnet_runtime.session.providers.options import Provider
 
 @dataclass(frozen=True, slots=True)
 class GraphRow:
-    """What one row runs."""
+    """What is run, and how often."""
 
     file: str
     size: tuple[int, int]
@@ -33,24 +33,24 @@ class GraphRow:
     batch: int = 1
     memory: Memory = "balanced"
     cpu: dict[str, Any] | None = None
-    """Fields of the CPU's record, instead of `memory`."""
+    """Fields of `Cpu`, instead of `memory`."""
     provider: str = "cpu"
     """`cpu`, `openvino:f32` or `openvino:bf16`."""
     runs: int = 3
-    """After a first one, which is reported apart."""
+    """After a first one, which is reported on its own."""
     checkpoint: str | None = None
     """Count its multiply-adds and time PyTorch on it, too."""
     rival: str | None = None
-    """Another graph, run in turn with this one."""
+    """Another graph, interleaved with this one."""
 
 
-def run(row: GraphRow) -> dict[str, Any]:
-    """Seconds, bytes, and what else the row asks for, JSON-ready."""
+def run(graph: GraphRow) -> dict[str, Any]:
+    """Seconds, bytes, and what else is asked for, JSON-ready."""
     threads = usable_cores()
-    image = np.random.default_rng(0).standard_normal((row.batch, 3, *row.size), np.float32)
+    image = np.random.default_rng(0).standard_normal((graph.batch, 3, *graph.size), np.float32)
 
     started = time.perf_counter()
-    session = open_session(Path(row.file), providers=_provider(row), threads=threads)
+    session = open_session(Path(graph.file), providers=_provider(graph), threads=threads)
     load_s = time.perf_counter() - started
     names = [port.name for port in session.get_inputs()]
 
@@ -63,7 +63,7 @@ def run(row: GraphRow) -> dict[str, Any]:
     measured: dict[str, Any] = {
         "load_s": load_s,
         "first_s": first_s,
-        "times_s": [once() for _ in range(row.runs)],
+        "times_s": [once() for _ in range(graph.runs)],
         "peak_rss_bytes": peak_rss_bytes(),
         "rss_after_bytes": rss_bytes(),
         "threads": threads,
@@ -71,28 +71,28 @@ def run(row: GraphRow) -> dict[str, Any]:
     if session.info.placement:
         placed = session.info.placement.operators
         measured["operators"] = {provider: dict(counts) for provider, counts in placed.items()}
-    if row.rival:
-        measured |= _against_rival(row, once, image, threads)
-    if row.checkpoint:
-        measured |= _against_pytorch(row, once, image, threads)
+    if graph.rival:
+        measured |= _interleaved_with_rival(graph, once, image, threads)
+    if graph.checkpoint:
+        measured |= _interleaved_with_pytorch(graph, once, image, threads)
     return measured
 
 
-def _provider(row: GraphRow) -> Provider:
-    name, _, precision = row.provider.partition(":")
+def _provider(graph: GraphRow) -> Provider:
+    name, _, precision = graph.provider.partition(":")
     if name == "openvino":
         return OpenVINO(precision="bf16" if precision == "bf16" else "f32")
-    return SETTINGS[row.memory] if row.cpu is None else Cpu(**row.cpu)
+    return SETTINGS[graph.memory] if graph.cpu is None else Cpu(**graph.cpu)
 
 
-def _against_rival(row: GraphRow, once: Any, image: Any, threads: int) -> dict[str, Any]:
-    """Times of both in turn."""
-    assert row.rival
-    other = open_session(Path(row.rival), providers=SETTINGS[row.memory], threads=threads)
+def _interleaved_with_rival(graph: GraphRow, once: Any, image: Any, threads: int) -> dict[str, Any]:
+    """Times of both, interleaved."""
+    assert graph.rival
+    other = open_session(Path(graph.rival), providers=SETTINGS[graph.memory], threads=threads)
     feed = {other.get_inputs()[0].name: image}
     other.run(None, feed)
     ours, theirs = [], []
-    for _ in range(row.runs):
+    for _ in range(graph.runs):
         ours.append(once())
         begun = time.perf_counter()
         other.run(None, feed)
@@ -100,23 +100,25 @@ def _against_rival(row: GraphRow, once: Any, image: Any, threads: int) -> dict[s
     return {"paired_s": ours, "rival_s": theirs}
 
 
-def _against_pytorch(row: GraphRow, once: Any, image: Any, threads: int) -> dict[str, Any]:
-    """The machine's peak, and PyTorch's times in turn with ours."""
-    from birefnet_benchmarks.bench.backends import pytorch as torch_backend
+def _interleaved_with_pytorch(
+    graph: GraphRow, once: Any, image: Any, threads: int
+) -> dict[str, Any]:
+    """The machine's peak, and PyTorch's times interleaved with ours."""
+    from birefnet_benchmarks.bench.backends import pytorch
 
-    assert row.checkpoint
-    checkpoint = Path(row.checkpoint)
-    peaks = [torch_backend.matmul_flops_per_s(threads)]
-    net = torch_backend.eager(checkpoint, threads)
+    assert graph.checkpoint
+    checkpoint = Path(graph.checkpoint)
+    peaks = [pytorch.matmul_flops_per_s(threads)]
+    net = pytorch.eager(checkpoint, threads)
     ours, theirs = [], []
     for _ in range(2):
         ours.append(once())
         begun = time.perf_counter()
         net(image)
         theirs.append(time.perf_counter() - begun)
-        peaks.append(torch_backend.matmul_flops_per_s(threads))
+        peaks.append(pytorch.matmul_flops_per_s(threads))
     return {
-        "multiply_adds": torch_backend.multiply_adds(checkpoint, row.batch, row.size),
+        "multiply_adds": pytorch.multiply_adds(checkpoint, graph.batch, graph.size),
         "matmul_flops_per_s": peaks,
         "paired_s": ours,
         "pytorch_s": theirs,
@@ -125,8 +127,8 @@ def _against_pytorch(row: GraphRow, once: Any, image: Any, threads: int) -> dict
 
 def main(arguments: list[str]) -> None:
     stored = json.loads(arguments[0])
-    row = GraphRow(**{**stored, "size": tuple(stored["size"])})
-    print(json.dumps({"row": dataclasses.asdict(row), **run(row)}))
+    graph = GraphRow(**{**stored, "size": tuple(stored["size"])})
+    print(json.dumps({"row": dataclasses.asdict(graph), **run(graph)}))
 
 
 if __name__ == "__main__":

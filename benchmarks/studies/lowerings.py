@@ -1,7 +1,7 @@
 """What each lowering costs: `python -m studies.lowerings FILE CHECKPOINT...`.
 
 Every checkpoint is exported with every lowering and run at several sizes, each in a process of its
-own, in turn over the lowerings. The reports go to FILE with the environment.
+own, interleaved over the lowerings. The reports go to FILE with the environment.
 """
 
 import sys
@@ -34,8 +34,8 @@ def measure(checkpoint: Path, sizes: Sequence[int] = SIZES) -> list[dict[str, An
         }
         for size in sizes:
             for name, report in reports.items():
-                row = GraphRow(report["file"], (size, size), runs=2 if size < 2048 else 1)
-                measured = run_graph(row)
+                graph = GraphRow(report["file"], (size, size), runs=2 if size < 2048 else 1)
+                measured = run_graph(graph)
                 facts = {key: report[key] for key in ("backbone", "opset", "nodes")}
                 kept = {k: v for k, v in measured.items() if k not in ("row", "operators")}
                 records.append({**facts, "lowering": name, "size": size, **kept})

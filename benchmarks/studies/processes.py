@@ -1,4 +1,4 @@
-"""Rows in processes of their own: each with a peak of memory that is its own."""
+"""Graphs and commands in processes of their own: each with a peak of memory of its own."""
 
 import json
 import os
@@ -32,21 +32,21 @@ class CommandRun:
     """The last line that it printed."""
 
 
-def run_graph(row: GraphRow, timeout_s: float = 900) -> dict[str, Any]:
-    """Run a row; one that crashes or takes too long is a result, too, with an `error`."""
+def run_graph(graph: GraphRow, timeout_s: float = 900) -> dict[str, Any]:
+    """Run a graph; one that crashes or takes too long is a result, too, with an `error`."""
     command = [
         sys.executable,
         "-m",
         "studies.graph_row",
-        json.dumps(asdict(row)),
+        json.dumps(asdict(graph)),
     ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        return {"row": asdict(row), "error": f"took longer than {timeout_s:.0f} s"}
+        return {"row": asdict(graph), "error": f"took longer than {timeout_s:.0f} s"}
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return {"row": asdict(row), "error": f"exit code {done.returncode}: {last}"}
+        return {"row": asdict(graph), "error": f"exit code {done.returncode}: {last}"}
     measured: dict[str, Any] = json.loads(done.stdout)
     return measured
 

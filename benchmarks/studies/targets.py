@@ -1,7 +1,7 @@
 """The table of targets: `python -m studies.targets FILE LITE SWIN_L`.
 
-LITE and SWIN_L are checkpoints of Swin T and L. Every row is a process of its own; comparisons take
-turns within one. Figures go to FILE with the environment; nothing is left out because it is bad.
+LITE and SWIN_L are checkpoints of Swin T and L. Every row is a process of its own; comparisons are
+interleaved within one. Numbers go to FILE with the environment; bad ones are not left out.
 """
 
 import math
@@ -60,8 +60,8 @@ def measure(lite: Path, swin_l: Path) -> dict[str, Record]:
             for precision in ("f32", "bf16"):
                 for kind in ("lite", "gridsample"):
                     provider = f"openvino:{precision}"
-                    row = GraphRow(files[kind]["file"], square, provider=provider, rival=fp32)
-                    note(f"{provider} {kind}", run_graph(row))
+                    openvino = GraphRow(files[kind]["file"], square, provider=provider, rival=fp32)
+                    note(f"{provider} {kind}", run_graph(openvino))
         for size in GROWTH_SIZES:
             note(f"growth {size}", run_graph(GraphRow(fp32, (size, size), runs=2)))
         for batch in GROWTH_BATCHES:
@@ -80,7 +80,7 @@ COMMANDS = (
 
 def exports(lite: Path, swin_l: Path, folder: Path) -> dict[str, Record]:
     """Reports of the exports that rows run, by name."""
-    wanted: dict[str, tuple[Path, tuple[str, ...]]] = {
+    requests: dict[str, tuple[Path, tuple[str, ...]]] = {
         "lite": (lite, ()),
         "lite external": (lite, ("--external-data",)),
         "gridsample": (lite, ("--lowering", "gridsample")),
@@ -89,7 +89,7 @@ def exports(lite: Path, swin_l: Path, folder: Path) -> dict[str, Record]:
     }
     return {
         name: run_export(checkpoint, folder / name, *options)
-        for name, (checkpoint, options) in wanted.items()
+        for name, (checkpoint, options) in requests.items()
     }
 
 
@@ -113,14 +113,14 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     return slope / sum((a - mean_x) ** 2 for a in x)
 
 
-def floor_share(record: Record) -> float:
+def roofline_share(record: Record) -> float:
     """(2 x multiply-adds / time) / the machine's fp32 peak in the same process."""
     speed = 2 * record["multiply_adds"] / median(record["times_s"] + record["paired_s"])
     return float(speed / max(record["matmul_flops_per_s"]))
 
 
 def ratio(record: Record, ours: str = "paired_s", theirs: str = "pytorch_s") -> float:
-    """Median time of ours over that of theirs, taken in turn."""
+    """Median time of ours over that of theirs, interleaved."""
     return float(median(record[ours]) / median(record[theirs]))
 
 
@@ -140,7 +140,7 @@ def markdown_table(stored: dict[str, Any]) -> str:
 
 
 def _reason(error: str) -> str:
-    """What a row that failed said, without the exception's name."""
+    """The error of a failed row, without the exception's name."""
     return f"failed: {error.rpartition('Error: ')[2]}"
 
 
@@ -150,7 +150,7 @@ def _gigabytes(record: Record, _: dict[str, Record]) -> str:
     return f"{record['peak_rss_bytes'] / 1e9:.2f} GB in {format_seconds(record['took_s'])}"
 
 
-def _against_default(record: Record, rows: dict[str, Record]) -> str:
+def _vs_default(record: Record, rows: dict[str, Record]) -> str:
     if record["exit_code"]:
         return f"failed: {record['said']}"
     times = record["took_s"] / rows["cutout"]["took_s"]
@@ -168,15 +168,20 @@ def _int8(record: Record, _: dict[str, Record]) -> str:
 
 
 TABLE: tuple[tuple[str, str, str, Callable[[Record, dict[str, Record]], str]], ...] = (
-    ("lite: share of the fp32 floor", ">= .70", "lite", lambda r, _: f"{floor_share(r):.2f}"),
+    ("lite: share of the roofline", ">= .70", "lite", lambda r, _: f"{roofline_share(r):.2f}"),
     ("lite: time against PyTorch eager", "<= 1/2.5", "lite", lambda r, _: _fraction(r)),
     ("lite: session creation", "<= 0.8 s", "lite", lambda r, _: format_seconds(r["load_s"])),
     ("lite: peak RSS of `birefnet cutout`", "<= 1.0 GB", "cutout", _gigabytes),
-    ("lite: with `--memory low`", "<= 0.75 GB, 1.3 x", "cutout low", _against_default),
+    ("lite: with `--memory low`", "<= 0.75 GB, 1.3 x", "cutout low", _vs_default),
     ("lite: at 2048 x 2048", "<= 3.2 GB", "cutout 2048", _gigabytes),
     ("lite: in a container of 1 GB", "runs", "cutout within 1 GB", _gigabytes),
     ("SwinL: peak RSS of `birefnet cutout`", "<= 2.5 GB", "cutout SwinL", _gigabytes),
-    ("SwinL: share of the fp32 floor", ">= .70", "swin_l", lambda r, _: f"{floor_share(r):.2f}"),
+    (
+        "SwinL: share of the roofline",
+        ">= .70",
+        "swin_l",
+        lambda r, _: f"{roofline_share(r):.2f}",
+    ),
     ("SwinL: time against PyTorch eager", "", "swin_l", lambda r, _: _fraction(r)),
     ("int8 against fp32", "<= .70, <= .35", "int8", _int8),
     *(

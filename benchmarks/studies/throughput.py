@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_models.atomic_write import replacing
-from birefnet_runtime import Segmenter, Style, read_image
+from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_runtime import Segmenter, Style
 from birefnet_runtime.batch.file_cutter import FileCutter
-from birefnet_runtime.batch.plan import Job, plan
+from birefnet_runtime.batch.plan import Job, plan_cutouts
 from birefnet_runtime.images.write import Encoding
 from birefnet_runtime.machine.cores import usable_cores
 from birefnet_runtime.machine.process_memory import peak_rss_bytes
@@ -57,12 +57,12 @@ def measured(work: Callable[[], object], count: int) -> dict[str, float]:
 def measure(model: str, folder: Path, files: list[Path], size: int | None) -> dict[str, Any]:
     """Graph alone, pipeline, and one after another; cutouts as PNG, and masks alone."""
     segmenter = Segmenter(model, size=size)
-    tensors = [segmenter.tensor(read_image(path)) for path in files]
-    segmenter.logits(tensors[0])
-    graph = measured(lambda: [segmenter.logits(tensor) for tensor in tensors], len(files))
+    prepared = [segmenter.prepare(path) for path in files]
+    segmenter.run(prepared[:1])
+    graph = measured(lambda: [segmenter.run([each]) for each in prepared], len(files))
     results: dict[str, Any] = {"model": model, "files": len(files), "graph_alone": graph}
     for name, style in (("cutouts", Style()), ("masks", Style(mask=True))):
-        jobs = plan(files, folder / name).jobs
+        jobs = plan_cutouts(files, folder / name).jobs
         cutter = FileCutter(segmenter, style, Encoding())
 
         def serial(jobs: tuple[Job, ...] = jobs, cutter: FileCutter = cutter) -> None:
@@ -97,9 +97,9 @@ def measure_largest(folder: Path, photos: Path) -> dict[str, Any]:
     (photo,) = make_photos(folder, photos, 1, LARGEST)
     command = [sys.executable, "-c", PEAK, str(photo), str(folder / "largest.png")]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
+    peak: dict[str, Any] = json.loads(done.stdout)
     pixels = LARGEST[0] * LARGEST[1]
-    return {"size": LARGEST, **found, "bytes_per_pixel": found["peak_rss_bytes"] / pixels}
+    return {"size": LARGEST, **peak, "bytes_per_pixel": peak["peak_rss_bytes"] / pixels}
 
 
 def main(file: str, model: str = "nano", size: str | None = None) -> None:
@@ -114,8 +114,7 @@ def main(file: str, model: str = "nano", size: str | None = None) -> None:
             "throughput": measure(model, folder, files, int(size) if size else None),
             "largest": measure_largest(folder / "", photos),
         }
-    with replacing(Path(file)) as temporary:
-        temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(Path(file), results)
     print(json.dumps(results, indent=2))
 
 

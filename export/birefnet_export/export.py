@@ -8,7 +8,7 @@ from pathlib import Path
 from birefnet_models.cache import export_directory
 from birefnet_models.zoo import lookup
 
-from .checkpoint.fetch import PLAINLY, Fetched, Fetching, fetch
+from .checkpoint.fetch import DEFAULT_FETCHING, Fetched, Fetching, fetch
 from .errors import ExportError
 from .options import DEFAULT_LOWERING, LOWERINGS, OPSETS, ExportReport
 from .precision.request import Precision
@@ -27,7 +27,7 @@ def export_onnx(
     calibrate: str | Path | None = None,
     min_iou: float | None = None,
     name: str | None = None,
-    fetching: Fetching = PLAINLY,
+    fetching: Fetching = DEFAULT_FETCHING,
 ) -> ExportReport:
     """Turn a BiRefNet checkpoint into one ONNX graph with dynamic batch, height and width.
 

@@ -1,4 +1,4 @@
-"""The two small files that let transformers.js load an export directory unchanged."""
+"""`config.json` and `preprocessor_config.json`, with which transformers.js loads an export."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 from birefnet_models.atomic_write import replacing
 from birefnet_models.cache import MODEL_OF_PRECISION
+from birefnet_models.text import format_size
 from birefnet_runtime.machine.process_memory import peak_rss_bytes
 
 from .checkpoint.fetch import Fetched
@@ -28,7 +29,6 @@ from .options import ExportReport
 from .parity.logits import TOLERANCES, GraphTolerance, Parity
 from .precision.convert import calibration_images, converted
 from .precision.request import Precision
-from .text import by_x
 from .verify.export_check import check_export
 
 LARGEST_TRAINED_SIDE = 16384
@@ -124,7 +124,8 @@ def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
     sides = range(SIZE_MULTIPLE, LARGEST_TRAINED_SIDE + 1, SIZE_MULTIPLE)
     if size and not all(side in sides for side in size):
         raise ExportError(
-            f"trained size {by_x(size)}: height and width must be multiples of {SIZE_MULTIPLE}, at "
-            f"most {LARGEST_TRAINED_SIDE}; give the right one with --trained-size"
+            f"trained size {format_size(size)}: height and width must be multiples of "
+            f"{SIZE_MULTIPLE}, at most {LARGEST_TRAINED_SIDE}; give the right one with "
+            "--trained-size"
         )
     return size

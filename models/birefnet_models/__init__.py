@@ -1,4 +1,4 @@
-"""What models exist, and where they lie: records as data, the cache, pins and downloads."""
+"""The models that exist, as data; the cache of exports, pins and downloads."""
 
 from .cache import CachedExport, cache_root, cached_exports
 from .card import ModelCard, Score, Weights

@@ -1,4 +1,4 @@
-"""Where exported models and downloads lie on this machine.
+"""Where exported models and downloads are stored on this machine.
 
     ROOT/models/NAME/PRECISION-LOWERING/    an export directory, as `birefnet export -o` writes it
     ROOT/downloads/                         files of releases
@@ -17,7 +17,7 @@ from pathlib import Path
 from .zoo import lookup
 
 MODEL = Path("onnx", "model.onnx")
-"""Where the graph lies in an export directory, as on the hub."""
+"""Path of the graph in an export directory, as on the hub."""
 MODEL_OF_PRECISION = {
     "fp32": MODEL,
     "fp16": MODEL.with_name("model_fp16.onnx"),
@@ -25,8 +25,8 @@ MODEL_OF_PRECISION = {
 }
 """The hub's names of the same model at other precisions."""
 _PREFERRED = ("fp32", "rows", "native", "fp16")
-"""What comes first among several exports of one model: the exact before the small, and among those
-the one that `birefnet export` makes by default."""
+"""Words of the variant that comes first among several exports of one model: exact before small,
+and among those the one that `birefnet export` makes by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ def downloads() -> Path:
 
 def export_directory(name: str, variant: str) -> Path:
     """Where an export belongs; `name` is a short name or `OWNER/REPO`."""
-    return cache_root() / "models" / folder_name(name) / variant
+    return cache_root() / "models" / _folder_name(name) / variant
 
 
-def folder_name(name: str) -> str:
+def _folder_name(name: str) -> str:
     """The folder of a model: the zoo's short name where it has one."""
     card = lookup(name)
     return card.name if card else re.sub(r"[^\w.-]|^\.+", "_", name.replace("/", "--"))
@@ -79,11 +79,11 @@ def folder_name(name: str) -> str:
 def cached_exports(name: str | None = None) -> tuple[CachedExport, ...]:
     """The whole exports in the cache, of one model or of all; the preferred of a model first."""
     root = cache_root() / "models"
-    found = [
+    exports = [
         CachedExport(directory.parent.name, directory.name, directory)
-        for directory in root.glob(f"{folder_name(name) if name else '*'}/*")
+        for directory in root.glob(f"{_folder_name(name) if name else '*'}/*")
     ]
-    return tuple(sorted((e for e in found if e.file.is_file()), key=_order))
+    return tuple(sorted((e for e in exports if e.file.is_file()), key=_order))
 
 
 def _order(export: CachedExport) -> tuple[object, ...]:

@@ -3,15 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-TimeClass = Literal["a blink", "seconds", "tens of seconds", "minutes"]
-"""How long one image takes at the trained size, in fp32 on two cores of a server CPU.
-
-`BiRefNet_lite` and `BiRefNet` at 1024 x 1024 were measured (5 s and 14 s with the first graph of
-this project); the others follow from their pixels and backbone. Orders of magnitude, no promise.
-"""
-MemoryClass = Literal["under 1 GB", "1 to 4 GB", "4 to 8 GB", "over 8 GB"]
-"""Most memory that such a run held, likewise (3 GB and 5 GB were measured)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -63,8 +54,15 @@ class ModelCard:
     """Of a checkpoint trained at many sizes: the one that it is run at by default."""
     parameters: int
     """Of the inference network, counted element by element."""
-    time: TimeClass
-    memory: MemoryClass
+    time: Literal["a blink", "seconds", "tens of seconds", "minutes"]
+    """How long one image takes at the trained size, in fp32 on two cores of a server CPU.
+
+    `BiRefNet_lite` and `BiRefNet` at 1024 x 1024 were measured (5 s and 14 s with the first graph
+    of this project); the others follow from their pixels and backbone. Orders of magnitude, no
+    promise.
+    """
+    memory: Literal["under 1 GB", "1 to 4 GB", "4 to 8 GB", "over 8 GB"]
+    """Most memory that such a run held, likewise (3 GB and 5 GB were measured)."""
     source: str
     """Where the weights come from."""
     trained_range: tuple[tuple[int, int], tuple[int, int]] | None = None

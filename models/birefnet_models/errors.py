@@ -7,7 +7,7 @@ BirefnetError
 │   ├── OfflineError           it is not here and the network must not be used, or can't be
 │   ├── AccessError            the server wants a login or a right that is not there
 │   └── LicenseError           a license has to be accepted first
-├── PinError                   what was got is not what is pinned, or nothing is pinned
+├── PinError                   a file is not the pinned one, or nothing is pinned
 ├── birefnet_runtime.errors
 └── birefnet_export.errors
 """

@@ -28,15 +28,14 @@ from .errors import PinError
 LOCK_FILE = Path("birefnet.lock")
 """In the working directory, to be checked in beside the code that uses the model."""
 _VERSION = 1
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """What a reference stands for."""
+    """The file that a reference stood for when it was resolved."""
 
     commit: str | None
-    """The hub's, in full; None for a URL."""
+    """The hub's commit, 40 hexadecimal digits; None for a URL."""
     file: str
     """Its name in the repository, or at the end of the URL."""
     size: int
@@ -77,8 +76,8 @@ def write_pin(path: Path, reference: str, pin: Pin) -> None:
     pins = {**read_lock(path), reference: pin}
     content = {"version": _VERSION, "pins": {key: asdict(pins[key]) for key in sorted(pins)}}
     try:
-        with replacing(path) as unnamed:
-            unnamed.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise PinError(f"{path}: can't be written: {error.strerror}") from error
 
@@ -89,10 +88,10 @@ def check_pin(file: Path, reference: str, pin: Pin, lock: Path) -> None:
     Raises:
         PinError: it has another content; the message shows both hashes.
     """
-    found = sha256_of(file)
-    if found != pin.sha256:
+    sha256 = sha256_of(file)
+    if sha256 != pin.sha256:
         raise PinError(
-            f"{file} is not what {lock} pins for {reference}: it has sha256 {found}, pinned is "
+            f"{file} is not what {lock} pins for {reference}: it has sha256 {sha256}, pinned is "
             f"{pin.sha256}; delete the file to fetch it anew, or move the pin with --update"
         )
 
@@ -110,7 +109,7 @@ def _pin(entry: Mapping[str, object]) -> Pin:
         and isinstance(file, str)
         and isinstance(size, int)
         and isinstance(sha256, str)
-        and _HASH.fullmatch(sha256)
+        and re.fullmatch(r"[0-9a-f]{64}", sha256)
     ):
         raise ValueError("a pin without commit, file, size or sha256")
     return Pin(commit, file, size, sha256)

@@ -1,7 +1,7 @@
 """What an `.onnx` file says about itself, read without onnx and without loading its weights.
 
 The file is mapped into memory and its protobuf fields are walked; the bytes of a tensor are never
-touched. The field numbers are those of `onnx.proto`, which are part of the format and never change.
+touched.
 """
 
 from __future__ import annotations
@@ -9,16 +9,40 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
 from .errors import OnnxFileError
 
-ELEMENT_TYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"} | {
+_FIELDS = {
+    "ModelProto": {
+        1: "ir_version",
+        2: "producer_name",
+        7: "graph",
+        8: "opset_import",
+        14: "metadata_props",
+    },
+    "OperatorSetIdProto": {1: "domain", 2: "version"},
+    "StringStringEntryProto": {1: "key", 2: "value"},
+    "GraphProto": {1: "node", 5: "initializer", 11: "input", 12: "output"},
+    "NodeProto": {1: "input", 2: "output", 4: "op_type", 7: "domain"},
+    "TensorProto": {1: "dims", 2: "data_type", 8: "name", 14: "data_location"},
+    "ValueInfoProto": {1: "name", 2: "type"},
+    "TypeProto": {1: "tensor_type"},
+    "TypeProto.Tensor": {1: "elem_type", 2: "shape"},
+    "TensorShapeProto": {1: "dim"},
+    "TensorShapeProto.Dimension": {1: "dim_value", 2: "dim_param"},
+}
+"""The messages and fields of `onnx.proto` that are read, by their numbers there, which are part of
+the format and never change."""
+_EXTERNAL = 1
+"""`TensorProto.DataLocation.EXTERNAL`."""
+_DATA_TYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"} | {
     2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool"
 }  # fmt: skip
-"""Names of `TensorProto.DataType`; those of the last ones never reach an image model."""
+"""Names of `TensorProto.DataType`; the ones left out never reach an image model."""
 
 _KEEP_VALUES = frozenset(
     {"Cast", "Identity", "Reshape", "Resize", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
@@ -26,11 +50,8 @@ _KEEP_VALUES = frozenset(
 """Operators that move or convert a mask without changing what its values mean."""
 _END_IN_UNIT_RANGE = frozenset({"Sigmoid", "HardSigmoid", "Clip"})
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_Span = tuple[int, int]
 
-
-class Port(NamedTuple):
+class ValueInfo(NamedTuple):
     """An input or output of the graph."""
 
     name: str
@@ -48,7 +69,7 @@ class Node(NamedTuple):
     outputs: tuple[str, ...]
 
 
-class Weight(NamedTuple):
+class Initializer(NamedTuple):
     """A constant tensor, without its values."""
 
     name: str
@@ -67,11 +88,11 @@ class OnnxFile:
     producer: str
     opsets: Mapping[str, int]
     """By domain; `""` is ONNX's own."""
-    inputs: tuple[Port, ...]
+    inputs: tuple[ValueInfo, ...]
     """Those that a caller feeds: constants are left out."""
-    outputs: tuple[Port, ...]
+    outputs: tuple[ValueInfo, ...]
     nodes: tuple[Node, ...]
-    weights: tuple[Weight, ...]
+    weights: tuple[Initializer, ...]
     properties: Mapping[str, str]
 
     @property
@@ -104,163 +125,166 @@ def read_onnx(path: str | Path) -> OnnxFile:
     path = Path(path)
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
-            return _model(path, m)
+            return _onnx_file(path, _Message(m, (0, len(m)), "ModelProto"))
     except OSError as error:
         raise OnnxFileError(f"{path}: can't be read: {error.strerror}") from error
     except (ValueError, IndexError) as error:  # an empty file, a field that runs past the end
         raise OnnxFileError(f"{path}: is no ONNX model, or a damaged one") from error
 
 
-def _model(path: Path, m: mmap.mmap) -> OnnxFile:
-    graph: _Span | None = None
-    version, producer = 0, ""
-    opsets: dict[str, int] = {}
-    properties: dict[str, str] = {}
-    for number, value in _fields(m, (0, len(m))):
-        if number == 1 and isinstance(value, int):
-            version = value
-        elif number == 2 and isinstance(value, tuple):
-            producer = _text(m, value)
-        elif number == 7 and isinstance(value, tuple):
-            graph = value
-        elif number == 8 and isinstance(value, tuple):
-            entry = dict(_fields(m, value))
-            opsets[_text(m, entry.get(1, (0, 0)))] = _int(entry.get(2, 0))
-        elif number == 14 and isinstance(value, tuple):
-            pair = dict(_fields(m, value))
-            properties[_text(m, pair.get(1, (0, 0)))] = _text(m, pair.get(2, (0, 0)))
-    if graph is None or not version:
+def _onnx_file(path: Path, model: _Message) -> OnnxFile:
+    graphs = list(model.messages("graph", "GraphProto"))
+    version = model.integer("ir_version")
+    if not graphs or not version:
         raise ValueError("no graph")
-    inputs: list[Port] = []
-    outputs: list[Port] = []
-    nodes: list[Node] = []
-    weights: list[Weight] = []
-    for number, value in _fields(m, graph):
-        if not isinstance(value, tuple):
-            continue
-        if number == 1:
-            nodes.append(_node(m, value))
-        elif number == 5:
-            weights.append(_weight(m, value))
-        elif number in (11, 12):
-            (inputs if number == 11 else outputs).append(_port(m, value))
+    graph = graphs[-1]
+    weights = tuple(map(_initializer, graph.messages("initializer", "TensorProto")))
     constants = {weight.name for weight in weights}
+    inputs = map(_value_info, graph.messages("input", "ValueInfoProto"))
+    opsets = model.messages("opset_import", "OperatorSetIdProto")
+    properties = model.messages("metadata_props", "StringStringEntryProto")
     return OnnxFile(
         path=path,
         ir_version=version,
-        producer=producer,
-        opsets=opsets,
-        inputs=tuple(port for port in inputs if port.name not in constants),
-        outputs=tuple(outputs),
-        nodes=tuple(nodes),
-        weights=tuple(weights),
-        properties=properties,
+        producer=model.text("producer_name"),
+        opsets={entry.text("domain"): entry.integer("version") for entry in opsets},
+        inputs=tuple(value for value in inputs if value.name not in constants),
+        outputs=tuple(map(_value_info, graph.messages("output", "ValueInfoProto"))),
+        nodes=tuple(map(_node, graph.messages("node", "NodeProto"))),
+        weights=weights,
+        properties={entry.text("key"): entry.text("value") for entry in properties},
     )
 
 
-def _node(m: mmap.mmap, span: _Span) -> Node:
-    names: dict[int, list[str]] = {1: [], 2: []}
-    op_type = domain = ""
-    for number, value in _fields(m, span):
-        if number in names:
-            names[number].append(_text(m, value))
-        elif number == 4:
-            op_type = _text(m, value)
-        elif number == 7:
-            domain = _text(m, value)
-    return Node(domain, op_type, tuple(names[1]), tuple(names[2]))
+def _node(node: _Message) -> Node:
+    return Node(
+        node.text("domain"),
+        node.text("op_type"),
+        tuple(node.texts("input")),
+        tuple(node.texts("output")),
+    )
 
 
-def _weight(m: mmap.mmap, span: _Span) -> Weight:
-    shape: list[int] = []
-    dtype = name = ""
-    external = False
-    for number, value in _fields(m, span):
-        if number == 1:  # packed by some writers, one by one by others
-            shape += [value] if isinstance(value, int) else list(_varints(m, value))
-        elif number == 2:
-            dtype = _dtype(value)
-        elif number == 8:
-            name = _text(m, value)
-        elif number == 14:
-            external = value == 1
-    return Weight(name, dtype, tuple(shape), external)
+def _initializer(tensor: _Message) -> Initializer:
+    return Initializer(
+        tensor.text("name"),
+        _dtype(tensor.integer("data_type")),
+        tuple(tensor.integers("dims")),
+        tensor.integer("data_location") == _EXTERNAL,
+    )
 
 
-def _port(m: mmap.mmap, span: _Span) -> Port:
-    entry = dict(_fields(m, span))
-    tensor: dict[int, int | _Span] = {}
-    if (kind := entry.get(2)) is not None:
-        tensor = dict(_fields(m, _span(dict(_fields(m, _span(kind))).get(1, (0, 0)))))
-    shape: list[int | str] | None = None
-    if 2 in tensor:
-        shape = []
-        for _, dim in _fields(m, _span(tensor[2])):
-            axis = dict(_fields(m, _span(dim)))
-            name = _text(m, axis[2]) if 2 in axis else "?"
-            shape.append(_int(axis[1]) if 1 in axis else name)
-    dtype = _dtype(tensor[1]) if 1 in tensor else "unknown"
-    return Port(_text(m, entry.get(1, (0, 0))), dtype, None if shape is None else tuple(shape))
+def _value_info(value: _Message) -> ValueInfo:
+    shape: tuple[int | str, ...] | None = None
+    dtype = "unknown"
+    for kind in value.messages("type", "TypeProto"):
+        for tensor in kind.messages("tensor_type", "TypeProto.Tensor"):
+            if tensor.has("elem_type"):
+                dtype = _dtype(tensor.integer("elem_type"))
+            for stated in tensor.messages("shape", "TensorShapeProto"):
+                shape = tuple(
+                    axis.integer("dim_value")
+                    if axis.has("dim_value")
+                    else axis.text("dim_param") or "?"
+                    for axis in stated.messages("dim", "TensorShapeProto.Dimension")
+                )
+    return ValueInfo(value.text("name"), dtype, shape)
 
 
-def _fields(m: mmap.mmap, span: _Span) -> Iterator[tuple[int, int | _Span]]:
-    """Number and value of every field of a message: an integer, or where its bytes lie."""
-    at, end = span
-    while at < end:
-        key, at = _varint(m, at, end)
-        number, wire = key >> 3, key & 7
-        if wire == _VARINT:
-            value, at = _varint(m, at, end)
-            yield number, value
-            continue
-        if wire == _BYTES:
-            size, at = _varint(m, at, end)
-        elif wire in (_FIXED32, _FIXED64):
-            size = 4 if wire == _FIXED32 else 8
-        else:
-            raise ValueError(f"wire type {wire}")
-        if number == 0 or at + size > end:
-            raise ValueError("a field runs past its message")
-        yield number, (at, at + size)
-        at += size
+def _dtype(number: int) -> str:
+    return _DATA_TYPES.get(number, f"type {number}")
 
 
-def _varints(m: mmap.mmap, span: _Span) -> Iterator[int]:
-    at, end = span
-    while at < end:
-        value, at = _varint(m, at, end)
-        yield value
+class _WireType(IntEnum):
+    """How a field's value is stored, by protobuf's encoding."""
+
+    VARINT = 0
+    FIXED_64 = 1
+    BYTES = 2
+    FIXED_32 = 5
 
 
-def _varint(m: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < end and shift < 64:
-        byte = m[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
-    raise ValueError("an integer without an end")
+_Span = tuple[int, int]
+"""Where bytes begin and end in the file."""
 
 
-def _span(value: int | _Span) -> _Span:
-    if isinstance(value, int):
-        raise ValueError("an integer in the place of a message")
-    return value
+class _Message:
+    """One protobuf message: the values of its named fields, integers or where their bytes lie.
 
+    Raises:
+        ValueError: the bytes are no message, or a value is of another kind than is asked for.
+    """
 
-def _int(value: int | _Span) -> int:
-    if not isinstance(value, int):
-        raise ValueError("a message in the place of an integer")
-    return value
+    def __init__(self, data: mmap.mmap, span: _Span, kind: str) -> None:
+        self._data = data
+        self._values: dict[str, list[int | _Span]] = {}
+        for number, value in self._fields(span):
+            if name := _FIELDS[kind].get(number):
+                self._values.setdefault(name, []).append(value)
 
+    def has(self, name: str) -> bool:
+        return name in self._values
 
-def _text(m: mmap.mmap, value: int | _Span) -> str:
-    at, end = _span(value)
-    return m[at:end].decode("utf-8")
+    def integer(self, name: str) -> int:
+        """The last value of a field, as protobuf has it; 0 where there is none."""
+        return [0, *self.integers(name)][-1]
 
+    def integers(self, name: str) -> Iterator[int]:
+        """All values of a field, packed by some writers, one by one by others."""
+        for value in self._values.get(name, ()):
+            if isinstance(value, int):
+                yield value
+            else:
+                at, end = value
+                while at < end:
+                    packed, at = self._varint(at, end)
+                    yield packed
 
-def _dtype(value: int | _Span) -> str:
-    number = _int(value)
-    return ELEMENT_TYPES.get(number, f"type {number}")
+    def text(self, name: str) -> str:
+        """The last value of a field; empty where there is none."""
+        return ["", *self.texts(name)][-1]
+
+    def texts(self, name: str) -> Iterator[str]:
+        for at, end in self._spans(name):
+            yield self._data[at:end].decode("utf-8")
+
+    def messages(self, name: str, kind: str) -> Iterator[_Message]:
+        for span in self._spans(name):
+            yield _Message(self._data, span, kind)
+
+    def _spans(self, name: str) -> Iterator[_Span]:
+        for value in self._values.get(name, ()):
+            if isinstance(value, int):
+                raise ValueError(f"an integer in the place of {name}")
+            yield value
+
+    def _fields(self, span: _Span) -> Iterator[tuple[int, int | _Span]]:
+        at, end = span
+        while at < end:
+            key, at = self._varint(at, end)
+            number, wire_type = key >> 3, key & 7
+            if wire_type == _WireType.VARINT:
+                value, at = self._varint(at, end)
+                yield number, value
+                continue
+            if wire_type == _WireType.BYTES:
+                size, at = self._varint(at, end)
+            elif wire_type in (_WireType.FIXED_32, _WireType.FIXED_64):
+                size = 4 if wire_type == _WireType.FIXED_32 else 8
+            else:
+                raise ValueError(f"wire type {wire_type}")
+            if number == 0 or at + size > end:
+                raise ValueError("a field runs past its message")
+            yield number, (at, at + size)
+            at += size
+
+    def _varint(self, at: int, end: int) -> tuple[int, int]:
+        value = shift = 0
+        while at < end and shift < 64:
+            byte = self._data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value, at
+            shift += 7
+        raise ValueError("an integer without an end")

@@ -24,9 +24,8 @@ def all_cards() -> tuple[ModelCard, ...]:
 
 def lookup(name: str) -> ModelCard | None:
     """The model with this short name or hub repository, in any case; None if there is none."""
-    wanted = name.lower()
     for card in all_cards():
-        if wanted in (card.name, card.id.lower()):
+        if name.lower() in (card.name, card.id.lower()):
             return card
     return None
 
@@ -39,10 +38,15 @@ def find(name: str) -> ModelCard:
     """
     if card := lookup(name):
         return card
+    raise UnknownModelError(unknown_model(name))
+
+
+def unknown_model(name: str) -> str:
+    """The message that no model has this name: the nearest one, and all there are."""
     names = [card.name for card in all_cards()]
     near = get_close_matches(name.lower(), names, n=1)
     hint = f"did you mean {near[0]}? there are" if near else "there are"
-    raise UnknownModelError(f"no model is named {name!r}; {hint}: {', '.join(names)}")
+    return f"no model is named {name!r}; {hint}: {', '.join(names)}"
 
 
 def search(words: str) -> tuple[ModelCard, ...]:

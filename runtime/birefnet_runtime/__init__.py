@@ -24,7 +24,7 @@ from .images.write import Encoding, write_image
 from .model.input_size import Size
 from .model.metadata import ModelMetadata
 from .model.signature import Session
-from .segmenter import Segmenter
+from .segmenter import Prepared, Segmenter
 from .session.memory_limit import Memory
 from .session.providers import Cpu, Cuda, OpenVINO, TensorRT
 
@@ -47,6 +47,7 @@ __all__ = [
     "OpenVINO",
     "OutputError",
     "Picture",
+    "Prepared",
     "ProviderError",
     "ProviderWarning",
     "Result",

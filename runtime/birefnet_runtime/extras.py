@@ -14,7 +14,6 @@ EXTRA_OF_MODULE = {
     "psutil": "bench",
     "py_sod_metrics": "evaluate",
     "pymatting": "matting",
-    "pynvml": "bench",
     "safetensors": "export",
     "torch": "export",
     "transformers": "verify",

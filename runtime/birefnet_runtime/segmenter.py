@@ -4,10 +4,12 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import numpy as np
+from birefnet_models.text import first_line
 from numpy.typing import NDArray
 
 from .cutout.compose import Result, Style, compose, shown_alpha
@@ -19,15 +21,29 @@ from .machine.free_memory import release_memory
 from .machine.pipeline import overlap
 from .model.input_size import Size, auto_size, check_fixed, check_size, quality_note
 from .model.locate import find_model
-from .model.metadata import ModelMetadata
+from .model.metadata import ModelMetadata, model_facts
 from .model.postprocess import to_alpha
 from .model.preprocess import to_tensor
 from .model.signature import Session, read_signature
-from .model.third_party import as_logits, model_facts
+from .model.third_party import as_logits
+from .session.inference_session import SessionInfo
 from .session.memory_limit import DEFAULT, SETTINGS, Memory, as_bytes, choose
-from .session.open import SessionInfo, open_session
-from .session.ort_errors import first_line, onnxruntime_errors
+from .session.open import open_session
+from .session.ort_errors import onnxruntime_errors
 from .session.providers import Providers
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image made ready for the network.
+
+    Attributes:
+        picture: the image.
+        tensor: float32 (1, 3, height, width) at the model's size, normalized RGB.
+    """
+
+    picture: Picture
+    tensor: NDArray[np.float32]
 
 
 class Segmenter:
@@ -67,7 +83,7 @@ class Segmenter:
 
     metadata: ModelMetadata
     session_info: SessionInfo | None = None
-    """What it runs on and what was passed over; None for a session that was handed in."""
+    """The provider it runs on and those passed over; None for a session that was handed in."""
 
     def __init__(
         self,
@@ -155,10 +171,9 @@ class Segmenter:
             ImageError, ModelError: as `alpha`.
             MissingExtraError: `pymatting` is not installed.
         """
-        prepared = self._prepare(image)
-        (logits,) = self.run([prepared[1]])
-        picture = prepared[0]
-        return compose(picture, to_alpha(logits, picture.size), style)
+        prepared = self.prepare(image)
+        (logits,) = self.run([prepared])
+        return compose(prepared.picture, self.finish(prepared, logits), style)
 
     def batch(self, images: Iterable[ImageSource]) -> list[NDArray[np.float32]]:
         """Find the subjects of several images, those of one model size in one run of the graph.
@@ -174,12 +189,8 @@ class Segmenter:
         Raises:
             ImageError, ModelError: as `alpha`; nothing is returned then.
         """
-        prepared = [self._prepare(image) for image in images]
-        found = self.run([tensor for _, tensor in prepared])
-        return [
-            shown_alpha(picture, to_alpha(logits, picture.size))
-            for (picture, _), logits in zip(prepared, found, strict=True)
-        ]
+        prepared = [self.prepare(image) for image in images]
+        return list(map(self._shown, prepared, self.run(prepared)))
 
     def stream(
         self, images: Iterable[ImageSource], *, batch: int = 1
@@ -198,19 +209,7 @@ class Segmenter:
         Raises:
             ImageError, ModelError: as `alpha`; the stream ends there.
         """
-
-        def run(
-            prepared: Sequence[tuple[Picture, NDArray[np.float32]]],
-        ) -> list[NDArray[np.float32]]:
-            return self.run([tensor for _, tensor in prepared])
-
-        def finish(
-            prepared: tuple[Picture, NDArray[np.float32]], logits: NDArray[np.float32]
-        ) -> NDArray[np.float32]:
-            picture, _ = prepared
-            return shown_alpha(picture, to_alpha(logits, picture.size))
-
-        return overlap(images, self._prepare, run, finish, batch=batch)
+        return overlap(images, self.prepare, self.run, self._shown, batch=batch)
 
     def close(self) -> None:
         """Free the model's memory, to the operating system. Runs that are under way end first."""
@@ -228,33 +227,56 @@ class Segmenter:
     ) -> None:
         self.close()
 
-    def tensor(self, picture: Picture) -> NDArray[np.float32]:
-        """What the graph takes for an image: float32 (1, 3, height, width), normalized RGB."""
-        size = self.model_size(picture.size)
-        self._warn_if_far(size)
-        return to_tensor(picture, size, self.metadata.mean, self.metadata.std)
+    def prepare(self, image: ImageSource) -> Prepared:
+        """Read an image and make the graph's input of it: the first of three steps.
 
-    def run(self, tensors: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Run the graph on tensors of any sizes, those of one size at once.
+        `prepare`, `run`, `finish` may be called from different threads, to overlap them.
 
         Args:
-            tensors: each float32 (1, 3, height, width), as `tensor` makes them.
+            image: as the class says.
+
+        Raises:
+            ImageError: the input is no such image.
+        """
+        picture = read_image(image)
+        size = self.model_size(picture.size)
+        note = quality_note(size, self.metadata.trained_size, self.metadata.trained_range)
+        if note and not self._warned:
+            self._warned = True
+            warnings.warn(note, SizeWarning, stacklevel=_callers_level())
+        return Prepared(picture, to_tensor(picture, size, self.metadata.mean, self.metadata.std))
+
+    def run(self, prepared: Sequence[Prepared]) -> list[NDArray[np.float32]]:
+        """Run the graph on prepared images, those of one model size at once: the second step.
 
         Returns:
-            For each float32 (height, width), logits.
+            For each float32 (height, width), logits at the model's size.
 
         Raises:
             ModelError: as `logits`.
         """
         places: dict[tuple[int, ...], list[int]] = {}
-        for place, tensor in enumerate(tensors):
-            places.setdefault(tensor.shape, []).append(place)
-        found: dict[int, NDArray[np.float32]] = {}
+        for place, each in enumerate(prepared):
+            places.setdefault(each.tensor.shape, []).append(place)
+        logits: dict[int, NDArray[np.float32]] = {}
         for same in places.values():
-            together = [tensors[place] for place in same]
-            logits = self.logits(together[0] if len(same) == 1 else np.concatenate(together))
-            found.update(zip(same, logits[:, 0], strict=True))
-        return [found[place] for place in range(len(tensors))]
+            tensors = [prepared[place].tensor for place in same]
+            batch = self.logits(tensors[0] if len(same) == 1 else np.concatenate(tensors))
+            logits.update(zip(same, batch[:, 0], strict=True))
+        return [logits[place] for place in range(len(prepared))]
+
+    def finish(self, prepared: Prepared, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring logits to the image's own size: the third step.
+
+        Args:
+            prepared: the image.
+            logits: float32 (height, width), as `run` returns them.
+
+        Returns:
+            float32 (H, W) in [0, 1], the subject's alpha as `compose` takes it: alpha that the
+            image had already isn't multiplied in yet.
+        """
+        return to_alpha(logits, prepared.picture.size)
 
     def logits(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the graph alone.
@@ -317,9 +339,8 @@ class Segmenter:
             image_size, self.metadata.trained_size, self.metadata.size_multiple
         )
 
-    def _prepare(self, image: ImageSource) -> tuple[Picture, NDArray[np.float32]]:
-        picture = read_image(image)
-        return picture, self.tensor(picture)
+    def _shown(self, prepared: Prepared, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        return shown_alpha(prepared.picture, self.finish(prepared, logits))
 
     def _resolve(self, size: Size) -> tuple[int, int] | None:
         """The size that holds for every image; None where it depends on the image."""
@@ -336,20 +357,10 @@ class Segmenter:
             return check_fixed(size, self.metadata.trained_size)
         return check_size(size, self.metadata.size_multiple)
 
-    def _warn_if_far(self, size: tuple[int, int]) -> None:
-        note = quality_note(size, self.metadata.trained_size, self.metadata.trained_range)
-        if note and not self._warned:
-            self._warned = True
-            warnings.warn(note, SizeWarning, stacklevel=_callers_level())
-
 
 def _callers_level() -> int:
     """The `stacklevel` with which `warnings.warn` points at the code that uses this package."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back and _is_ours(frame.f_globals.get("__package__")):
+    while frame.f_back and f"{frame.f_globals.get('__package__')}.".startswith(f"{__package__}."):
         frame, level = frame.f_back, level + 1
     return level
-
-
-def _is_ours(package: str | None) -> bool:
-    return package is not None and f"{package}.".startswith(f"{__package__}.")

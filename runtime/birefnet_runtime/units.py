@@ -1,4 +1,6 @@
-"""Numbers as people read them."""
+"""Numbers and tables as people read them."""
+
+from collections.abc import Iterable, Iterator, Sequence
 
 
 def format_bytes(count: float) -> str:
@@ -14,3 +16,11 @@ def format_seconds(seconds: float) -> str:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Lines of columns as wide as their longest entry; never broken, so that grep and cut work."""
+    listed = list(rows)
+    widths = [max(map(len, column)) for column in zip(*listed, strict=True)]
+    for row in listed:
+        yield "  ".join(map(str.ljust, row, widths)).rstrip()

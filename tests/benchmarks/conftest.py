@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from birefnet_benchmarks.bench.results import Report, write_report
+from birefnet_benchmarks.bench.results import BenchReport, write_report
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -65,7 +65,7 @@ def brightness(tmp_path_factory):
 
 
 @pytest.fixture
-def report() -> Report:
+def report() -> BenchReport:
     return make_report()
 
 

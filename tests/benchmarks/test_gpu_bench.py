@@ -13,7 +13,7 @@ pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
+def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gpu")
     arguments = (
         *("bench", "nano", "--against", str(CHECKPOINT), "--pytorch", "eager,eager:cuda"),
@@ -21,18 +21,18 @@ def outcomes(tmp_path_factory):
     )
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
-    found = read_report(folder).outcomes
-    return {(each.row.backend, each.row.provider): each for each in found}
+    found = read_report(folder).results
+    return {(each.configuration.backend, each.configuration.provider): each for each in found}
 
 
 @pytest.mark.parametrize("backend", ["pytorch", "onnxruntime"])
-def test_a_row_on_the_gpu_takes_its_memory_and_gives_the_same_answer(outcomes, backend):
-    found = outcomes[backend, "cuda"]
+def test_a_configuration_on_the_gpu_takes_its_memory_and_gives_the_same_answer(results, backend):
+    found = results[backend, "cuda"]
 
     assert found.error is None
     assert found.peak_device_bytes > 50e6
     assert found.graph.problem is None
 
 
-def test_a_row_on_the_cpu_takes_none_of_it(outcomes):
-    assert outcomes["onnxruntime", "cpu"].peak_device_bytes is None
+def test_a_configuration_on_the_cpu_takes_none_of_it(results):
+    assert results["onnxruntime", "cpu"].peak_device_bytes is None

@@ -22,7 +22,7 @@ def inspect(*arguments: object):
     return CliRunner().invoke(main, ["inspect", *map(str, arguments)])
 
 
-def test_a_checkpoint_of_the_zoos_architecture_is_told(swin_t_file):
+def test_a_checkpoint_of_the_zoos_architecture_is_recognized(swin_t_file):
     facts = inspect_file(swin_t_file)
 
     assert facts.format == "safetensors"
@@ -35,7 +35,7 @@ def test_a_checkpoint_of_the_zoos_architecture_is_told(swin_t_file):
     assert facts.parameters == sum(t.numel() for t in stored.values() if t.is_floating_point())
 
 
-def test_a_file_that_the_zoo_knows_is_told_by_its_hash(tiny_file, monkeypatch):
+def test_a_file_that_the_zoo_knows_is_recognized_by_its_hash(tiny_file, monkeypatch):
     from birefnet_export import inspection
 
     sha256 = inspect_file(tiny_file).sha256
@@ -102,7 +102,7 @@ def test_a_graph_of_ours_says_so():
         ("Relu", 11, "none", "ONNX Runtime 1.7 or later"),
     ],
 )
-def test_a_graph_of_others_is_told_by_its_operators(tmp_path, operator, opset, lowering, runs_on):
+def test_a_graph_of_others_is_recognized_by_operators(tmp_path, operator, opset, lowering, runs_on):
     fixed = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 64])
     mask = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 64, 64])
     nodes = [

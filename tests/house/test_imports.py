@@ -30,7 +30,9 @@ ALLOWED = {
         "PIL",
         "pillow_heif",  # extras, each asked for in one place
         "pymatting",
+        "pynvml",
         "rich",
+        "tifffile",
     },
     "export": {
         "birefnet_models",
@@ -73,7 +75,9 @@ ALLOWED = {
 CONFINED = {
     ("runtime", "pillow_heif"): "images/read.py",
     ("runtime", "pymatting"): "cutout/foreground.py",
-    ("runtime", "onnxruntime_ep_openvino"): "session/providers/plugins.py",
+    ("runtime", "tifffile"): "images/write.py",
+    ("runtime", "pynvml"): "machine/nvml.py",
+    ("runtime", "onnxruntime_ep_openvino"): "session/providers/openvino.py",
     ("export", "cv2"): "parity/masks.py",
     ("export", "onnxruntime"): "verify/export_check.py verify/compare_models.py",
     ("export", "birefnet_runtime"): (
@@ -95,7 +99,7 @@ CONFINED = {
 # The house, from the top: a row imports only rows under it. What stands beside each other in a row
 # knows nothing of each other.
 ROWS = {
-    "models": ["download lock", "cache", "zoo", "card onnx_file atomic_write", "errors"],
+    "models": ["download lock", "cache", "zoo", "card onnx_file atomic_write", "errors names text"],
     "runtime": [
         "cli",
         "batch doctor",

@@ -9,7 +9,7 @@ from birefnet_models import AccessError, FetchError, OfflineError
 from birefnet_models.cache import downloads
 from birefnet_models.download import download, offline
 
-from ..hub_server import Trouble, serving
+from ..hub_server import Failure, serving
 
 CONTENT = bytes(range(256)) * 40
 PATH = "/x/releases/download/v1/BiRefNet.pth"
@@ -25,7 +25,7 @@ def server():
 def hub(server, tmp_path, monkeypatch):
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    server.trouble = Trouble()
+    server.failure = Failure()
     server.files = {PATH: CONTENT}
     server.requests.clear()
     return server
@@ -52,24 +52,24 @@ def test_a_file_is_fetched_once_and_anew_when_asked(hub):
     assert left_over() == ["BiRefNet.pth"]
 
 
-def test_progress_is_told(hub):
-    told = []
+def test_progress_is_reported(hub):
+    reports = []
 
-    download(hub.url + PATH, progress=lambda have, total: told.append((have, total)))
+    download(hub.url + PATH, progress=lambda have, total: reports.append((have, total)))
 
-    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert reports[-1] == (len(CONTENT), len(CONTENT))
 
 
 def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub):
-    hub.trouble = Trouble(cut_at=3000, times=2)
+    hub.failure = Failure(cut_at=3000, times=2)
 
     assert download(hub.url + PATH).read_bytes() == CONTENT
     assert ranges(hub) == [None, "bytes=3000-", "bytes=6000-"]
 
 
 def test_an_interrupted_download_is_no_model_and_the_next_goes_on(hub):
-    hub.trouble = Trouble(cut_at=3000, times=1)
-    real, hub.trouble.status = hub.trouble, None
+    hub.failure = Failure(cut_at=3000, times=1)
+    real, hub.failure.status = hub.failure, None
 
     def stop(have, total):
         if have >= 3000:
@@ -87,10 +87,10 @@ def test_an_interrupted_download_is_no_model_and_the_next_goes_on(hub):
 
 
 def test_a_file_that_changed_meanwhile_is_not_patched_together(hub):
-    hub.trouble = Trouble(cut_at=3000)
+    hub.failure = Failure(cut_at=3000)
     with pytest.raises(KeyboardInterrupt):
         download(hub.url + PATH, progress=interrupt)
-    hub.trouble = Trouble()
+    hub.failure = Failure()
     hub.files[PATH] = bytes(9000)
 
     assert download(hub.url + PATH).read_bytes() == bytes(9000)
@@ -101,24 +101,24 @@ def interrupt(have, total):
 
 
 def test_a_part_longer_than_the_file_starts_anew(hub):
-    hub.trouble = Trouble(cut_at=3000)
+    hub.failure = Failure(cut_at=3000)
     with pytest.raises(KeyboardInterrupt):
         download(hub.url + PATH, progress=interrupt)
     (part,) = downloads().rglob("*.part")
     part.write_bytes(bytes(len(CONTENT) + 5))
-    hub.trouble = Trouble()
+    hub.failure = Failure()
 
     assert download(hub.url + PATH).read_bytes() == CONTENT
 
 
 def test_a_server_without_ranges_is_asked_for_the_whole_again(hub):
-    hub.trouble = Trouble(cut_at=3000, times=1, ignore_range=True)
+    hub.failure = Failure(cut_at=3000, times=1, ignore_range=True)
 
     assert download(hub.url + PATH).read_bytes() == CONTENT
 
 
 def test_a_server_that_never_sends_it_all_is_an_error_and_no_file(hub):
-    hub.trouble = Trouble(cut_at=3000, ignore_range=True)
+    hub.failure = Failure(cut_at=3000, ignore_range=True)
 
     with pytest.raises(FetchError, match="interrupted at 3000 bytes; the same command goes on"):
         download(hub.url + PATH)
@@ -126,17 +126,17 @@ def test_a_server_that_never_sends_it_all_is_an_error_and_no_file(hub):
 
 
 @pytest.mark.parametrize(
-    ("trouble", "error", "says"),
+    ("failure", "error", "says"),
     [
-        (Trouble(page=True), FetchError, "sent an HTML page in place of the file"),
-        (Trouble(status=401), AccessError, "refuses access .HTTP 401"),
-        (Trouble(status=403), AccessError, "refuses access .HTTP 403"),
-        (Trouble(status=404), FetchError, "no such file"),
-        (Trouble(status=503), FetchError, "failed .HTTP 503.; try again later"),
+        (Failure(page=True), FetchError, "sent an HTML page in place of the file"),
+        (Failure(status=401), AccessError, "refuses access .HTTP 401"),
+        (Failure(status=403), AccessError, "refuses access .HTTP 403"),
+        (Failure(status=404), FetchError, "no such file"),
+        (Failure(status=503), FetchError, "failed .HTTP 503.; try again later"),
     ],
 )
-def test_what_goes_wrong_is_one_line_that_names_the_url(hub, trouble, error, says):
-    hub.trouble = trouble
+def test_what_goes_wrong_is_one_line_that_names_the_url(hub, failure, error, says):
+    hub.failure = failure
 
     with pytest.raises(error, match=says) as caught:
         download(hub.url + PATH)

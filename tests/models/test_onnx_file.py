@@ -5,7 +5,7 @@ from math import prod
 import onnx
 import pytest
 from birefnet_models import OnnxFileError, embedded_path, find
-from birefnet_models.onnx_file import Port, Weight, read_onnx
+from birefnet_models.onnx_file import Initializer, ValueInfo, read_onnx
 from onnx import TensorProto, helper
 
 NANO = embedded_path(find("nano"))
@@ -27,7 +27,7 @@ def test_it_reads_what_onnx_reads():
     assert found.parameters == sum(
         prod(w.dims) for w in expected.graph.initializer if w.data_type == TensorProto.FLOAT
     )
-    assert found.inputs == (Port("input_image", "float32", ("batch", 3, "height", "width")),)
+    assert found.inputs == (ValueInfo("input_image", "float32", ("batch", 3, "height", "width")),)
 
 
 def test_external_weights_constants_among_the_inputs_and_missing_shapes(tmp_path):
@@ -49,11 +49,11 @@ def test_external_weights_constants_among_the_inputs_and_missing_shapes(tmp_path
 
     found = read_onnx(tmp_path / "m.onnx")
 
-    assert found.inputs == (Port("x", "float16", (1, "?", "w")),)
-    assert found.outputs == (Port("y", "float16", None),)
+    assert found.inputs == (ValueInfo("x", "float16", (1, "?", "w")),)
+    assert found.outputs == (ValueInfo("y", "float16", None),)
     assert found.weights == (
-        Weight("kernel", "float16", (2, 3), external=True),
-        Weight("n", "int64", (), external=False),
+        Initializer("kernel", "float16", (2, 3), external=True),
+        Initializer("n", "int64", (), external=False),
     )
     assert found.opsets == {"ai.x": 3}
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from birefnet_runtime import Cuda, Segmenter, SizeError, TensorRT
 from birefnet_runtime.session.open import open_session
-from birefnet_runtime.session.providers.shared_libraries import found_versions
+from birefnet_runtime.session.providers.shared_libraries import installed_versions
 from birefnet_runtime.session.tensorrt.engine import FP16, FP32, compare, sample_image
 
 pytestmark = pytest.mark.gpu
@@ -118,7 +118,7 @@ def test_a_memory_limit_that_is_too_small_is_an_error_and_not_the_cpu():
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory):
-    if found_versions().tensorrt is None:
+    if installed_versions().tensorrt is None:
         pytest.skip("TensorRT is not installed")
     return tmp_path_factory.mktemp("engines")
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from birefnet_runtime import ImageError, ModelError, Segmenter, SizeError, SizeWarning
+from birefnet_runtime import ImageError, ModelError, Segmenter, SizeError, SizeWarning, compose
 from PIL import Image
 
 
@@ -263,6 +263,36 @@ def test_a_batch_equals_one_by_one_and_runs_each_size_once():
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
     assert segmenter.batch([]) == []
+
+
+def test_the_three_steps_give_what_alpha_and_compose_give(model, picture, tmp_path):
+    segmenter = Segmenter(model)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    expected = segmenter.alpha(picture)
+
+    prepared = segmenter.prepare(tmp_path / "picture.png")
+    (logits,) = segmenter.run([prepared])
+
+    assert (prepared.tensor.shape, prepared.tensor.dtype) == ((1, 3, 64, 64), np.float32)
+    np.testing.assert_array_equal(prepared.picture.pixels, picture)
+    assert (logits.shape, logits.dtype) == ((64, 64), np.float32)
+    alpha = segmenter.finish(prepared, logits)
+    np.testing.assert_array_equal(alpha, expected)
+    result = compose(prepared.picture, alpha)
+    np.testing.assert_array_equal(result.pixels, segmenter.compose(picture).pixels)
+
+
+def test_what_finish_gives_is_the_subjects_alpha_alone(model, picture):
+    """`compose` multiplies the image's own alpha in, so that it counts once."""
+    rgba = np.dstack([picture, np.full((48, 80), 51, np.uint8)])
+    segmenter = Segmenter(model)
+    whole = segmenter.prepare(picture)
+    faint = segmenter.prepare(rgba)
+
+    alpha = segmenter.finish(faint, segmenter.run([whole])[0])
+
+    np.testing.assert_array_equal(alpha, segmenter.alpha(picture))
+    assert compose(faint.picture, alpha).pixels[20, 5, 3] == 51
 
 
 @pytest.mark.parametrize("batch", [1, 4])

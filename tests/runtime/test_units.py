@@ -1,5 +1,5 @@
 import pytest
-from birefnet_runtime.units import format_seconds
+from birefnet_runtime.units import aligned, format_bytes, format_seconds
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,18 @@ from birefnet_runtime.units import format_seconds
 )
 def test_seconds_as_text(seconds, text):
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(740e6, "740 MB"), (999.4e6, "999 MB"), (999.6e6, "1 GB"), (1.24e9, "1.2 GB")],
+)
+def test_amounts_of_memory_as_text(count, text):
+    assert format_bytes(count) == text
+
+
+def test_columns_are_as_wide_as_their_longest_entry():
+    rows = [("name", "", "size"), ("nano", "here", "9"), ("a", "b", "")]
+
+    assert list(aligned(rows)) == ["name        size", "nano  here  9", "a     b"]
+    assert list(aligned([])) == []

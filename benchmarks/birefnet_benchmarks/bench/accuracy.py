@@ -1,6 +1,7 @@
-"""What rows answer, held against what their baseline answers: two figures, never one.
+"""Outputs of configurations compared with their baseline's, in two separate measures.
 
-The graph: the same tensor through both. The pipeline: the same image files through both.
+The graph: the same tensor through both. The pipeline: the same image files through both. The
+tolerance depends on the precision in which a configuration computes.
 """
 
 from __future__ import annotations
@@ -8,28 +9,35 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
 from birefnet_export.errors import ParityError
-from birefnet_export.parity.logits import Parity, compare_logits
-from birefnet_export.parity.masks import compare_masks
+from birefnet_export.parity.logits import (
+    FLOAT32_TOLERANCES,
+    GraphTolerance,
+    Parity,
+    compare_logits,
+)
+from birefnet_export.parity.masks import MASK_TOLERANCES, compare_masks
+from birefnet_models.text import format_size
 
-from ..errors import RowError
+from ..errors import MeasurementError
 from .backends.base import MASK, OUTPUT, Tensor
-from .measure.process import RowProcess
+from .configuration import Configuration
+from .measure.process import ConfigurationProcess
 from .previews import save_difference, save_mask, save_preview
-from .results import PICTURES, Difference, GraphParity, Outcome, Picture, PictureParity, Row
-from .tolerances import of_graph, of_pipeline
+from .results import PICTURES, Difference, GraphParity, PipelineParity, Preview, Result
 
 
-class Answers:
-    """Answers of one case. The baseline's are kept for the others.
+class AccuracyCheck:
+    """Compares the configurations of one workload with their baseline, which comes first.
 
     Args:
-        images: files that go through whole pipelines; rows of larger batches take none.
+        images: files that go through whole pipelines; larger batches than 1 take none.
         directory: the run's folder, for `pictures/`.
-        scratch: a folder for what only lasts as long as the case.
+        scratch: a folder for files that only last as long as the workload.
     """
 
     def __init__(self, images: Sequence[Path], directory: Path, scratch: Path) -> None:
@@ -39,71 +47,99 @@ class Answers:
         self._logits: Tensor | None = None
         self._alphas: dict[Path, Tensor] = {}
 
-    def finish(self, row: Row, process: RowProcess, outcome: Outcome) -> Outcome:
-        """Ask a row for its answers, and compare.
+    def compare(self, process: ConfigurationProcess, result: Result) -> Result:
+        """Run the configuration once more for its outputs, and compare them.
+
+        Returns:
+            The result with its parities and previews.
 
         Raises:
-            RowError: it can't answer, or not with anything that can be compared: NaN, another
-                shape.
+            MeasurementError: the run fails, or gives NaN or another shape than the baseline's.
         """
+        configuration = result.configuration
         try:
-            logits = self._ask(process, "logits")
-            outcome = replace(outcome, graph=self._graph(row, logits, outcome))
-            if row.baseline:
+            logits = self._output(process, "logits")
+            result = replace(result, graph=self._graph_parity(logits, result))
+            if configuration.baseline:
                 self._logits = logits
-            if row.batch > 1:
-                return outcome
-            pictures = tuple(self._picture(row, process, image) for image in self._images)
+            if configuration.batch > 1:
+                return result
+            previews = tuple(
+                self._preview(
+                    configuration, image, self._output(process, "alpha", image=str(image))
+                )
+                for image in self._images
+            )
         except ParityError as error:
-            raise RowError(f"can't be compared: {error}") from error
-        return replace(outcome, pictures=pictures)
+            raise MeasurementError(f"can't be compared: {error}") from error
+        return replace(result, previews=previews)
 
-    def _ask(self, process: RowProcess, verb: str, **arguments: str) -> Tensor:
-        file = self._scratch / "answer.npy"
-        process.ask(verb, file=str(file), **arguments)
+    def _output(self, process: ConfigurationProcess, request: str, **arguments: str) -> Tensor:
+        file = self._scratch / "output.npy"
+        process.ask(request, file=str(file), **arguments)
         return np.asarray(np.load(file), np.float32)
 
-    def _graph(self, row: Row, logits: Tensor, outcome: Outcome) -> GraphParity | None:
+    def _graph_parity(self, logits: Tensor, result: Result) -> GraphParity | None:
         if self._logits is None:
             return None
-        parity = compare_logits(
-            [(logits, self._logits)], [(row.batch, *row.size)], reference="", runtime=""
-        )
+        configuration = result.configuration
+        shape = (configuration.batch, *configuration.size)
+        parity = compare_logits([(logits, self._logits)], [shape], reference="", runtime="")
+        tolerance = graph_tolerance(configuration, result.facts.get(OUTPUT) == MASK)
         return GraphParity(
             logits=_difference(parity, "logits"),
             mask=_difference(parity, "mask"),
-            problem=of_graph(row, outcome.facts.get(OUTPUT) == MASK).problem(parity),
+            problem=tolerance.problem(parity),
         )
 
-    def _picture(self, row: Row, process: RowProcess, image: Path) -> Picture:
-        alpha = self._ask(process, "alpha", image=str(image))
-        folder = f"{PICTURES}/{folder_name(row)}"
-        preview, mask = f"{PICTURES}/{image.stem}.jpg", f"{folder}/{image.stem}.png"
-        if not (self._directory / preview).exists():
-            save_preview(image, self._directory / preview)
-        save_mask(alpha, self._directory / mask)
-        picture = Picture(image.name, preview, mask)
-        if row.baseline:
+    def _preview(self, configuration: Configuration, image: Path, alpha: Tensor) -> Preview:
+        """Save the pictures of one image file's alpha, and compare it with the baseline's."""
+        folder = f"{PICTURES}/{folder_name(configuration)}"
+        preview = Preview(image.name, f"{PICTURES}/{image.stem}.jpg", f"{folder}/{image.stem}.png")
+        if not (self._directory / preview.thumbnail).exists():
+            save_preview(image, self._directory / preview.thumbnail)
+        save_mask(alpha, self._directory / preview.mask)
+        if configuration.baseline:
             self._alphas[image] = alpha
-        expected = self._alphas.get(image)
-        if row.baseline or expected is None:
-            return picture
+            return preview
+        if (expected := self._alphas.get(image)) is None:
+            return preview
         difference = f"{folder}/{image.stem}-difference.png"
         save_difference(alpha, expected, self._directory / difference)
         parity = compare_masks(alpha, expected)
-        problem = of_pipeline(row).problem(parity)
-        known = {key: value for key, value in asdict(parity).items() if key != "size"}
+        numbers = {name: value for name, value in asdict(parity).items() if name != "size"}
+        problem = MASK_TOLERANCES[precision_of(configuration)].problem(parity)
         return replace(
-            picture, difference=difference, parity=PictureParity(**known, problem=problem)
+            preview, difference=difference, parity=PipelineParity(**numbers, problem=problem)
         )
 
 
-def _difference(parity: Parity, what: str) -> Difference:
-    return Difference(*(getattr(parity, f"{what}_{how}_abs") for how in ("max", "p99", "mean")))
+def _difference(parity: Parity, tensor: str) -> Difference:
+    return Difference(*(getattr(parity, f"{tensor}_{how}_abs") for how in ("max", "p99", "mean")))
 
 
-def folder_name(row: Row) -> str:
-    """A name for the files of a row: letters, digits, dots, dashes."""
-    height, width = row.size
-    parts = (row.model, f"{height}x{width}", f"{row.threads}t", *row.way)
+def folder_name(configuration: Configuration) -> str:
+    """A name for the files of a configuration: letters, digits, dots, dashes."""
+    size, threads = format_size(configuration.size), f"{configuration.threads}t"
+    parts = (configuration.model, size, threads, *configuration.setup)
     return re.sub(r"[^\w.-]+", "_", "-".join(parts))
+
+
+def graph_tolerance(configuration: Configuration, gives_mask: bool) -> GraphTolerance:
+    """GraphTolerance for the same tensor through a configuration and a float32 baseline.
+
+    A graph that gives a mask is judged by its mask alone: where that is 0 or 1, its logits are
+    infinite.
+    """
+    tolerance = FLOAT32_TOLERANCES[precision_of(configuration)]
+    return replace(tolerance, logits_max_abs=inf) if gives_mask else tolerance
+
+
+def precision_of(configuration: Configuration) -> str:
+    """Precision of the computation, which a provider may lower below the graph's."""
+    options = set(configuration.provider.split(":")[1:])
+    if "bf16" in options:
+        return "bf16"
+    if configuration.precision == "fp32" and options & {"fp16", "f16", "tf32"}:
+        return "fp16"
+    return configuration.precision

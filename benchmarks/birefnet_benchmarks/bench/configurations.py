@@ -1,4 +1,4 @@
-"""From what is asked for to rows: which ways, at which sizes, against what."""
+"""From models and a grid of sizes, batches and threads to configurations, by workload."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import TypeAlias
 
 from birefnet_models.onnx_file import read_onnx
 
 from ..errors import BenchmarkError
-from .configuration import Row
-
-AS_GIVEN = "as given"
+from .configuration import Configuration
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way to run a model, at any size: what a row is before it has one."""
+class Setup:
+    """One way to run a model, at any size, on one or more providers."""
 
     backend: str
     variant: str
@@ -26,122 +25,116 @@ class Way:
     providers: tuple[str, ...]
     source: str
     name: str = ""
-    """What the file is called, to tell two apart that are otherwise alike."""
+    """The file's name, to tell two apart that are otherwise alike."""
     problem: str | None = None
-    """Why there is nothing to run; such a row is a result at once."""
+    """Why it can't run; its configurations then have this as their result."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entrant:
+class BenchModel:
     """A model with all ways to run it; the first is the baseline."""
 
-    model: str
-    ways: tuple[Way, ...]
+    name: str
+    setups: tuple[Setup, ...]
     checkpoint: Path | None
-    """To count its multiply-adds."""
+    """For counting its multiply-adds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where every way is run."""
+    """Every combination of these is measured."""
 
     sizes: tuple[tuple[int, int], ...]
+    """(height, width) each."""
     batches: tuple[int, ...]
     threads: tuple[int, ...]
 
 
-def pytorch_way(word: str, checkpoint: Path) -> Way:
-    """`eager`, `compile`, `bf16`, each also as `WORD:cuda` or `WORD:cuda:1`.
+Workload: TypeAlias = dict[Configuration, str | None]
+"""Configurations that are compared with one another, the baseline first; with the reason why one
+can't run, or None."""
+
+
+def pytorch_setup(mode: str, checkpoint: Path) -> Setup:
+    """`eager`, `compile` or `bf16`, each also as `MODE:cuda` or `MODE:cuda:1`.
 
     Raises:
-        BenchmarkError: another word.
+        BenchmarkError: another mode.
     """
-    mode, _, device = word.partition(":")
-    if mode not in ("eager", "compile", "bf16") or (device and not device.startswith("cuda")):
+    name, _, device = mode.partition(":")
+    if name not in ("eager", "compile", "bf16") or (device and not device.startswith("cuda")):
         raise BenchmarkError(
-            f"{word!r}: PyTorch runs as eager, compile or bf16, on a GPU as eager:cuda"
+            f"{mode!r}: PyTorch runs as eager, compile or bf16, on a GPU as eager:cuda"
         )
-    return Way(
+    return Setup(
         backend="pytorch",
-        variant="compile" if mode == "compile" else "eager",
-        precision="bf16" if mode == "bf16" else "fp32",
+        variant="compile" if name == "compile" else "eager",
+        precision="bf16" if name == "bf16" else "fp32",
         providers=(device or "cpu",),
         source=str(checkpoint),
     )
 
 
-def graph_way(file: Path, providers: Sequence[str]) -> Way:
-    """A graph as it is: its lowering and precision are read off the file, if it says.
+def graph_setup(file: Path, providers: Sequence[str]) -> Setup:
+    """A graph as it is: its lowering and precision are read from the file's metadata.
 
     Raises:
         OnnxFileError: it is no ONNX file.
     """
-    known = read_onnx(file)
-    half = any(port.dtype == "float16" for port in known.inputs)
-    return Way(
+    graph = read_onnx(file)
+    half = any(port.dtype == "float16" for port in graph.inputs)
+    return Setup(
         backend="onnxruntime",
-        variant=known.properties.get("birefnet.lowering", AS_GIVEN),
-        precision=known.properties.get("birefnet.precision", "fp16" if half else "fp32"),
+        variant=graph.properties.get("birefnet.lowering", "as given"),
+        precision=graph.properties.get("birefnet.precision", "fp16" if half else "fp32"),
         providers=tuple(providers),
         source=str(file),
         name=file.stem,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """Rows that are compared with one another."""
-
-    rows: tuple[Row, ...]
-    """The first is the baseline."""
-    problems: dict[Row, str]
-    """Rows among them that can't run, and why."""
-
-
-def cases_of(entrant: Entrant, grid: Grid) -> tuple[Case, ...]:
-    """The rows of a model, case by case.
+def workloads_of(model: BenchModel, grid: Grid) -> tuple[Workload, ...]:
+    """The configurations of a model, workload by workload.
 
     Raises:
-        BenchmarkError: two ways can't be told apart.
+        BenchmarkError: two setups can't be told apart.
     """
-    ways = _told_apart(entrant.ways)
-    cases = []
-    for size, batch, threads in product(grid.sizes, grid.batches, grid.threads):
-        ways_of = {
-            Row(
-                model=entrant.model,
-                backend=way.backend,
-                variant=way.variant,
-                precision=way.precision,
+    setups = _with_distinct_names(model.setups)
+    return tuple(
+        {
+            Configuration(
+                model=model.name,
+                backend=setup.backend,
+                variant=setup.variant,
+                precision=setup.precision,
                 provider=provider,
                 size=size,
                 batch=batch,
                 threads=threads,
-                source=way.source,
-                baseline=way is ways[0] and provider == way.providers[0],
-            ): way
-            for way in ways
-            for provider in way.providers
+                source=setup.source,
+                baseline=setup is setups[0] and provider == setup.providers[0],
+            ): setup.problem
+            for setup in setups
+            for provider in setup.providers
         }
-        problems = {row: way.problem for row, way in ways_of.items() if way.problem}
-        cases.append(Case(tuple(ways_of), problems))
-    return tuple(cases)
-
-
-def _told_apart(ways: Sequence[Way]) -> list[Way]:
-    """Ways that are alike but for their files say the file's name, too."""
-    alike = Counter((way.backend, way.variant, way.precision) for way in ways)
-    told = [
-        replace(way, variant=f"{way.name}, {way.variant}")
-        if way.name and alike[way.backend, way.variant, way.precision] > 1
-        else way
-        for way in ways
-    ]
-    seen: Counter[tuple[str, str, str, str]] = Counter(
-        (way.backend, way.variant, way.precision, provider)
-        for way in told
-        for provider in way.providers
+        for size, batch, threads in product(grid.sizes, grid.batches, grid.threads)
     )
-    if twice := [" ".join(way) for way, count in seen.items() if count > 1]:
+
+
+def _with_distinct_names(setups: Sequence[Setup]) -> list[Setup]:
+    """Setups that differ in their files alone get the file's name in their variant."""
+    alike = Counter((setup.backend, setup.variant, setup.precision) for setup in setups)
+    distinct = [
+        replace(setup, variant=f"{setup.name}, {setup.variant}")
+        if setup.name and alike[setup.backend, setup.variant, setup.precision] > 1
+        else setup
+        for setup in setups
+    ]
+    requested = Counter(
+        f"{setup.backend} {setup.variant} {setup.precision} {provider}"
+        for setup in distinct
+        for provider in setup.providers
+    )
+    if twice := [name for name, count in requested.items() if count > 1]:
         raise BenchmarkError(f"asked twice for {twice[0]}")
-    return told
+    return distinct

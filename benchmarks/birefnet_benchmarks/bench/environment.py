@@ -1,13 +1,13 @@
-"""What the figures were taken on."""
+"""Machine and versions on which a run was measured."""
 
 import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from birefnet_runtime.machine.cores import usable_cores
 from birefnet_runtime.machine.nvml import read_driver
+from birefnet_runtime.machine.processor import read_processor
 
 PACKAGES = (
     "birefnet-ort",
@@ -48,26 +48,17 @@ def read_environment() -> Environment:
     """The machine that this runs on."""
     driver = read_driver()
     return Environment(
-        processor=_processor(),
+        processor=read_processor().model,
         cores=usable_cores(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
-        packages={name: found for name in PACKAGES if (found := _version(name))},
+        packages={name: text for name in PACKAGES if (text := _version(name))},
         gpus=tuple(f"{gpu.name} ({gpu.compute_capability})" for gpu in driver.gpus)
         if driver
         else (),
         driver=driver.version if driver else None,
     )
-
-
-def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or "unknown"
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A checkpoint's ONNX variants, each exported by `birefnet export` in a process of its own."""
+"""Exports of a checkpoint, each by `birefnet export` in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMAND = "from birefnet_runtime.cli.main import main; main()"
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class Export:
     """One way to export a checkpoint."""
 
     lowering: str
@@ -25,46 +25,47 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Exporting:
-    """What every export of a run has in common."""
+class Int8Options:
+    """Options of `birefnet export` that concern int8 alone."""
 
     calibrate: Path | None = None
+    """A folder of images."""
     min_iou: float | None = None
 
 
-def variants(lowerings: Sequence[str], precisions: Sequence[str]) -> tuple[Variant, ...]:
+def exports_of(lowerings: Sequence[str], precisions: Sequence[str]) -> tuple[Export, ...]:
     """Every lowering in the first precision, and every further precision in the first lowering.
 
-    The product of both would be most of the time spent on rows that nobody compares.
+    Measuring their product would spend most of the time on combinations that nobody compares.
     """
-    across = [Variant(lowering, precisions[0]) for lowering in lowerings]
-    down = [Variant(lowerings[0], precision) for precision in precisions[1:]]
+    across = [Export(lowering, precisions[0]) for lowering in lowerings]
+    down = [Export(lowerings[0], precision) for precision in precisions[1:]]
     return tuple(across + down)
 
 
-def export_variant(checkpoint: Path, variant: Variant, folder: Path, how: Exporting) -> Path:
-    """The `.onnx` file of a variant.
+def export_graph(checkpoint: Path, export: Export, folder: Path, int8: Int8Options) -> Path:
+    """Export a checkpoint; returns the `.onnx` file.
 
-    It is not compared with PyTorch here: that is what the row is for.
+    It is not verified here: its configurations are compared with PyTorch anyway.
 
     Raises:
-        BenchmarkError: the export failed; with its own line.
+        BenchmarkError: the export failed; with its own message.
     """
-    directory = folder / f"{variant.lowering}-{variant.precision}"
-    options = ["--lowering", variant.lowering, "--precision", variant.precision]
-    if variant.precision == "int8":
-        options += ["--calibrate", str(how.calibrate)] if how.calibrate else []
-        options += ["--min-iou", str(how.min_iou)] if how.min_iou is not None else []
+    directory = folder / f"{export.lowering}-{export.precision}"
+    options = ["--lowering", export.lowering, "--precision", export.precision]
+    if export.precision == "int8":
+        options += ["--calibrate", str(int8.calibrate)] if int8.calibrate else []
+        options += ["--min-iou", str(int8.min_iou)] if int8.min_iou is not None else []
     return Path(run_export(checkpoint, directory, *options)["file"])
 
 
 def run_export(
     checkpoint: Path, directory: Path, *options: str, verify: bool = False
 ) -> dict[str, Any]:
-    """What `birefnet export --json` reports, in a process of its own.
+    """Run `birefnet export` in a process of its own; returns its `--json` report.
 
     Raises:
-        BenchmarkError: the export failed; with its own line.
+        BenchmarkError: the export failed; with its own message.
     """
     arguments = ("export", str(checkpoint), "-o", str(directory), *options, "--json")
     verified = "--verify" if verify else "--no-verify"

@@ -1,9 +1,9 @@
-"""Rows of one case, raced: processes side by side that take turns, so that drift favors none.
+"""Interleaved runs of one workload's configurations, so that drift of the machine favors none.
 
-Every row is opened alone, while the others wait, so its cold start and its peak of memory are its
-own. As many rows as fit into memory then live side by side: a heat. In each round of a heat every
-row has one turn, in an order drawn anew; ratios are taken within a round. The baseline takes part
-in every heat.
+Every configuration is opened alone, while the others wait, so its cold start and its peak of memory
+are its own. As many processes as fit into memory then stay open side by side: a group. In each
+round every configuration of the group runs for a moment, in random order; ratios are taken within
+a round. The baseline is part of every group.
 """
 
 from __future__ import annotations
@@ -19,88 +19,86 @@ from typing import Any
 import psutil
 from birefnet_runtime.units import format_seconds
 
-from ..errors import RowError
-from .measure.energy_and_gpu import Meters, meters_for
-from .measure.process import Limits, RowProcess, memory_left_bytes
+from ..errors import MeasurementError
+from .configuration import Configuration
+from .measure.energy_and_gpu import Counters, counters_for
+from .measure.process import ConfigurationProcess, Limits, memory_left_bytes
 from .measure.timing import Clock
-from .results import ColdStart, Outcome, Row, Turn
+from .results import ColdStart, Result, Round
 
-TURN_S = 0.25
-"""Short runs are repeated for this long in one turn."""
+ROUND_S = 0.25
+"""Short runs are repeated for this long in one round."""
 REST_S = 0.02
-"""Between turns: threads of the row before stop spinning meanwhile."""
+"""Before each configuration's runs: threads of the one before stop spinning meanwhile."""
 LEAST_ROUNDS = 3
 MOST_ROUNDS = 60
 SETTLED = 0.01
-"""A row is settled when its median is known to this share of itself (standard error)."""
+"""A configuration is settled when its median is known to this share of itself (standard error)."""
 HEADROOM = 1.3
-"""A row joins a heat if this much of what it is taken to need is free."""
+"""A configuration joins a group if this multiple of its expected memory is free."""
 FILE_FACTOR = 4
-"""The first row of a case is taken to need this much of its file."""
+"""The first configuration of a workload is expected to need this multiple of its file."""
 CHUNK_BYTES = 1 << 24
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """What one more row is taken to need: the most that one of its case has taken so far."""
+class MemoryNeed:
+    """Expected memory of one more process: the most that one of its workload has taken so far."""
 
     host_bytes: int = 0
     device_bytes: int = 0
 
-    def seen(self, process: RowProcess) -> Need:
-        """The same, once this row has been seen as well."""
-        return Need(
+    def including(self, process: ConfigurationProcess) -> MemoryNeed:
+        """The need when this process counts as well."""
+        return MemoryNeed(
             max(self.host_bytes, process.peak_rss_bytes or 0),
             max(self.device_bytes, process.peak_device_bytes or 0),
         )
 
 
 @dataclass
-class Entry:
-    """A row that takes part: its process, and what is known so far."""
+class Running:
+    """A configuration whose process is open, and what was measured of it so far."""
 
-    row: Row
-    process: RowProcess
-    meters: Meters
-    outcome: Outcome
-    """All but the turns."""
-    turns: list[Turn] = field(default_factory=list)
+    process: ConfigurationProcess
+    counters: Counters
+    result: Result
+    """Without the rounds."""
+    rounds: list[Round] = field(default_factory=list)
     finished: bool = False
 
     @property
     def alive(self) -> bool:
-        return self.outcome.error is None
+        return self.result.error is None
 
     @property
     def is_settled(self) -> bool:
-        """Whether more turns would tell little: the median's standard error is small."""
-        times = [each for turn in self.turns for each in turn.times_s]
+        """Whether more rounds would tell little: the median's standard error is small."""
+        times = [time_s for runs in self.rounds for time_s in runs.times_s]
         if len(times) < 10:
             return False
         first, middle, third = statistics.quantiles(times, n=4, method="inclusive")
         error = 1.2533 * (third - first) / 1.349 / len(times) ** 0.5  # of a normal sample's median
         return bool(error < SETTLED * middle)
 
-    def result(self) -> Outcome:
-        """What it gave so far."""
-        return replace(self.outcome, turns=tuple(self.turns))
+    def complete_result(self) -> Result:
+        """The result with the rounds so far."""
+        return replace(self.result, rounds=tuple(self.rounds))
 
 
-Finish = Callable[[Row, RowProcess, Outcome], Outcome]
-"""Asks a row that has had its turns for whatever is wanted beside times."""
+Finish = Callable[[ConfigurationProcess, Result], Result]
+"""Completes the result of a configuration after its last round, while its process is open."""
 
 
-class Race:
-    """One case, from the first row to the last.
+class InterleavedRuns:
+    """Measures one workload, from the first configuration to the last.
 
     Args:
-        seconds: of warm runs for each row of a heat.
-        limits: what a row may take.
-        order: draws the order of rows and of turns.
-        finish: asks a row, after its last turn, for whatever is wanted beside times.
-        say: is told what happens.
+        seconds: of warm runs for each configuration of a group.
+        limits: time and memory that a configuration may take.
+        order: draws the order of configurations and, in each round, of their runs.
+        finish: completes a configuration's result after its last round.
+        log: called with lines that say what is running.
     """
 
     def __init__(
@@ -109,172 +107,173 @@ class Race:
         limits: Limits,
         order: random.Random,
         finish: Finish,
-        say: Say,
+        log: Callable[[str], None],
         clock: Clock = time.perf_counter,
     ) -> None:
         self._seconds = seconds
         self._limits = limits
         self._order = order
         self._finish = finish
-        self._say = say
+        self._log = log
         self._clock = clock
-        self._heat = 0
+        self._group = 0
 
-    def run(self, rows: Sequence[Row]) -> Iterator[Outcome]:
-        """Race the rows of a case; each outcome as soon as it is whole, so the baseline's last.
+    def run(self, configurations: Sequence[Configuration]) -> Iterator[Result]:
+        """Measure the configurations; each result as soon as it is complete, the baseline's last.
 
-        The baseline is opened first, the others in an order that is drawn.
+        The baseline is opened first, the others in random order.
         """
-        baseline = [row for row in rows if row.baseline]
-        others = [row for row in rows if not row.baseline]
+        baseline = [c for c in configurations if c.baseline]
+        others = [c for c in configurations if not c.baseline]
         self._order.shuffle(others)
-        running: list[Entry] = []
-        need = Need()
+        group: list[Running] = []
+        need = MemoryNeed()
         try:
-            for row in baseline + others:
-                if running and not _fits(row, need):
-                    yield from self._race(running)
-                    running = yield from self._make_room(running, row, need)
-                entry = self._open(row)
-                need = need.seen(entry.process)
-                if entry.alive:
-                    running.append(entry)
+            for configuration in baseline + others:
+                if group and not _fits(configuration, need):
+                    yield from self._run_group(group)
+                    group = yield from self._start_group(group, configuration, need)
+                running = self._open(configuration)
+                need = need.including(running.process)
+                if running.alive:
+                    group.append(running)
                 else:
-                    yield entry.result()
-            yield from self._race(running)
-            yield from (entry.result() for entry in running if entry.row.baseline)
+                    yield running.complete_result()
+            yield from self._run_group(group)
+            yield from (r.complete_result() for r in group if r.result.configuration.baseline)
         finally:
-            for entry in running:
-                entry.process.close()
+            for running in group:
+                running.process.close()
 
-    def _open(self, row: Row) -> Entry:
-        """Start a row; its outcome has an error if it got no further."""
-        read_into_page_cache(Path(row.source))
-        meters = meters_for(row.provider)
-        process = RowProcess(row, self._limits, meters.device_bytes)
-        entry = Entry(row, process, meters, Outcome(row))
+    def _open(self, configuration: Configuration) -> Running:
+        """Start a configuration's process; its result has an error if that fails."""
+        read_into_page_cache(Path(configuration.source))
+        counters = counters_for(configuration.provider)
+        process = ConfigurationProcess(configuration, self._limits, counters.device_bytes)
+        running = Running(process, counters, Result(configuration))
         try:
             answer = process.ask("open")
-        except RowError as error:
-            self._fail(entry, error)
-            return entry
+        except MeasurementError as error:
+            self._fail(running, error)
+            return running
         took_s = time.perf_counter() - process.started
         load_s, first_s = answer["load_s"], answer["first_s"]
         cold = ColdStart(max(0.0, took_s - load_s - first_s), load_s, first_s)
-        self._say(f"{describe(row)}: first answer after {format_seconds(took_s)}")
-        entry.outcome = replace(entry.outcome, cold=cold, facts=answer["facts"])
-        return entry
+        self._log(f"{describe(configuration)}: first answer after {format_seconds(took_s)}")
+        running.result = replace(running.result, cold=cold, facts=answer["facts"])
+        return running
 
-    def _fail(self, entry: Entry, error: RowError) -> None:
-        """What goes wrong with a row is its result."""
-        self._say(f"{describe(entry.row)}: {error}")
-        entry.outcome = replace(_with_peaks(entry), error=str(error))
-        entry.process.close()
+    def _fail(self, running: Running, error: MeasurementError) -> None:
+        """Store an error as the configuration's result, and end its process."""
+        self._log(f"{describe(running.result.configuration)}: {error}")
+        running.result = replace(_with_peaks(running), error=str(error))
+        running.process.close()
 
-    def _make_room(
-        self, running: list[Entry], row: Row, need: Need
-    ) -> Generator[Outcome, None, list[Entry]]:
-        """End a heat. The baseline stays for the next one if the row fits beside it."""
-        self._heat += 1
-        for entry in running:
-            if not entry.row.baseline:
-                entry.process.close()
-        baseline = [entry for entry in running if entry.row.baseline]
-        if baseline and baseline[0].alive and _fits(row, need):
+    def _start_group(
+        self, group: list[Running], configuration: Configuration, need: MemoryNeed
+    ) -> Generator[Result, None, list[Running]]:
+        """End a group. The baseline stays for the next one if the configuration fits beside it."""
+        self._group += 1
+        baseline = [running for running in group if running.result.configuration.baseline]
+        for running in group:
+            if running not in baseline:
+                running.process.close()
+        if baseline and baseline[0].alive and _fits(configuration, need):
             return baseline
-        for entry in baseline:
-            self._say(f"{describe(row)}: not in turn with the baseline, which leaves no memory")
-            entry.process.close()
-            yield entry.result()
+        for running in baseline:
+            name = describe(configuration)
+            self._log(f"{name}: not interleaved with the baseline, which leaves no memory for it")
+            running.process.close()
+            yield running.complete_result()
         return []
 
-    def _race(self, running: list[Entry]) -> Iterator[Outcome]:
-        """Rounds until the time is up or all medians are known; then everybody's outcome."""
+    def _run_group(self, group: list[Running]) -> Iterator[Result]:
+        """Rounds until the time is up or all medians are known; then all results of the group."""
         begun = self._clock()
-        budget_s = self._seconds * len(running)
+        budget_s = self._seconds * len(group)
         for number in range(MOST_ROUNDS):
-            alive = [entry for entry in running if entry.alive]
+            alive = [running for running in group if running.alive]
             left_s = budget_s - (self._clock() - begun)
-            enough = left_s <= 0 or all(entry.is_settled for entry in alive)
+            enough = left_s <= 0 or all(running.is_settled for running in alive)
             if not alive or (enough and number >= LEAST_ROUNDS):
                 break
-            self._say(
-                f"  round {number + 1}, {len(alive)} rows in turn, "
+            self._log(
+                f"  round {number + 1}, {len(alive)} configurations interleaved, "
                 f"{format_seconds(max(0.0, left_s))} left"
             )
-            for entry in self._order.sample(alive, len(alive)):
-                self._turn(entry, number)
-        for entry in running:
-            self._finish_once(entry)
-            if not entry.row.baseline:
-                yield entry.result()
+            for running in self._order.sample(alive, len(alive)):
+                self._run_round(running, number)
+        for running in group:
+            self._finish_once(running)
+            if not running.result.configuration.baseline:
+                yield running.complete_result()
 
-    def _turn(self, entry: Entry, number: int) -> None:
+    def _run_round(self, running: Running, number: int) -> None:
         time.sleep(REST_S)
-        energy, busy, begun = entry.meters.energy_j(), machine_busy_s(), time.perf_counter()
+        energy, busy, begun = running.counters.energy_j(), machine_busy_s(), time.perf_counter()
         try:
-            answer = entry.process.ask("turn", least_s=TURN_S)
-        except RowError as error:
-            self._fail(entry, error)
+            answer = running.process.ask("round", least_s=ROUND_S)
+        except MeasurementError as error:
+            self._fail(running, error)
             return
         took_s = time.perf_counter() - begun
         others = max(0.0, machine_busy_s() - busy - answer["busy_s"]) / took_s
-        after = entry.meters.energy_j()
+        after = running.counters.energy_j()
         spent = after - energy if energy is not None and after is not None else None
         times = tuple(answer["times_s"])
-        entry.turns.append(Turn(self._heat, number, times, round(others, 3), spent))
+        running.rounds.append(Round(self._group, number, times, round(others, 3), spent))
 
-    def _finish_once(self, entry: Entry) -> None:
-        """Ask for the rest, unless it was asked for in an earlier heat."""
-        if entry.finished or not entry.alive:
+    def _finish_once(self, running: Running) -> None:
+        """Complete the result, unless that happened in an earlier group."""
+        if running.finished or not running.alive:
             return
-        entry.finished = True
-        entry.outcome = _with_peaks(entry)  # what comes now would add to them
+        running.finished = True
+        running.result = _with_peaks(running)  # the finish would add to them
         try:
-            entry.outcome = self._finish(entry.row, entry.process, entry.outcome)
-        except RowError as error:
-            self._fail(entry, error)
+            running.result = self._finish(running.process, running.result)
+        except MeasurementError as error:
+            self._fail(running, error)
 
 
-def _with_peaks(entry: Entry) -> Outcome:
-    """The outcome with the memory that was taken so far, if that isn't there yet."""
-    if entry.outcome.peak_rss_bytes is not None:
-        return entry.outcome
+def _with_peaks(running: Running) -> Result:
+    """The result with the peaks of memory so far, unless it has some."""
+    if running.result.peak_rss_bytes is not None:
+        return running.result
     return replace(
-        entry.outcome,
-        peak_rss_bytes=entry.process.peak_rss_bytes,
-        peak_device_bytes=entry.process.peak_device_bytes,
+        running.result,
+        peak_rss_bytes=running.process.peak_rss_bytes,
+        peak_device_bytes=running.process.peak_device_bytes,
     )
 
 
-def _fits(row: Row, need: Need) -> bool:
+def _fits(configuration: Configuration, need: MemoryNeed) -> bool:
     """Whether one more process fits, into the machine's memory and into its GPU's."""
-    file = Path(row.source)
+    file = Path(configuration.source)
     guess = file.stat().st_size * FILE_FACTOR if file.is_file() else 0
     left, _ = memory_left_bytes()
     if left < HEADROOM * (need.host_bytes or guess):
         return False
-    free = meters_for(row.provider).device_free_bytes()
+    free = counters_for(configuration.provider).device_free_bytes()
     return free is None or free >= HEADROOM * need.device_bytes
 
 
 def read_into_page_cache(file: Path) -> None:
-    """Read a file, and weights that lie beside it: whoever opens it first waits for no disk."""
-    for each in (file, Path(f"{file}_data")):
-        if each.is_file():
-            with each.open("rb") as stream:
+    """Read a file, and weights beside it, so that whoever opens it first waits for no disk."""
+    for path in (file, Path(f"{file}_data")):
+        if path.is_file():
+            with path.open("rb") as stream:
                 while stream.read(CHUNK_BYTES):
                     pass
 
 
 def machine_busy_s() -> float:
-    """Processor seconds that anybody has used so far on this machine."""
+    """Processor seconds that all processes of this machine have used so far."""
     spent: Any = psutil.cpu_times()
     idle = spent.idle + getattr(spent, "iowait", 0.0)
     guests = getattr(spent, "guest", 0.0) + getattr(spent, "guest_nice", 0.0)  # within user, nice
     return float(sum(spent) - idle - guests)
 
 
-def describe(row: Row) -> str:
-    """A row in a line: `pytorch eager fp32 cpu`."""
-    return " ".join(row.way)
+def describe(configuration: Configuration) -> str:
+    """A configuration in the log: `pytorch eager fp32 cpu`."""
+    return " ".join(configuration.setup)

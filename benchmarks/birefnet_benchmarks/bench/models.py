@@ -1,27 +1,28 @@
-"""From models as they are typed to entrants: what is exported, read, and compared with what."""
+"""From models as they are typed to their setups: exports, ready-made graphs, PyTorch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from birefnet_export.checkpoint.fetch import PLAINLY, Fetching, fetch
+from birefnet_export.checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
 from birefnet_models.cache import MODEL_OF_PRECISION
+from birefnet_models.names import CHECKPOINT_SUFFIXES
 from birefnet_models.onnx_file import read_onnx
 from birefnet_runtime.model.input_size import parse_height_width
-from birefnet_runtime.model.locate import CHECKPOINT_SUFFIXES, find_model
+from birefnet_runtime.model.locate import find_model
 from birefnet_runtime.units import format_seconds
 
 from ..errors import BenchmarkError
-from .configurations import Entrant, Way, graph_way, pytorch_way
-from .exports import Exporting, export_variant, variants
+from .configurations import BenchModel, Setup, graph_setup, pytorch_setup
+from .exports import Int8Options, export_graph, exports_of
 from .measure.timing import Clock
 
 REMOTE = "transformers:"
 DEFAULT_SIZE = (1024, 1024)
-
-Say = Callable[[str], None]
+Log = Callable[[str], None]
+"""Takes a line for the person who waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,53 +36,51 @@ class Request:
     providers: tuple[str, ...] = ("cpu",)
     lowerings: tuple[str, ...] = ("rows",)
     precisions: tuple[str, ...] | None = None
-    """None: fp32 of a checkpoint, and a model as it is."""
-    exporting: Exporting = field(default_factory=Exporting)
+    """None: fp32 of a checkpoint, and a graph as it is."""
+    int8: Int8Options = field(default_factory=Int8Options)
     trust_remote_code: bool = False
     backends: tuple[str, ...] = ()
-    """`MODULE:CLASS` of further backends, which are given the checkpoint, else the model."""
-    fetching: Fetching = field(default=PLAINLY)
+    """`MODULE:CLASS` of further backends, which are given the checkpoint, else the graph."""
+    fetching: Fetching = field(default=DEFAULT_FETCHING)
 
 
-def entrants(request: Request, scratch: Path, say: Say, clock: Clock) -> tuple[Entrant, ...]:
-    """The models that run, one of which each stands for the same answer.
+def bench_models(request: Request, scratch: Path, log: Log, clock: Clock) -> tuple[BenchModel, ...]:
+    """The models with their setups, the baseline's first.
 
-    With a reference all models are one entrant: its ways are compared with the reference. Without,
-    each model is an entrant of its own, and a checkpoint its own reference.
+    With a reference all become one model, whose setups are compared with the reference. Without
+    one, each model is compared with its own first setup, a checkpoint with itself in PyTorch.
 
     Raises:
-        BenchmarkError: what is asked for makes no sense.
+        BenchmarkError: the request makes no sense.
         BirefnetError: a model or checkpoint that isn't there.
     """
-    found = [_model(model, request, scratch, say, clock) for model in request.models]
+    models = [_graphs(model, request, scratch, log, clock) for model in request.models]
     if request.against is None:
-        return tuple(_entrant(name, ways, checkpoint, request) for name, ways, checkpoint in found)
-    name, reference, checkpoint = _reference(request)
-    ways = [way for _, ways, _ in found for way in ways]
-    own = next((own for _, _, own in found if own), None)
-    return (_entrant(name, ways, checkpoint or own, request, reference),)
+        return tuple(_with_pytorch(model, request) for model in models)
+    reference = _reference(request)
+    checkpoint = next((m.checkpoint for m in (reference, *models) if m.checkpoint), None)
+    setups = tuple(setup for model in models for setup in model.setups)
+    return (_with_pytorch(BenchModel(reference.name, setups, checkpoint), request, reference),)
 
 
-def _entrant(
-    name: str,
-    ways: Sequence[Way],
-    checkpoint: Path | None,
-    request: Request,
-    reference: Sequence[Way] = (),
-) -> Entrant:
+def _with_pytorch(
+    model: BenchModel, request: Request, reference: BenchModel | None = None
+) -> BenchModel:
     """The reference first, then PyTorch on the checkpoint, then graphs, then other backends."""
-    pytorch = [pytorch_way(word, checkpoint) for word in request.pytorch] if checkpoint else []
-    source = str(checkpoint) if checkpoint else ways[0].source
-    others = [Way(name, "", "fp32", ("cpu",), source) for name in request.backends]
-    return Entrant(name, (*reference, *pytorch, *ways, *others), checkpoint)
+    checkpoint = model.checkpoint
+    pytorch = [pytorch_setup(mode, checkpoint) for mode in request.pytorch] if checkpoint else []
+    source = str(checkpoint) if checkpoint else model.setups[0].source
+    others = [Setup(name, "", "fp32", ("cpu",), source) for name in request.backends]
+    first = reference.setups if reference else ()
+    return BenchModel(model.name, (*first, *pytorch, *model.setups, *others), checkpoint)
 
 
-def _reference(request: Request) -> tuple[str, list[Way], Path | None]:
-    """Name, ways and checkpoint of `--against`."""
+def _reference(request: Request) -> BenchModel:
+    """The model of `--against`: a checkpoint, or a repository's own code as a setup."""
     assert request.against
     if not request.against.startswith(REMOTE):
         checkpoint = fetch(request.against, request.fetching)
-        return checkpoint.name or _name(checkpoint.path), [], checkpoint.path
+        return BenchModel(checkpoint.name or _name(checkpoint.path), (), checkpoint.path)
     place = request.against.removeprefix(REMOTE)
     if not request.trust_remote_code:
         raise BenchmarkError(
@@ -93,52 +92,45 @@ def _reference(request: Request) -> tuple[str, list[Way], Path | None]:
             f"{request.against}: code that may change without notice is not run; name the "
             f"revision, as {request.against}@COMMIT"
         )
-    return place, [Way("pytorch", "transformers", "fp32", ("cpu",), request.against)], None
+    setup = Setup("pytorch", "transformers", "fp32", ("cpu",), request.against)
+    return BenchModel(place, (setup,), None)
 
 
-def _model(
-    model: str, request: Request, scratch: Path, say: Say, clock: Clock
-) -> tuple[str, list[Way], Path | None]:
-    """Name, graphs, and the checkpoint if the model is one."""
-    if _is_checkpoint(Path(model)):
-        ways = _exported(Path(model), request, scratch, say, clock)
-        return _name(Path(model)), ways, Path(model)
+def _graphs(model: str, request: Request, scratch: Path, log: Log, clock: Clock) -> BenchModel:
+    """A model's graphs, exported where it is a checkpoint."""
+    path = Path(model)
+    if _is_checkpoint(path):
+        return BenchModel(_name(path), _exported(path, request, scratch, log, clock), path)
     if request.precisions is None:
         files = [find_model(model)]
-    elif Path(model).is_dir():
-        files = [find_model(Path(model, MODEL_OF_PRECISION[each])) for each in request.precisions]
+    elif path.is_dir():
+        files = [find_model(path / MODEL_OF_PRECISION[name]) for name in request.precisions]
     else:
-        files = [find_model(f"{model}:{each}") for each in request.precisions]
-    return Path(model).stem, [graph_way(file, request.providers) for file in files], None
+        files = [find_model(f"{model}:{name}") for name in request.precisions]
+    return BenchModel(
+        path.stem, tuple(graph_setup(file, request.providers) for file in files), None
+    )
 
 
 def _exported(
-    checkpoint: Path, request: Request, scratch: Path, say: Say, clock: Clock
-) -> list[Way]:
-    """Every variant of a checkpoint; one that can't be exported is a way with a problem."""
-    ways = []
+    checkpoint: Path, request: Request, scratch: Path, log: Log, clock: Clock
+) -> tuple[Setup, ...]:
+    """Every export of a checkpoint; one that fails is a setup with a problem."""
+    setups = []
     folder = scratch / _name(checkpoint)
-    for variant in variants(request.lowerings, request.precisions or ("fp32",)):
-        say(f"exporting {checkpoint}: {variant.lowering}, {variant.precision}")
+    for export in exports_of(request.lowerings, request.precisions or ("fp32",)):
+        log(f"exporting {checkpoint}: {export.lowering}, {export.precision}")
         started = clock()
         try:
-            file = export_variant(checkpoint, variant, folder, request.exporting)
+            file = export_graph(checkpoint, export, folder, request.int8)
         except BenchmarkError as error:
-            say(f"  {error}")
-            ways.append(
-                Way(
-                    "onnxruntime",
-                    variant.lowering,
-                    variant.precision,
-                    request.providers,
-                    str(checkpoint),
-                    problem=str(error),
-                )
-            )
+            log(f"  {error}")
+            kind = ("onnxruntime", export.lowering, export.precision, request.providers)
+            setups.append(Setup(*kind, str(checkpoint), problem=str(error)))
             continue
-        say(f"  took {format_seconds(clock() - started)}")
-        ways.append(graph_way(file, request.providers))
-    return ways
+        log(f"  took {format_seconds(clock() - started)}")
+        setups.append(graph_setup(file, request.providers))
+    return tuple(setups)
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -150,19 +142,19 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    """A checkpoint's name: its file's, or its folder's where the file is called like all."""
+    """A checkpoint's name: its file's, or its folder's where the file has a generic name."""
     return path.parent.name if path.stem in ("model", "pytorch_model") else path.stem
 
 
-def trained_size(entrant: Entrant) -> tuple[int, int]:
-    """At which size to run where none is asked for: what a graph was trained or fixed at."""
-    for way in entrant.ways:
-        if way.backend != "onnxruntime" or way.problem:
+def trained_size(model: BenchModel) -> tuple[int, int]:
+    """The size at which the first graph was trained, or to which it is fixed: (height, width)."""
+    for setup in model.setups:
+        if setup.backend != "onnxruntime" or setup.problem:
             continue
-        known = read_onnx(Path(way.source))
-        if text := known.properties.get("birefnet.trained_size"):
+        graph = read_onnx(Path(setup.source))
+        if text := graph.properties.get("birefnet.trained_size"):
             return parse_height_width(text)
-        shape = known.inputs[0].shape if known.inputs else None
+        shape = graph.inputs[0].shape if graph.inputs else None
         if shape and len(shape) == 4 and isinstance(shape[2], int) and isinstance(shape[3], int):
             return shape[2], shape[3]
     return DEFAULT_SIZE

@@ -1,4 +1,4 @@
-"""The pictures of a run: images and masks as they are shown, and where masks differ."""
+"""Previews that a run stores: images and masks scaled down, and where masks differ."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from ..errors import BenchmarkError
 from .backends.base import Tensor
 
 SIDE = 512
-"""The longest side of a picture that is kept."""
+"""The longest side of a preview."""
 
 
-def image_files(given: Sequence[Path]) -> tuple[Path, ...]:
+def image_files(paths: Sequence[Path]) -> tuple[Path, ...]:
     """The image files that are named, and those in folders that are named, in order.
 
     Raises:
         BenchmarkError: one isn't there, a folder without images, or two files of one name.
     """
-    found: list[Path] = []
-    for path in given:
+    files: list[Path] = []
+    for path in paths:
         if path.is_dir():
-            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
             if not inside:
                 kinds = ", ".join(sorted(SUFFIXES))
                 raise BenchmarkError(f"{path}: no image in this folder ({kinds})")
-            found += inside
+            files += inside
         elif path.is_file():
-            found.append(path)
+            files.append(path)
         else:
             raise BenchmarkError(f"{path}: no such image or folder of images")
-    names = [path.name for path in found]
+    names = [path.name for path in files]
     if twice := {name for name in names if names.count(name) > 1}:
         raise BenchmarkError(f"two images are called {min(twice)}; rename one")
-    return tuple(found)
+    return tuple(files)
 
 
 def save_preview(file: Path, target: Path) -> None:
@@ -56,9 +56,9 @@ def save_mask(alpha: Tensor, target: Path) -> None:
     _save(Image.fromarray(_shrunk(levels)), target)
 
 
-def save_difference(found: Tensor, expected: Tensor, target: Path) -> None:
+def save_difference(alpha: Tensor, expected: Tensor, target: Path) -> None:
     """Where two alphas differ: 8-bit levels rounded, of each tile the largest, so none is lost."""
-    levels = np.rint(np.abs(found - expected) * 255).astype(np.uint8)
+    levels = np.rint(np.abs(alpha - expected) * 255).astype(np.uint8)
     step = max(1, -(-max(levels.shape) // SIDE))  # rounded up
     _save(Image.fromarray(_largest_of_tiles(levels, step)), target)
 

@@ -1,6 +1,6 @@
-"""What a run stores: who ran, what each gave, on what. Everything shown is rebuilt from this.
+"""Results of a run as they are stored. Every document is rebuilt from them.
 
-A run's folder holds `report.json`, which is a `Report`, and `pictures/`, which it names files of.
+A run's folder holds `report.json`, which is a `BenchReport`, and `pictures/` with its previews.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import msgspec
 from birefnet_models.atomic_write import replacing
 
 from ..errors import ReportError
-from .configuration import Row as Row
+from .configuration import Configuration as Configuration
 from .environment import Environment
 
 SCHEMA = "birefnet-bench"
-VERSION = 1
+VERSION = 2
 """Goes up when a field changes its meaning or goes away; a new field with a default doesn't."""
 REPORT_FILE = "report.json"
 PICTURES = "pictures"
@@ -36,19 +36,19 @@ class ColdStart:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """Warm runs in one go, before the turn passed to the next row."""
+class Round:
+    """Warm runs of one configuration in one round, before the next configuration's."""
 
-    heat: int
-    """Rows whose processes lived side by side have the same."""
-    round: int
-    """Each row of a heat has one turn a round, in an order that is drawn anew."""
+    group: int
+    """Configurations whose processes were alive at the same time have the same number."""
+    number: int
+    """Of the round. In each round every configuration of a group runs once, in random order."""
     times_s: tuple[float, ...]
     """Each run: tensor in host memory to logits in host memory."""
-    others: float
-    """Cores that others than this row kept busy meanwhile, on average; 0 where it can't be read."""
+    other_cores: float
+    """Cores that other processes kept busy meanwhile, on average; 0 where it can't be read."""
     energy_j: float | None = None
-    """Of the whole package or GPU during the turn; None where no counter can be read."""
+    """Of the whole package or GPU meanwhile; None where no counter can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class GraphParity:
-    """The same tensor through a row and through its baseline."""
+    """The same tensor through a configuration and through its baseline."""
 
     logits: Difference
     """Of the network's output."""
@@ -76,8 +76,8 @@ class GraphParity:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureParity:
-    """The same image file through a row's whole pipeline and through the reference's."""
+class PipelineParity:
+    """The same image file through the whole pipelines of a configuration and of its baseline."""
 
     mae: float
     """Mean absolute difference of alpha, in [0, 1]."""
@@ -98,60 +98,60 @@ class PictureParity:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One image file through a row's whole pipeline."""
+class Preview:
+    """Pictures of one image file that went through a configuration's whole pipeline."""
 
     image: str
     """The file's name."""
-    preview: str
+    thumbnail: str
     """The image, scaled down; a path from the run's folder."""
     mask: str
-    """The row's mask, scaled down, 8-bit gray; a path from the run's folder."""
+    """The configuration's mask, scaled down, 8-bit gray; a path from the run's folder."""
     difference: str | None = None
     """To the baseline's mask: 8-bit levels, the largest of each tile; a path likewise."""
-    parity: PictureParity | None = None
+    parity: PipelineParity | None = None
     """None for the baseline itself, and where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a row. What was measured before an error stays."""
+class Result:
+    """Result of one configuration. What was measured before an error stays."""
 
-    row: Row
+    configuration: Configuration
     cold: ColdStart | None = None
-    turns: tuple[Turn, ...] = ()
+    rounds: tuple[Round, ...] = ()
     peak_rss_bytes: int | None = None
-    """Of its process, before pictures were made."""
+    """Of its process, before previews were made."""
     peak_device_bytes: int | None = None
-    """Of the row's GPU, beyond what was taken before the row's process began."""
+    """Of the GPU, beyond what was taken before the configuration's process began."""
     facts: dict[str, str] = field(default_factory=dict)
-    """What the backend says of itself: versions, what ran where."""
+    """What the backend reports: versions, what ran where."""
     graph: GraphParity | None = None
-    """None for the baseline itself, where there is none, and where it or this row gave nothing."""
-    pictures: tuple[Picture, ...] = ()
+    """None for the baseline itself, without a baseline, and where either gave no logits."""
+    previews: tuple[Preview, ...] = ()
     error: str | None = None
     """Why it ended early, in one line: it crashed, ran out of memory or out of time, or can't run
     what it was asked to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Peak:
-    """The machine's fp32 speed: the best matrix product of 2048 x 2048 that was found."""
+class MatmulPeak:
+    """Speed of the fastest fp32 matrix product of 2048 x 2048 that was timed."""
 
     threads: int
     """That the product ran on."""
     library: str
-    """Whose product it was."""
+    """That computed it."""
     flops_per_s: float
     """A multiplication and an addition count as two."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What a model computes at a size and batch, counted on the plain module."""
+class OperationCount:
+    """Multiply-adds of a model at one size and batch, counted on the plain module."""
 
     model: str
-    """As in `Row`."""
+    """As in `Configuration`."""
     size: tuple[int, int]
     """(height, width)"""
     batch: int
@@ -161,8 +161,8 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """A whole run."""
+class BenchReport:
+    """A whole run of `birefnet bench`."""
 
     started: str
     """ISO 8601, UTC."""
@@ -171,20 +171,20 @@ class Report:
     command: tuple[str, ...]
     """As it was typed."""
     seconds: float
-    """Of warm runs that each row was given at most."""
+    """Of warm runs that each configuration was given at most."""
     environment: Environment
-    outcomes: tuple[Outcome, ...]
-    peaks: tuple[Peak, ...] = ()
-    work: tuple[Work, ...] = ()
+    results: tuple[Result, ...]
+    matmul_peaks: tuple[MatmulPeak, ...] = ()
+    operation_counts: tuple[OperationCount, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a reader must know: what was left out, and why."""
+    """Remarks for readers: what was left out, and why."""
     schema: str = SCHEMA
     """What tells such a file from others."""
     version: int = VERSION
     """Of the schema. Another one is refused."""
 
 
-def write_report(directory: Path, report: Report) -> Path:
+def write_report(directory: Path, report: BenchReport) -> Path:
     """Write a run's `report.json`, whole or not at all; returns its path."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / REPORT_FILE
@@ -193,7 +193,7 @@ def write_report(directory: Path, report: Report) -> Path:
     return path
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path) -> BenchReport:
     """Read a run back, from its folder or from the JSON file itself.
 
     Raises:
@@ -216,7 +216,7 @@ def read_report(path: Path) -> Report:
             f"{file}: holds {head.schema} {head.version}, and this version reads {SCHEMA} {VERSION}"
         )
     try:
-        return msgspec.json.decode(content, type=Report)
+        return msgspec.json.decode(content, type=BenchReport)
     except msgspec.DecodeError as error:
         raise ReportError(f"{file}: a damaged report: {error}") from error
 
@@ -229,8 +229,10 @@ class _Head:
     version: int = 0
 
 
-def baseline_of(row: Row, outcomes: Iterable[Outcome]) -> Outcome | None:
-    """The outcome that a row is compared with; None for the baseline itself and without one."""
-    if row.baseline:
+def baseline_of(configuration: Configuration, results: Iterable[Result]) -> Result | None:
+    """The result that a configuration is compared with; None for a baseline, and without one."""
+    if configuration.baseline:
         return None
-    return next((o for o in outcomes if o.row.baseline and o.row.case == row.case), None)
+    workload = configuration.workload
+    others = ((result.configuration, result) for result in results)
+    return next((r for other, r in others if other.baseline and other.workload == workload), None)

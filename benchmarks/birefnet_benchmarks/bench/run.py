@@ -1,46 +1,44 @@
-"""A whole run: entrants to cases, cases to outcomes, outcomes to a report that grows."""
+"""A whole run: models to workloads, workloads to results, results to a report that grows."""
 
 from __future__ import annotations
 
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from birefnet_runtime.model.input_size import format_size
+from birefnet_models.text import format_size
 
 from ..errors import BenchmarkError
-from .accuracy import Answers
-from .configurations import Case, Entrant, Grid, cases_of
+from .accuracy import AccuracyCheck
+from .configurations import BenchModel, Grid, Workload, workloads_of
 from .environment import read_environment
-from .interleave import Race, describe
+from .interleave import InterleavedRuns, describe
 from .measure.process import Limits
-from .measure.roofline import Question, ask
+from .measure.roofline import measure_roofline
 from .measure.timing import Clock
-from .models import Request, entrants, trained_size
-from .results import Outcome, Peak, Report, write_report
+from .models import Log, Request, bench_models, trained_size
+from .results import BenchReport, MatmulPeak, Result, write_report
 
-Say = Callable[[str], None]
-FLOOR_TIMEOUT_S = 600
+ROOFLINE_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """Where and how long rows run."""
+class RunSettings:
+    """Where and how long configurations run."""
 
-    sizes: tuple[tuple[int, int], ...]
-    """(height, width) each; none: the size that the first graph was trained at."""
-    batches: tuple[int, ...]
-    threads: tuple[int, ...]
+    grid: Grid
+    """Without sizes: the size at which each model was trained."""
     seconds: float
+    """Of warm runs for each configuration."""
     limits: Limits
     images: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
-    """What the person who measures wants readers to know."""
+    """Remarks of the person who measures, for the report's readers."""
 
 
 class Run:
@@ -48,104 +46,106 @@ class Run:
 
     Args:
         directory: gets `report.json` and `pictures/`.
-        command: as typed, for the record.
-        say: is told what is running and what is left, a line at a time.
+        command: as typed, for the report.
+        log: called with lines that say what is running and what is left.
     """
 
     def __init__(
         self,
         directory: Path,
         command: Sequence[str],
-        say: Say,
+        log: Log,
         clock: Clock = time.perf_counter,
     ) -> None:
         self._directory = directory
-        self._say = say
+        self._log = log
         self._clock = clock
         self._begun = clock()
-        self.report = Report(
+        self.report = BenchReport(
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             took_s=0.0,
             command=tuple(command),
             seconds=0.0,
             environment=read_environment(),
-            outcomes=(),
+            results=(),
         )
 
-    def measure(self, request: Request, setting: Setting) -> Report:
-        """Measure everything. What is known is on the disk after each case.
+    def measure(self, request: Request, settings: RunSettings) -> BenchReport:
+        """Measure everything, and store the report after each configuration.
 
         Raises:
-            BirefnetError: what is asked for makes no sense or isn't there. A row that fails is a
-                result, not an error.
+            BirefnetError: the request makes no sense, or a model isn't there. A configuration that
+                fails is a result, not an error.
         """
-        self.report = replace(self.report, seconds=setting.seconds, notes=setting.notes)
+        self.report = replace(self.report, seconds=settings.seconds, notes=settings.notes)
         with tempfile.TemporaryDirectory() as temporary:
             scratch = Path(temporary)
-            found = entrants(request, scratch, self._say, self._clock)
+            models = bench_models(request, scratch, self._log, self._clock)
             grids = {
-                entrant.model: Grid(
-                    setting.sizes or (trained_size(entrant),), setting.batches, setting.threads
+                model.name: replace(
+                    settings.grid, sizes=settings.grid.sizes or (trained_size(model),)
                 )
-                for entrant in found
+                for model in models
             }
-            if len(grids) < len(found):
-                raise BenchmarkError("two models are called the same; rename one")
-            self._find_floor(found, grids)
-            cases = [case for each in found for case in cases_of(each, grids[each.model])]
-            for number, case in enumerate(cases, 1):
-                self._announce(case, number, len(cases), setting.seconds)
-                self._race(case, setting, scratch)
-            self._find_floor((), grids)
-        self._write(notes=_notes(request, setting, self.report.outcomes))
+            if len(grids) < len(models):
+                raise BenchmarkError("two models have the same name; rename one")
+            self._measure_roofline(models, grids)
+            workloads = [
+                workload for model in models for workload in workloads_of(model, grids[model.name])
+            ]
+            for number, workload in enumerate(workloads, 1):
+                self._announce(workload, f"workload {number} of {len(workloads)}", settings.seconds)
+                self._measure_workload(workload, settings, scratch)
+            self._measure_roofline((), grids)
+        self._write(notes=_notes(request, settings, self.report.results))
         return self.report
 
     def interrupted(self) -> None:
-        """Keep what is there, and say that it isn't all."""
-        self._write(notes=(*self.report.notes, "Interrupted: rows are missing."))
+        """Keep what was measured, and note that it is incomplete."""
+        self._write(notes=(*self.report.notes, "Interrupted: configurations are missing."))
 
-    def _announce(self, case: Case, number: int, cases: int, seconds: float) -> None:
-        first = case.rows[0]
-        warm_s = seconds * (len(case.rows) - len(case.problems))
-        self._say(
+    def _announce(self, workload: Workload, place: str, seconds: float) -> None:
+        first = next(iter(workload))
+        runnable = sum(problem is None for problem in workload.values())
+        self._log(
             f"{first.model} at {format_size(first.size)}, batch {first.batch}, {first.threads} "
-            f"threads: {len(case.rows)} rows, about {warm_s:.0f} s of warm runs "
-            f"(case {number} of {cases})"
+            f"threads: {len(workload)} configurations, about {seconds * runnable:.0f} s of warm "
+            f"runs ({place})"
         )
 
-    def _race(self, case: Case, setting: Setting, scratch: Path) -> None:
-        """Run one case; its outcomes in the order of its rows."""
-        answers = Answers(setting.images, self._directory, scratch)
-        race = Race(setting.seconds, setting.limits, random.Random(), answers.finish, self._say)
-        before = self.report.outcomes
-        done = {row: Outcome(row, error=problem) for row, problem in case.problems.items()}
+    def _measure_workload(self, workload: Workload, settings: RunSettings, scratch: Path) -> None:
+        """Store the results of one workload in the order of its configurations."""
+        accuracy = AccuracyCheck(settings.images, self._directory, scratch)
+        runs = InterleavedRuns(
+            settings.seconds, settings.limits, random.Random(), accuracy.compare, self._log
+        )
+        before = self.report.results
+        done = {c: Result(c, error=problem) for c, problem in workload.items() if problem}
 
         def write() -> None:
-            self._write(outcomes=before + tuple(done[row] for row in case.rows if row in done))
+            self._write(results=before + tuple(done[c] for c in workload if c in done))
 
         write()
-        for outcome in race.run([row for row in case.rows if row not in case.problems]):
-            done[outcome.row] = outcome
-            self._say(f"  {len(done)} of {len(case.rows)} rows done: {describe(outcome.row)}")
+        for result in runs.run([c for c, problem in workload.items() if problem is None]):
+            done[result.configuration] = result
+            name = describe(result.configuration)
+            self._log(f"  {len(done)} of {len(workload)} configurations done: {name}")
             write()
 
-    def _find_floor(self, found: Sequence[Entrant], grids: dict[str, Grid]) -> None:
-        """Time the matrix product, before the rows and after; the better one counts."""
-        self._say("timing this machine's matrix product")
-        shapes = {
-            (batch, size)
-            for grid in grids.values()
-            for batch in grid.batches
-            for size in grid.sizes
-        }
-        threads = {each for grid in grids.values() for each in grid.threads}
-        question = Question(
-            threads=tuple(sorted(threads)),
-            checkpoints=tuple((e.model, str(e.checkpoint)) for e in found if e.checkpoint),
-            shapes=tuple(sorted(shapes)),
+    def _measure_roofline(self, models: Sequence[BenchModel], grids: dict[str, Grid]) -> None:
+        """Time the matrix product, before all configurations and after; the faster one counts."""
+        self._log("timing this machine's matrix product")
+        shapes = {(batch, size) for g in grids.values() for batch in g.batches for size in g.sizes}
+        peaks, counts = measure_roofline(
+            threads=sorted({threads for g in grids.values() for threads in g.threads}),
+            checkpoints=[(m.name, str(m.checkpoint)) for m in models if m.checkpoint],
+            shapes=sorted(shapes),
+            timeout_s=ROOFLINE_TIMEOUT_S,
         )
-        peaks, work = ask(question, FLOOR_TIMEOUT_S)
-        self._write(peaks=_better(self.report.peaks, peaks), work=self.report.work + work)
+        self._write(
+            matmul_peaks=_fastest(self.report.matmul_peaks + peaks),
+            operation_counts=self.report.operation_counts + counts,
+        )
 
     def _write(self, **changes: Any) -> None:
         took_s = self._clock() - self._begun
@@ -153,28 +153,28 @@ class Run:
         write_report(self._directory, self.report)
 
 
-def _better(some: Sequence[Peak], more: Sequence[Peak]) -> tuple[Peak, ...]:
-    """The faster of each library's products at each number of threads."""
-    best: dict[tuple[int, str], Peak] = {}
-    for peak in (*some, *more):
+def _fastest(peaks: Sequence[MatmulPeak]) -> tuple[MatmulPeak, ...]:
+    """The fastest of each library's products at each number of threads."""
+    best: dict[tuple[int, str], MatmulPeak] = {}
+    for peak in peaks:
         key = (peak.threads, peak.library)
         if key not in best or peak.flops_per_s > best[key].flops_per_s:
             best[key] = peak
     return tuple(best[key] for key in sorted(best))
 
 
-def _notes(request: Request, setting: Setting, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-    """What a reader must know that no row says."""
-    notes = [*setting.notes]
-    if not any(outcome.row.backend == "pytorch" for outcome in outcomes):
+def _notes(request: Request, settings: RunSettings, results: Sequence[Result]) -> tuple[str, ...]:
+    """Remarks that concern no single configuration."""
+    notes = [*settings.notes]
+    if not any(result.configuration.backend == "pytorch" for result in results):
         notes.append(
-            "Without --against CHECKPOINT there is no PyTorch here: rows are compared with the "
-            "first one, and the share of the floor is not known."
+            "Without --against CHECKPOINT nothing ran in PyTorch: configurations are compared with "
+            "the first one, and their share of the roofline is not known."
         )
-    if not setting.images:
+    if not settings.images:
         notes.append("Without --images no whole pipelines were compared, only graphs.")
-    elif any(batch > 1 for batch in setting.batches):
+    elif any(batch > 1 for batch in settings.grid.batches):
         notes.append("Pictures and whole pipelines are those of batch 1.")
-    if not any(turn.energy_j is not None for each in outcomes for turn in each.turns):
-        notes.append("No counter of energy could be read.")
+    if not any(runs.energy_j is not None for result in results for runs in result.rounds):
+        notes.append("No energy counter could be read.")
     return tuple(notes)

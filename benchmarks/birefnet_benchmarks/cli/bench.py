@@ -1,4 +1,4 @@
-"""`birefnet bench`, and behind it `bench report` and `bench compare`."""
+"""`birefnet bench`, a group: `run`, which is its default, `report` and `compare`."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from birefnet_runtime.machine.cores import usable_cores
 from birefnet_runtime.model.input_size import parse_size
 from birefnet_runtime.session.providers import parse_providers
 
+from .report import compare, report, write_documents
 
-class BenchCommand(click.Command):
-    """Runs, unless its first argument names one of the commands behind it."""
 
-    def behind(self) -> dict[str, click.Command]:
-        """Commands that work on runs that are there; imported when asked for."""
-        from .report import compare, report
+class BenchGroup(click.Group):
+    """Runs `bench run` where the first argument names no command."""
 
-        return {"report": report, "compare": compare}
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = bool(args) and args[0] in (*self.commands, *ctx.help_option_names)
+        return super().parse_args(ctx, args if named else ["run", *args])
 
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,
-    ) -> click.Context:
-        if args and args[0] in ("report", "compare"):
-            name, *rest = args
-            return self.behind()[name].make_context(f"{info_name} {name}", rest, parent, **extra)
-        return super().make_context(info_name, args, parent, **extra)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+@click.group(
+    cls=BenchGroup,
+    epilog="Example: birefnet bench lite --against lite --sizes 512,1024 --output out/bench",
+)
+def bench() -> None:
+    """Measure configurations of BiRefNet: latency, memory, accuracy.
+
+    `birefnet bench MODEL...` is short for `birefnet bench run MODEL...`.
+    """
+
+
+bench.add_command(report)
+bench.add_command(compare)
 
 
 def _listed(read: Callable[[str], Any]) -> Callable[..., Any]:
@@ -86,9 +86,8 @@ def _among(*known: str) -> Callable[[str], str]:
     return read
 
 
-@click.command(
-    cls=BenchCommand,
-    epilog="Example: birefnet bench lite --against lite --sizes 512,1024 --output out/bench",
+@bench.command(
+    epilog="Example: birefnet bench run lite --against lite --sizes 512,1024 --output out/bench",
 )
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
@@ -98,21 +97,21 @@ def _among(*known: str) -> Callable[[str], str]:
     metavar="DIR",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Gets report.json, report.md, report.html and pictures/.",
+    help="Folder for report.json, report.md, report.html and pictures/.",
 )
 @click.option(
     "--against",
     metavar="CHECKPOINT",
-    help="What everything is compared with in PyTorch: a checkpoint, as `birefnet export` takes "
-    "it, or transformers:REPO@REVISION for the repository's own code.",
+    help="The baseline in PyTorch: a checkpoint, as `birefnet export` takes it, or "
+    "transformers:REPO@REVISION for the repository's own code.",
 )
 @click.option(
     "--pytorch",
-    metavar="WAYS",
+    metavar="MODES",
     default="eager",
     show_default=True,
     callback=_listed(str),
-    help="How PyTorch runs a checkpoint: eager, compile, bf16; on a GPU eager:cuda.",
+    help="Modes in which PyTorch runs a checkpoint: eager, compile, bf16; on a GPU eager:cuda.",
 )
 @click.option(
     "--providers",
@@ -120,23 +119,28 @@ def _among(*known: str) -> Callable[[str], str]:
     default="cpu",
     show_default=True,
     callback=_listed(_provider),
-    help="A row for each, as `cutout --provider` takes them: cpu, openvino:bf16, cuda, "
-    "tensorrt:fp16. There are no fallbacks here.",
+    help="Execution providers to measure, as `cutout --provider` takes them: cpu, openvino:bf16, "
+    "cuda, tensorrt:fp16. There is no fallback to another.",
 )
 @click.option(
     "--sizes",
     metavar="SIZES",
     callback=_listed(_size),
-    help="N or HxW, height first. By default the size that the model was trained at.",
+    help="Input sizes, N or HxW (height first). By default that at which the model was trained.",
 )
 @click.option(
-    "--batches", metavar="NUMBERS", default="1", show_default=True, callback=_listed(_count)
+    "--batches",
+    metavar="NUMBERS",
+    default="1",
+    show_default=True,
+    callback=_listed(_count),
+    help="Batch sizes.",
 )
 @click.option(
     "--threads",
     metavar="NUMBERS",
     callback=_listed(_count),
-    help="By default as many as there are usable cores.",
+    help="Numbers of threads. By default as many as there are usable cores.",
 )
 @click.option(
     "--lowerings",
@@ -144,34 +148,33 @@ def _among(*known: str) -> Callable[[str], str]:
     default=DEFAULT_LOWERING,
     show_default=True,
     callback=_listed(_among(*LOWERINGS)),
-    help=f"Of a checkpoint that is exported for this: {', '.join(LOWERINGS)}.",
+    help=f"Lowerings in which a checkpoint is exported: {', '.join(LOWERINGS)}.",
 )
 @click.option(
     "--precisions",
     metavar="NAMES",
     callback=_listed(_among(*PRECISIONS)),
-    help=f"{', '.join(PRECISIONS)}. A checkpoint is exported in each, the others than the first "
-    "in the first lowering; of an exported model they are looked up.",
+    help=f"Precisions: {', '.join(PRECISIONS)}. A checkpoint is exported in each (all but the "
+    "first in the first lowering only); of an exported model the files are looked up.",
 )
 @click.option(
     "--calibrate",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="Images for the export to int8, as `birefnet export` has it.",
+    help="Images for calibrating int8, as for `birefnet export`.",
 )
 @click.option(
     "--min-iou",
     metavar="IOU",
     type=click.FloatRange(0, 1),
-    help="As `birefnet export` has it.",
+    help="The least mask IoU of int8, as for `birefnet export`.",
 )
 @click.option(
     "--images",
     metavar="PATH",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="An image or a folder of images for whole pipelines to be compared on; can be given "
-    "several times.",
+    help="An image or a folder of images on which whole pipelines are compared; repeatable.",
 )
 @click.option(
     "--seconds",
@@ -179,7 +182,8 @@ def _among(*known: str) -> Callable[[str], str]:
     type=click.FloatRange(min=0),
     default=10.0,
     show_default=True,
-    help="Warm runs of each row, at most; three at least, and fewer once the median is known.",
+    help="Time for warm runs of each configuration: at most this, at least three rounds; less once "
+    "the median is known.",
 )
 @click.option(
     "--timeout",
@@ -187,37 +191,36 @@ def _among(*known: str) -> Callable[[str], str]:
     type=click.FloatRange(min=0, min_open=True),
     default=600.0,
     show_default=True,
-    help="A row that takes longer for one thing is ended: that is its result.",
+    help="A configuration whose start, round or image takes longer is ended, with that as result.",
 )
 @click.option(
     "--max-memory",
     metavar="AMOUNT",
     callback=read_bytes,
-    help="A row that takes more, as 800MB or 4GB, is ended: that is its result.",
+    help="A configuration that takes more, as 800MB or 4GB, is ended, with that as result.",
 )
 @click.option(
     "--note",
     "notes",
     metavar="TEXT",
     multiple=True,
-    help="A line for whoever reads the report; can be given several times.",
+    help="A note in the report; repeatable.",
 )
 @click.option(
     "--backend",
     "backends",
     metavar="MODULE:CLASS",
     multiple=True,
-    help="A backend of your own, beside ours; the class "
-    "birefnet_benchmarks.bench.backends.base.Backend shows what it needs.",
+    help="A backend of your own to measure as well, with the methods of "
+    "birefnet_benchmarks.bench.backends.base.Backend; repeatable.",
 )
 @click.option(
     "--trust-remote-code",
     is_flag=True,
-    help="Run the Python code of a transformers: reference. It can do on this machine all that "
-    "you can.",
+    help="Run the Python code of a transformers: baseline. It has all your rights on this machine.",
 )
 @fetching_options
-def bench(
+def run(
     models: tuple[str, ...],
     directory: Path,
     against: str | None,
@@ -239,24 +242,23 @@ def bench(
     trust_remote_code: bool,
     fetching: Fetching,
 ) -> None:
-    """Measure ways to run BiRefNet here: time, memory, and whether the answer is still the same.
+    """Measure configurations of models on this machine, and write a report.
 
     MODEL is a name from `birefnet models`, an .onnx file of any exporter, a directory that holds
-    one, or a checkpoint, which is exported for this and compared with itself in PyTorch. Every row
-    runs in a process of its own; the rows of one size take turns. A row that fails is a result.
-
-    `birefnet bench report DIR` writes the documents of a run anew; `birefnet bench compare A B`
-    puts two runs side by side.
+    one, or a checkpoint, which is exported for this and compared with itself in PyTorch. Each
+    configuration (backend, variant, precision, provider) runs in a process of its own; those of one
+    model and size are interleaved, so that drift of the machine favors none. A configuration that
+    fails is a result, not an error.
     """
     if min_iou is not None and calibrate is None:
         raise click.UsageError("--min-iou judges the images of --calibrate; give both")
-    from ..bench.exports import Exporting
+    from ..bench.configurations import Grid
+    from ..bench.exports import Int8Options
     from ..bench.measure.process import Limits
     from ..bench.models import Request
     from ..bench.previews import image_files
-    from ..bench.run import Run, Setting
+    from ..bench.run import Run, RunSettings
     from ..report.markdown import summary_table
-    from .report import write_documents
 
     request = Request(
         models=models,
@@ -265,26 +267,26 @@ def bench(
         providers=providers,
         lowerings=lowerings,
         precisions=precisions,
-        exporting=Exporting(calibrate, min_iou),
+        int8=Int8Options(calibrate, min_iou),
         trust_remote_code=trust_remote_code,
         backends=backends,
         fetching=fetching,
     )
-    setting = Setting(
-        sizes=sizes or (),
-        batches=batches,
-        threads=threads or (usable_cores(),),
+    settings = RunSettings(
+        grid=Grid(sizes or (), batches, threads or (usable_cores(),)),
         seconds=seconds,
         limits=Limits(timeout, max_memory),
         images=image_files(images),
         notes=notes,
     )
-    run = Run(directory, ("birefnet", *sys.argv[1:]), lambda line: click.echo(line, err=True))
+    measurement = Run(
+        directory, ("birefnet", *sys.argv[1:]), lambda line: click.echo(line, err=True)
+    )
     try:
-        found = run.measure(request, setting)
+        measured = measurement.measure(request, settings)
     except KeyboardInterrupt:
-        run.interrupted()
+        measurement.interrupted()
         raise
-    click.echo(summary_table(found))
+    click.echo(summary_table(measured))
     for file in write_documents(directory):
         click.echo(f"birefnet: {file}", err=True)

@@ -16,12 +16,10 @@ from birefnet_runtime.cli.options import (
     read_size,
     verbose_option,
 )
-from birefnet_runtime.cli.progress import STOPPED, Interrupts, Rate
+from birefnet_runtime.cli.progress import STOPPED, interruptible, progress_bar, say
 from birefnet_runtime.model.input_size import Size
 from birefnet_runtime.model.locate import find_model
 from birefnet_runtime.session.memory_limit import Memory
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import DatasetError
 from ..evaluation.dataset import Dataset, Pair, find_dataset, spread
@@ -111,14 +109,14 @@ def evaluate(
     of the model on the data set at this size, they are printed beside. An image that fails gets a
     line and the others are still scored; the exit code is then 1.
     """
-    from ..evaluation.results import read_subject, summary, table, write_files
+    from ..evaluation.results import summary, table, write_files
     from ..evaluation.run import Evaluation, Evaluator
 
     show = _Show()
     dataset = find_dataset(images, masks, partial=partial)
     pairs = spread(dataset.pairs, limit)
     show.left_out(dataset)
-    subject = read_subject(model, find_model(model))
+    file = find_model(model)
     evaluation = Evaluation(dataset.subsets, worst, hce)
     with Segmenter(
         model,
@@ -146,7 +144,7 @@ def evaluate(
         "threads": threads,
         "memory": memory,
     }
-    stored = summary(subject, evaluation, settings)
+    stored = summary(model, file, evaluation, settings)
     if output is not None:
         write_files(output, stored, evaluation)
     click.echo(json.dumps(stored, indent=1) if as_json else "\n".join(table(stored)))
@@ -158,39 +156,21 @@ def evaluate(
 class _Show:
     """Lines and a bar for people on standard error."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-
-    def say(self, what: object) -> None:
-        self._console.print(
-            f"birefnet: {what}", markup=False, highlight=False, emoji=False, soft_wrap=True
-        )
-
     def left_out(self, dataset: Dataset) -> None:
         if dataset.training:
-            self.say(f"{dataset.training} is for training and left out; name it to score it")
+            say(f"{dataset.training} is for training and left out; name it to score it")
         if dataset.unmatched:
             first = ", ".join(map(str, dataset.unmatched[:_SHOWN]))
             more = ", ..." if len(dataset.unmatched) > _SHOWN else ""
-            self.say(
-                f"left out for want of a counterpart: {len(dataset.unmatched)} ({first}{more})"
-            )
+            say(f"left out for want of a counterpart: {len(dataset.unmatched)} ({first}{more})")
 
     def follow(self, evaluator: Evaluator, pairs: Sequence[Pair], evaluation: Evaluation) -> bool:
         """Score the pairs under a progress bar; whether Ctrl-C ended it early."""
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            Rate(""),
-            TimeRemainingColumn(),
-            console=self._console,
-        )
-        with Interrupts(self.say) as interrupts, bar:
+        with interruptible() as stopped, progress_bar(len(pairs)) as bar:
             task = bar.add_task("scoring", total=len(pairs))
-            for outcome in evaluator.score(pairs, stopped=interrupts.came):
+            for outcome in evaluator.score(pairs, stopped=stopped):
                 if outcome.error is not None:
-                    self.say(outcome.error)
+                    say(outcome.error)
                 evaluation.add(outcome)
                 bar.advance(task)
         return len(evaluation.outcomes) < len(pairs)
@@ -201,14 +181,14 @@ class _Show:
         line = f"{tally.images} of {asked} images scored"
         if evaluation.failures:
             line += f", {len(evaluation.failures)} failed"
-        self.say(f"{line}: {output}" if output else line)
+        say(f"{line}: {output}" if output else line)
         if tally.empty:
-            self.say(
+            say(
                 f"masks without a subject: {tally.empty}; there weighted F, F and IoU are 0, "
                 "whatever is found"
             )
         if tally.stretched:
-            self.say(
+            say(
                 f"found in less than half of the levels: {tally.stretched}; stretched to all of "
                 "them, as in upstream's evaluation, but for alpha MAE"
             )

@@ -20,8 +20,8 @@ def write_documents(directory: Path) -> tuple[Path, ...]:
     from ..report.html import page
     from ..report.markdown import document
 
-    found = read_report(directory)
-    texts = {MARKDOWN_FILE: document(found), PAGE_FILE: page(found, directory)}
+    report = read_report(directory)
+    texts = {MARKDOWN_FILE: document(report), PAGE_FILE: page(report, directory)}
     for name, text in texts.items():
         with replacing(directory / name) as unnamed:
             unnamed.write_text(text, encoding="utf-8")
@@ -33,9 +33,9 @@ def write_documents(directory: Path) -> tuple[Path, ...]:
     "directory", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False)
 )
 def report(directory: Path) -> None:
-    """Make report.md and report.html anew from the report.json in DIR.
+    """Write report.md and report.html anew from the report.json in DIR.
 
-    Nothing is measured. The page holds the pictures beside it and refers to nothing outside.
+    Nothing is measured. The page is one file: it contains the pictures beside it.
     """
     for path in write_documents(directory):
         click.echo(path)
@@ -50,25 +50,27 @@ def report(directory: Path) -> None:
     type=click.FloatRange(min=0),
     default=5.0,
     show_default=True,
-    help="A row is slower if the whole interval of its ratio is beyond this.",
+    help="A configuration is slower if the whole interval of its ratio is beyond this.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Everything found, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def compare(a: Path, b: Path, threshold: float, as_json: bool) -> None:
-    """Put two runs side by side, A before and B after: folders or their report.json.
+    """Compare two runs, A before and B after: folders or their report.json.
 
-    Rows are matched by model, size, batch, threads and way. The exit code is 1 if one is slower
-    beyond noise, takes more memory, fails or differs from its baseline, and was not so before.
-    Between two machines the ratios to the baseline are judged in the place of times.
+    Configurations are matched by model, size, batch, threads, backend, variant, precision and
+    provider. The exit code is 1 if one is slower beyond noise, takes more memory, fails or differs
+    from its baseline, and did not before. Between two machines the ratios to the baseline are
+    judged instead of times.
     """
     from ..bench.results import read_report
     from ..report import comparison_text
-    from ..report.comparison import compare as compared
+    from ..report.comparison import compare as compare_reports
 
     before, after = read_report(a), read_report(b)
-    found = compared(before, after, threshold / 100)
+    comparison = compare_reports(before, after, threshold / 100)
     if as_json:
-        click.echo(json.dumps(comparison_text.as_dict(found), indent=2))
+        click.echo(json.dumps(comparison_text.as_dict(comparison), indent=2))
     else:
-        click.echo(comparison_text.text(found, before, after, (str(a), str(b))), nl=False)
-    if found.regressed:
+        names = str(a), str(b)
+        click.echo(comparison_text.text(comparison, before, after, names), nl=False)
+    if comparison.regressed:
         raise click.exceptions.Exit(1)

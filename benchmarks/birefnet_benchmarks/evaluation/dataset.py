@@ -5,8 +5,8 @@ DIS5K (arXiv 2203.03041) has a folder for each subset (`DIS-VD`, `DIS-TE1` ...),
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -23,7 +23,6 @@ TRAINING = "DIS-TR"
 """DIS5K's subset for training: scores on it say nothing."""
 HALF = 128
 """A mask's pixel is subject where its level is above this, as PySODMetrics has it."""
-_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What can be scored, sorted by subset and name; and what was left out."""
+    """The pairs that can be scored, sorted by subset and name, and what was left out."""
 
     pairs: tuple[Pair, ...]
     unmatched: tuple[Path, ...] = ()
@@ -86,8 +85,7 @@ def find_dataset(images: Path, masks: Path | None = None, *, partial: bool = Fal
             "name the folder of the masks with --masks"
         )
     subsets = {_name(folder): (folder / IMAGES, folder / MASKS) for folder in folders}
-    found = _paired(subsets, partial)
-    return Dataset(found.pairs, found.unmatched, training)
+    return replace(_paired(subsets, partial), training=training)
 
 
 def spread(pairs: tuple[Pair, ...], limit: int | None) -> tuple[Pair, ...]:
@@ -129,11 +127,11 @@ def _paired(subsets: Mapping[str, tuple[Path, Path]], partial: bool) -> Dataset:
     lonely_images: list[Path] = []
     lonely_masks: list[Path] = []
     for subset, (images, masks) in subsets.items():
-        found, truths = _by_name(images, masks), _by_name(masks, images)
-        both = sorted(found.keys() & truths.keys())
-        pairs += (Pair(subset, name, found[name], truths[name]) for name in both)
-        lonely_images += (found[name] for name in sorted(found.keys() - truths.keys()))
-        lonely_masks += (truths[name] for name in sorted(truths.keys() - found.keys()))
+        image_of, mask_of = _by_name(images, masks), _by_name(masks, images)
+        both = sorted(image_of.keys() & mask_of.keys())
+        pairs += (Pair(subset, name, image_of[name], mask_of[name]) for name in both)
+        lonely_images += (image_of[name] for name in sorted(image_of.keys() - mask_of.keys()))
+        lonely_masks += (mask_of[name] for name in sorted(mask_of.keys() - image_of.keys()))
     if not pairs:
         looked = "; ".join(f"{images} and {masks}" for images, masks in subsets.values())
         raise DatasetError(
@@ -156,23 +154,21 @@ def _paired(subsets: Mapping[str, tuple[Path, Path]], partial: bool) -> Dataset:
 def _by_name(folder: Path, other: Path) -> dict[str, Path]:
     """The image files below a folder by their path without suffix; those of `other` left out."""
     files: dict[str, Path] = {}
-    for path in _images(folder, other):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in files:
-            raise DatasetError(f"{files[name]} and {path} differ only in their suffix")
-        files[name] = path
-    return files
-
-
-def _images(folder: Path, other: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder):
         here = Path(root)
         folders[:] = (
-            each for each in folders if not each.startswith(".") and not _same(here / each, other)
+            below
+            for below in folders
+            if not below.startswith(".") and not _same(here / below, other)
         )
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield here / name
+        for path in (here / name for name in names if not name.startswith(".")):
+            if path.suffix.lower() not in SUFFIXES:
+                continue
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name in files:
+                raise DatasetError(f"{files[name]} and {path} differ only in their suffix")
+            files[name] = path
+    return files
 
 
 def _same(folder: Path, other: Path) -> bool:
@@ -184,11 +180,12 @@ def _is_subset(folder: Path) -> bool:
 
 
 def _name(folder: Path) -> str:
-    """What a data set is called: its folder, or the one above for a folder called `im`."""
+    """The name of a data set: its folder's, or that of the one above for a folder called `im`."""
     whole = folder.resolve()
     return whole.parent.name if whole.name == IMAGES else whole.name
 
 
 def _some(files: list[Path]) -> str:
-    more = len(files) - _SHOWN
-    return ", ".join(map(str, files[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
+    shown = 3
+    more = f" and {len(files) - shown} more" if len(files) > shown else ""
+    return ", ".join(map(str, files[:shown])) + more

@@ -1,4 +1,4 @@
-"""What was published for a model on a data set, to be held against what was measured."""
+"""Scores that were published for a model on a data set, to be set beside those measured."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,11 +48,11 @@ def published_scores(
     if card is None or size is None:
         return {}
     keys = {metric.published: metric.key for metric in metrics if metric.published}
-    found: dict[str, Score] = {}
+    scores: dict[str, Score] = {}
     for score in card.scores:
         same = score.dataset.lower() == dataset.lower() and size == (
             score.size or card.trained_size
         )
         if same and score.metric in keys:
-            found.setdefault(keys[score.metric], score)
-    return found
+            scores.setdefault(keys[score.metric], score)
+    return scores

@@ -1,4 +1,4 @@
-"""How good a mask is: the metrics of salient object detection, through PySODMetrics.
+"""How good a mask is, by the metrics of salient object detection, through PySODMetrics.
 
 What is compared is what upstream's evaluation compares: an 8-bit mask at the ground truth's size,
 stretched from its own darkest and brightest level to 0–1, against the ground truth above 128 of
@@ -67,7 +67,7 @@ EFFORTS = Metric(
 
 
 def metrics(efforts: bool = False) -> tuple[Metric, ...]:
-    """Those that a `Tally` gives, in the order of tables."""
+    """The metrics that a `Tally` gives, in the order of tables."""
     return (*METRICS, EFFORTS) if efforts else METRICS
 
 
@@ -83,8 +83,8 @@ class Tally:
         efforts: whether human correction efforts are counted; takes longer than all the others.
         images: how many were added.
         empty: how many of these have a ground truth without a subject. The library's weighted F,
-            F and IoU are then 0, whatever was found.
-        stretched: how many were found in masks that span less than half of the levels.
+            F and IoU are then 0, whatever the mask.
+        stretched: how many of the masks span more than one level and less than half of them.
     """
 
     efforts: bool = False
@@ -101,33 +101,33 @@ class Tally:
     _boundary: list[float] = field(default_factory=list)
     _effort: HumanCorrectionEffortMeasure = field(default_factory=HumanCorrectionEffortMeasure)
 
-    def add(self, found: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None:
+    def add(self, mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
         """Score a mask.
 
         Args:
-            found: uint8 (H, W), 0–255, as the model's pipeline gives it.
-            expected: uint8 (H, W), 0–255, the ground truth; may be soft. Every figure but the
+            mask: uint8 (H, W), 0–255, as the model's pipeline gives it.
+            truth: uint8 (H, W), 0–255, the ground truth; may be soft. Every figure but the
                 plain error of alpha sees of it only what is above 128.
 
         Raises:
             DatasetError: a ground truth for which the library's S-measure is not a number.
         """
-        stretched, truth = prepare_data(found, expected)
-        if not _has_quarters(truth):
+        stretched, subject = prepare_data(mask, truth)
+        if not _has_quarters(subject):
             raise DatasetError(
                 "the subject's center lies in the last row or column, where the S-measure, which "
                 "cuts the image in four behind it, is not defined"
             )
-        for each in self._library:
-            each.step(stretched, truth, normalize=False)
-        self._boundary.append(boundary_iou(stretched > 0.5, truth))
-        self._alpha_error.maes.append(self._alpha_error.cal_mae(found / 255, expected / 255))
+        for metric in self._library:
+            metric.step(stretched, subject, normalize=False)
+        self._boundary.append(boundary_iou(stretched > 0.5, subject))
+        self._alpha_error.maes.append(self._alpha_error.cal_mae(mask / 255, truth / 255))
         self.images += 1
-        self.empty += not truth.any()
-        self.stretched += 0 < int(found.max()) - int(found.min()) < 128
+        self.empty += not subject.any()
+        self.stretched += 0 < int(mask.max()) - int(mask.min()) < 128
 
     def merge(self, other: "Tally") -> None:
-        """Add what another one has seen, in its order."""
+        """Append the images of another tally, in its order."""
         for mine, others in zip(self._lists(), other._lists(), strict=True):
             mine.extend(others)
         self.images += other.images
@@ -138,7 +138,7 @@ class Tally:
         """Every metric by its key, each in [0, 1] but for `hce`, which counts clicks."""
         curve = self._alignment.get_results()["em"]["curve"]
         counts = self._counts.get_results()
-        found = {
+        scores = {
             "s_measure": self._structure.get_results()["sm"],
             "weighted_f": self._weighted.get_results()["wfm"],
             "max_f": counts["f"]["dynamic"].max(),
@@ -150,8 +150,8 @@ class Tally:
             "alpha_mae": self._alpha_error.get_results()["mae"],
         }
         if self.efforts:
-            found["hce"] = self._effort.get_results()["hce"]
-        return {key: float(value) for key, value in found.items()}
+            scores["hce"] = self._effort.get_results()["hce"]
+        return {key: float(value) for key, value in scores.items()}
 
     @property
     def _counts(self) -> FmeasureV2:
@@ -179,12 +179,12 @@ class Tally:
         )
 
 
-def _has_quarters(truth: NDArray[np.bool_]) -> bool:
+def _has_quarters(subject: NDArray[np.bool_]) -> bool:
     """Whether something is left of the image below and to the right of the subject's center."""
-    if truth.all() or not truth.any():  # then no center is asked for
+    if subject.all() or not subject.any():  # then no center is asked for
         return True
     center = (
-        np.average(np.arange(side), weights=np.count_nonzero(truth, axis=other)).round()
-        for side, other in zip(truth.shape, (1, 0), strict=True)
+        np.average(np.arange(side), weights=np.count_nonzero(subject, axis=other)).round()
+        for side, other in zip(subject.shape, (1, 0), strict=True)
     )
-    return all(place + 1 < side for place, side in zip(center, truth.shape, strict=True))
+    return all(place + 1 < side for place, side in zip(center, subject.shape, strict=True))

@@ -3,19 +3,19 @@
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from birefnet_models.atomic_write import replacing
-from birefnet_models.card import ModelCard, Score
+from birefnet_models.card import Score
 from birefnet_models.lock import sha256_of
+from birefnet_models.text import format_size
 from birefnet_runtime import OutputError
-from birefnet_runtime.model.input_size import format_size
 
 from ..bench.environment import read_environment
 from ..bench.results_file import write_results
-from .contact_sheet import write_sheet
+from .contact_sheet import draw_sheet
 from .published import card_of, published_scores
 from .quality import LIBRARY, Metric, Tally, metrics
 from .run import Evaluation
@@ -23,49 +23,27 @@ from .run import Evaluation
 SCHEMA = "birefnet-evaluation"
 VERSION = 1
 """Goes up when a field changes its meaning or goes away; a new field doesn't raise it."""
-OVERALL = "all"
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Which file was evaluated.
-
-    Attributes:
-        name: as it was typed.
-        file: the `.onnx`.
-        sha256: of the file.
-        card: the zoo's model that it is, if known.
-    """
-
-    name: str
-    file: Path
-    sha256: str
-    card: ModelCard | None
-
-
-def read_subject(name: str, file: Path) -> Subject:
-    """Hash a model's file, and look it up in the zoo."""
-    sha256 = sha256_of(file)
-    return Subject(name, file, sha256, card_of(file, sha256))
 
 
 def summary(
-    subject: Subject, evaluation: Evaluation, settings: Mapping[str, Any]
+    model: str, file: Path, evaluation: Evaluation, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Everything but the single images' scores, ready for JSON.
 
     Args:
-        subject: the model's file.
+        model: its name, as it was typed.
+        file: its `.onnx`, which is hashed and looked up in the zoo.
         evaluation: at least one image of it has scores.
         settings: how it was run, JSON-ready.
     """
-    size, efforts = evaluation.model_size(), evaluation.overall.efforts
-    wanted = metrics(efforts)
+    sha256 = sha256_of(file)
+    card = card_of(file, sha256)
+    size, columns = evaluation.model_size(), metrics(evaluation.overall.efforts)
     failed = Counter(outcome.pair.subset for outcome in evaluation.failures)
     subsets = []
     for name, tally in evaluation.parts.items():
         part = {"name": name, **_part(tally, failed[name])}
-        known = published_scores(subject.card, name, size, wanted) if tally.images else {}
+        known = published_scores(card, name, size, columns) if tally.images else {}
         part["published"] = {
             key: _published(score, part["scores"][key]) for key, score in known.items()
         }
@@ -74,17 +52,17 @@ def summary(
         "schema": SCHEMA,
         "version": VERSION,
         "model": {
-            "name": subject.name,
-            "file": str(subject.file),
-            "sha256": subject.sha256,
-            "bytes": subject.file.stat().st_size,
-            "zoo": subject.card.name if subject.card else None,
+            "name": model,
+            "file": str(file),
+            "sha256": sha256,
+            "bytes": file.stat().st_size,
+            "zoo": card.name if card else None,
         },
         "model_size": size,
         "settings": dict(settings),
         "environment": asdict(read_environment()),
         "library": LIBRARY,
-        "metrics": {metric.key: asdict(metric) for metric in wanted},
+        "metrics": {metric.key: asdict(metric) for metric in columns},
         "subsets": subsets,
         "overall": _part(evaluation.overall, failed.total()),
         "failures": [
@@ -131,7 +109,8 @@ def write_files(directory: Path, stored: Mapping[str, Any], evaluation: Evaluati
         _write_rows(directory / "scores.csv", evaluation)
         if cases := evaluation.worst():
             heading = f"{_heading(stored)}: the worst of {evaluation.overall.images} by S-measure"
-            write_sheet(directory / "worst.png", cases, heading)
+            with replacing(directory / "worst.png") as unnamed:
+                draw_sheet(cases, heading).save(unnamed)
     except OSError as error:
         raise OutputError(f"{directory}: {(error.strerror or str(error)).lower()}") from error
 
@@ -158,12 +137,12 @@ def _write_rows(path: Path, evaluation: Evaluation) -> None:
 
 
 def table(stored: Mapping[str, Any]) -> Iterator[str]:
-    """Lines that are printed: the model, subsets with what was published for them, and all."""
+    """Lines for a terminal: the model, each subset with its published scores, and all together."""
     columns = [Metric(**metric) for metric in stored["metrics"].values()]
     rows = [["", "images", *(metric.label for metric in columns)]]
     parts = list(stored["subsets"])
     if len(parts) > 1:
-        parts.append({"name": OVERALL, **stored["overall"], "published": {}})
+        parts.append({"name": "all", **stored["overall"], "published": {}})
     for part in (part for part in parts if part["images"]):
         scores, known = part["scores"], part["published"]
         rows.append([part["name"], str(part["images"])])
@@ -183,7 +162,7 @@ def table(stored: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _missing(stored: Mapping[str, Any]) -> str:
-    """How many images have scores, where it isn't all: figures of a part are no published ones."""
+    """How many images have scores, unless all have: those of a part compare with none published."""
     images, failed = stored["overall"]["images"], stored["overall"]["failed"]
     if images == stored["settings"]["pairs"]:
         return ""

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 from birefnet_models.errors import BirefnetError
-from birefnet_runtime import ImageError, Picture, Segmenter, read_image
+from birefnet_models.text import format_size
+from birefnet_runtime import ImageError, Prepared, Segmenter, read_image
 from birefnet_runtime.cutout.compose import shown_alpha
 from birefnet_runtime.images.picture import quantize, to_eight_bits
 from birefnet_runtime.images.read import pixels_of
 from birefnet_runtime.machine.pipeline import overlap
-from birefnet_runtime.model.input_size import format_size
-from birefnet_runtime.model.postprocess import to_alpha
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
@@ -52,12 +51,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A pair in memory; one that can't be read has an error in its outcome."""
+    """A pair in memory."""
 
-    outcome: Outcome
-    picture: Picture | None = None
-    expected: NDArray[np.uint8] | None = None
-    tensor: NDArray[np.float32] | None = None
+    pair: Pair
+    prepared: Prepared
+    expected: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,66 +89,52 @@ class Evaluator:
             self._read,
             self._run,
             self._score,
+            failed=_failed,
             weigh=lambda pair: _WEIGHT * pixels_of(pair.image),
             stopped=stopped,
         )
 
     def _read(self, pair: Pair) -> _Read:
-        try:
-            picture, expected = read_image(pair.image), read_mask(pair.mask)
-            if picture.size != expected.shape:
-                raise ImageError(
-                    f"{pair.mask}: the mask is {format_size(expected.shape)}, and the image "
-                    f"{pair.image} is {format_size(picture.size)}"
-                )
-            tensor = self.segmenter.tensor(picture)
-        except BirefnetError as error:
-            return _Read(Outcome(pair, error))
-        size = (tensor.shape[2], tensor.shape[3])
-        outcome = Outcome(pair, image_size=picture.size, model_size=size)
-        return _Read(outcome, picture, expected, tensor)
+        picture, expected = read_image(pair.image), read_mask(pair.mask)
+        if picture.size != expected.shape:
+            raise ImageError(
+                f"{pair.mask}: the mask is {format_size(expected.shape)}, and the image "
+                f"{pair.image} is {format_size(picture.size)}"
+            )
+        return _Read(pair, self.segmenter.prepare(picture), expected)
 
-    def _run(self, read: Sequence[_Read]) -> list[NDArray[np.float32] | BirefnetError | None]:
-        (only,) = read
-        if only.tensor is None:
-            return [None]
-        try:
-            return list(self.segmenter.run([only.tensor]))
-        except BirefnetError as error:
-            return [error]
+    def _run(self, read: Sequence[_Read]) -> list[NDArray[np.float32]]:
+        return self.segmenter.run([each.prepared for each in read])
 
-    def _score(self, read: _Read, answer: NDArray[np.float32] | BirefnetError | None) -> Outcome:
-        outcome = read.outcome
-        if isinstance(answer, BirefnetError):
-            return replace(outcome, error=answer)
-        if answer is None or read.picture is None or read.expected is None:
-            return outcome
-        try:
-            return self._scored(outcome, read.picture, read.expected, answer)
-        except DatasetError as error:
-            return replace(outcome, error=DatasetError(f"{outcome.pair.mask}: {error}"))
-        except MemoryError:
-            reason = f"{outcome.pair.image}: not enough memory to score it"
-            return replace(outcome, error=ImageError(reason))
-
-    def _scored(
-        self,
-        outcome: Outcome,
-        picture: Picture,
-        expected: NDArray[np.uint8],
-        logits: NDArray[np.float32],
-    ) -> Outcome:
-        alpha = shown_alpha(picture, to_alpha(logits, picture.size))
+    def _score(self, read: _Read, logits: NDArray[np.float32]) -> Outcome:
+        pair, picture, expected = read.pair, read.prepared.picture, read.expected
+        alpha = shown_alpha(picture, self.segmenter.finish(read.prepared, logits))
         found = np.asarray(quantize(alpha, 8), np.uint8)
         tally = Tally(self.efforts)
-        tally.add(found, expected)
+        try:
+            tally.add(found, expected)
+        except DatasetError as error:
+            raise DatasetError(f"{pair.mask}: {error}") from error
         scores = tally.scores()
         case = None
         if self.pictures:
             drawn = thumbnails(to_eight_bits(picture.pixels), expected, found)
-            case = Case(f"{outcome.pair.subset}/{outcome.pair.name}", caption(scores), drawn)
-        levels = (int(found.min()), int(found.max()))
-        return replace(outcome, levels=levels, scores=scores, tally=tally, case=case)
+            case = Case(f"{pair.subset}/{pair.name}", caption(scores), drawn)
+        return Outcome(
+            pair,
+            image_size=picture.size,
+            model_size=self.segmenter.model_size(picture.size),
+            levels=(int(found.min()), int(found.max())),
+            scores=scores,
+            tally=tally,
+            case=case,
+        )
+
+
+def _failed(pair: Pair, error: Exception) -> Outcome:
+    if not isinstance(error, BirefnetError):
+        error = ImageError(f"{pair.image}: not enough memory to score it")
+    return Outcome(pair, error)
 
 
 def caption(scores: dict[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""What is shown of a run: figures, Markdown, a page, and two runs side by side.
+"""Documents of a run: Markdown, a page, and a comparison of two runs.
 
-Everything here is made from a `Report` and the pictures beside it; nothing is measured.
+Everything here is made from a `BenchReport` and the previews beside it; nothing is measured.
 """

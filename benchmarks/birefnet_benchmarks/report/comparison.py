@@ -1,8 +1,8 @@
 """Two runs side by side, A before and B after: what became slower, larger or wrong.
 
 Times scatter, so a ratio comes with an interval, and only what lies wholly beyond the threshold
-counts. The interval knows the scatter within the runs; what a machine does from one hour to the
-next isn't in it, which is what the ratios to a baseline in the same run are for.
+counts. The interval knows the scatter within the runs. It does not know how a machine changes from
+one hour to the next; the ratios to a baseline in the same run do.
 """
 
 from collections.abc import Sequence
@@ -12,23 +12,20 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bench.results import Outcome, Report, Row, baseline_of
+from ..bench.results import BenchReport, Configuration, GraphParity, Result, baseline_of
 from ..errors import ReportError
-from . import statistics as figures
+from . import statistics
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-SEED = 0
-THRESHOLD = 0.05
-"""By default: what is not more than this slower is no regression."""
 MEMORY_THRESHOLD = 0.05
-"""Peak memory hardly scatters, so that it needs no interval."""
+"""Peak memory hardly scatters, so it needs no interval."""
 FEWEST = 3
 """Of fewer runs (or rounds) the scatter isn't known, and nothing is concluded."""
 
 
 class Judgment(StrEnum):
-    """What became of a figure. Only the first three are regressions."""
+    """How a number changed. Only the first three are regressions."""
 
     WORSE = "worse"
     FAILS = "fails now"
@@ -49,7 +46,7 @@ class Judgment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """B's figure as a multiple of A's."""
+    """B's number as a multiple of A's."""
 
     ratio: float
     interval: tuple[float, float] | None
@@ -58,22 +55,22 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """The same row in both runs."""
+class ResultPair:
+    """Results of the same configuration in both runs."""
 
-    a: Outcome
-    b: Outcome
+    a: Result
+    b: Result
     time: Change | None
     """Of the medians; None where one of them has no times."""
-    against_baseline: Change | None
+    vs_baseline: Change | None
     """Of the ratios to the baseline's time, each taken in its own run; None without rounds."""
     judgments: dict[str, Judgment]
-    """By what is judged: `it` is whether it runs at all, then time, memory and parity."""
+    """By name: whether it runs, time, memory and parity."""
 
     @property
     def regressions(self) -> tuple[str, ...]:
-        """What became worse."""
-        return tuple(name for name, found in self.judgments.items() if found.regression)
+        """Names of the judgments that are regressions."""
+        return tuple(name for name, judgment in self.judgments.items() if judgment.regression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,31 +79,36 @@ class Comparison:
 
     threshold: float
     same_machine: bool
-    """Else times aren't judged as such, only against the baselines of their own runs."""
+    """Else times aren't judged as such, only their ratios to the baselines of their own runs."""
     environment: dict[str, tuple[str, str]]
-    """What differs between the environments, A's and B's."""
-    pairs: tuple[Pair, ...]
-    only_a: tuple[Row, ...]
-    only_b: tuple[Row, ...]
+    """Differences between the environments, A's and B's."""
+    pairs: tuple[ResultPair, ...]
+    only_a: tuple[Configuration, ...]
+    only_b: tuple[Configuration, ...]
 
     @property
     def regressed(self) -> bool:
         return any(pair.regressions for pair in self.pairs)
 
 
-def compare(a: Report, b: Report, threshold: float = THRESHOLD) -> Comparison:
-    """Match the rows of two runs by what they are, and judge each.
+def compare(a: BenchReport, b: BenchReport, threshold: float = 0.05) -> Comparison:
+    """Match the configurations of two runs, and judge each.
+
+    Args:
+        threshold: a configuration that is slower by less than this share is no regression.
 
     Raises:
-        ReportError: the runs have no row in common.
+        ReportError: the runs have no configuration in common.
     """
-    before = {(outcome.row.case, outcome.row.way): outcome for outcome in a.outcomes}
-    after = {(outcome.row.case, outcome.row.way): outcome for outcome in b.outcomes}
+    before, after = (
+        {(r.configuration.workload, r.configuration.setup): r for r in x.results} for x in (a, b)
+    )
     both = [key for key in before if key in after]
     if not both:
         raise ReportError(
-            "the two runs have no row in common: nothing agrees in model, size, batch, threads, "
-            "backend, variant, precision and provider; run `birefnet bench` with the same choice"
+            "the two runs have no configuration in common: none agrees in model, size, batch, "
+            "threads, backend, variant, precision and provider; run `birefnet bench` with the same "
+            "options"
         )
     same = _machine(a) == _machine(b)
     return Comparison(
@@ -114,72 +116,68 @@ def compare(a: Report, b: Report, threshold: float = THRESHOLD) -> Comparison:
         same_machine=same,
         environment=_environment(a, b),
         pairs=tuple(_pair(before[key], after[key], a, b, threshold, same) for key in both),
-        only_a=tuple(outcome.row for key, outcome in before.items() if key not in after),
-        only_b=tuple(outcome.row for key, outcome in after.items() if key not in before),
+        only_a=tuple(result.configuration for key, result in before.items() if key not in after),
+        only_b=tuple(result.configuration for key, result in after.items() if key not in before),
     )
 
 
 def _pair(
-    a: Outcome, b: Outcome, report_a: Report, report_b: Report, threshold: float, same: bool
-) -> Pair:
-    times = _turns(a), _turns(b)
+    a: Result, b: Result, report_a: BenchReport, report_b: BenchReport, threshold: float, same: bool
+) -> ResultPair:
+    times = _times(a), _times(b)
     time = _change(times, threshold, judged=same) if all(times) else None
-    bases = baseline_of(a.row, report_a.outcomes), baseline_of(b.row, report_b.outcomes)
-    against = None
-    if bases[0] and bases[1] and bases[0].row.way == bases[1].row.way:
-        rounds = figures.round_ratios(a, bases[0]), figures.round_ratios(b, bases[1])
-        if all(rounds):
-            against = _change(([rounds[0]], [rounds[1]]), threshold, judged=True)
+    vs_baseline = None
+    base_a, base_b = (
+        baseline_of(result.configuration, report.results)
+        for result, report in ((a, report_a), (b, report_b))
+    )
+    if base_a and base_b and base_a.configuration.setup == base_b.configuration.setup:
+        ratios = statistics.round_ratios(a, base_a), statistics.round_ratios(b, base_b)
+        if all(ratios):
+            vs_baseline = _change(([ratios[0]], [ratios[1]]), threshold, judged=True)
     if time and same:
-        time = replace(time, judgment=_without_drift(b.row, time, against))
-        against = against and replace(against, judgment=Judgment.UNJUDGED)
-    return Pair(
+        time = replace(time, judgment=_without_drift(b.configuration, time, vs_baseline))
+        vs_baseline = vs_baseline and replace(vs_baseline, judgment=Judgment.UNJUDGED)
+    return ResultPair(
         a,
         b,
         time,
-        against,
+        vs_baseline,
         {
-            "it": _running(bool(times[0]), bool(times[1])),
+            "running": _running(bool(times[0]), bool(times[1])),
             "time": time.judgment if time else Judgment.UNJUDGED,
-            "time vs baseline": against.judgment if against else Judgment.UNJUDGED,
+            "time vs baseline": vs_baseline.judgment if vs_baseline else Judgment.UNJUDGED,
             "memory": Judgment.UNJUDGED
-            if _is_measure(b.row)
+            if _is_yardstick(b.configuration)
             else _memory(a.peak_rss_bytes, b.peak_rss_bytes),
             "device memory": _memory(a.peak_device_bytes, b.peak_device_bytes),
-            "graph parity": _parity(_graph_agrees(a), _graph_agrees(b)),
-            "pipeline parity": _parity(_pipeline_agrees(a), _pipeline_agrees(b)),
+            "graph parity": _parity(a.graph, b.graph),
+            "pipeline parity": _parity(statistics.worst_parity(a), statistics.worst_parity(b)),
         },
     )
 
 
-def _without_drift(row: Row, time: Change, against: Change | None) -> Judgment:
-    """Of two runs on one machine, which may be slower as a whole today.
+def _without_drift(
+    configuration: Configuration, time: Change, vs_baseline: Change | None
+) -> Judgment:
+    """The judgment of a time on one machine, which may be slower as a whole today.
 
-    What a row shares with its baseline is the machine's: a row is worse if its ratio to the
-    baseline is, too.
+    What slows a configuration and its baseline alike is the machine; the configuration is worse if
+    its ratio to the baseline is, too.
     """
-    held_against_it = against is not None and against.judgment is not Judgment.WORSE
-    if time.judgment is Judgment.WORSE and (_is_measure(row) or held_against_it):
+    shared = vs_baseline is not None and vs_baseline.judgment is not Judgment.WORSE
+    if time.judgment is Judgment.WORSE and (_is_yardstick(configuration) or shared):
         return Judgment.DRIFTED
     return time.judgment
 
 
-def _is_measure(row: Row) -> bool:
-    """PyTorch as the baseline is what others are measured by, and not what is judged."""
-    return row.baseline and row.backend == "pytorch"
+def _is_yardstick(configuration: Configuration) -> bool:
+    """Whether it is PyTorch as the baseline, which others are measured by and isn't judged."""
+    return configuration.baseline and configuration.backend == "pytorch"
 
 
-def _graph_agrees(outcome: Outcome) -> bool | None:
-    return outcome.graph.problem is None if outcome.graph else None
-
-
-def _pipeline_agrees(outcome: Outcome) -> bool | None:
-    found = figures.pipeline(outcome)
-    return found.problem is None if found else None
-
-
-def _turns(outcome: Outcome) -> list[list[float]]:
-    return [list(turn.times_s) for turn in outcome.turns if turn.times_s]
+def _times(result: Result) -> list[list[float]]:
+    return [list(runs.times_s) for runs in result.rounds if runs.times_s]
 
 
 def _change(
@@ -189,19 +187,19 @@ def _change(
     judged: bool,
 ) -> Change:
     """The ratio of the medians of two samples in groups, B's over A's."""
-    a, b = (np.concatenate(each) for each in groups)
+    a, b = (np.concatenate(sample) for sample in groups)
     ratio = float(np.median(b) / np.median(a))
     interval = None
     if min(len(a), len(b)) >= FEWEST:
         drawn = [
-            resampled_medians(each, np.random.default_rng([SEED, index]))
-            for index, each in enumerate(groups)
+            resampled_medians(sample, np.random.default_rng([0, index]))
+            for index, sample in enumerate(groups)
         ]
         edge = (1 - CONFIDENCE) / 2
         low, high = np.quantile(drawn[1] / drawn[0], [edge, 1 - edge])
         interval = float(low), float(high)
-    found = _judge(ratio, interval, threshold) if judged else Judgment.UNJUDGED
-    return Change(ratio, interval, found)
+    judgment = _judge(ratio, interval, threshold) if judged else Judgment.UNJUDGED
+    return Change(ratio, interval, judgment)
 
 
 def resampled_medians(
@@ -209,8 +207,9 @@ def resampled_medians(
 ) -> NDArray[np.float64]:
     """Medians of `RESAMPLES` samples drawn with replacement, groups first, then in each group.
 
-    Runs of one turn resemble each other more than those of different turns: with single runs drawn
-    alone the interval would be too narrow (a two-stage bootstrap, Davison and Hinkley 1997, 3.8).
+    Runs of one round resemble each other more than those of different rounds: with single runs
+    drawn alone the interval would be too narrow (two-stage bootstrap, Davison and Hinkley 1997,
+    3.8).
     """
     counts = rng.multinomial(len(groups), [1 / len(groups)] * len(groups), RESAMPLES)
     drawn = np.hstack(
@@ -246,13 +245,15 @@ def _memory(a: int | None, b: int | None) -> Judgment:
     return _judge(b / a, (b / a, b / a), MEMORY_THRESHOLD)
 
 
-def _parity(a: bool | None, b: bool | None) -> Judgment:
-    """Of whether it was within the tolerances; None where it was not compared."""
+def _parity(
+    a: GraphParity | statistics.WorstParity | None, b: GraphParity | statistics.WorstParity | None
+) -> Judgment:
+    """Whether it was and is within the tolerances; None where it was not compared."""
     if a is None or b is None:
-        return Judgment.DIFFERS if b is False else Judgment.UNJUDGED
-    if a == b:
+        return Judgment.DIFFERS if b and b.problem else Judgment.UNJUDGED
+    if bool(a.problem) == bool(b.problem):
         return Judgment.SAME
-    return Judgment.AGREES if b else Judgment.DIFFERS
+    return Judgment.DIFFERS if b.problem else Judgment.AGREES
 
 
 def _running(a: bool, b: bool) -> Judgment:
@@ -261,13 +262,13 @@ def _running(a: bool, b: bool) -> Judgment:
     return Judgment.RUNS if b else Judgment.FAILS
 
 
-def _machine(report: Report) -> tuple[object, ...]:
+def _machine(report: BenchReport) -> tuple[object, ...]:
     environment = report.environment
     return environment.processor, environment.cores, environment.gpus
 
 
-def _environment(a: Report, b: Report) -> dict[str, tuple[str, str]]:
-    """Every fact and version that isn't the same."""
+def _environment(a: BenchReport, b: BenchReport) -> dict[str, tuple[str, str]]:
+    """Every fact and version that differs."""
     one, other = _facts(a), _facts(b)
     names = dict.fromkeys((*one, *other))
     return {
@@ -277,7 +278,7 @@ def _environment(a: Report, b: Report) -> dict[str, tuple[str, str]]:
     }
 
 
-def _facts(report: Report) -> dict[str, str]:
+def _facts(report: BenchReport) -> dict[str, str]:
     environment = report.environment
     plain = {
         field.name: getattr(environment, field.name)

@@ -1,84 +1,92 @@
 """A comparison of two runs, as a table in the terminal and as plain values for JSON."""
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
 from birefnet_runtime.units import format_bytes
 
-from ..bench.results import Outcome, Report
-from . import statistics as figures
-from . import wording
-from .comparison import CONFIDENCE, MEMORY_THRESHOLD, Change, Comparison, Judgment, Pair
+from ..bench.results import BenchReport, Result
+from . import statistics, wording
+from .comparison import CONFIDENCE, MEMORY_THRESHOLD, Change, Comparison, Judgment, ResultPair
 
 HEADS = (
-    *("way", "A", "B", "B / A", f"{CONFIDENCE:.0%} interval"),
+    *("configuration", "A", "B", "B / A", f"{CONFIDENCE:.0%} interval"),
     *("vs baseline", "RSS A", "RSS B", ""),
 )
 
 
-def text(found: Comparison, a: Report, b: Report, names: tuple[str, str]) -> str:
-    """All that differs, with what was judged and how. `names` are how the user calls the runs."""
+def text(comparison: Comparison, a: BenchReport, b: BenchReport, names: tuple[str, str]) -> str:
+    """All changes with their judgments, and how these come about.
+
+    Args:
+        names: of the runs A and B, as the user typed them.
+    """
     lines = [
         f"{letter}  {name}, {report.started}, {wording.machine(report)}"
         for letter, name, report in (("A", names[0], a), ("B", names[1], b))
     ]
-    lines += [f"   {name}: {one} -> {two}" for name, (one, two) in found.environment.items()]
-    for case, pairs in groupby(_sorted(found.pairs), key=lambda pair: pair.a.row.case):
-        lines += ["", wording.case_name(case), *_aligned([HEADS, *map(_cells, pairs)])]
-    for letter, rows in (("A", found.only_a), ("B", found.only_b)):
-        if rows:
+    lines += [f"   {fact}: {one} -> {two}" for fact, (one, two) in comparison.environment.items()]
+    for workload, pairs in groupby(_sorted(comparison.pairs), key=_workload):
+        lines += ["", wording.workload_name(workload), *_aligned([HEADS, *map(_cells, pairs)])]
+    for letter, configurations in (("A", comparison.only_a), ("B", comparison.only_b)):
+        if configurations:
             lines += ["", f"Only in {letter}:"]
-            lines += [f"  {wording.case_name(row.case)}: {wording.way_name(row)}" for row in rows]
-    return "\n".join([*lines, "", *_conclusion(found)]) + "\n"
+            lines += [
+                f"  {wording.workload_name(c.workload)}: {wording.configuration_name(c)}"
+                for c in configurations
+            ]
+    return "\n".join([*lines, "", *_conclusion(comparison)]) + "\n"
 
 
-def as_dict(found: Comparison) -> dict[str, Any]:
-    """The comparison as plain values: ratios, judgments, what is in one run only."""
+def as_dict(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as plain values: ratios, judgments, configurations in one run only."""
     return {
-        "regressed": found.regressed,
-        "threshold": found.threshold,
+        "regressed": comparison.regressed,
+        "threshold": comparison.threshold,
         "memory_threshold": MEMORY_THRESHOLD,
         "confidence": CONFIDENCE,
-        "same_machine": found.same_machine,
-        "environment": found.environment,
-        "rows": [
+        "same_machine": comparison.same_machine,
+        "environment": comparison.environment,
+        "configurations": [
             {
-                "row": dataclasses.asdict(pair.b.row),
-                "time": dataclasses.asdict(pair.time) if pair.time else None,
-                "time_against_the_baseline": dataclasses.asdict(pair.against_baseline)
-                if pair.against_baseline
-                else None,
+                "configuration": asdict(pair.b.configuration),
+                "time": asdict(pair.time) if pair.time else None,
+                "vs_baseline": asdict(pair.vs_baseline) if pair.vs_baseline else None,
                 "peak_rss_bytes": [pair.a.peak_rss_bytes, pair.b.peak_rss_bytes],
                 "errors": [pair.a.error, pair.b.error],
                 "judgments": pair.judgments,
                 "regressions": pair.regressions,
             }
-            for pair in found.pairs
+            for pair in comparison.pairs
         ],
-        "only_a": [dataclasses.asdict(row) for row in found.only_a],
-        "only_b": [dataclasses.asdict(row) for row in found.only_b],
+        "only_a": [asdict(configuration) for configuration in comparison.only_a],
+        "only_b": [asdict(configuration) for configuration in comparison.only_b],
     }
 
 
-def _sorted(pairs: Sequence[Pair]) -> list[Pair]:
-    """Rows of one case side by side, cases as they came."""
-    order = list(dict.fromkeys(pair.a.row.case for pair in pairs))
-    return sorted(pairs, key=lambda pair: order.index(pair.a.row.case))
+def _workload(pair: ResultPair) -> tuple[str, tuple[int, int], int, int]:
+    return pair.a.configuration.workload
 
 
-def _cells(pair: Pair) -> tuple[str, ...]:
+def _sorted(pairs: Sequence[ResultPair]) -> list[ResultPair]:
+    """Pairs of one workload side by side, workloads as they came."""
+    order = list(dict.fromkeys(map(_workload, pairs)))
+    return sorted(pairs, key=lambda pair: order.index(_workload(pair)))
+
+
+def _cells(pair: ResultPair) -> tuple[str, ...]:
     return (
-        wording.way_name(pair.a.row),
+        wording.configuration_name(pair.a.configuration),
         wording.median(pair.a) or "failed",
         wording.median(pair.b) or "failed",
         f"{pair.time.ratio:.2f}" if pair.time else "",
         _interval(pair.time),
-        f"{pair.against_baseline.ratio:.2f}" if pair.against_baseline else "",
+        f"{pair.vs_baseline.ratio:.2f}" if pair.vs_baseline else "",
         _memory(pair.a),
         _memory(pair.b),
-        _verdict(pair),
+        _conclusion_of(pair),
     )
 
 
@@ -90,34 +98,34 @@ def _interval(change: Change | None) -> str:
     return "{:.2f} to {:.2f}".format(*change.interval)
 
 
-def _memory(outcome: Outcome) -> str:
-    return format_bytes(outcome.peak_rss_bytes) if outcome.peak_rss_bytes else ""
+def _memory(result: Result) -> str:
+    return format_bytes(result.peak_rss_bytes) if result.peak_rss_bytes else ""
 
 
-def _verdict(pair: Pair) -> str:
-    """What became worse, better, or perhaps so; else that it is the same."""
-    if not figures.times_s(pair.a) and not figures.times_s(pair.b):
+def _conclusion_of(pair: ResultPair) -> str:
+    """What is worse, better, or perhaps so; else that it is the same."""
+    if not statistics.times_s(pair.a) and not statistics.times_s(pair.b):
         return "fails in both"
     named = [
-        f"{name} {found}" if name != "it" else str(found)
-        for name, found in pair.judgments.items()
-        if found not in (Judgment.SAME, Judgment.UNJUDGED)
+        f"{name} {judgment}" if name != "running" else str(judgment)
+        for name, judgment in pair.judgments.items()
+        if judgment not in (Judgment.SAME, Judgment.UNJUDGED)
     ]
     if Judgment.UNJUDGED == pair.judgments["time"] == pair.judgments["time vs baseline"]:
         named += ["time not judged"] if pair.time else []
     return ("REGRESSION: " if pair.regressions else "") + ("; ".join(named) or "same")
 
 
-def _conclusion(found: Comparison) -> list[str]:
-    limit = f"{100 * found.threshold:g}%"
-    regressed = sum(1 for pair in found.pairs if pair.regressions)
+def _conclusion(comparison: Comparison) -> list[str]:
+    limit = f"{100 * comparison.threshold:g}%"
+    regressed = sum(1 for pair in comparison.pairs if pair.regressions)
     total = wording.count(regressed, "regression") if regressed else "No regression"
     lines = [
-        f"{total} in {wording.count(len(found.pairs), 'row')}.",
+        f"{total} in {wording.count(len(comparison.pairs), 'configuration')}.",
         f"Slower: the {CONFIDENCE:.0%} interval of the ratio lies wholly above 1 + {limit}. "
         f"Larger: more than {MEMORY_THRESHOLD:.0%} over A's peak.",
     ]
-    if not found.same_machine:
+    if not comparison.same_machine:
         lines.append(
             "Two machines: B / A is shown; judged is the ratio to the baseline (vs baseline)."
         )
@@ -126,6 +134,6 @@ def _conclusion(found: Comparison) -> list[str]:
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns as wide as their widest cell; empty ones are left out."""
-    kept = [index for index in range(len(rows[0])) if any(row[index] for row in rows[1:])]
-    widths = {index: max(len(row[index]) for row in rows) for index in kept}
-    return ["  ".join(row[index].ljust(widths[index]) for index in kept).rstrip() for row in rows]
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in zip(*columns, strict=True)]

@@ -8,189 +8,188 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from birefnet_runtime.model.input_size import format_size
+from birefnet_models.text import format_size, joined
 from birefnet_runtime.units import format_bytes, format_seconds
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..bench.results import Outcome, Report, Row
-from . import plots, wording
-from . import statistics as figures
-from .columns import PAGE, remarks, table
-from .previews import Strip, strips
-from .summary import Case, cases, findings, main_cases
+from ..bench.results import BenchReport, Configuration, Result
+from . import plots, statistics, wording
+from .columns import LATENCY, MEMORY, remarks, table
+from .previews import PreviewStrip, strips
+from .summary import WorkloadKey, findings, main_workloads, workloads
 
-Made = TypeVar("Made")
-HERE = Path(__file__).parent
-TEMPLATE = "page.html.j2"
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
-class CaseView:
-    """One case of the page's first part."""
+class WorkloadSection:
+    """Bars and a table of one workload."""
 
     name: str
     open: bool
-    """Whether it is unfolded: of each model the case that says most."""
-    time: str
-    memory: str
+    """Whether it is unfolded: the main workload of each model is."""
+    plot: plots.Bars
     heads: list[str]
     rows: list[list[str]]
-    remarks: list[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
-    """Time over size, or over batch, of the rows that differ in nothing else."""
+class ScalingPlot:
+    """Time over size, or over batch, of the configurations that differ in nothing else."""
 
     name: str
     plot: str
     lines: list[tuple[int, str, str, str]]
-    """Index of the color, marker, row, exponent."""
+    """Index of the color, marker, configuration, exponent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A row's share of the machine's floor."""
+class ParityRow:
+    """Parity of one configuration, as a graph or as a pipeline."""
 
-    way: str
-    floor: str
-    median: str
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A row's parity, as a tensor's or as a picture's."""
-
-    way: str
-    figures: tuple[str, ...]
+    name: str
+    cells: tuple[str, ...]
     problem: str | None
 
 
-def page(report: Report, directory: Path) -> str:
+def page(report: BenchReport, directory: Path) -> str:
     """The whole page.
 
     Args:
-        directory: the run's folder, where pictures lie. One that can't be read is said to be so.
+        directory: the run's folder, where previews lie. The page says which can't be read.
     """
     environment = Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(TEMPLATE).render(_context(report, directory))
+    return environment.get_template("page.html.j2").render(_context(report, directory))
 
 
-def _context(report: Report, directory: Path) -> dict[str, Any]:
-    found, chosen = cases(report), main_cases(report)
+def _context(report: BenchReport, directory: Path) -> dict[str, Any]:
+    groups, chosen = workloads(report), main_workloads(report)
+    roofline = _grouped(groups, lambda result: _roofline_row(result, report))
+    shares = [share for _, rows in roofline for *_, share in rows]
     return {
         "report": report,
-        "models": wording.listed(dict.fromkeys(model for model, *_ in found)) if found else "",
-        "ways": len({(outcome.row.model, outcome.row.way) for outcome in report.outcomes}),
+        "models": joined([*dict.fromkeys(model for model, *_ in groups)]) if groups else "",
+        "configurations": len(
+            {(r.configuration.model, r.configuration.setup) for r in report.results}
+        ),
         "machine": wording.machine(report),
         "versions": wording.versions(report),
         "when": report.started.replace("T", " ").partition("+")[0],
         "took": format_seconds(report.took_s),
         "command": shlex.join(report.command),
-        "summaries": [(wording.case_name(case), findings(found[case])) for case in chosen],
-        "cases": [_case(case, found[case], case in chosen) for case in found],
-        "over_size": _growths(report, figures.over_size, _sizes, "pixels of the input"),
-        "over_batch": _growths(report, figures.over_batch, _batches, "images in a batch"),
-        "shares": (shares := _grouped(found, lambda outcome: _share(outcome, report))),
-        "full_share": 1.06 * max([1.0, *(each.share for _, rows in shares for each in rows)]),
+        "summaries": [(wording.workload_name(w), findings(groups[w])) for w in chosen],
+        "latency": _sections(groups, chosen, plots.time_bars, LATENCY),
+        "memory": _sections(groups, chosen, plots.memory_bars, MEMORY),
+        "over_size": _scaling_plots(report, statistics.over_size, _sizes, "pixels of the input"),
+        "over_batch": _scaling_plots(report, statistics.over_batch, _batches, "images in a batch"),
+        "roofline": roofline,
+        "full_share": 1.06 * max([1.0, *shares]),
         "peaks": [
             f"{peak.flops_per_s / 1e9:.0f} GFLOP/s with {wording.count(peak.threads, 'thread')}"
             f" ({peak.library})"
-            for peak in report.peaks
+            for peak in report.matmul_peaks
         ],
-        "graph": _grouped(found, _graph),
-        "pipeline": _grouped(found, _pipeline),
-        "pictures": _pictures(found, chosen, directory),
-        "failures": _grouped(
-            found, lambda o: (wording.way_name(o.row), o.error) if o.error else None
-        ),
+        "remarks": [(wording.workload_name(w), remarks(groups[w])) for w in groups],
+        "graph": _grouped(groups, _graph_parity),
+        "pipeline": _grouped(groups, _pipeline_parity),
+        "previews": _previews(groups, chosen, directory),
+        "failures": _grouped(groups, lambda r: (_name(r), r.error) if r.error else None),
         "environment": _environment(report),
-        "facts": _grouped(found, lambda o: (wording.way_name(o.row), o.row.source, o.facts)),
-        "spread_limit": f"{figures.SPREAD_LIMIT:.0%}",
-        "others_limit": figures.OTHERS_LIMIT,
+        "facts": _grouped(groups, lambda r: (_name(r), r.configuration.source, r.facts)),
+        "spread_limit": f"{statistics.SPREAD_LIMIT:.0%}",
+        "others_limit": statistics.OTHERS_LIMIT,
     }
 
 
-def _case(case: Case, outcomes: Sequence[Outcome], unfolded: bool) -> CaseView:
-    heads, rows = table(PAGE, outcomes)
-    return CaseView(
-        name=wording.case_name(case),
-        open=unfolded,
-        time=plots.time_bars(outcomes),
-        memory=plots.memory_bars(outcomes),
-        heads=heads,
-        rows=rows,
-        remarks=remarks(outcomes),
-    )
+def _name(result: Result) -> str:
+    return wording.configuration_name(result.configuration)
 
 
-def _growths(
-    report: Report,
-    fit: Callable[[Row, Sequence[Outcome]], figures.Fit | None],
-    axis: Callable[[Row], tuple[str, dict[float, str]]],
+def _sections(
+    groups: dict[WorkloadKey, list[Result]],
+    chosen: Sequence[WorkloadKey],
+    draw: Callable[[Sequence[Result]], plots.Bars],
+    columns: Sequence[str],
+) -> list[WorkloadSection]:
+    """One for each workload."""
+    return [
+        WorkloadSection(
+            wording.workload_name(workload),
+            workload in chosen,
+            draw(results),
+            *table(columns, results),
+        )
+        for workload, results in groups.items()
+    ]
+
+
+def _scaling_plots(
+    report: BenchReport,
+    fit: Callable[[Configuration, Sequence[Result]], statistics.Fit | None],
+    axis: Callable[[Configuration], tuple[str, dict[float, str]]],
     label: str,
-) -> list[Growth]:
-    """One for each group of rows that has lines; all rows of a line give the same one."""
+) -> list[ScalingPlot]:
+    """One for each group of configurations that has lines."""
     keys = itertools.cycle(enumerate(plots.MARKERS.values()))
-    groups: dict[str, tuple[dict[float, str], dict[str, figures.Fit]]] = {}
-    for outcome in report.outcomes:
-        found = fit(outcome.row, report.outcomes)
-        if found:
-            name, ticks = axis(outcome.row)
+    groups: dict[str, tuple[dict[float, str], dict[str, statistics.Fit]]] = {}
+    for result in report.results:
+        line = fit(result.configuration, report.results)
+        if line:
+            name, ticks = axis(result.configuration)
             shown, lines = groups.setdefault(name, ({}, {}))
             shown |= ticks
-            lines[wording.way_name(outcome.row)] = found
+            lines[_name(result)] = line
     return [
-        Growth(
+        ScalingPlot(
             name=name,
-            plot=plots.growth(list(lines.items()), label, dict(sorted(ticks.items()))),
+            plot=plots.scaling(list(lines.items()), label, dict(sorted(ticks.items()))),
             lines=[
-                (index, marker, way, f"{line.exponent:.2f}")
-                for (way, line), (index, marker) in zip(lines.items(), keys, strict=False)
+                (index, marker, configuration, f"{line.exponent:.2f}")
+                for (configuration, line), (index, marker) in zip(lines.items(), keys, strict=False)
             ],
         )
         for name, (ticks, lines) in groups.items()
     ]
 
 
-def _sizes(row: Row) -> tuple[str, dict[float, str]]:
-    name = f"{row.model}, batch {row.batch}, {wording.count(row.threads, 'thread')}"
-    return name, {float(math.prod(row.size)): format_size(row.size)}
+def _sizes(c: Configuration) -> tuple[str, dict[float, str]]:
+    name = f"{c.model}, batch {c.batch}, {wording.count(c.threads, 'thread')}"
+    return name, {float(math.prod(c.size)): format_size(c.size)}
 
 
-def _batches(row: Row) -> tuple[str, dict[float, str]]:
-    name = f"{row.model}, {format_size(row.size)}, {wording.count(row.threads, 'thread')}"
-    return name, {float(row.batch): str(row.batch)}
+def _batches(c: Configuration) -> tuple[str, dict[float, str]]:
+    name = f"{c.model}, {format_size(c.size)}, {wording.count(c.threads, 'thread')}"
+    return name, {float(c.batch): str(c.batch)}
 
 
 def _grouped(
-    found: dict[Case, list[Outcome]], make: Callable[[Outcome], Made | None]
-) -> list[tuple[str, list[Made]]]:
-    """What is made of the outcomes, by case; of what gives nothing no case either."""
-    groups = (
-        (wording.case_name(case), [made for o in outcomes if (made := make(o)) is not None])
-        for case, outcomes in found.items()
+    groups: dict[WorkloadKey, list[Result]], make: Callable[[Result], Row | None]
+) -> list[tuple[str, list[Row]]]:
+    """Rows of the results that have one, by workload; workloads without any are left out."""
+    named = (
+        (wording.workload_name(workload), [row for r in results if (row := make(r)) is not None])
+        for workload, results in groups.items()
     )
-    return [(name, rows) for name, rows in groups if rows]
+    return [(name, rows) for name, rows in named if rows]
 
 
-def _share(outcome: Outcome, report: Report) -> Share | None:
-    floor, share = figures.floor_s(outcome.row, report), figures.floor_share(outcome, report)
-    if floor is None or share is None:
+def _roofline_row(result: Result, report: BenchReport) -> tuple[str, str, str, float] | None:
+    """Name, time at the roofline, median time, and the share of the two."""
+    bound_s = statistics.roofline_s(result.configuration, report)
+    share = statistics.roofline_share(result, report)
+    if bound_s is None or share is None:
         return None
-    way, median = wording.way_name(outcome.row), wording.median(outcome)
-    return Share(way, format_seconds(floor), median, share)
+    return _name(result), format_seconds(bound_s), wording.median(result), share
 
 
-def _graph(outcome: Outcome) -> Verdict | None:
-    graph = outcome.graph
+def _graph_parity(result: Result) -> ParityRow | None:
+    graph = result.graph
     if graph is None:
         return None
     texts = tuple(
@@ -198,36 +197,36 @@ def _graph(outcome: Outcome) -> Verdict | None:
         for one in (graph.logits, graph.mask)
         for value in (one.max_abs, one.p99_abs, one.mean_abs)
     )
-    return Verdict(wording.way_name(outcome.row), texts, graph.problem)
+    return ParityRow(_name(result), texts, graph.problem)
 
 
-def _pipeline(outcome: Outcome) -> Verdict | None:
-    found = figures.pipeline(outcome)
-    if found is None:
+def _pipeline_parity(result: Result) -> ParityRow | None:
+    worst = statistics.worst_parity(result)
+    if worst is None:
         return None
-    band_mae, band_max = found.band_mae, found.band_max_levels
+    band_mae, band_max = worst.band_mae, worst.band_max_levels
     texts = (
-        *(str(found.pictures), f"{found.mae:.1e}", wording.few_digits(found.max_levels)),
-        *(wording.share(found.iou), "" if band_mae is None else f"{band_mae:.1e}"),
+        *(str(worst.images), f"{worst.mae:.1e}", wording.few_digits(worst.max_levels)),
+        *(wording.share(worst.iou), "" if band_mae is None else f"{band_mae:.1e}"),
         *("" if band_max is None else wording.few_digits(band_max),),
-        wording.share(found.boundary_iou),
+        wording.share(worst.boundary_iou),
     )
-    return Verdict(wording.way_name(outcome.row), texts, found.problem)
+    return ParityRow(_name(result), texts, worst.problem)
 
 
-def _pictures(
-    found: dict[Case, list[Outcome]], chosen: Sequence[Case], directory: Path
-) -> list[tuple[str, bool, list[Strip]]]:
+def _previews(
+    groups: dict[WorkloadKey, list[Result]], chosen: Sequence[WorkloadKey], directory: Path
+) -> list[tuple[str, bool, list[PreviewStrip]]]:
     every = (
-        (wording.case_name(case), case in chosen, strips(outcomes, directory))
-        for case, outcomes in found.items()
+        (wording.workload_name(workload), workload in chosen, strips(results, directory))
+        for workload, results in groups.items()
     )
     return [(name, unfolded, made) for name, unfolded, made in every if made]
 
 
-def _environment(report: Report) -> list[tuple[str, str]]:
+def _environment(report: BenchReport) -> list[tuple[str, str]]:
     environment = report.environment
-    rows = [
+    configurations = [
         ("processor", environment.processor),
         ("cores", str(environment.cores)),
         ("memory", format_bytes(environment.memory_bytes)),
@@ -237,4 +236,4 @@ def _environment(report: Report) -> list[tuple[str, str]]:
         ("Python", environment.python),
         *environment.packages.items(),
     ]
-    return [(name, value) for name, value in rows if value]
+    return [(name, value) for name, value in configurations if value]

@@ -1,50 +1,59 @@
-"""A run as Markdown: a document for a pull request, a small table for a README."""
+"""A run as Markdown: a document for a pull request, small tables for a README."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from birefnet_models.text import format_size, joined
 from birefnet_runtime.units import format_bytes, format_seconds
 
-from ..bench.results import Outcome, Report
-from . import statistics as figures
-from . import wording
-from .columns import BRIEFLY, EVERYTHING, MODEL, SIZE, Column, remarks, table
-from .summary import Finding, cases, findings, main_cases
+from ..bench.results import BenchReport, Result, baseline_of
+from ..errors import ReportError
+from . import statistics, wording
+from .columns import BRIEFLY, EVERYTHING, remarks, table
+from .summary import Finding, findings, main_workloads, workloads
 
 READING = f"""\
 - Time is that of one run of the network, a tensor in host memory to logits in host memory; cold
-  start is from the start of a process to its first answer. Each row ran in a process of its own.
-- `~`: read with care. The interquartile range is more than {figures.SPREAD_LIMIT:.0%} of the
-  median, or others kept more than {figures.OTHERS_LIMIT} cores busy meanwhile.
-- time / baseline's: `0.50 x` is half the baseline's time. Rows take turns; it is the median over
-  the rounds that a row shares with the baseline. `*`: they share none, so it is the ratio of two
-  medians, and drift is in it.
+  start is from the start of a process to its first answer. Each configuration ran in a process of
+  its own.
+- `~`: read with care. The interquartile range is more than {statistics.SPREAD_LIMIT:.0%} of the
+  median, or other processes kept more than {statistics.OTHERS_LIMIT} cores busy meanwhile.
+- time / baseline's: `0.50 x` is half the baseline's time. Runs are interleaved in rounds; it is the
+  median over the rounds in which both ran. `*`: they share no round, so it is the ratio of two
+  medians, and drift of the machine is in it.
 - graph: the same tensor through both; largest difference of the logits, then of the mask in [0, 1].
-- pipeline: the same picture through both, from file to mask; largest difference in levels of 255,
-  intersection over union of the masks cut at .5, the same of their edges alone; of several pictures
+- pipeline: the same image through both, from file to mask; largest difference in levels of 255,
+  intersection over union of the masks cut at .5, the same of their edges alone; of several images
   the worst.
-- differs: beyond the tolerances of the row's precision."""
-MARKS = {"~": " ~: times varied, or the machine was busy.", " x*": " \\*: not taken in turn."}
+- differs: beyond the tolerances of the configuration's precision."""
+MARKS = {"~": " ~: times varied, or the machine was busy.", " x*": " \\*: not interleaved."}
+HEADLINE_SETUPS = {
+    "PyTorch (eager, float32)": ("pytorch", "eager", "fp32", "cpu"),
+    "ONNX Runtime, float32": ("onnxruntime", "rows", "fp32", "cpu"),
+    "ONNX Runtime, int8": ("onnxruntime", "rows", "int8", "cpu"),
+}
+"""Rows of `headline_table`: backend, variant, precision and provider by a newcomer's name."""
 
 
-def document(report: Report) -> str:
-    """The whole run: what it found, a table for each case, notes, how to read it."""
-    found = cases(report)
-    models = list(dict.fromkeys(model for model, *_ in found))
-    parts = [f"# {wording.listed(map(plain, models)) if models else 'Nothing'}, measured"]
+def document(report: BenchReport) -> str:
+    """The whole run: summary, a table for each workload, notes, how to read it."""
+    groups = workloads(report)
+    models = list(dict.fromkeys(model for model, *_ in groups))
+    parts = [f"# {joined([*map(plain, models)]) if models else 'Nothing'}, measured"]
     parts.append(caption(report))
-    for case in main_cases(report):
-        parts.append(f"{plain(wording.case_name(case))}:")
-        parts.append("\n".join(f"- {_found(each)}" for each in findings(found[case])))
-    for case, outcomes in found.items():
-        parts += [f"## {plain(wording.case_name(case))}", lines(EVERYTHING, outcomes)]
-        parts += _bullets(remarks(outcomes))
+    for workload in main_workloads(report):
+        parts.append(f"{plain(wording.workload_name(workload))}:")
+        parts.append("\n".join(f"- {_finding(one)}" for one in findings(groups[workload])))
+    for workload, results in groups.items():
+        heads, rows = table(EVERYTHING, results)
+        parts += [f"## {plain(wording.workload_name(workload))}", lines(heads, rows)]
+        parts += _bullets(remarks(results))
     if report.notes:
         parts += ["## Notes", *_bullets(report.notes)]
     return "\n\n".join([*parts, "## How to read this", READING]) + "\n"
 
 
-def caption(report: Report) -> str:
+def caption(report: BenchReport) -> str:
     """Where and when, in one line."""
     environment = report.environment
     return plain(
@@ -54,26 +63,71 @@ def caption(report: Report) -> str:
     )
 
 
-def summary_table(report: Report) -> str:
-    """For a README: of each model the case that says most, one row a way, and one line below.
+def summary_table(report: BenchReport) -> str:
+    """A table for a README: the main workload of each model, and one line below.
 
-    Without a line's end, so that more can follow.
+    Without a line end, so that more can follow.
     """
-    found, chosen = cases(report), main_cases(report)
-    outcomes = [outcome for case in chosen for outcome in found[case]]
-    several = (MODEL, SIZE) if len(chosen) > 1 else ()
-    text = lines((*several, *BRIEFLY), outcomes)
-    settings = "; ".join(plain(wording.case_name(case)) for case in chosen)
-    marks = "".join(said for mark, said in MARKS.items() if plain(mark) in text)
+    groups, chosen = workloads(report), main_workloads(report)
+    results = [result for workload in chosen for result in groups[workload]]
+    several = ("model", "size") if len(chosen) > 1 else ()
+    text = lines(*table((*several, *BRIEFLY), results))
+    names = "; ".join(plain(wording.workload_name(workload)) for workload in chosen)
+    marks = "".join(meaning for mark, meaning in MARKS.items() if plain(mark) in text)
+    return f"{text}\n\n{names}. {_origin(report)}{marks}"
+
+
+def headline_table(report: BenchReport) -> str:
+    """Three rows for the top of a README: PyTorch, ONNX Runtime, ONNX Runtime in int8.
+
+    They are taken from the main workload of the first model (of `lite` that at 1024 x 1024). A
+    configuration that the report lacks, or that failed, has no row. One line below says where the
+    numbers were measured; without a line end, so that more can follow.
+
+    Raises:
+        ReportError: the report has none of the three.
+    """
+    chosen = main_workloads(report)[:1]
+    results = workloads(report)[chosen[0]] if chosen else []
+    timed = {r.configuration.setup: r for r in results if statistics.times_s(r)}
+    rows = [
+        (name, *_headline_cells(timed[setup], results))
+        for name, setup in HEADLINE_SETUPS.items()
+        if setup in timed
+    ]
+    if not rows:
+        raise ReportError(f"the report has none of {joined([*HEADLINE_SETUPS])}")
+    model, size, batch, threads = chosen[0]
+    heads = (
+        f"{plain(model)} on the CPU",
+        f"median time of one {format_size(size)} image",
+        "time relative to PyTorch",
+        "peak memory of the process",
+        "largest error of the mask, of 255 gray levels",
+    )
+    where = f"Batch {batch}, {threads} threads; {_origin(report)}"
+    return f"{lines(heads, rows)}\n\n{where}"
+
+
+def _headline_cells(result: Result, results: Sequence[Result]) -> tuple[str, ...]:
+    timing, worst = statistics.timing(result), statistics.worst_parity(result)
+    baseline = baseline_of(result.configuration, results)
+    ratio = statistics.ratio(result, baseline) if baseline else None
+    error = wording.few_digits(worst.max_levels) if worst else ""
     return (
-        f"{text}\n\n{settings}. {plain(wording.machine(report))}; "
-        f"{plain(wording.versions(report))}.{marks}"
+        format_seconds(timing.median_s) if timing else "",
+        wording.multiple(ratio.value) if ratio else "1" if result.configuration.baseline else "",
+        format_bytes(result.peak_rss_bytes) if result.peak_rss_bytes else "",
+        "reference" if result.configuration.baseline else error,
     )
 
 
-def lines(columns: Sequence[Column], outcomes: Sequence[Outcome]) -> str:
-    """The rows as a Markdown table."""
-    heads, rows = table(columns, outcomes)
+def _origin(report: BenchReport) -> str:
+    return f"{plain(wording.machine(report))}; {plain(wording.versions(report))}."
+
+
+def lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of plain text."""
     cells = [heads, ["---"] * len(heads), *([plain(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
@@ -86,7 +140,7 @@ def plain(text: str) -> str:
     return flat
 
 
-def _found(finding: Finding) -> str:
+def _finding(finding: Finding) -> str:
     who = f" {plain(finding.who)}." if finding.who else ""
     return f"{finding.title}: **{plain(finding.figure)}**.{who} {plain(finding.text)}"
 

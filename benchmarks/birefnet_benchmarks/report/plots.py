@@ -6,23 +6,24 @@ import re
 import warnings
 from collections.abc import Sequence
 from io import StringIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from birefnet_runtime.units import format_bytes, format_seconds
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..bench.results import Outcome
-from . import statistics as figures
-from . import wording
+from ..bench.results import Result
+from . import statistics, wording
 
 WIDTH = 4.3
 """Of a plot, in inches: about a phone's width, so that its text is legible there."""
 LINES = 8
 """Colors and markers that lines are told apart by."""
 MOST_POINTS = 200
-"""Raw times that are drawn of one row; of more, evenly chosen ones from the sorted times."""
+"""Raw times that are drawn of one configuration; of more, an even choice from the sorted times."""
+LONGEST_BAR = 6
+"""Multiple of the middle bar beyond which a bar is broken, so that the others stay visible."""
 LONGEST_NAME = 42
 STYLE: dict[Any, Any] = {
     "font.size": 9.0,
@@ -47,50 +48,70 @@ MARKERS = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼", "P": "✚
 """Of each line, and the character that looks like it."""
 
 
-def time_bars(outcomes: Sequence[Outcome]) -> str:
-    """A bar for each row's median, a whisker between the quartiles, a tick for each run."""
-    found = [figures.timing(outcome) for outcome in outcomes]
-    texts = [wording.median(outcome) or "failed" for outcome in outcomes]
-    end = _end(outcomes)
-    figure, axes = _bars(outcomes, [each.median_s if each else 0 for each in found], texts, end)
-    for index, (outcome, timing) in enumerate(zip(outcomes, found, strict=True)):
-        if timing is None:
+class Bars(NamedTuple):
+    """Bars of one workload."""
+
+    svg: str
+    cut: bool
+    """Whether one is longer than the axis and therefore broken."""
+
+
+def time_bars(results: Sequence[Result]) -> Bars:
+    """A bar for each median, a whisker between the quartiles, a tick for each run."""
+    timings = [statistics.timing(result) for result in results]
+    medians = [timing.median_s if timing else 0 for timing in timings]
+    texts = [wording.median(result) or "failed" for result in results]
+    times, most = [sorted(statistics.times_s(result)) for result in results], _end(medians)
+    drawn = [
+        known for known, median in zip(times, medians, strict=True) if known and median <= most
+    ]
+    reach = max((statistics.quartiles(known)[1] for known in drawn), default=0)
+    # A few slow runs don't make all bars short.
+    end = max(most, min(max((known[-1] for known in drawn), default=0), 1.25 * reach))
+    figure, axes = _bars(results, medians, texts, end)
+    for index, timing in enumerate(timings):
+        if timing is None or timing.median_s > end:
             continue
-        times = sorted(figures.times_s(outcome))
-        inside = [time for time in times if time <= end]
-        shown = inside[:: math.ceil(len(inside) / MOST_POINTS)]
-        if len(inside) < len(times):
-            text = f"{len(times) - len(inside)} slower ›"
+        inside = [time_s for time_s in times[index] if time_s <= end]
+        if slower := len(times[index]) - len(inside):
+            text = f"{slower} slower ›"
             axes.text(end, index + 0.64, text, color=SOFT, ha="right", va="center", fontsize=8)
-        ticks = [(time, y) for time in shown for y in (index + 0.5, index + 0.78, math.nan)]
+        shown = inside[:: math.ceil(len(inside) / MOST_POINTS)]
+        ticks = [(time_s, y) for time_s in shown for y in (index + 0.5, index + 0.78, math.nan)]
         axes.plot(*zip(*ticks, strict=True), color=WHISKER, linewidth=1, alpha=0.35)
-        quartiles = (timing.first_quartile_s, timing.third_quartile_s)
-        axes.plot(quartiles, [index + 0.64] * 2, color=WHISKER, linewidth=2.2)
+        axes.plot(timing.quartiles_s, [index + 0.64] * 2, color=WHISKER, linewidth=2.2)
     axes.xaxis.set_major_formatter(lambda value, _: format_seconds(value) if value else "0")
-    return _svg(figure, f"Median time. {_spoken(outcomes, texts)}")
+    return Bars(
+        _svg(figure, f"Median time. {_spoken(results, texts)}"), max(medians, default=0) > end
+    )
 
 
-def _end(outcomes: Sequence[Outcome]) -> float:
-    """Where the axis of times ends: so that a few slow runs don't make all bars short."""
-    times = [figures.times_s(outcome) for outcome in outcomes if outcome.turns]
-    reach = max((figures.quartiles(sorted(each))[1] for each in times if each), default=0)
-    return min(max((time for each in times for time in each), default=0), 1.25 * reach)
-
-
-def memory_bars(outcomes: Sequence[Outcome]) -> str:
-    """A bar for each row's peak of resident memory."""
-    values = [outcome.peak_rss_bytes or 0 for outcome in outcomes]
+def memory_bars(results: Sequence[Result]) -> Bars:
+    """A bar for each peak of resident memory."""
+    values = [result.peak_rss_bytes or 0 for result in results]
     texts = [format_bytes(value) if value else "not measured" for value in values]
-    figure, axes = _bars(outcomes, values, texts, max(values, default=0))
+    end = _end(values)
+    figure, axes = _bars(results, values, texts, end)
     axes.xaxis.set_major_formatter(lambda value, _: format_bytes(value) if value else "0")
-    return _svg(figure, f"Peak memory. {_spoken(outcomes, texts)}")
+    return Bars(
+        _svg(figure, f"Peak memory. {_spoken(results, texts)}"), max(values, default=0) > end
+    )
 
 
-def growth(fits: Sequence[tuple[str, figures.Fit]], label: str, ticks: dict[float, str]) -> str:
-    """Median times on logarithmic axes, each row's with its fitted line dashed.
+def _end(values: Sequence[float]) -> float:
+    """The longest bar that is drawn whole: others than it would be too short to compare."""
+    known = sorted(value for value in values if value)
+    if not known:
+        return 0
+    limit = LONGEST_BAR * known[(len(known) - 1) // 2]
+    return max(value for value in known if value <= limit)
+
+
+def scaling(fits: Sequence[tuple[str, statistics.Fit]], label: str, ticks: dict[float, str]) -> str:
+    """Median times on logarithmic axes, each configuration's with its fitted line dashed.
 
     Args:
-        fits: what each line is called, and the line. Colors and markers are given in order.
+        fits: each line's name, and the line. Colors and markers are given in order.
         label: of the x axis.
         ticks: its labels by x.
     """
@@ -128,20 +149,28 @@ def _axes(height: float) -> tuple[Figure, Axes]:
 
 
 def _bars(
-    outcomes: Sequence[Outcome], values: Sequence[float], texts: Sequence[str], largest: float
+    results: Sequence[Result], values: Sequence[float], texts: Sequence[str], end: float
 ) -> tuple[Figure, Axes]:
-    """Horizontal bars, each below its name and its value: so they take a phone's whole width."""
+    """Horizontal bars, each below its name and its value: so they take a phone's whole width.
+
+    A bar beyond the end of the axis is drawn up to it, with a gap that breaks it.
+    """
     with mpl.rc_context(STYLE):
-        figure, axes = _axes(0.45 * len(outcomes) + 0.4)
-        for index, (outcome, value, text) in enumerate(zip(outcomes, values, texts, strict=True)):
-            color = BASELINE if outcome.row.baseline else BAR
-            axes.barh(index + 0.64, value, height=0.42, color=color)
-            name = short(wording.way_name(outcome.row))
+        figure, axes = _axes(0.45 * len(results) + 0.4)
+        limit = end * 1.01 or 1
+        for index, (result, value, text) in enumerate(zip(results, values, texts, strict=True)):
+            color = BASELINE if result.configuration.baseline else BAR
+            parts = (
+                [(0, value)] if value <= end else [(0, 0.9 * limit), (0.92 * limit, 0.08 * limit)]
+            )
+            for left, width in parts:
+                axes.barh(index + 0.64, width, left=left, height=0.42, color=color)
+            name = short(wording.configuration_name(result.configuration))
             axes.text(0, index + 0.33, name, color=INK)
-            end = axes.get_yaxis_transform()
-            axes.text(1, index + 0.33, text, color=INK, ha="right", transform=end)
-        axes.set_xlim(0, largest * 1.01 or 1)
-        axes.set_ylim(len(outcomes), 0)
+            edge = axes.get_yaxis_transform()
+            axes.text(1, index + 0.33, text, color=INK, ha="right", transform=edge)
+        axes.set_xlim(0, limit)
+        axes.set_ylim(len(results), 0)
         axes.set_yticks([])
         axes.locator_params(axis="x", nbins=4)
         return figure, axes
@@ -152,8 +181,8 @@ def short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
-def _spoken(outcomes: Sequence[Outcome], texts: Sequence[str]) -> str:
-    names = [wording.way_name(outcome.row) for outcome in outcomes]
+def _spoken(results: Sequence[Result], texts: Sequence[str]) -> str:
+    names = [wording.configuration_name(result.configuration) for result in results]
     return "; ".join(f"{name}: {text}" for name, text in zip(names, texts, strict=True)) + "."
 
 

@@ -1,15 +1,15 @@
-"""Pictures of a run's folder, for a page that refers to nothing outside of itself."""
+"""Previews from a run's folder, for a page that refers to nothing outside of itself."""
 
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ..bench.results import Outcome
+from ..bench.results import Result
 from . import wording
 
 MEDIA_TYPES = {
@@ -21,8 +21,8 @@ MEDIA_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A picture, or why there is none."""
+class ShownImage:
+    """An image, or the reason why there is none."""
 
     title: str
     alt: str
@@ -33,71 +33,67 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Strip:
-    """What the rows of one case made of one image."""
+class PreviewStrip:
+    """Previews of one image by all configurations of one workload."""
 
     image: str
     """Its name."""
-    origin: tuple[Shown, ...]
+    origin: tuple[ShownImage, ...]
     """The image, and the baseline's mask where there is one."""
-    rows: tuple[tuple[str, tuple[Shown, ...], bool], ...]
-    """Each row's name, its mask and difference, and whether that is within the tolerance."""
+    configurations: tuple[tuple[str, tuple[ShownImage, ...], bool], ...]
+    """Each name, its mask and difference, and whether that is within the tolerance."""
 
 
-def strips(outcomes: Sequence[Outcome], directory: Path) -> list[Strip]:
-    """One for each image that rows of a case ran on; files are looked up in the run's folder."""
-    images = dict.fromkeys(p.image for outcome in outcomes for p in outcome.pictures)
-    return [_strip(image, outcomes, directory) for image in images]
+def strips(results: Sequence[Result], directory: Path) -> list[PreviewStrip]:
+    """One for each image of a workload; files are looked up in the run's folder."""
+    images = dict.fromkeys(preview.image for result in results for preview in result.previews)
+    return [_strip(image, results, directory) for image in images]
 
 
-def _strip(image: str, outcomes: Sequence[Outcome], directory: Path) -> Strip:
-    found = [(o, p) for o in outcomes for p in o.pictures if p.image == image]
-    origin = [_shown(directory, found[0][1].preview, "Image", f"The image {image}")]
-    rows = []
-    for outcome, picture in found:
-        name = wording.way_name(outcome.row)
-        mask = _shown(directory, picture.mask, "Mask", f"Mask of {image} by {name}")
-        if outcome.row.baseline:
-            origin.append(_captioned(mask, f"Mask of the baseline, {name}"))
+def _strip(image: str, results: Sequence[Result], directory: Path) -> PreviewStrip:
+    previews = [(result, p) for result in results for p in result.previews if p.image == image]
+    origin = [_shown(directory, previews[0][1].thumbnail, "Image", f"The image {image}")]
+    configurations = []
+    for result, preview in previews:
+        name = wording.configuration_name(result.configuration)
+        mask = _shown(directory, preview.mask, "Mask", f"Mask of {image} by {name}")
+        if result.configuration.baseline:
+            origin.append(replace(mask, title=f"Mask of the baseline, {name}"))
             continue
         shown = [mask]
-        if picture.difference is not None:
-            shown.append(_difference(directory, picture.difference, f"{name} on {image}"))
-        agrees = picture.parity is None or picture.parity.problem is None
-        rows.append((name, tuple(shown), agrees))
-    return Strip(image, tuple(origin), tuple(rows))
+        if preview.difference is not None:
+            shown.append(_difference(directory, preview.difference, f"{name} on {image}"))
+        agrees = preview.parity is None or preview.parity.problem is None
+        configurations.append((name, tuple(shown), agrees))
+    return PreviewStrip(image, tuple(origin), tuple(configurations))
 
 
-def _captioned(shown: Shown, title: str) -> Shown:
-    return Shown(title, shown.alt, shown.uri, shown.text)
-
-
-def _shown(directory: Path, name: str, title: str, alt: str) -> Shown:
+def _shown(directory: Path, name: str, title: str, alt: str) -> ShownImage:
     content = _content(directory, name)
     if isinstance(content, str):
-        return Shown(title, alt, None, content)
+        return ShownImage(title, alt, None, content)
     media = MEDIA_TYPES[Path(name).suffix.lower()]
-    return Shown(title, alt, _uri(media, content), "")
+    return ShownImage(title, alt, _uri(media, content), "")
 
 
-def _difference(directory: Path, name: str, of: str) -> Shown:
+def _difference(directory: Path, name: str, of: str) -> ShownImage:
     """A difference in 8-bit levels, as bright as it goes by a power of two."""
     title, alt = "Difference", f"Difference of {of}"
     content = _content(directory, name)
     if isinstance(content, str):
-        return Shown(title, alt, None, content)
+        return ShownImage(title, alt, None, content)
     try:
         with Image.open(io.BytesIO(content)) as opened:
             levels = np.asarray(opened.convert("L"))
     except OSError:
-        return Shown(title, alt, None, f"{name} can't be read")
+        return ShownImage(title, alt, None, f"{name} can't be read")
     largest = int(levels.max(initial=0))
     factor = amplification(largest)
     brightened = io.BytesIO()
     Image.fromarray(levels * np.uint8(factor)).save(brightened, "PNG", optimize=True)
     text = f"at most {wording.count(largest, 'level')} of 255, shown times {factor}"
     uri = _uri("image/png", brightened.getvalue())
-    return Shown(title, alt, uri, text if largest else "below half a level of 255 everywhere")
+    return ShownImage(title, alt, uri, text if largest else "below half a level of 255 everywhere")
 
 
 def amplification(largest: int) -> int:
@@ -109,12 +105,12 @@ def amplification(largest: int) -> int:
 
 
 def _content(directory: Path, name: str) -> bytes | str:
-    """A file's bytes, or why it can't be shown. What lies outside of the folder isn't looked at."""
+    """A file's bytes, or why it can't be shown. Files outside of the folder are not read."""
     path = (directory / name).resolve()
     if not path.is_relative_to(directory.resolve()):
         return f"{name} lies outside of the run's folder"
     if path.suffix.lower() not in MEDIA_TYPES:
-        return f"{name} is no picture that a page can show"
+        return f"{name} is no image that a page can show"
     try:
         return path.read_bytes()
     except OSError as error:

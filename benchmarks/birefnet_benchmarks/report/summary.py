@@ -1,17 +1,18 @@
-"""What a run found, in plain words: of each model the case that says most."""
+"""Summary of a run in plain words, for the workload of each model in which most was measured."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from birefnet_models.text import joined
 from birefnet_runtime.units import format_bytes, format_seconds
 
-from ..bench.results import Outcome, Report, baseline_of
-from . import statistics as figures
-from . import wording
+from ..bench.results import BenchReport, Result, baseline_of
+from . import statistics, wording
 
-Case = tuple[str, tuple[int, int], int, int]
-"""Model, (height, width), batch, threads: `Row.case`."""
+WorkloadKey: TypeAlias = tuple[str, tuple[int, int], int, int]
+"""Model, (height, width), batch, threads: `Configuration.workload`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,115 +23,117 @@ class Finding:
     figure: str
     """The answer in a word or a number."""
     who: str
-    """The way that it is about; empty if it is about all."""
+    """The configuration that it is about; empty if it is about all."""
     text: str
     good: bool | None = None
-    """Whether it is what was hoped for; None where nothing was hoped for."""
+    """Whether it is as one would hope; None where nothing is hoped for."""
 
 
-def cases(report: Report) -> dict[Case, list[Outcome]]:
-    """The outcomes by what is compared: models as they came, then size, batch and threads."""
-    models = list(dict.fromkeys(outcome.row.model for outcome in report.outcomes))
-    found: dict[Case, list[Outcome]] = {}
-    for outcome in report.outcomes:
-        found.setdefault(outcome.row.case, []).append(outcome)
-    return dict(sorted(found.items(), key=lambda item: (models.index(item[0][0]), item[0][1:])))
+def workloads(report: BenchReport) -> dict[WorkloadKey, list[Result]]:
+    """The results by workload: models as they came, then by size, batch and threads."""
+    models = list(dict.fromkeys(result.configuration.model for result in report.results))
+    groups: dict[WorkloadKey, list[Result]] = {}
+    for result in report.results:
+        groups.setdefault(result.configuration.workload, []).append(result)
+    return dict(sorted(groups.items(), key=lambda item: (models.index(item[0][0]), item[0][1:])))
 
 
-def main_cases(report: Report) -> list[Case]:
-    """Of each model the case in which most rows were timed; among those the one of most pixels,
-    then of the smallest batch and most threads."""
-    best: dict[str, tuple[tuple[float, ...], Case]] = {}
-    for case, outcomes in cases(report).items():
-        model, size, batch, threads = case
-        timed = sum(1 for outcome in outcomes if figures.times_s(outcome))
+def main_workloads(report: BenchReport) -> list[WorkloadKey]:
+    """Of each model the workload with most timed configurations; among those the one of most
+    pixels, then of the smallest batch and most threads."""
+    best: dict[str, tuple[tuple[float, ...], WorkloadKey]] = {}
+    for workload, results in workloads(report).items():
+        model, size, batch, threads = workload
+        timed = sum(1 for result in results if statistics.times_s(result))
         weight = (timed, math.prod(size), -batch, threads)
         if model not in best or weight > best[model][0]:
-            best[model] = weight, case
-    return [case for _, case in best.values()]
+            best[model] = weight, workload
+    return [workload for _, workload in best.values()]
 
 
-def findings(outcomes: Sequence[Outcome]) -> list[Finding]:
-    """What the rows of one case show: the fastest, the leanest, whether the answer is the same."""
-    return [_fastest(outcomes), _leanest(outcomes), _answer(outcomes)]
+def findings(results: Sequence[Result]) -> list[Finding]:
+    """What the results of one workload show: the fastest, the least memory, the accuracy."""
+    return [_fastest(results), _least_memory(results), _accuracy(results)]
 
 
-def _fastest(outcomes: Sequence[Outcome]) -> Finding:
+def _fastest(results: Sequence[Result]) -> Finding:
     title = "Fastest"
-    timed = [(found.median_s, o) for o in outcomes if (found := figures.timing(o))]
-    same = [(median, o) for median, o in timed if not figures.differs(o)]
-    if not same:
-        why = "Every row that ran gives another answer." if timed else "No row could be timed."
-        return Finding(title, "nothing", "", why, good=False)
-    median_s, winner = min(same, key=lambda each: each[0])
-    text = [_against(winner, outcomes)]
-    reach = max(figures.quartiles(sorted(figures.times_s(winner))))
-    close = [o for median, o in same if o is not winner and median <= reach]
-    if close:
-        names = wording.listed(wording.way_name(o.row) for o in close)
-        text.append(f"Not slower beyond its spread: {names}.")
-    quicker = [o for median, o in timed if median < median_s]
-    if quicker:
-        names = wording.listed(wording.way_name(o.row) for o in quicker)
-        text.append(f"Faster, but with another answer: {names}.")
-    return Finding(title, wording.median(winner), wording.way_name(winner.row), " ".join(text))
+    timed = [(timing.median_s, r) for r in results if (timing := statistics.timing(r))]
+    accurate = [(median, r) for median, r in timed if not statistics.differs(r)]
+    if not accurate:
+        why = "Every configuration that ran differs from the baseline."
+        return Finding(
+            title, "nothing", "", why if timed else "Nothing could be timed.", good=False
+        )
+    median_s, winner = min(accurate, key=lambda pair: pair[0])
+    text = [_speed(winner, results)]
+    reach = max(statistics.quartiles(sorted(statistics.times_s(winner))))
+    if close := [r for median, r in accurate if r is not winner and median <= reach]:
+        text.append(f"Not slower beyond its spread: {_names(close)}.")
+    if quicker := [r for median, r in timed if median < median_s]:
+        text.append(f"Faster, but beyond the tolerance: {_names(quicker)}.")
+    return Finding(title, wording.median(winner), _names([winner]), " ".join(text))
 
 
-def _against(winner: Outcome, outcomes: Sequence[Outcome]) -> str:
-    if winner.row.baseline:
+def _names(results: Sequence[Result]) -> str:
+    return joined([wording.configuration_name(r.configuration) for r in results])
+
+
+def _speed(winner: Result, results: Sequence[Result]) -> str:
+    """The speed against the baseline's."""
+    if winner.configuration.baseline:
         return "It is the baseline itself."
-    baseline = baseline_of(winner.row, outcomes)
+    baseline = baseline_of(winner.configuration, results)
     if baseline is None:
-        return "There is no baseline to hold it against."
-    name = wording.way_name(baseline.row)
-    found, theirs = figures.ratio(winner, baseline), figures.timing(baseline)
-    if found is None or theirs is None:
+        return "There is no baseline to compare it with."
+    name = _names([baseline])
+    ratio, timing = statistics.ratio(winner, baseline), statistics.timing(baseline)
+    if ratio is None or timing is None:
         return f"The baseline, {name}, gave no times."
-    speed = f"{1 / found.value:.2g} times as fast as" if found.value < 0.95 else "About as fast as"
-    how = "round by round" if found.rounds else "not taken in turn"
-    return f"{speed} the baseline, {name} ({format_seconds(theirs.median_s)}), {how}."
+    speed = f"{1 / ratio.value:.2g} times as fast as" if ratio.value < 0.95 else "About as fast as"
+    how = "round by round" if ratio.rounds else "not interleaved"
+    return f"{speed} the baseline, {name} ({format_seconds(timing.median_s)}), {how}."
 
 
-def _leanest(outcomes: Sequence[Outcome]) -> Finding:
+def _least_memory(results: Sequence[Result]) -> Finding:
     title = "Least memory"
     measured = [
-        (o.peak_rss_bytes, o)
-        for o in outcomes
-        if o.peak_rss_bytes and figures.timing(o) and not figures.differs(o)
+        (r.peak_rss_bytes, r)
+        for r in results
+        if r.peak_rss_bytes and statistics.timing(r) and not statistics.differs(r)
     ]
     if not measured:
-        return Finding(title, "unknown", "", "No row's memory was measured.", good=False)
-    peak, winner = min(measured, key=lambda each: each[0])
+        return Finding(title, "unknown", "", "No memory was measured.", good=False)
+    peak, winner = min(measured, key=lambda pair: pair[0])
     text = "At its peak, the interpreter included."
-    baseline = baseline_of(winner.row, outcomes)
-    if winner.row.baseline:
+    baseline = baseline_of(winner.configuration, results)
+    if winner.configuration.baseline:
         text += " It is the baseline itself."
     elif baseline and baseline.peak_rss_bytes:
         text += f" The baseline takes {format_bytes(baseline.peak_rss_bytes)}."
-    return Finding(title, format_bytes(peak), wording.way_name(winner.row), text)
+    return Finding(title, format_bytes(peak), _names([winner]), text)
 
 
-def _answer(outcomes: Sequence[Outcome]) -> Finding:
-    title = "Same answer"
-    compared = [o for o in outcomes if o.graph or figures.pipeline(o)]
+def _accuracy(results: Sequence[Result]) -> Finding:
+    title = "Within tolerance"
+    compared = [r for r in results if r.graph or statistics.worst_parity(r)]
     if not compared:
-        return Finding(title, "unknown", "", "No row was compared with a baseline.", good=False)
-    right = [o for o in compared if not figures.differs(o)]
-    wrong = [wording.way_name(o.row) for o in compared if figures.differs(o)]
-    figure = "no" if not right else "not for all" if wrong else "yes"
-    text = f"{len(right)} of {len(compared)} within the tolerances{_departures(right)}."
+        return Finding(title, "unknown", "", "Nothing was compared with a baseline.", good=False)
+    right = [r for r in compared if not statistics.differs(r)]
+    wrong = [r for r in compared if statistics.differs(r)]
+    figure = "no" if not right else "not all" if wrong else "yes"
+    text = f"{len(right)} of {len(compared)} within tolerance{_largest_errors(right)}."
     if wrong:
-        text += f" Beyond them: {wording.listed(wrong)}."
+        text += f" Beyond: {_names(wrong)}."
     return Finding(title, figure, "", text, good=not wrong)
 
 
-def _departures(outcomes: Sequence[Outcome]) -> str:
-    """The largest departures, of the tensors' masks and of the pictures'."""
-    masks = [o.graph.mask.max_abs for o in outcomes if o.graph]
-    levels = [found.max_levels for o in outcomes if (found := figures.pipeline(o))]
+def _largest_errors(results: Sequence[Result]) -> str:
+    masks = [r.graph.mask.max_abs for r in results if r.graph]
+    levels = [worst.max_levels for r in results if (worst := statistics.worst_parity(r))]
     text = []
     if masks:
         text.append(f"the mask of the same tensor is off by {max(masks):.1e} at most")
     if levels:
-        text.append(f"that of a whole picture by {wording.few_digits(max(levels))} of 255 levels")
+        text.append(f"that of a whole image by {wording.few_digits(max(levels))} of 255 levels")
     return f": {', '.join(text)}" if text else ""

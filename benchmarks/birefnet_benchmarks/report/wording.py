@@ -1,28 +1,29 @@
-"""Names and figures in words, the same in every document."""
+"""Names and numbers in words, the same in every document."""
 
 import math
 from collections.abc import Iterable
 
-from birefnet_runtime.model.input_size import format_size
+from birefnet_models.text import format_size
 from birefnet_runtime.units import format_seconds
 
-from ..bench.results import Outcome, Report, Row, baseline_of
-from . import statistics as figures
+from ..bench.results import BenchReport, Configuration, Result, baseline_of
+from . import statistics
 
 BACKENDS = {"onnxruntime": "ONNX Runtime", "pytorch": "PyTorch"}
-"""How the backends write themselves."""
+"""Names of the backends as their authors write them."""
 SHOWN_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino", "torch")
-"""Whose versions stand in a caption; the page has all."""
+"""Packages whose versions stand in a caption; the page has all."""
 
 
-def way_name(row: Row) -> str:
+def configuration_name(configuration: Configuration) -> str:
     """`ONNX Runtime, rows, fp32, cpu`."""
-    return ", ".join((BACKENDS.get(row.backend, row.backend), *row.way[1:]))
+    backend, *rest = configuration.setup
+    return ", ".join((BACKENDS.get(backend, backend), *rest))
 
 
-def case_name(case: tuple[str, tuple[int, int], int, int]) -> str:
+def workload_name(workload: tuple[str, tuple[int, int], int, int]) -> str:
     """`lite, 1024x1024, batch 1, 2 threads`."""
-    model, size, batch, threads = case
+    model, size, batch, threads = workload
     return f"{model}, {format_size(size)}, batch {batch}, {count(threads, 'thread')}"
 
 
@@ -31,39 +32,33 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def listed(words: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    *rest, last = words
-    return f"{', '.join(rest)} and {last}" if rest else last
-
-
-def machine(report: Report) -> str:
+def machine(report: BenchReport) -> str:
     """`AMD EPYC, 2 cores, NVIDIA L4 (8.9)`."""
     environment = report.environment
     return ", ".join((environment.processor, count(environment.cores, "core"), *environment.gpus))
 
 
-def versions(report: Report) -> str:
+def versions(report: BenchReport) -> str:
     """`onnxruntime 1.31.1, torch 2.13.0, Python 3.11.7`."""
     packages = report.environment.packages
     named = [f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages]
     return ", ".join((*named, f"Python {report.environment.python}"))
 
 
-def median(outcome: Outcome) -> str:
-    """The median time, behind `~` if the row is noisy."""
-    found = figures.timing(outcome)
-    mark = "~" if figures.is_noisy(outcome) else ""
-    return mark + format_seconds(found.median_s) if found else ""
+def median(result: Result) -> str:
+    """The median time, after `~` if the times are noisy."""
+    timing = statistics.timing(result)
+    mark = "~" if statistics.is_noisy(result) else ""
+    return mark + format_seconds(timing.median_s) if timing else ""
 
 
-def ratio(outcome: Outcome, outcomes: Iterable[Outcome]) -> str:
-    """The time as a multiple of the baseline's: `0.32 x`; `0.32 x*` if not taken in turn."""
-    if outcome.row.baseline:
+def ratio(result: Result, results: Iterable[Result]) -> str:
+    """The time as a multiple of the baseline's: `0.32 x`; `0.32 x*` if not interleaved."""
+    if result.configuration.baseline:
         return "baseline"
-    baseline = baseline_of(outcome.row, outcomes)
-    found = figures.ratio(outcome, baseline) if baseline else None
-    return f"{multiple(found.value)} x{'' if found.rounds else '*'}" if found else ""
+    baseline = baseline_of(result.configuration, results)
+    known = statistics.ratio(result, baseline) if baseline else None
+    return f"{multiple(known.value)} x{'' if known.rounds else '*'}" if known else ""
 
 
 def multiple(value: float) -> str:
@@ -77,7 +72,7 @@ def rate(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """Four decimals, cut off and not rounded, so that only what is equal is `1.0000`."""
+    """Four decimals, cut off and not rounded, so that only 1 is `1.0000`."""
     return f"{math.floor(value * 1e4 + 1e-6) / 1e4:.4f}"
 
 

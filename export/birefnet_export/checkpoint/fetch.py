@@ -1,4 +1,4 @@
-"""From what is typed as a checkpoint to a file on this machine that is the pinned one."""
+"""Find or download a checkpoint, and compare it with its pin."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Fetching:
     accept_license: bool = False
     """The terms of a model that has some are accepted."""
     say: Callable[[str], None] | None = None
-    """Told, in a line, what was pinned and which terms hold."""
+    """Called with a line of text for each pin that is written and for terms that hold."""
     progress: Progress | None = None
-    """Told of a release file's bytes; the hub's client shows its own progress."""
+    """Called after each piece of a release file; the hub's client shows its own progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,17 @@ class Fetched:
     name: str | None
     """What an export of it is called in the cache; None for a local file."""
     card: ModelCard | None
-    """What the zoo knows about it."""
+    """Its record in the zoo, if it has one."""
     origin: str | None
     """`REPO@COMMIT` or the URL; None for a local file."""
 
 
-PLAINLY = Fetching()
-"""Pins into `birefnet.lock`, and says nothing."""
+DEFAULT_FETCHING = Fetching()
+"""Pins in `birefnet.lock`, without messages."""
 
 
-def fetch(checkpoint: str | Path, how: Fetching = PLAINLY) -> Fetched:
-    """Find or download a checkpoint, and hold it against its pin.
+def fetch(checkpoint: str | Path, how: Fetching = DEFAULT_FETCHING) -> Fetched:
+    """Find or download a checkpoint, and compare it with its pin.
 
     A reference that can move (a branch, a URL) is resolved once and pinned in the lock file; from
     then on the pin is what loads.
@@ -71,28 +71,27 @@ def fetch(checkpoint: str | Path, how: Fetching = PLAINLY) -> Fetched:
         return Fetched(source.path, name=None, card=None, origin=None)
     if how.locked and how.update:
         raise PinError("--locked leaves the lock file as it is and --update moves a pin; give one")
-    _require_consent(source.card, how)
+    if source.card is not None and source.card.terms:
+        _require_consent(source.card, how)
     pin = None if how.update else read_lock(how.lock).get(source.reference)
     if pin is None and how.locked and not (isinstance(source, HubSource) and source.is_pinned):
         raise PinError(
             f"{source.reference} is not pinned in {how.lock}, and --locked refuses what is not; "
             "run once without it and check the lock file in"
         )
-    file, found = _from_hub(source, pin) if isinstance(source, HubSource) else _at(source, pin, how)
+    file, resolved = _get(source, pin, how)
     if pin is not None:
         check_pin(file, source.reference, pin, how.lock)
     elif not how.locked:
-        write_pin(how.lock, source.reference, found)
+        write_pin(how.lock, source.reference, resolved)
         if how.say:
-            where = f" at commit {found.commit}" if found.commit else ""
-            how.say(f"pinned {source.reference}{where}, sha256 {found.sha256}, in {how.lock}")
-    origin = f"{source.repo}@{found.commit}" if isinstance(source, HubSource) else source.url
-    return Fetched(file, _name(source), source.card, origin)
+            where = f" at commit {resolved.commit}" if resolved.commit else ""
+            how.say(f"pinned {source.reference}{where}, sha256 {resolved.sha256}, in {how.lock}")
+    origin = f"{source.repo}@{resolved.commit}" if isinstance(source, HubSource) else source.url
+    return Fetched(file, source.name, source.card, origin)
 
 
-def _require_consent(card: ModelCard | None, how: Fetching) -> None:
-    if card is None or not card.terms:
-        return
+def _require_consent(card: ModelCard, how: Fetching) -> None:
     terms = f"{card.name} ({card.id}) has the license {card.license}: {card.terms}"
     if not how.accept_license:
         raise LicenseError(f"{terms}; accept that with --accept-license")
@@ -100,20 +99,13 @@ def _require_consent(card: ModelCard | None, how: Fetching) -> None:
         how.say(f"{terms}; accepted")
 
 
-def _from_hub(source: HubSource, pin: Pin | None) -> tuple[Path, Pin]:
-    from . import hugging_face as hub_client
+def _get(source: HubSource | UrlSource, pin: Pin | None, how: Fetching) -> tuple[Path, Pin]:
+    """The file that a source stands for, and its pin: the one it has, or one of what came."""
+    if isinstance(source, UrlSource):
+        file = download(source.url, anew=how.update, progress=how.progress)
+        return file, pin or Pin(None, source.file, file.stat().st_size, sha256_of(file))
+    from . import hugging_face  # imports the hub's client, which a local file does not need
 
     if pin is not None and pin.commit:
-        return hub_client.get_pinned(source.repo, pin), pin
-    return hub_client.resolve_and_get(source)
-
-
-def _at(source: UrlSource, pin: Pin | None, how: Fetching) -> tuple[Path, Pin]:
-    file = download(source.url, anew=how.update, progress=how.progress)
-    return file, pin or Pin(None, source.file, file.stat().st_size, sha256_of(file))
-
-
-def _name(source: HubSource | UrlSource) -> str:
-    if source.card:
-        return source.card.name
-    return source.repo if isinstance(source, HubSource) else Path(source.file).stem
+        return hugging_face.get_pinned(source.repo, pin.commit, pin.file), pin
+    return hugging_face.resolve_and_get(source)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 from birefnet_models.lock import sha256_of
+from birefnet_models.names import PREPROCESSOR_FILE
+from birefnet_models.text import shortened
 from torch import Tensor
 
 from ..errors import ArchitectureError, CheckpointError
@@ -17,7 +19,7 @@ from ..network.architecture import Architecture
 from ..network.birefnet import BiRefNet
 from ..network.swin import relative_position_index
 from .fetch import Fetched
-from .tensors import dtype_name, listed, read_tensors, unwrap, weights_file
+from .tensors import dtype_name, read_tensors, unwrap, weights_file
 
 _TRAINING_ONLY = re.compile(
     r"decoder\.(conv_ms_spvn_\d|gdt_convs_pred_\d\.\d)\.(weight|bias)|.+\.num_batches_tracked"
@@ -78,7 +80,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         stored = unwrap(read_tensors(file))
         shapes = {name: tuple(tensor.shape) for name, tensor in stored.items()}
         arch = Architecture.from_shapes(shapes)
-        tensors = _matched(stored, arch)
+        if problems := mismatches(stored, arch):
+            lines = "; ".join(f"{what}: {shortened(names)}" for what, names in problems.items())
+            raise CheckpointError(f"its tensors are not those of a BiRefNet; {lines}")
+        tensors = {name: stored[name] for name in _inference_shapes(arch)}
     except ArchitectureError as error:
         raise ArchitectureError(f"{file}: {error}") from error
     except CheckpointError as error:
@@ -90,7 +95,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         arch=arch,
         tensors={name: tensor.float() for name, tensor in tensors.items()},
         dtypes=tuple(dtypes),
-        trained_size=_trained_size(file.parent / "preprocessor_config.json"),
+        trained_size=_trained_size(file.parent / PREPROCESSOR_FILE),
     )
 
 
@@ -108,21 +113,12 @@ def read_fetched(fetched: Fetched) -> Checkpoint:
     )
 
 
-def _matched(stored: Mapping[str, Tensor], arch: Architecture) -> dict[str, Tensor]:
-    """The tensors of inference, after a check that all are there and nothing unknown is."""
-    problems = mismatches(stored, arch)
-    found = [f"{what}: {listed(names)}" for what, names in problems.items()]
-    if found:
-        raise CheckpointError(f"its tensors are not those of a BiRefNet; {'; '.join(found)}")
-    return {name: stored[name] for name in _expected(arch)}
-
-
 def mismatches(stored: Mapping[str, Tensor], arch: Architecture) -> dict[str, list[str]]:
-    """What is wrong with a state dict for an architecture: kinds of problem, and the names.
+    """How a state dict differs from what an architecture needs: kinds of problem, with names.
 
-    Tensors on the meta device, without values, will do; stored window orders then go unchecked.
+    Tensors may be on the meta device, without values; stored window orders then go unchecked.
     """
-    expected = _expected(arch)
+    expected = _inference_shapes(arch)
     left_over = sorted(
         name
         for name in stored.keys() - expected.keys()
@@ -140,12 +136,12 @@ def mismatches(stored: Mapping[str, Tensor], arch: Architecture) -> dict[str, li
         "not floating-point": [
             n for n in expected if n in stored and not stored[n].is_floating_point()
         ],
-        "of another window order": _foreign_indices(stored, arch),
+        "of another window order": _other_window_orders(stored, arch),
     }
     return {what: names for what, names in problems.items() if names}
 
 
-def _expected(arch: Architecture) -> dict[str, torch.Size]:
+def _inference_shapes(arch: Architecture) -> dict[str, torch.Size]:
     """Names and shapes of the inference network."""
     with torch.device("meta"):
         return {
@@ -155,7 +151,7 @@ def _expected(arch: Architecture) -> dict[str, torch.Size]:
         }
 
 
-def _foreign_indices(stored: Mapping[str, Tensor], arch: Architecture) -> list[str]:
+def _other_window_orders(stored: Mapping[str, Tensor], arch: Architecture) -> list[str]:
     """Stored relative position indices that are not Swin's own."""
     index = relative_position_index(arch.window)
     return [

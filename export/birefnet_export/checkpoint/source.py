@@ -1,4 +1,4 @@
-"""What is typed as a checkpoint: a name of the zoo, a repository of the hub, a URL, a path."""
+"""Where a checkpoint comes from: a name of the zoo, a repository of the hub, a URL, a path."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from birefnet_models.card import ModelCard
-from birefnet_models.errors import UnknownModelError
-from birefnet_models.zoo import RELEASE, all_cards, find, lookup
+from birefnet_models.names import CHECKPOINT_SUFFIXES, REPOSITORY
+from birefnet_models.zoo import RELEASE, all_cards, lookup, unknown_model
 
 from ..errors import CheckpointError
 
-HUB = "huggingface.co"
-DEFAULT_REVISION = "main"
-COMMIT = re.compile(r"[0-9a-f]{40}")
-_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_DEFAULT_REVISION = "main"
 _FILE_PAGE = re.compile(r"/([^/]+/[^/]+)/(?:resolve|blob|raw)/([^/]+)/(.+)")
-_WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+"""Path of a file's address on the hub: repository, revision, file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class HubSource:
     """A file of a repository on the hub, at a branch, a tag or a commit."""
 
     repo: str
-    revision: str = DEFAULT_REVISION
+    revision: str = _DEFAULT_REVISION
     file: str | None = None
     """None: the one that holds the weights."""
 
@@ -48,12 +45,17 @@ class HubSource:
     @property
     def is_pinned(self) -> bool:
         """Whether the revision is a commit in full, which can't come to mean something else."""
-        return COMMIT.fullmatch(self.revision) is not None
+        return re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
 
     @property
     def card(self) -> ModelCard | None:
         """What the zoo knows about the repository."""
         return lookup(self.repo)
+
+    @property
+    def name(self) -> str:
+        """What an export of it is called in the cache: the zoo's name, or the repository."""
+        return self.card.name if self.card else self.repo
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,17 @@ class UrlSource:
         """The file's name."""
         return Path(unquote(urlsplit(self.url).path)).name
 
+    @property
+    def name(self) -> str:
+        """What an export of it is called in the cache: the zoo's name, or the file's."""
+        return self.card.name if self.card else Path(self.file).stem
+
 
 Source: TypeAlias = LocalSource | HubSource | UrlSource
 
 
 def parse_source(text: str | Path) -> Source:
-    """Read what was typed.
+    """Tell what a user means by a checkpoint.
 
     A name of the zoo (`lite`, `lite@REVISION`) wins over a path that is called the same (write
     `./lite` for the path), and a path that exists over a repository (`OWNER/NAME@REVISION`).
@@ -104,22 +111,26 @@ def parse_source(text: str | Path) -> Source:
     path = Path(text)
     if path.exists():
         return LocalSource(path)
-    if _REPOSITORY.fullmatch(name) and not name.endswith(_WEIGHT_FILES):
+    if REPOSITORY.fullmatch(name) and not name.endswith(CHECKPOINT_SUFFIXES):
         return HubSource(card.id if card else name, _revision(text, at, revision))
     if os.sep in text or path.suffix:
         raise CheckpointError(f"{text}: no such file or directory")
-    raise CheckpointError(f"{text}: no such file or directory, and {_unknown(name)}")
+    if card is not None:
+        reason = f"{card.name} ships as a finished model: there is nothing to export"
+    else:
+        reason = unknown_model(name)
+    raise CheckpointError(f"{text}: no such file or directory, and {reason}")
 
 
 def _from_url(url: str) -> Source:
     """A URL; one of a file on the hub stands for the hub's file, with all that the hub can do."""
     parts = urlsplit(url)
-    hosts = {HUB, f"www.{HUB}", urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc}
-    if parts.netloc in hosts:
-        if found := _FILE_PAGE.fullmatch(unquote(parts.path)):
-            return HubSource(*found.groups())
+    endpoint = urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc
+    if parts.netloc in {"huggingface.co", "www.huggingface.co", endpoint}:
+        if page := _FILE_PAGE.fullmatch(unquote(parts.path)):
+            return HubSource(*page.groups())
         repo = parts.path.strip("/")
-        if _REPOSITORY.fullmatch(repo):
+        if REPOSITORY.fullmatch(repo):
             return HubSource(repo)
         raise CheckpointError(f"{url}: no repository and no file of one; give OWNER/NAME@REVISION")
     return UrlSource(url)
@@ -128,14 +139,4 @@ def _from_url(url: str) -> Source:
 def _revision(text: str, at: str, revision: str) -> str:
     if at and not revision:
         raise CheckpointError(f"{text}: a revision is missing behind @")
-    return revision or DEFAULT_REVISION
-
-
-def _unknown(name: str) -> str:
-    if (card := lookup(name)) is not None:
-        return f"{card.name} ships as a finished model: there is nothing to export"
-    try:
-        find(name)
-    except UnknownModelError as error:
-        return str(error)
-    raise AssertionError(name)
+    return revision or _DEFAULT_REVISION

@@ -5,22 +5,20 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from birefnet_models.names import WEIGHTS_FILE
+from birefnet_models.text import first_line, shortened
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import CheckpointError
 
-WEIGHTS = "model.safetensors"
-"""The file that a checkpoint's directory holds, as on the hub."""
 _PREFIXES = ("module.", "_orig_mod.")
-_LISTED = 20
-"""Names that an error lists before it only counts."""
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -36,11 +34,17 @@ _DTYPES = {
 
 
 def weights_file(path: Path) -> Path:
+    """The file of weights that a path means: itself, or the one in a directory.
+
+    Raises:
+        CheckpointError: there is none.
+        OSError: the directory can't be read.
+    """
     if path.is_dir():
-        file = path / WEIGHTS
+        file = path / WEIGHTS_FILE
         if not file.is_file():
-            found = ", ".join(sorted(p.name for p in path.iterdir())[:_LISTED]) or "nothing"
-            raise CheckpointError(f"{path}: the directory has no {WEIGHTS}; it holds {found}")
+            names = shortened(sorted(entry.name for entry in path.iterdir())) or "nothing"
+            raise CheckpointError(f"{path}: the directory has no {WEIGHTS_FILE}; it holds {names}")
         return file
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or directory")
@@ -48,7 +52,7 @@ def weights_file(path: Path) -> Path:
 
 
 def read_tensors(file: Path, values: bool = True) -> Any:
-    """The mapping that a file holds; what is in it is checked later.
+    """The object that a file holds, a mapping as a rule; `unwrap` checks what is in it.
 
     Args:
         file: its format is told by its content. Nothing in it is executed.
@@ -103,15 +107,15 @@ def _read_pickle(file: Path, device: str) -> Any:
     except pickle.UnpicklingError as error:
         reason = str(error)
         if "weights_only" in reason or "Unsupported" in reason:
-            found = re.search(r"GLOBAL ([\w.]+)", reason)
-            what = f" ({found[1]})" if found else ""
+            named = re.search(r"GLOBAL ([\w.]+)", reason)
+            what = f" ({named[1]})" if named else ""
             raise CheckpointError(
                 f"wants to run code when loaded{what}, which is refused; "
                 "save its state_dict() alone, as safetensors"
             ) from error
-        raise CheckpointError(f"is a damaged PyTorch checkpoint: {_line(error)}") from error
+        raise CheckpointError(f"is a damaged PyTorch checkpoint: {first_line(error)}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise CheckpointError(f"is a damaged PyTorch checkpoint: {_line(error)}") from error
+        raise CheckpointError(f"is a damaged PyTorch checkpoint: {first_line(error)}") from error
 
 
 def _described(head: bytes) -> str:
@@ -125,7 +129,11 @@ def _described(head: bytes) -> str:
 
 
 def unwrap(stored: Any) -> dict[str, Tensor]:
-    """A flat mapping of names to tensors, free of wrappers' prefixes."""
+    """The state dict inside a checkpoint: tensors by their names, without wrappers' prefixes.
+
+    Raises:
+        CheckpointError: there is none.
+    """
     for key in ("state_dict", "model"):
         if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping):
             stored = stored[key]
@@ -133,8 +141,8 @@ def unwrap(stored: Any) -> dict[str, Tensor]:
         raise CheckpointError(f"holds a {type(stored).__name__}, not a mapping of tensors")
     other = [str(name) for name, value in stored.items() if not isinstance(value, Tensor)]
     if other or not stored:
-        found = f"entries that are no tensors: {listed(other)}" if other else "no tensors"
-        raise CheckpointError(f"is no state dict: it holds {found}")
+        content = f"entries that are no tensors: {shortened(other)}" if other else "no tensors"
+        raise CheckpointError(f"is no state dict: it holds {content}")
     tensors: dict[str, Tensor] = {}
     for name, tensor in stored.items():
         bare = str(name)
@@ -147,15 +155,5 @@ def unwrap(stored: Any) -> dict[str, Tensor]:
 
 
 def dtype_name(tensor: Tensor) -> str:
+    """`float16`, as numpy names it."""
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names as a list, cut where it would fill the screen."""
-    every = list(names)
-    more = len(every) - _LISTED
-    return ", ".join(every[:_LISTED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -1,11 +1,10 @@
-"""The options of every command that takes a checkpoint from somewhere."""
+"""The options of every command that fetches checkpoints."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ _OPTIONS = (
 
 
 def fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options, and hand it what they say as `fetching`."""
+    """Add the options to a command, which gets them as one argument, `fetching`."""
 
     @functools.wraps(command)
     def with_fetching(
@@ -53,9 +52,16 @@ def fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
         accept_license_of_old: bool,
         **others: Any,
     ) -> Any:
-        how = Fetching(lock, locked, update, accept_license or accept_license_of_old, say=_say)
         with _progress() as progress:
-            return command(*arguments, fetching=replace(how, progress=progress), **others)
+            fetching = Fetching(
+                lock,
+                locked,
+                update,
+                accept_license or accept_license_of_old,
+                say=lambda line: click.echo(f"birefnet: {line}", err=True),
+                progress=progress,
+            )
+            return command(*arguments, fetching=fetching, **others)
 
     decorated: Callable[..., Any] = with_fetching
     for option in reversed(_OPTIONS):
@@ -63,13 +69,9 @@ def fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-def _say(line: str) -> None:
-    click.echo(f"birefnet: {line}", err=True)
-
-
 @contextmanager
 def _progress() -> Iterator[Progress | None]:
-    """A bar on a terminal, and nothing elsewhere."""
+    """A progress bar on a terminal; None elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
+from birefnet_models.names import METADATA_PREFIX
 
 from ..inspection import CheckpointFacts, Facts, OnnxFacts, inspect_file, to_dict
 
@@ -21,14 +22,13 @@ def inspect(file: Path, as_json: bool) -> None:
     onnx.
     """
     facts = inspect_file(file)
-    click.echo(json.dumps(to_dict(facts), indent=2) if as_json else "\n".join(description(facts)))
+    click.echo(json.dumps(to_dict(facts), indent=2) if as_json else "\n".join(_lines(facts)))
 
 
-def description(facts: Facts) -> Iterator[str]:
-    """The facts as lines of text."""
-    lines = _checkpoint(facts) if isinstance(facts, CheckpointFacts) else _onnx(facts)
+def _lines(facts: Facts) -> Iterator[str]:
+    rows = _checkpoint(facts) if isinstance(facts, CheckpointFacts) else _onnx(facts)
     yield str(facts.file)
-    for label, text in lines:
+    for label, text in rows:
         if text:
             yield f"  {label:<12}{text}"
 
@@ -50,13 +50,13 @@ def _onnx(facts: OnnxFacts) -> Iterable[tuple[str, str]]:
     opsets = ", ".join(f"{domain} {version}" for domain, version in facts.opsets.items())
     yield "kind", f"ONNX graph, {facts.size / 1e6:.1f} MB{weights}"
     yield "sha256", facts.sha256
-    version = facts.metadata.get("birefnet.producer_version", "")
+    version = facts.metadata.get(f"{METADATA_PREFIX}producer_version", "")
     yield "made by", f"birefnet export {version}" if facts.ours else f"{facts.producer}, not us"
     yield "format", f"opset {opsets}, IR version {facts.ir_version}"
-    for side, ports in (("input", facts.inputs), ("output", facts.outputs)):
-        for port in ports:
-            shape = ", ".join(map(str, port.shape)) if port.shape is not None else "not stated"
-            yield side, f"{port.name}: {port.dtype} ({shape})"
+    for side, values in (("input", facts.inputs), ("output", facts.outputs)):
+        for value in values:
+            shape = ", ".join(map(str, value.shape)) if value.shape is not None else "not stated"
+            yield side, f"{value.name}: {value.dtype} ({shape})"
     yield "free axes", ", ".join(facts.dynamic) or "none: it runs at this size alone"
     yield "gives", facts.output
     yield "precision", f"{facts.precision}, {facts.parameters / 1e6:.1f} M parameters"
@@ -66,16 +66,15 @@ def _onnx(facts: OnnxFacts) -> Iterable[tuple[str, str]]:
     for line in facts.runs_on:
         yield "runs on", line
     yield "model", _models(facts.models, facts.match)
-    for key, value in facts.metadata.items():
-        yield "metadata", f"{key} = {value}"
+    for key, text in facts.metadata.items():
+        yield "metadata", f"{key} = {text}"
 
 
 def _models(names: tuple[str, ...], match: str) -> str:
-    if not names:
-        return "none of the zoo"
     how = {
+        "none": "none of the zoo",
         "sha256": "by its hash",
         "metadata": "as the file says",
         "architecture": "one of these, or a fine-tune: by its architecture",
-    }
-    return f"{', '.join(names)} ({how[match]})"
+    }[match]
+    return f"{', '.join(names)} ({how})" if names else how

@@ -17,7 +17,7 @@ from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import find_model
 from torch import nn
 
-from ..checkpoint.fetch import PLAINLY, Fetching, fetch
+from ..checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
 from ..checkpoint.read import read_fetched
 from ..errors import ExportError, ParityError
 from ..parity.logits import TOLERANCES, GraphTolerance, Parity
@@ -106,7 +106,7 @@ def compare_models(
     layers: bool = False,
     trust_remote_code: bool = False,
     tolerance: float | None = None,
-    fetching: Fetching = PLAINLY,
+    fetching: Fetching = DEFAULT_FETCHING,
 ) -> ModelComparison:
     """Run a model and its reference on the same tensors, and on the same image files.
 

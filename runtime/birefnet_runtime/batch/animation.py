@@ -4,34 +4,33 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import Image
 
-from ..cutout.compose import Style, compose
+from ..cutout.compose import Style
 from ..cutout.subject import Subject
 from ..errors import OutputError
 from ..images.picture import to_eight_bits
-from ..images.read import open_image, read_image
-from ..images.write import Encoding, webp_options, write_whole
-from ..model.postprocess import to_alpha
+from ..images.read import open_image
+from ..images.write import Encoding, open_output, pillow_options
 from ..segmenter import Segmenter
 from .plan import STANDARD_STREAM, Job
 
-_MOVING = frozenset({"GIF", "WEBP", "PNG", "AVIF", "HEIF"})
+_ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF", "HEIF"})
 """Formats whose frames follow each other in time; a TIFF's are pages."""
 _FRAME_MS = 100
-"""How long a frame stays that says 0: what browsers do."""
+"""How long a frame is shown that says 0, as in browsers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Animated:
-    """What an animation became.
+class FramesReport:
+    """Result of one animation.
 
     Attributes:
         image_size: (height, width) in pixels.
         frames: how many there are.
-        subject: what was found in the first frame.
+        subject: that of the first frame.
         seconds: wall time of the whole.
     """
 
@@ -43,19 +42,19 @@ class Animated:
 
 def is_animated(image: Image.Image) -> bool:
     """Whether an opened file has several frames that follow each other in time."""
-    return image.format in _MOVING and getattr(image, "n_frames", 1) > 1
+    return image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1
 
 
 def cut_out_frames(
     content: bytes, job: Job, segmenter: Segmenter, style: Style, encoding: Encoding
-) -> Animated:
+) -> FramesReport:
     """Cut the subject out of every frame, one after another.
 
     Frames are not cropped one by one, which would make the subject jump: `style.crop` is refused.
 
     Args:
         content: the animation's file.
-        job: whence and where to.
+        job: the file that it comes from, and the one to write.
         segmenter: the open model.
         style: what comes out.
         encoding: WebP or PNG.
@@ -72,9 +71,7 @@ def cut_out_frames(
     subjects: list[Subject] = []
 
     def cut(frame: Image.Image) -> Image.Image:
-        picture = read_image(frame.convert("RGBA"))
-        (logits,) = segmenter.run([segmenter.tensor(picture)])
-        result = compose(picture, to_alpha(logits, picture.size), style)
+        result = segmenter.compose(frame.convert("RGBA"), style)
         subjects.append(result.subject)
         return Image.fromarray(to_eight_bits(result.pixels))
 
@@ -82,29 +79,28 @@ def cut_out_frames(
         frames = _Frames(image, cut)
         common = {"save_all": True, "loop": image.info.get("loop", 1)}
 
-        def write(stream: BinaryIO) -> None:
+        target = sys.stdout.buffer if job.target == STANDARD_STREAM else job.target
+        with open_output(target) as stream:
             if encoding.format.name == "webp":
-                options = {**common, **webp_options(encoding)}
+                options = {**common, **pillow_options(encoding)}
                 frames.save(stream, "WEBP", duration=frames.durations, **options)
             else:
                 first, *others = frames.all()
                 options = {**common, "append_images": others, "blend": 0}
                 first.save(stream, "PNG", duration=frames.durations, **options)
-
-        write_whole(sys.stdout.buffer if job.target == STANDARD_STREAM else job.target, write)
         size = (image.height, image.width)
-    return Animated(size, frames.n_frames, subjects[0], time.perf_counter() - started)
+    return FramesReport(size, frames.n_frames, subjects[0], time.perf_counter() - started)
 
 
 class _Frames(Image.Image):
     """To Pillow's writers an opened animation; each frame is made when they come to it.
 
     So no more than one is in memory, where a list of frames would hold them all. The PNG writer
-    goes through them twice and has to be given the list.
+    goes through them twice and needs the list.
 
     Args:
         source: the opened animation.
-        cut: what to make of a frame.
+        cut: cuts the subject out of a frame.
     """
 
     n_frames: int

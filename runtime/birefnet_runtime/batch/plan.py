@@ -25,15 +25,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What can be done, and what can't be."""
+class CutoutPlan:
+    """The jobs of a run, and the inputs that can't be done."""
 
     jobs: tuple[Job, ...]
     failures: tuple[BirefnetError, ...]
     format: Format = PNG
 
 
-def plan(inputs: Sequence[Path], output: Path, form: Format | None = None) -> Plan:
+def plan_cutouts(inputs: Sequence[Path], output: Path, form: Format | None = None) -> CutoutPlan:
     """Decide where each result goes.
 
     One input file: `output` is the file if it ends in a format's suffix, else a directory. Several,
@@ -57,11 +57,11 @@ def plan(inputs: Sequence[Path], output: Path, form: Format | None = None) -> Pl
             raise OutputError(f"{output}: that name says {named.name}, not {form.name}")
         form = named
     form = form or PNG
-    found = list(_find(inputs, output, failures))
+    images = list(_find_images(inputs, output, failures))
     if single:
-        jobs = [Job(source, output) for source, _ in found]
+        jobs = [Job(source, output) for source, _ in images]
     else:
-        jobs = _in_directory(found, output, form)
+        jobs = _in_directory(images, output, form)
     taken = _identities(job.source for job in jobs)
     safe = []
     for job in jobs:
@@ -69,7 +69,7 @@ def plan(inputs: Sequence[Path], output: Path, form: Format | None = None) -> Pl
             safe.append(job)
         else:
             failures.append(OutputError(f"{job.source}: {job.target} is an input; not overwritten"))
-    return Plan(tuple(safe), tuple(failures), form)
+    return CutoutPlan(tuple(safe), tuple(failures), form)
 
 
 def read_list(content: bytes) -> list[Path]:
@@ -95,27 +95,27 @@ def _is_single_file(inputs: Sequence[Path], output: Path) -> bool:
     return True
 
 
-def _find(
+def _find_images(
     inputs: Iterable[Path], output: Path, failures: list[BirefnetError]
 ) -> Iterator[tuple[Path, Path]]:
     """Each image file, with its place below the output directory; each file once."""
     seen: set[Path] = set()
-    for given in inputs:
-        if given.is_dir():
-            pairs = [(path, path.relative_to(given)) for path in _images(given, output, failures)]
+    for path in inputs:
+        if path.is_dir():
+            pairs = [(file, file.relative_to(path)) for file in _walk(path, output, failures)]
             if not pairs:
-                failures.append(ImageError(f"{given}: no image files in this folder"))
-        elif given == STANDARD_STREAM:
-            pairs = [(given, Path("stdin"))]
+                failures.append(ImageError(f"{path}: no image files in this folder"))
+        elif path == STANDARD_STREAM:
+            pairs = [(path, Path("stdin"))]
         else:
-            pairs = [(given, Path(given.name))]
-        for path, place in pairs:
-            if path not in seen:
-                seen.add(path)
-                yield path, place
+            pairs = [(path, Path(path.name))]
+        for file, place in pairs:
+            if file not in seen:
+                seen.add(file)
+                yield file, place
 
 
-def _images(folder: Path, output: Path, failures: list[BirefnetError]) -> Iterator[Path]:
+def _walk(folder: Path, output: Path, failures: list[BirefnetError]) -> Iterator[Path]:
     """Image files below a folder by suffix, sorted; hidden ones and earlier results left out."""
 
     def failed(error: OSError) -> None:
@@ -134,12 +134,12 @@ def _images(folder: Path, output: Path, failures: list[BirefnetError]) -> Iterat
                 yield here / name
 
 
-def _in_directory(found: Sequence[tuple[Path, Path]], directory: Path, form: Format) -> list[Job]:
+def _in_directory(images: Sequence[tuple[Path, Path]], directory: Path, form: Format) -> list[Job]:
     suffix = form.suffixes[0]
-    short = [place.with_suffix(suffix) for _, place in found]
+    short = [place.with_suffix(suffix) for _, place in images]
     claims = Counter(short)
     jobs: dict[Path, Job] = {}
-    for (source, place), name in zip(found, short, strict=True):
+    for (source, place), name in zip(images, short, strict=True):
         if claims[name] > 1:
             name = place.with_name(place.name + suffix)
         target = directory / name

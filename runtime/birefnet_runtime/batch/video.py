@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,8 +19,7 @@ from ..cutout.compose import Style, compose
 from ..errors import ImageError, MissingExtraError, OutputError
 from ..images.picture import Picture
 from ..machine.pipeline import overlap
-from ..model.postprocess import to_alpha
-from ..segmenter import Segmenter
+from ..segmenter import Prepared, Segmenter
 
 SUFFIXES = (".mov", ".webm")
 _CODECS = {
@@ -38,7 +37,7 @@ _HD_HEIGHT = 720
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """What a video file holds.
+    """Facts of a video file.
 
     Attributes:
         size: (height, width) in pixels, turned as it is shown.
@@ -76,7 +75,7 @@ def probe(source: Path) -> Footage:
     ]
     if not pictures:
         raise ImageError(f"{source}: there is no video in it")
-    return _footage(pictures[0], any(each.get("codec_type") == "audio" for each in streams))
+    return _footage(pictures[0], any(stream.get("codec_type") == "audio" for stream in streams))
 
 
 def cut_out_video(
@@ -92,7 +91,7 @@ def cut_out_video(
     """Cut the subject out of every frame.
 
     Frames pass through pipes: memory is bounded and nothing but the result is written. Each is
-    seen for itself; there is no smoothing in time. Colors are 8-bit. A variable frame rate
+    cut out by itself; there is no smoothing in time. Colors are 8-bit. A variable frame rate
     becomes an even one, which keeps the sound in step.
 
     Args:
@@ -102,7 +101,7 @@ def cut_out_video(
         segmenter: the open model.
         style: how frames are composed; must stay transparent and uncropped.
         batch: how many frames may go through the graph at once.
-        progress: told how many frames are done, after each.
+        progress: called with the number of frames done, after each.
         stopped: asked before each frame; once true, the video is given up.
 
     Returns:
@@ -140,20 +139,9 @@ def _convert(
     progress: Callable[[int], None],
     stopped: Callable[[], bool],
 ) -> int:
-    def prepare(pixels: NDArray[np.uint8]) -> tuple[Picture, NDArray[np.float32]]:
-        picture = Picture(pixels)
-        return picture, segmenter.tensor(picture)
-
-    def run(
-        prepared: Sequence[tuple[Picture, NDArray[np.float32]]],
-    ) -> list[NDArray[np.float32]]:
-        return segmenter.run([tensor for _, tensor in prepared])
-
-    def finish(
-        prepared: tuple[Picture, NDArray[np.float32]], logits: NDArray[np.float32]
-    ) -> memoryview:
-        picture, _ = prepared
-        return compose(picture, to_alpha(logits, picture.size), style, threads=1).pixels.data
+    def finish(prepared: Prepared, logits: NDArray[np.float32]) -> memoryview:
+        alpha = segmenter.finish(prepared, logits)
+        return compose(prepared.picture, alpha, style, threads=1).pixels.data
 
     done = 0
     with (
@@ -162,8 +150,8 @@ def _convert(
         closing(
             overlap(
                 _frames(decoder.stream, footage.size),
-                prepare,
-                run,
+                segmenter.prepare,
+                segmenter.run,
                 finish,
                 batch=batch,
                 stopped=stopped,
@@ -198,12 +186,12 @@ class _Ffmpeg:
 
     def __init__(self, command: list[str], *, reads: bool) -> None:
         # Not a pipe, which fills up when nobody reads it.
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if reads else subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._messages,
             start_new_session=True,
         )
         stream = self._process.stdin if reads else self._process.stdout
@@ -214,14 +202,14 @@ class _Ffmpeg:
         """Close the pipe and wait.
 
         Raises:
-            kind: ffmpeg failed; says what it said last.
+            kind: ffmpeg failed; the message ends with its last line.
         """
         with suppress(BrokenPipeError):
             self.stream.close()
         if self._process.wait() != 0:
-            self._said.seek(0)
-            said = self._said.read().decode(errors="replace")
-            raise kind(f"{name}: {problem}: {_last_line(said)}")
+            self._messages.seek(0)
+            text = self._messages.read().decode(errors="replace")
+            raise kind(f"{name}: {problem}: {_last_line(text)}")
 
     def __enter__(self) -> "_Ffmpeg":
         return self
@@ -232,7 +220,7 @@ class _Ffmpeg:
             self._process.wait()
         with suppress(BrokenPipeError):
             self.stream.close()
-        self._said.close()
+        self._messages.close()
 
 
 def _decoding(source: Path, footage: Footage) -> list[str]:
@@ -262,11 +250,11 @@ def _encoding(source: Path, target: Path, footage: Footage) -> list[str]:
     return [*command, _named(target)]
 
 
-def _frames(stream: IO[bytes], size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    """uint8 (H, W, 3) RGB, until the pipe ends."""
+def _frames(stream: IO[bytes], size: tuple[int, int]) -> Iterator[Picture]:
+    """Frames of this (height, width), until the pipe ends."""
     height, width = size
     while len(content := stream.read(height * width * 3)) == height * width * 3:
-        yield np.frombuffer(content, np.uint8).reshape(height, width, 3)
+        yield Picture(np.frombuffer(content, np.uint8).reshape(height, width, 3))
 
 
 def _footage(stream: dict[str, Any], sound: bool) -> Footage:
@@ -293,12 +281,12 @@ def _rate(text: str) -> Fraction | None:
 
 
 def _tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         raise MissingExtraError(
             f"{name} is not installed; video needs ffmpeg (apt install ffmpeg, brew install ffmpeg)"
         )
-    return found
+    return path
 
 
 def _named(path: Path) -> str:

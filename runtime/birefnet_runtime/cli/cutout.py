@@ -1,27 +1,39 @@
 """`birefnet cutout`."""
 
+import json
+import time
 from pathlib import Path
 from typing import IO, Literal
 
 import click
 
-from ..batch.file_cutter import FileCutter, check_style
-from ..batch.plan import STANDARD_STREAM, plan, read_list
+from ..batch.file_cutter import FileCutter, FileReport, check_style
+from ..batch.plan import STANDARD_STREAM, CutoutPlan, plan_cutouts, read_list
 from ..cutout.background import parse_background
 from ..cutout.compose import SHADOWS, Shadow, Style
-from ..cutout.foreground import ESTIMATORS, Estimator
+from ..cutout.foreground import Estimator
 from ..images.write import FORMATS, Encoding, format_named
 from ..model.input_size import Size
 from ..segmenter import Segmenter
 from ..session.memory_limit import Memory
-from .options import max_memory_option, memory_option, provider_option, read_size, verbose_option
-from .progress import Show
+from ..units import format_seconds
+from .options import (
+    batch_option,
+    foreground_option,
+    max_memory_option,
+    memory_option,
+    provider_option,
+    size_option,
+    threads_option,
+    verbose_option,
+)
+from .progress import STOPPED, interruptible, progress_bar, say
 
 DEMONSTRATION = (
     "using nano, a demonstration model; for real work export BiRefNet_lite or larger "
     "(birefnet export --help) and give it with --model"
 )
-DEPTHS: dict[str | None, Literal[8, 16] | None] = {None: None, "8": 8, "16": 16}
+DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
 
 
 @click.command(
@@ -49,30 +61,13 @@ DEPTHS: dict[str | None, Literal[8, 16] | None] = {None: None, "8": 8, "16": 16}
     metavar="MODEL",
     help="A name from `birefnet models`, an .onnx file, or a directory that holds one.",
 )
-@click.option(
-    "--size",
-    metavar="SIZE",
-    callback=read_size,
-    help="The network's size: N, HxW (height first) or auto (the image's aspect ratio). "
-    "By default the size that the model was trained at.",
-)
-@click.option(
-    "--threads",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="By default as many as there are usable cores.",
-)
+@size_option
+@threads_option
 @provider_option
 @memory_option
 @max_memory_option
 @verbose_option
-@click.option(
-    "--batch",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=1,
-    help="Images that may go through the network at once; GPUs gain from it, CPUs don't.",
-)
+@batch_option
 @click.option(
     "--format",
     "form",
@@ -91,19 +86,11 @@ DEPTHS: dict[str | None, Literal[8, 16] | None] = {None: None, "8": 8, "16": 16}
 @click.option("--lossless", is_flag=True, help="WebP without loss.")
 @click.option(
     "--depth",
-    type=click.Choice([key for key in DEPTHS if key]),
+    type=click.Choice(list(DEPTHS)),
     help="Bits a channel of PNG and TIFF. By default the input's; 8 for a mask.",
 )
 @click.option("--mask", is_flag=True, help="Write the mask alone, as gray.")
-@click.option(
-    "--foreground",
-    metavar="HOW",
-    type=click.Choice(ESTIMATORS),
-    default="blur",
-    show_default=True,
-    help="How the subject's own colors are found where it is partly transparent, so that no halo "
-    "of the old background stays: blur, pymatting, or none to leave the picture's.",
-)
+@foreground_option
 @click.option(
     "--background",
     metavar="WHAT",
@@ -171,20 +158,20 @@ def cutout(
     listed = [*inputs, *(read_list(files_from.read()) if files_from else ())]
     if not listed:
         raise click.UsageError("nothing to cut out: give files or folders")
-    planned = plan(listed, output, format_named(form) if form else None)
+    plan = plan_cutouts(listed, output, format_named(form) if form else None)
     style = Style(
         mask=mask,
-        depth=DEPTHS[depth],
+        depth=DEPTHS[depth] if depth else None,
         foreground=foreground,
         background=parse_background(background) if background else None,
         crop=margin / 100 if crop else None,
         shadow=shadow,
         premultiply=premultiply,
     )
-    encoding = Encoding(planned.format, quality, lossless)
+    encoding = Encoding(plan.format, quality, lossless)
     check_style(style, encoding)
-    show = Show(planned, "mask" if mask else "cutout", as_json)
-    if planned.jobs:
+    summary = _Summary(plan, output, "mask" if mask else "cutout", as_json)
+    if plan.jobs:
         segmenter = Segmenter(
             model or "nano",
             size=size,
@@ -195,9 +182,75 @@ def cutout(
             verbose=verbose,
         )
         if model is None:
-            show.say(DEMONSTRATION)
+            say(DEMONSTRATION)
         if segmenter.session_info and segmenter.session_info.provider.name != "cpu":
-            show.say(segmenter.session_info.describe())
+            say(segmenter.session_info.describe())
         cutter = FileCutter(segmenter, style, encoding, all_frames, skip_existing, batch)
-        show.follow(cutter.cut_out)
-    show.sum_up(output)
+        with interruptible() as stopped, progress_bar(len(plan.jobs)) as bar:
+            task = bar.add_task("cutting out", total=len(plan.jobs))
+            for report in cutter.cut_out(plan.jobs, stopped=stopped):
+                summary.add(report)
+                bar.advance(task)
+    summary.close()
+
+
+class _Summary:
+    """The lines of a run: one for each failure, and the last, which counts.
+
+    Args:
+        plan: what is to be done.
+        output: as it was typed.
+        noun: what comes out, `cutout` or `mask`.
+        as_json: print a JSON line for each file, too.
+    """
+
+    def __init__(self, plan: CutoutPlan, output: Path, noun: str, as_json: bool) -> None:
+        self._jobs = plan.jobs
+        self._output = plan.jobs[0].target if len(plan.jobs) == 1 else output
+        self._noun = noun
+        self._as_json = as_json
+        self._started = time.perf_counter()
+        self._done = self._skipped = 0
+        self._failed = len(plan.failures)
+        self._reports = 0
+        for failure in plan.failures:
+            say(failure)
+            if as_json:
+                click.echo(json.dumps({"input": None, "output": None, "error": str(failure)}))
+
+    def add(self, report: FileReport) -> None:
+        """Count the next file, and say what is worth a line."""
+        self._reports += 1
+        if report.error is not None:
+            self._failed += 1
+            say(report.error)
+        elif report.skipped:
+            self._skipped += 1
+        else:
+            self._done += 1
+            if report.subject and not report.subject.found:
+                say(f"{report.job.source}: no subject found")
+        if self._as_json:
+            click.echo(json.dumps(report.as_record()))
+
+    def close(self) -> None:
+        """Say what was done, and end the program accordingly.
+
+        Raises:
+            click.exceptions.Exit: not everything went well.
+        """
+        took = format_seconds(time.perf_counter() - self._started)
+        line = f"{self._done} {self._noun}{'' if self._done == 1 else 's'} in {took}"
+        if self._skipped:
+            line += f", {self._skipped} there already"
+        if self._failed:
+            line += f", {self._failed} failed"
+        say(f"{line}: {self._output}" if self._done else line)
+        if self._reports < len(self._jobs):
+            say(
+                f"stopped before {self._jobs[self._reports].source}; the same command with "
+                "--skip-existing goes on there"
+            )
+            raise click.exceptions.Exit(STOPPED)
+        if self._failed:
+            raise click.exceptions.Exit(1)

@@ -27,24 +27,27 @@ def doctor(as_json: bool, require: str | None, verbose: bool) -> None:
     Each provider that is installed runs a tiny graph with a deformable convolution. The exit code
     is 0 if what is required works (by default the CPU): fit for a container's health check.
     """
-    found = diagnose(_names(require), verbose=verbose)
+    diagnosis = diagnose(_names(require), verbose=verbose)
     if as_json:
-        click.echo(json.dumps(as_dict(found), indent=2))
+        click.echo(json.dumps(as_dict(diagnosis), indent=2))
     else:
-        _print(found)
-    if not found.healthy:
+        _print(diagnosis)
+    if not diagnosis.healthy:
         raise click.exceptions.Exit(1)
 
 
-def as_dict(found: Diagnosis) -> dict[str, Any]:
+def as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
     """The diagnosis as plain values, with the conclusions drawn from it."""
-    facts = dataclasses.asdict(found)
-    if found.build is not None:
-        facts["build"] |= {"folder": str(found.build.folder), "conflict": found.build.conflict}
+    facts = dataclasses.asdict(diagnosis)
+    if diagnosis.build is not None:
+        facts["build"] |= {
+            "folder": str(diagnosis.build.folder),
+            "conflict": diagnosis.build.conflict,
+        }
     for state in facts["providers"]:
         if state["placement"]:
             state["placement"] = state["placement"]["operators"]
-    return facts | {"healthy": found.healthy, "advice": found.advice}
+    return facts | {"healthy": diagnosis.healthy, "advice": diagnosis.advice}
 
 
 def _names(require: str | None) -> list[str]:
@@ -56,24 +59,24 @@ def _names(require: str | None) -> list[str]:
     return names
 
 
-def _print(found: Diagnosis) -> None:
+def _print(diagnosis: Diagnosis) -> None:
     console = Console()
     facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, value in _facts(found):
+    for name, value in _facts(diagnosis):
         facts.add_row(name, value)
     console.print(facts)
     console.print()
     providers = Table("provider", "installed", "loadable", "verified", "", box=None)
-    for state in found.providers:
+    for state in diagnosis.providers:
         steps = (state.installed, state.loadable, state.verified)
         providers.add_row(state.name, *("yes" if step else "no" for step in steps), _detail(state))
     console.print(providers)
     console.print()
-    console.print(found.advice, markup=False, highlight=False, soft_wrap=True)
+    console.print(diagnosis.advice, markup=False, highlight=False, soft_wrap=True)
 
 
-def _facts(found: Diagnosis) -> list[tuple[str, str]]:
-    build, driver, libraries = found.build, found.driver, found.libraries
+def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    build, driver, libraries = diagnosis.build, diagnosis.driver, diagnosis.libraries
     package = "not installed"
     if build:
         package = f"{build.version} ({build.package}{f', CUDA {build.cuda}' if build.cuda else ''})"
@@ -87,15 +90,15 @@ def _facts(found: Diagnosis) -> list[tuple[str, str]]:
         )
         if version
     ]
-    quota = "" if found.cpu_quota is None else f", quota {found.cpu_quota:g}"
-    limit = found.memory_limit_bytes
+    quota = "" if diagnosis.cpu_quota is None else f", quota {diagnosis.cpu_quota:g}"
+    limit = diagnosis.memory_limit_bytes
     return [
         ("onnxruntime", package),
-        ("processor", ", ".join((found.processor.model, *found.processor.features))),
-        ("cores", f"{found.usable_cores} usable (affinity {found.affinity_cores}{quota})"),
+        ("processor", ", ".join((diagnosis.processor.model, *diagnosis.processor.features))),
+        ("cores", f"{diagnosis.usable_cores} usable (affinity {diagnosis.affinity_cores}{quota})"),
         (
             "memory",
-            f"{_gigabytes(found.memory_bytes)}, "
+            f"{_gigabytes(diagnosis.memory_bytes)}, "
             + ("no limit" if limit is None else f"limited to {_gigabytes(limit)}"),
         ),
         (

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import birefnet_models
 import click
 from birefnet_models.card import ModelCard, Score
+from birefnet_models.text import format_size
 
-from ..model.input_size import format_size
+from ..units import aligned
 
 
 @click.command(epilog="Example: birefnet models --purpose matting")
@@ -29,8 +30,8 @@ def models(names: tuple[str, ...], purpose: str | None, as_json: bool) -> None:
     if names:
         cards = [birefnet_models.find(name) for name in names]
     if purpose is not None:
-        found = birefnet_models.search(purpose)
-        cards = [card for card in cards if card in found]
+        fitting = birefnet_models.search(purpose)
+        cards = [card for card in cards if card in fitting]
     here = {export.name for export in birefnet_models.cached_exports()}
     here |= {card.name for card in cards if card.embedded}
     if as_json:
@@ -39,7 +40,7 @@ def models(names: tuple[str, ...], purpose: str | None, as_json: bool) -> None:
     elif names:
         click.echo("\n\n".join("\n".join(_description(card)) for card in cards))
     elif cards:
-        click.echo("\n".join(_table(_rows(cards, here))))
+        click.echo("\n".join(aligned(_rows(cards, here))))
     else:
         click.echo(f"no model is for {purpose!r}")
 
@@ -52,14 +53,6 @@ def _rows(cards: Iterable[ModelCard], here: set[str]) -> Iterator[tuple[str, ...
             *(card.name, card.purpose, trained_at(card), card.backbone),
             *(millions(card.parameters), card.time, card.license, mark),
         )
-
-
-def _table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Columns as wide as their longest entry; never broken, so that grep and cut work."""
-    listed = list(rows)
-    widths = [max(len(row[column]) for row in listed) for column in range(len(listed[0]))]
-    for row in listed:
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _description(card: ModelCard) -> Iterator[str]:

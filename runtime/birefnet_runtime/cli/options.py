@@ -1,35 +1,80 @@
 """Options that several commands share."""
 
-import click
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
 
-from ..errors import MemoryLimitError, ProviderError, SizeError
-from ..model.input_size import Size, parse_size
+import click
+from birefnet_models.errors import BirefnetError
+
+from ..cutout.foreground import ESTIMATORS
+from ..model.input_size import parse_size
 from ..session.memory_limit import DEFAULT, SETTINGS, parse_bytes
 from ..session.providers import parse_providers
 
-
-def read_size(_: click.Context, __: click.Parameter, text: str | None) -> Size:
-    """The callback of `--size`."""
-    try:
-        return None if text is None else parse_size(text)
-    except SizeError as error:
-        raise click.BadParameter(str(error)) from error
+Value = TypeVar("Value")
+Callback: TypeAlias = Callable[[click.Context, click.Parameter, str | None], Value | None]
 
 
-def _check(_: click.Context, __: click.Parameter, text: str) -> str:
-    try:
-        parse_providers(text)
-    except ProviderError as error:
-        raise click.BadParameter(str(error)) from error
+def parsed(parse: Callable[[str], Value]) -> Callback[Value]:
+    """The callback of an option whose text `parse` reads; what it refuses is a usage error."""
+
+    def read(_: click.Context, __: click.Parameter, text: str | None) -> Value | None:
+        try:
+            return None if text is None else parse(text)
+        except BirefnetError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return read
+
+
+def _checked_providers(text: str) -> str:
+    parse_providers(text)
     return text
 
+
+read_size = parsed(parse_size)
+read_bytes = parsed(parse_bytes)
+
+size_option = click.option(
+    "--size",
+    metavar="SIZE",
+    callback=read_size,
+    help="The network's size: N, HxW (height first) or auto (the image's aspect ratio). "
+    "By default the size that the model was trained at.",
+)
+
+threads_option = click.option(
+    "--threads",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="By default as many as there are usable cores.",
+)
+
+batch_option = click.option(
+    "--batch",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Images that may go through the network at once; GPUs gain from it, CPUs don't.",
+)
+
+foreground_option = click.option(
+    "--foreground",
+    metavar="HOW",
+    type=click.Choice(ESTIMATORS),
+    default="blur",
+    show_default=True,
+    help="How the subject's own colors are estimated where it is partly transparent, so that no "
+    "halo of the old background stays: blur, pymatting, or none to leave the picture's.",
+)
 
 provider_option = click.option(
     "--provider",
     metavar="NAMES",
     default="auto",
     show_default=True,
-    callback=_check,
+    callback=parsed(_checked_providers),
     help="What to run on: cpu, cuda, tensorrt, openvino or auto. Several, as cuda,cpu: the next "
     "one is taken if the one before can't run; else that is an error. Behind a colon there may be "
     "a GPU's number or a precision, as cuda:1, tensorrt:fp16, openvino:bf16.",
@@ -42,15 +87,6 @@ memory_option = click.option(
     show_default=True,
     help="Settings of the CPU, by how much memory they take.",
 )
-
-
-def read_bytes(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
-    """The callback of `--max-memory`."""
-    try:
-        return None if text is None else parse_bytes(text)
-    except MemoryLimitError as error:
-        raise click.BadParameter(str(error)) from error
-
 
 max_memory_option = click.option(
     "--max-memory",

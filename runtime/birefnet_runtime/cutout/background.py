@@ -1,4 +1,4 @@
-"""What comes behind the subject: a color, an image, or a blur of the picture itself."""
+"""Backgrounds behind the subject: a color, an image, or a blur of the picture itself."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ BLUR = 0.02
 
 
 class Background(Protocol):
-    """Anything that can fill the space behind a subject."""
+    """What fills the space behind a subject."""
 
     def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
         """Pixels of the picture's size, type and color space.
@@ -62,12 +62,12 @@ class ImageBackground:
     """
 
     def __init__(self, source: ImageSource) -> None:
-        read = read_image(source)
-        image = Image.fromarray(to_eight_bits(read.pixels))
-        if read.profile is not None:
-            image = to_srgb(image, read.profile) or image
-        if read.opacity is not None:
-            opacity = Image.fromarray(to_eight_bits(read.opacity))
+        picture = read_image(source)
+        image = Image.fromarray(to_eight_bits(picture.pixels))
+        if picture.profile is not None:
+            image = to_srgb(image, picture.profile) or image
+        if picture.opacity is not None:
+            opacity = Image.fromarray(to_eight_bits(picture.opacity))
             image = Image.composite(image, Image.new("RGB", image.size, "white"), opacity)
         self._image = image
 

@@ -25,7 +25,7 @@ STRIP_PIXELS = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What comes out.
+    """Kind of result.
 
     Attributes:
         mask: alpha alone, as gray.
@@ -48,13 +48,13 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finished picture, and what was found.
+    """A finished picture, and where its subject is.
 
     Attributes:
         pixels: uint8 or uint16, (H, W) of a mask, (H, W, 4) RGBA of a cutout, (H, W, 3) RGB of a
             subject before a background.
         profile: the ICC profile of `pixels`.
-        subject: what was found, in the whole picture's pixels.
+        subject: in the whole picture's pixels, cropped or not.
         premultiplied: whether the colors have been multiplied by alpha.
     """
 
@@ -98,19 +98,29 @@ def compose(
     style = style or Style()
     visible = shown_alpha(picture, alpha)
     subject = find_subject(visible)
-    frame = _frame(subject, style, picture.size)
+    crop = slice(None), slice(None)
+    if style.crop is not None and subject.box is not None:
+        top, left, bottom, right = widen(subject.box, style.crop, picture.size)
+        crop = slice(top, bottom), slice(left, right)
     if style.mask:
-        mask = quantize(visible[frame], style.depth or 8)
-        return Result(mask, None, subject)
+        return Result(quantize(visible[crop], style.depth or 8), None, subject)
     depth = style.depth or 8 * picture.pixels.dtype.itemsize
-    out = to_depth(_colors(picture, alpha, style, threads)[frame], depth)
-    shade = _shade(visible, subject)[frame] if style.shadow == "drop" else None
+    pixels: Pixels = np.empty((*picture.size, 4), picture.pixels.dtype)  # alpha comes last
+    estimate_foreground(
+        picture.pixels,
+        alpha,
+        opacity=picture.opacity,
+        estimator=style.foreground,
+        threads=threads,
+        out=pixels[..., :3],
+    )
+    pixels = to_depth(pixels[crop], depth)
+    shade = _shade(visible, subject)[crop] if style.shadow == "drop" else None
     if style.background is None:
-        _make_transparent(out, visible[frame], shade, depth, style.premultiply)
-        return Result(out, picture.profile, subject, premultiplied=style.premultiply)
-    behind = style.background.fill(picture, visible)[frame]
-    pixels = _lay_over(out, visible[frame], to_depth(behind, depth), shade)
-    return Result(pixels, picture.profile, subject)
+        _make_transparent(pixels, visible[crop], shade, depth, style.premultiply)
+        return Result(pixels, picture.profile, subject, premultiplied=style.premultiply)
+    behind = to_depth(style.background.fill(picture, visible)[crop], depth)
+    return Result(_lay_over(pixels, visible[crop], behind, shade), picture.profile, subject)
 
 
 def shown_alpha(picture: Picture, alpha: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -120,29 +130,6 @@ def shown_alpha(picture: Picture, alpha: NDArray[np.float32]) -> NDArray[np.floa
     share = picture.opacity.astype(np.float32) * np.float32(1 / full_scale(picture.opacity))
     shown: NDArray[np.float32] = alpha * share
     return shown
-
-
-def _frame(subject: Subject, style: Style, size: tuple[int, int]) -> tuple[slice, slice]:
-    if style.crop is None or subject.box is None:
-        return slice(0, size[0]), slice(0, size[1])
-    top, left, bottom, right = widen(subject.box, style.crop, size)
-    return slice(top, bottom), slice(left, right)
-
-
-def _colors(
-    picture: Picture, alpha: NDArray[np.float32], style: Style, threads: int | None
-) -> Pixels:
-    """The subject's colors, (H, W, 4); what the fourth channel holds is left open."""
-    colors = np.empty((*picture.size, 4), picture.pixels.dtype)
-    estimate_foreground(
-        picture.pixels,
-        alpha,
-        opacity=picture.opacity,
-        estimator=style.foreground,
-        threads=threads,
-        out=colors[..., :3],
-    )
-    return colors
 
 
 def _shade(alpha: NDArray[np.float32], subject: Subject) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ any other background, so F has to be estimated. Two ways:
   "Fast Multi-Level Foreground Estimation", arXiv 2006.14970).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any, Literal, TypeAlias, get_args
@@ -100,13 +100,14 @@ def _by_blur_fusion(
         else:
             around = _grow(place, _REACH, alpha.shape)
             weight = None if opacity is None else _share(opacity[around])
-            found = _fuse(pixels[around].astype(np.float32), _snap(alpha[around]), weight)
+            fused = _fuse(pixels[around].astype(np.float32), alpha[around], weight)
             top, left = rows.start - around[0].start, columns.start - around[1].start
             height, width = out[place].shape[:2]
-            _store(found[top : top + height, left : left + width], out[place])
+            _store(fused[top : top + height, left : left + width], out[place])
 
-    with _opencv_threads_off:
-        _for_each(work, _tiles(alpha.shape), threads)
+    with _opencv_threads_off, ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, _tiles(alpha.shape)):
+            pass  # what a tile raises is raised here
 
 
 def _fuse(image: _Floats, alpha: _Floats, weight: _Floats | None) -> _Floats:
@@ -120,6 +121,9 @@ def _fuse(image: _Floats, alpha: _Floats, weight: _Floats | None) -> _Floats:
     Returns:
         float32 (h, w, 3), on the image's scale; may lie a little out of its range.
     """
+    # No weight for a background that isn't seen.
+    nearly = np.where(alpha < _LEAST, 0, np.where(alpha > 1 - _LEAST, 1, alpha))
+    alpha = nearly.astype(np.float32)
     of_fore, of_back = alpha, 1 - alpha
     if weight is not None:
         of_fore, of_back = of_fore * weight, of_back * weight
@@ -169,11 +173,6 @@ def _store(colors: _Floats, out: Pixels) -> None:
     out[...] = colors
 
 
-def _snap(alpha: _Floats) -> _Floats:
-    """Exactly 0 and 1 where it nearly is: no weight for a background that isn't seen."""
-    return np.where(alpha < _LEAST, 0, np.where(alpha > 1 - _LEAST, 1, alpha)).astype(np.float32)
-
-
 class _OpencvThreadsOff:
     """Keeps OpenCV to the calling thread while any picture is worked on.
 
@@ -210,22 +209,8 @@ def _tiles(size: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
 
 
 def _grow(place: tuple[slice, slice], margin: int, size: tuple[int, ...]) -> tuple[slice, slice]:
-    rows, columns = (
-        slice(max(0, part.start - margin), min(part.stop + margin, side))
-        for part, side in zip(place, size, strict=True)
+    rows, columns = place
+    return (
+        slice(max(0, rows.start - margin), min(rows.stop + margin, size[0])),
+        slice(max(0, columns.start - margin), min(columns.stop + margin, size[1])),
     )
-    return rows, columns
-
-
-def _for_each(
-    work: Callable[[tuple[slice, slice]], None],
-    places: Iterator[tuple[slice, slice]],
-    threads: int,
-) -> None:
-    if threads == 1:
-        for place in places:
-            work(place)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, places):
-            pass

@@ -1,4 +1,4 @@
-"""What was found: whether there is a subject, where it is, how much of the picture it takes."""
+"""The subject in an alpha: whether there is one, where it is, how much of the picture it takes."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ below that."""
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What an alpha shows.
+    """Subject of an alpha.
 
     Attributes:
         found: whether any pixel is more subject than background.
@@ -30,7 +30,7 @@ class Subject:
 
 
 def find_subject(alpha: NDArray[np.float32]) -> Subject:
-    """Look at float32 (H, W) in [0, 1]."""
+    """Find the subject in an alpha, float32 (H, W) in [0, 1]."""
     share = float(cv2.mean(alpha)[0])
     if cv2.minMaxLoc(alpha)[1] < SURE:
         return Subject(found=False, box=None, share=share)

@@ -8,19 +8,19 @@ from ..machine.cgroup import cpu_quota, memory_limit_bytes
 from ..machine.cores import affinity_cores, usable_cores
 from ..machine.nvml import Driver, read_driver
 from ..machine.processor import Processor, read_processor
-from ..session.providers.availability import is_installed, why_not
-from ..session.providers.node_placement import Placement
+from ..session.providers.availability import is_installed, why_unavailable
+from ..session.providers.node_placement import NodePlacement
 from ..session.providers.options import RECORDS
 from ..session.providers.ort_build import Build, installed_build
 from ..session.providers.shared_libraries import (
-    Found,
-    Wanted,
-    found_versions,
+    InstalledVersions,
+    RequiredVersions,
+    installed_versions,
     libraries_of,
     missing_libraries,
-    wanted,
+    required_versions,
 )
-from .provider_check import probe
+from .provider_check import check_provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +34,20 @@ class ProviderState:
     """A graph with a deformable convolution ran on it and answered right."""
     missing: tuple[str, ...] = ()
     """Shared libraries that it needs and that can't be loaded."""
-    wants: Wanted | None = None
+    wants: RequiredVersions | None = None
     """The majors that the build was linked with."""
     reason: str | None = None
-    placement: Placement | None = None
+    placement: NodePlacement | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All of it."""
+    """What was found on this machine, and the conclusions from it."""
 
     build: Build | None
     """None: ONNX Runtime is not installed."""
     providers: tuple[ProviderState, ...]
-    libraries: Found
+    libraries: InstalledVersions
     """CUDA, cuDNN and TensorRT as found here, of any major."""
     driver: Driver | None
     processor: Processor
@@ -85,7 +85,7 @@ class Diagnosis:
 
 
 def diagnose(required: Sequence[str] = (), *, verbose: bool = False) -> Diagnosis:
-    """Look at everything and try each provider that is installed."""
+    """Gather the facts of this machine and try each provider that is installed."""
     try:
         build = installed_build()
     except ModuleNotFoundError:
@@ -94,7 +94,7 @@ def diagnose(required: Sequence[str] = (), *, verbose: bool = False) -> Diagnosi
     return Diagnosis(
         build=build,
         providers=tuple(states),
-        libraries=found_versions(),
+        libraries=installed_versions(),
         driver=read_driver(),
         processor=read_processor(),
         usable_cores=usable_cores(),
@@ -109,15 +109,15 @@ def diagnose(required: Sequence[str] = (), *, verbose: bool = False) -> Diagnosi
 def examine(name: str, build: Build, *, verbose: bool = False) -> ProviderState:
     """Try one provider as far as it goes."""
     installed = is_installed(name, build)
-    reason = why_not(name, build)
+    reason = why_unavailable(name, build)
     libraries = libraries_of(name, build) if installed else ()
     missing = missing_libraries(libraries)
-    wants = wanted(build, libraries) if libraries else None
+    required = required_versions(build, libraries) if libraries else None
     if not installed or reason:
-        return ProviderState(name, installed, False, False, missing, wants, reason)
-    verdict = probe(name, verbose=verbose)
+        return ProviderState(name, installed, False, False, missing, required, reason)
+    check = check_provider(name, verbose=verbose)
     return ProviderState(
-        name, True, True, verdict.works, missing, wants, verdict.reason, verdict.placement
+        name, True, True, check.works, missing, required, check.reason, check.placement
     )
 
 

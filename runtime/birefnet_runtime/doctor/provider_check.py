@@ -6,10 +6,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from birefnet_models.errors import BirefnetError
+from birefnet_models.text import first_line
 
 from ..session.open import open_session
-from ..session.ort_errors import first_line, onnxruntime_errors
-from ..session.providers.node_placement import Placement
+from ..session.ort_errors import onnxruntime_errors
+from ..session.providers.node_placement import NodePlacement
 from ..session.providers.options import RECORDS, Profile, Provider, TensorRT
 
 GRAPH = Path(__file__).with_name("provider_check.onnx")
@@ -18,33 +19,32 @@ TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """How a provider did."""
+class ProviderCheck:
+    """Result of running the graph on a provider."""
 
     works: bool
     reason: str | None
     """Why it doesn't."""
-    placement: Placement | None
+    placement: NodePlacement | None
 
 
-def probe(name: str, *, verbose: bool = False) -> Verdict:
+def check_provider(name: str, *, verbose: bool = False) -> ProviderCheck:
     """Run the graph on the provider of this name, with default options and nothing cached."""
     tensor = np.linspace(-1, 3, 192, dtype=np.float32).reshape(1, 3, 8, 8)
-    failures: tuple[type[Exception], ...] = (BirefnetError, *onnxruntime_errors(), RuntimeError)
     try:
         with TemporaryDirectory() as folder:
             record = _record(name, Path(folder))
             session = open_session(GRAPH, providers=record, threads=1, verbose=verbose)
             (answer,) = session.run(None, {"input_image": tensor})
-    except failures as error:
+    except onnxruntime_errors(BirefnetError, RuntimeError) as error:
         reason = first_line(error).removeprefix(f"{name} can't run here: ")
-        return Verdict(False, reason, None)
+        return ProviderCheck(False, reason, None)
     expected = 2 * tensor.sum(axis=1, keepdims=True)
     difference = float(np.abs(np.asarray(answer) - expected).max())
     if not difference <= TOLERANCE * float(np.abs(expected).max()):
         reason = f"its answer to a known graph is off by {difference:.2g}"
-        return Verdict(False, reason, session.info.placement)
-    return Verdict(True, None, session.info.placement)
+        return ProviderCheck(False, reason, session.info.placement)
+    return ProviderCheck(True, None, session.info.placement)
 
 
 def _record(name: str, folder: Path) -> Provider:

@@ -1,4 +1,4 @@
-"""ICC profiles: which are kept, and how their colors become sRGB."""
+"""ICC profiles: their color space, and conversion to and from sRGB."""
 
 import io
 
@@ -6,67 +6,67 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-_INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
-_FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def space_of(profile: bytes | None) -> str | None:
-    """`RGB`, `GRAY`, `CMYK` or another space of ICC.1:2022, 7.2.6; None if it is no ICC profile."""
+    """Read the color space, as `RGB`, `GRAY` or `CMYK`; None if this is no ICC profile.
+
+    Source: ICC.1:2022, 7.2.6.
+    """
     if profile is None or len(profile) < 128 or profile[36:40] != b"acsp":
         return None
     return profile[16:20].decode("ascii", "replace").strip()
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """An RGB image from the pixels of an image and their profile.
+    """Convert an image from its profile's color space to sRGB.
 
     Args:
         image: mode L, RGB, CMYK or LAB, as the profile's space is.
         profile: its ICC profile.
 
     Returns:
-        mode RGB, in sRGB; None if the profile is damaged or doesn't fit the image.
+        mode RGB; None if the profile is damaged or doesn't fit the image.
     """
-    return _transform(image, profile, _SRGB)
+    return _convert(image, profile, _SRGB)
 
 
 def from_srgb(pixels: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:
-    """uint8 (H, W, 3) in sRGB to the color space of an RGB profile; as they are without one."""
+    """Convert uint8 (H, W, 3) from sRGB to an RGB profile's color space; unchanged without one."""
     if profile is None:
         return pixels
-    done = _transform(Image.fromarray(pixels), _SRGB, profile)
-    return pixels if done is None else np.asarray(done)
+    converted = _convert(Image.fromarray(pixels), _SRGB, profile)
+    return pixels if converted is None else np.asarray(converted)
 
 
 def lab_to_srgb(image: Image.Image) -> Image.Image:
-    """A LAB image in RGB."""
+    """Convert an image of mode LAB to mode RGB."""
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    done = _transform(image, lab, _SRGB)
-    return image.convert("RGB") if done is None else done
+    return _convert(image, lab, _SRGB) or image.convert("RGB")
 
 
 def gray_curve(profile: bytes) -> NDArray[np.float32] | None:
-    """What a gray profile makes of 0 to 255, as sRGB.
+    """Compute the sRGB values of a gray profile's levels 0 to 255.
 
     Returns:
         float32 (256,), 0–255; None if the profile is damaged.
     """
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-    done = _transform(ramp, profile, _SRGB)
-    return None if done is None else np.asarray(done, dtype=np.float32)[0, :, 1]
+    converted = _convert(ramp, profile, _SRGB)
+    return None if converted is None else np.asarray(converted, dtype=np.float32)[0, :, 1]
 
 
-def _transform(image: Image.Image, source: bytes, target: bytes) -> Image.Image | None:
+def _convert(image: Image.Image, source: bytes, target: bytes) -> Image.Image | None:
     # A new transform each time: one that is shared keeps a cache that isn't safe between threads.
     try:
         return ImageCms.profileToProfile(
             image,
             io.BytesIO(source),
             io.BytesIO(target),
-            renderingIntent=_INTENT,
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
             outputMode="RGB",
-            flags=_FLAGS,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None

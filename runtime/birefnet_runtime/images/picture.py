@@ -33,19 +33,19 @@ class Picture:
 
 
 def full_scale(pixels: Pixels) -> int:
-    """White: 255 or 65535."""
+    """Value of white: 255 or 65535."""
     return int(np.iinfo(pixels.dtype).max)
 
 
 def to_eight_bits(pixels: Pixels) -> NDArray[np.uint8]:
-    """uint8 as it is; uint16 scaled and rounded."""
+    """Scale and round uint16 to uint8; uint8 is returned unchanged."""
     if pixels.dtype == np.uint8:
         return np.asarray(pixels, dtype=np.uint8)
     return np.asarray(cv2.convertScaleAbs(pixels, alpha=1 / 257), dtype=np.uint8)
 
 
 def to_depth(pixels: Pixels, depth: int) -> Pixels:
-    """The same picture in 8 or 16 bits a channel; as it is where it has them already."""
+    """Scale pixels to 8 or 16 bits a channel; unchanged where they have them already."""
     if depth == 8:
         return to_eight_bits(pixels)
     if pixels.dtype == np.uint16:
@@ -55,7 +55,7 @@ def to_depth(pixels: Pixels, depth: int) -> Pixels:
 
 
 def quantize(share: NDArray[np.float32], depth: int) -> Pixels:
-    """float32 (H, W) in [0, 1] to whole numbers of 8 or 16 bits, rounded."""
+    """Scale float32 (H, W) in [0, 1] to integers of 8 or 16 bits, rounded."""
     if depth == 8:
         return np.asarray(cv2.convertScaleAbs(share, alpha=255.0), dtype=np.uint8)
     return np.asarray(np.rint(share * np.float32(65535)), dtype=np.uint16)

@@ -1,8 +1,8 @@
 """PNG files, written in strips: 8 or 16 bits, with an ICC profile, and no second copy in memory.
 
-Every row is filtered as the difference to the row above and deflated by zlib at its lowest level;
-nearly Pillow's bytes at level 1 in little more than half its time, and a quarter of level 6's
-(benchmarks/results/foreground.json).
+Every row is filtered as the difference to the row above and deflated by zlib at its lowest level.
+As fast as OpenCV's encoder or faster, files as small, in the memory of a strip where OpenCV takes
+up to two copies of the picture (benchmarks/results/image_writers.json).
 """
 
 import struct
@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from .picture import Pixels
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-LEVEL = 1
 STRIP_BYTES = 1 << 20
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG's color type by channels: gray, gray with alpha, RGB, RGBA."""
@@ -34,12 +32,12 @@ def write_png(stream: BinaryIO, pixels: Pixels, profile: bytes | None = None) ->
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     bits = 8 * pixels.dtype.itemsize
-    stream.write(SIGNATURE)
+    stream.write(b"\x89PNG\r\n\x1a\n")
     header = (width, height, bits, _COLOR_TYPES[channels], 0, 0, 0)
     _write_chunk(stream, b"IHDR", struct.pack(">IIBBBBB", *header))
     if profile is not None:
         _write_chunk(stream, b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
-    deflate = zlib.compressobj(LEVEL, memLevel=9)
+    deflate = zlib.compressobj(1, memLevel=9)
     for rows in _filtered(pixels):
         if compressed := deflate.compress(rows.data):
             _write_chunk(stream, b"IDAT", compressed)

@@ -1,4 +1,4 @@
-"""Image files in: whatever Pillow reads, and what it would cut to 8 bits."""
+"""Image files in: what Pillow reads, and through OpenCV what Pillow would cut to 8 bits."""
 
 import io
 import os
@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError
-from . import icc as color
-from . import sixteen_bit as deep
+from .icc import gray_curve, lab_to_srgb, space_of, to_srgb
 from .picture import Picture
+from .sixteen_bit import is_sixteen_bit_color, read_sixteen_bit_color
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | ArrayLike | Picture
 
@@ -76,14 +76,14 @@ def read_image(source: ImageSource) -> Picture:
 def open_image(
     source: str | os.PathLike[str] | bytes, name: str | None = None
 ) -> Iterator[tuple[Image.Image, str]]:
-    """An image file, opened but not yet decoded, and the name that errors give it.
+    """Open an image file without decoding it; yield it and the name that errors give it.
 
     Args:
         source: a path, or the file's bytes.
         name: by default the path.
 
     Raises:
-        ImageError: it is no image, or what is done in the block finds it damaged.
+        ImageError: it is no image, or the block finds it damaged.
     """
     if name is None:
         name = f"image of {len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
@@ -105,20 +105,22 @@ def open_image(
 
 
 def decode(image: Image.Image, name: str) -> Picture:
-    """The current frame of an opened file.
+    """Decode the current frame of an opened file.
 
     Raises:
         ImageError: it has no pixels, or pixels that mean no colors.
     """
-    if deep.is_deep(image):
-        return _from_deep(image, name)
+    if is_sixteen_bit_color(image):
+        pixels = read_sixteen_bit_color(image)
+        profile = image.info.get("icc_profile")
+        return _split(pixels, profile if space_of(profile) == "RGB" else None)
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     return _picture(image, name)
 
 
 def pixels_of(source: str | os.PathLike[str] | bytes) -> int:
-    """How many pixels an image file says it has; 0 where it can't be opened."""
+    """Read the number of pixels from an image file's header; 0 if it can't be opened."""
     try:
         with open_image(source) as (image, _):
             return image.width * image.height
@@ -127,24 +129,25 @@ def pixels_of(source: str | os.PathLike[str] | bytes) -> int:
 
 
 def _picture(image: Image.Image, name: str) -> Picture:
-    """Colors, opacity and profile of a PIL image of any mode."""
-    _check_size(image, name)
+    """Make a Picture of a PIL image of any mode."""
+    if image.width == 0 or image.height == 0:
+        raise ImageError(f"{name}: the image has no pixels: {image.width} x {image.height}")
     profile = image.info.get("icc_profile")
-    space = color.space_of(profile)
+    space = space_of(profile)
     if image.mode == "F":
         raise ImageError(f"{name}: floating-point pixels have no known range; convert to 8 bits")
     if image.mode.startswith("I"):  # 16-bit gray; as 32-bit integers where a format has no other
-        return Picture(_deep_gray(image, profile if space == "GRAY" else None))
+        return Picture(_sixteen_bit_gray(image, profile if space == "GRAY" else None))
     opacity = None
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in {"L", "LA", "La"} else "RGBA")
         opacity = np.asarray(image.getchannel("A"))
         image = image.getchannel("L") if image.mode == "LA" else image.convert("RGB")
     if profile and space == {"1": "GRAY", "L": "GRAY", "CMYK": "CMYK"}.get(image.mode):
-        image = color.to_srgb(image.convert("L") if image.mode == "1" else image, profile) or image
+        image = to_srgb(image.convert("L") if image.mode == "1" else image, profile) or image
         profile = None
     if image.mode == "LAB":
-        image = color.lab_to_srgb(image)
+        image = lab_to_srgb(image)
     if image.mode == "CMYK":
         profile = None
     if image.mode != "RGB":
@@ -155,24 +158,22 @@ def _picture(image: Image.Image, name: str) -> Picture:
     return Picture(np.asarray(image), opacity, profile if space == "RGB" else None)
 
 
-def _deep_gray(image: Image.Image, profile: bytes | None) -> NDArray[np.uint16]:
-    """16-bit gray to uint16 (H, W, 3), through its profile if it has one."""
+def _sixteen_bit_gray(image: Image.Image, profile: bytes | None) -> NDArray[np.uint16]:
+    """Convert 16-bit gray to uint16 (H, W, 3), through its profile if it has one."""
     levels = np.asarray(image).clip(0, 65535).astype(np.uint16)
-    curve = color.gray_curve(profile) if profile else None
+    curve = gray_curve(profile) if profile else None
     if curve is not None:
         table = np.interp(np.arange(65536) / 257, np.arange(256), curve * 257)
         levels = np.rint(table).astype(np.uint16)[levels]
     return np.repeat(levels[..., None], 3, axis=2)
 
 
-def _from_deep(image: Image.Image, name: str) -> Picture:
-    _check_size(image, name)
-    profile = image.info.get("icc_profile")
-    pixels = deep.read_deep(image)
+def _split(pixels: Any, profile: bytes | None = None) -> Picture:
+    """Make a Picture of (H, W, 3) RGB or (H, W, 4) RGBA, each of its arrays contiguous."""
     return Picture(
         np.ascontiguousarray(pixels[..., :3]),
         np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
-        profile if color.space_of(profile) == "RGB" else None,
+        profile,
     )
 
 
@@ -189,21 +190,11 @@ def _from_array(source: ArrayLike) -> Picture:
         )
     if array.size == 0:
         raise ImageError(f"the image has no pixels: {array.shape}")
-    array = np.ascontiguousarray(array)
-    if array.ndim == 2:
-        return Picture(np.repeat(array[..., None], 3, axis=2))
-    if array.shape[2] == 3:
-        return Picture(array)
-    return Picture(np.ascontiguousarray(array[..., :3]), np.ascontiguousarray(array[..., 3]))
-
-
-def _check_size(image: Image.Image, name: str) -> None:
-    if image.width == 0 or image.height == 0:
-        raise ImageError(f"{name}: the image has no pixels: {image.width} x {image.height}")
+    return Picture(np.repeat(array[..., None], 3, axis=2)) if array.ndim == 2 else _split(array)
 
 
 def _heif_is_read() -> bool:
-    """Whether Pillow reads HEIC, once its plugin, if installed, has been told."""
+    """Register Pillow's HEIC plugin if it is installed; whether HEIC can be read."""
     try:
         from pillow_heif import register_heif_opener
     except ModuleNotFoundError:

@@ -24,7 +24,7 @@ _TURNS: dict[int, tuple[bool, int]] = {
 """EXIF orientation: mirrored left to right first, then turned so many quarters counterclockwise."""
 
 
-def is_deep(image: Image.Image) -> bool:
+def is_sixteen_bit_color(image: Image.Image) -> bool:
     """Whether an opened file, not yet decoded, has 16-bit color that OpenCV reads.
 
     16-bit gray is not among them: Pillow reads it whole.
@@ -43,8 +43,8 @@ def is_deep(image: Image.Image) -> bool:
     return False
 
 
-def read_deep(image: Any) -> NDArray[np.uint16]:
-    """Decode an opened PIL image for which `is_deep` holds.
+def read_sixteen_bit_color(image: Any) -> NDArray[np.uint16]:
+    """Decode an opened PIL image for which `is_sixteen_bit_color` holds.
 
     Returns:
         uint16 (H, W, 3) RGB or (H, W, 4) RGBA, turned by its EXIF orientation.

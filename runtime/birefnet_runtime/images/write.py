@@ -1,7 +1,13 @@
-"""Image files out: which formats there are, and what each can hold."""
+"""Image files out: which formats there are, what each can hold, and writing them whole.
 
+Who encodes what was measured (benchmarks/results/image_writers.json): TIFF by tifffile; PNG here,
+since OpenCV's encoder takes as long and two more copies of the picture; the others by Pillow.
+"""
+
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
@@ -12,8 +18,9 @@ from PIL import Image
 from ..errors import OutputError
 from .picture import Pixels, to_eight_bits
 from .png import write_png
-from .tiff import write_tiff
 
+CLASSIC_TIFF_BYTES = 2**32 - 2**25
+"""Largest picture, uncompressed, that surely fits the 4 GB of classic TIFF; beyond it BigTIFF."""
 FormatName: TypeAlias = Literal["png", "webp", "tiff", "jpeg"]
 
 
@@ -47,7 +54,7 @@ PNG, WEBP, TIFF, JPEG = FORMATS
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a result is written.
+    """Format and compression of a result.
 
     Attributes:
         format: which of `FORMATS`.
@@ -61,10 +68,10 @@ class Encoding:
 
 
 def format_named(name: str) -> Format:
-    """A format by its name.
+    """Find a format by its name.
 
     Raises:
-        OutputError: there is none of that name.
+        OutputError: there is no format of that name.
     """
     for form in FORMATS:
         if form.name == name:
@@ -73,10 +80,10 @@ def format_named(name: str) -> Format:
 
 
 def format_of(path: Path) -> Format:
-    """The format that a file's suffix asks for.
+    """Find the format that a file's suffix stands for.
 
     Raises:
-        OutputError: none does.
+        OutputError: no format has that suffix.
     """
     for form in FORMATS:
         if path.suffix.lower() in form.suffixes:
@@ -93,7 +100,7 @@ def write_image(
     profile: bytes | None = None,
     premultiplied: bool = False,
 ) -> None:
-    """Write a picture. A file appears whole or not at all.
+    """Write a picture, whole or not at all.
 
     Args:
         target: a path, or a binary stream, which need not be seekable.
@@ -104,52 +111,55 @@ def write_image(
         premultiplied: whether the colors have been multiplied by alpha; only TIFF can say so.
 
     Raises:
-        OutputError: the format can't hold that, or the file can't be written.
+        OutputError: the format can't hold the picture, or the file can't be written.
     """
     name = getattr(target, "name", "output") if hasattr(target, "write") else os.fspath(target)
     if encoding is None:
         encoding = Encoding() if hasattr(target, "write") else Encoding(format_of(Path(name)))
     check_fits(encoding.format, pixels.shape, str(name))
+    with open_output(target) as stream:
+        if encoding.format == PNG:
+            write_png(stream, pixels, profile)
+        elif encoding.format == TIFF:
+            write_tiff(stream, pixels, profile, premultiplied=premultiplied)
+        else:
+            options = pillow_options(encoding)
+            image = Image.fromarray(to_eight_bits(pixels))
+            image.save(stream, encoding.format.name, icc_profile=profile, **options)
 
-    def write(stream: BinaryIO) -> None:
-        _WRITERS[encoding.format.name](stream, pixels, encoding, profile, premultiplied)
 
-    write_whole(target, write)
+@contextmanager
+def open_output(target: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]:
+    """Open a seekable stream whose content reaches the target whole or not at all.
 
-
-def write_whole(
-    target: str | os.PathLike[str] | BinaryIO, write: Callable[[BinaryIO], None]
-) -> None:
-    """Let `write` fill a stream, or a file that appears whole or not at all; make its directory.
+    A file's directory is made. A target that is a stream gets everything when the block ends.
 
     Raises:
-        OutputError: the file can't be written.
+        OutputError: the target can't be written.
     """
-    if not isinstance(target, str | os.PathLike):
-        try:
-            write(target)
+    failure = f"{getattr(target, 'name', 'output')}: can't be written"
+    try:
+        if isinstance(target, str | os.PathLike):
+            path = Path(target)
+            failure = f"{path.parent}: can't be made"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            failure = f"{path}: can't be written"
+            with replacing(path) as temporary, open(temporary, "wb") as stream:
+                yield stream
+        else:
+            buffer = io.BytesIO()
+            yield buffer
+            target.write(buffer.getbuffer())
             target.flush()
-        except OSError as error:
-            name = getattr(target, "name", "output")
-            raise OutputError(f"{name}: can't be written: {_reason(error)}") from error
-        return
-    path = Path(target)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path.parent}: can't be made: {_reason(error)}") from error
-    try:
-        with replacing(path) as temporary, open(temporary, "wb") as stream:
-            write(stream)
-    except OSError as error:
-        raise OutputError(f"{path}: can't be written: {_reason(error)}") from error
+        raise OutputError(f"{failure}: {(error.strerror or str(error)).lower()}") from error
 
 
 def check_fits(form: Format, shape: tuple[int, ...], name: str) -> None:
-    """Whether a picture of that shape can be held.
+    """Check that a format can hold a picture of this shape.
 
     Raises:
-        OutputError: it can't.
+        OutputError: it has no transparency, or the picture is too large for it.
     """
     if len(shape) == 3 and shape[2] == 4 and not form.transparent:
         raise OutputError(
@@ -162,50 +172,43 @@ def check_fits(form: Format, shape: tuple[int, ...], name: str) -> None:
         )
 
 
-def _png(
-    stream: BinaryIO, pixels: Pixels, _: Encoding, profile: bytes | None, premultiplied: bool
+def write_tiff(
+    stream: BinaryIO, pixels: Pixels, profile: bytes | None = None, *, premultiplied: bool = False
 ) -> None:
-    write_png(stream, pixels, profile)
+    """Write a TIFF, deflated after taking differences between neighbors; BigTIFF beyond 4 GB.
+
+    Pillow writes neither 16-bit color nor the tag that says how alpha is meant (TIFF 6.0, section
+    18).
+
+    Args:
+        stream: where to, seekable.
+        pixels: uint8 or uint16 (H, W) gray or (H, W, 3 or 4) RGB or RGBA.
+        profile: an ICC profile to go with it.
+        premultiplied: whether the colors have been multiplied by alpha.
+    """
+    import tifffile  # 30 ms that only TIFF costs
+
+    alpha = "assocalpha" if premultiplied else "unassalpha"
+    tifffile.imwrite(
+        stream,
+        pixels,
+        bigtiff=pixels.nbytes + len(profile or b"") > CLASSIC_TIFF_BYTES,
+        photometric="minisblack" if pixels.ndim == 2 else "rgb",
+        extrasamples=[alpha] if pixels.shape[2:] == (4,) else None,
+        compression="adobe_deflate",
+        compressionargs={"level": 1},
+        predictor=True,
+        iccprofile=profile,
+        metadata=None,
+        software=False,
+        maxworkers=1,
+    )
 
 
-def _tiff(
-    stream: BinaryIO, pixels: Pixels, _: Encoding, profile: bytes | None, premultiplied: bool
-) -> None:
-    write_tiff(stream, pixels, profile, premultiplied=premultiplied)
-
-
-def _webp(
-    stream: BinaryIO, pixels: Pixels, encoding: Encoding, profile: bytes | None, _: bool
-) -> None:
-    options = webp_options(encoding)
-    if profile is not None:
-        options["icc_profile"] = profile
-    Image.fromarray(to_eight_bits(pixels)).save(stream, "WEBP", **options)
-
-
-def webp_options(encoding: Encoding) -> dict[str, Any]:
-    """What Pillow's WebP writer is told."""
-    if encoding.lossless:
+def pillow_options(encoding: Encoding) -> dict[str, Any]:
+    """Options of Pillow's WebP or JPEG writer."""
+    if encoding.lossless and encoding.format == WEBP:
         # Of lossless WebP, quality means effort. Colors under alpha 0 are kept.
         return {"lossless": True, "quality": 50, "method": 2, "exact": True}
-    return {"quality": encoding.quality, "method": 4}
-
-
-def _jpeg(
-    stream: BinaryIO, pixels: Pixels, encoding: Encoding, profile: bytes | None, _: bool
-) -> None:
-    options: dict[str, Any] = {} if profile is None else {"icc_profile": profile}
-    image = Image.fromarray(to_eight_bits(pixels))
-    image.save(stream, "JPEG", quality=encoding.quality, subsampling=0, **options)
-
-
-_WRITERS: dict[FormatName, Callable[[BinaryIO, Pixels, Encoding, bytes | None, bool], None]] = {
-    "png": _png,
-    "webp": _webp,
-    "tiff": _tiff,
-    "jpeg": _jpeg,
-}
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    extra = {"method": 4} if encoding.format == WEBP else {"subsampling": 0}
+    return {"quality": encoding.quality, **extra}

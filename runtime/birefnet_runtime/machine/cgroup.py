@@ -14,9 +14,14 @@ OWN = Path("/proc/self/cgroup")
 
 def cpu_quota(root: Path = ROOT, own: Path = OWN) -> float | None:
     """How many cores' worth of time may be used; None if that is unlimited or not known."""
-    quotas = [_version_2(folder / "cpu.max") for folder in _folders(root, own, "")]
-    quotas += [_version_1(folder) for folder in _folders(root, own, "cpu")]
-    return min(filter(None, quotas), default=None)
+    limits = [_read(folder / "cpu.max").partition(" ")[::2] for folder in _folders(root, own, "")]
+    for folder in _folders(root, own, "cpu"):  # version 1
+        limits.append((_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")))
+    quotas = []
+    for quota, period in limits:  # in microseconds; no number: `max`, -1, or no such file
+        if quota.isdecimal() and period.isdecimal() and int(quota) and int(period):
+            quotas.append(int(quota) / int(period))
+    return min(quotas, default=None)
 
 
 def memory_limit_bytes(root: Path = ROOT, own: Path = OWN) -> int | None:
@@ -39,26 +44,10 @@ def _folders(root: Path, own: Path, controller: str) -> Iterator[Path]:
         controllers, _, path = rest.partition(":")
         if controller in controllers.split(","):
             group = PurePosixPath(path.lstrip("/"))
-            yield from (mount / folder for folder in (group, *group.parents))
+            for folder in (group, *group.parents):
+                yield mount / folder
             return
     yield mount
-
-
-def _version_2(file: Path) -> float | None:
-    """`cpu.max` holds `QUOTA PERIOD` or `max PERIOD`, in microseconds."""
-    quota, _, period = _read(file).partition(" ")
-    return _cores(quota, period)
-
-
-def _version_1(folder: Path) -> float | None:
-    return _cores(_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us"))
-
-
-def _cores(quota: str, period: str) -> float | None:
-    """None for `max`, for -1, and where there is no such file."""
-    if quota.isdecimal() and period.isdecimal() and int(period) > 0:
-        return int(quota) / int(period)
-    return None
 
 
 def _read(file: Path) -> str:

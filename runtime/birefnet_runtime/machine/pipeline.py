@@ -1,10 +1,12 @@
-"""Reading, running and writing at the same time, in bounded memory and in order."""
+"""Prepare, run, finish: three stages at the same time, in bounded memory and in order."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from birefnet_models.errors import BirefnetError
 
 from .cores import usable_cores
 
@@ -14,21 +16,79 @@ Answer = TypeVar("Answer")
 Done = TypeVar("Done")
 
 HEAVY = 100_000_000
-"""How much weight may be under way at once: pixels, for images. What weighs more goes alone."""
+"""Weight that may be under way at once, pixels of images. A heavier item goes alone."""
+
+_OF_ONE_ITEM = (BirefnetError, MemoryError)
+"""Errors of one item, which don't end the others where `failed` is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[Done]):
+    """The result of an item that needs no run, returned by `prepare`."""
+
+    result: Done
 
 
 @dataclass(slots=True)
-class _Started(Generic[Prepared]):
+class _UnderWay(Generic[Item]):
+    item: Item
     weight: int
-    prepared: Future[Prepared]
+    stage: Future[Any]
+    """Gives what was prepared of the item; once it was run, its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stages(Generic[Item, Prepared, Answer, Done]):
+    """How `overlap` takes items from one stage to the next."""
+
+    run: Callable[[Sequence[Prepared]], Sequence[Answer]]
+    finish: Callable[[Prepared, Answer], Done]
+    failed: Callable[[Item, Exception], Done] | None
+    pool: ThreadPoolExecutor
+
+    def advance(self, batch: Iterable[_UnderWay[Item]]) -> None:
+        """Run together what needs it of a batch, and begin to finish that."""
+        ready, prepared = [], []
+        for under_way in batch:
+            if under_way.stage.exception() is not None:
+                continue  # raised when its turn has come
+            result = under_way.stage.result()
+            if not isinstance(result, Finished):
+                ready.append(under_way)
+                prepared.append(result)
+        if not ready:
+            return
+        try:
+            answers = self.run(prepared)
+        except _OF_ONE_ITEM as error:
+            for under_way in ready:
+                under_way.stage = self.pool.submit(self.fail, under_way.item, error)
+            return
+        for under_way, each, answer in zip(ready, prepared, answers, strict=True):
+            under_way.stage = self.pool.submit(
+                self.attempt, under_way.item, self.finish, each, answer
+            )
+
+    def attempt(self, item: Item, stage: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return stage(*arguments)
+        except _OF_ONE_ITEM as error:
+            return self.fail(item, error)
+
+    def fail(self, item: Item, error: Exception) -> Finished[Done]:
+        """The failed item's result, where one is wanted; else the error is raised."""
+        if self.failed is None:
+            raise error
+        return Finished(self.failed(item, error))
 
 
 def overlap(
     items: Iterable[Item],
-    prepare: Callable[[Item], Prepared],
+    prepare: Callable[[Item], Prepared | Finished[Done]],
     run: Callable[[Sequence[Prepared]], Sequence[Answer]],
     finish: Callable[[Prepared, Answer], Done],
     *,
+    failed: Callable[[Item, Exception], Done] | None = None,
     weigh: Callable[[Item], int] = lambda item: 0,
     batch: int = 1,
     workers: int | None = None,
@@ -41,10 +101,12 @@ def overlap(
 
     Args:
         items: drawn from in this thread, as there is room.
-        prepare: an item to what `run` takes.
+        prepare: an item to what `run` takes, or its result where no run is needed.
         run: some prepared items, never more than `batch`, to as many answers. Only what is
             prepared already goes together; nothing is waited for to fill a batch.
         finish: what was prepared and its answer to the result.
+        failed: the result of an item for which a stage raised a BirefnetError or ran out of
+            memory, so that the others go on. By default that is raised like anything else.
         weigh: how heavy an item is; together no more than `HEAVY` are under way, or one.
         workers: threads for the first and last stage; by default as many as cores may be used.
         stopped: once true, what has been run is still finished, and nothing else is begun.
@@ -54,12 +116,13 @@ def overlap(
     """
     workers = workers or usable_cores()
     ahead = max(workers, batch)
-    waiting = _weighed(items, weigh)
+    waiting = ((item, weigh(item)) for item in items)
     following = next(waiting, None)
-    preparing: deque[_Started[Prepared]] = deque()
-    finishing: deque[tuple[int, Future[Done]]] = deque()
+    preparing: deque[_UnderWay[Item]] = deque()
+    finishing: deque[_UnderWay[Item]] = deque()
     load = 0
     pool = ThreadPoolExecutor(workers)
+    stages = _Stages(run, finish, failed, pool)
     try:
         while True:
             while (
@@ -69,52 +132,27 @@ def overlap(
                 and (load == 0 or load + following[1] <= HEAVY)
             ):
                 item, weight = following
+                stage = pool.submit(stages.attempt, item, prepare, item)
+                preparing.append(_UnderWay(item, weight, stage))
                 load += weight
-                preparing.append(_Started(weight, pool.submit(prepare, item)))
                 following = next(waiting, None)
             if preparing and not stopped():
-                taken = _take(preparing, batch)
-                try:
-                    prepared = [started.prepared.result() for started in taken]
-                    answers = run(prepared)
-                except Exception:
-                    for _, done in finishing:  # what came before it has its result
-                        yield done.result()
-                    raise
-                for started, each, answer in zip(taken, prepared, answers, strict=True):
-                    finishing.append((started.weight, pool.submit(finish, each, answer)))
-                del prepared, taken, answers
+                taken = [preparing.popleft()]
+                while preparing and len(taken) < batch and preparing[0].stage.done():
+                    taken.append(preparing.popleft())
+                stages.advance(taken)
+                finishing.extend(taken)
+                del taken
             elif not finishing:
                 return
-            while finishing and _is_due(finishing, preparing, ahead, stopped()):
-                weight, done = finishing.popleft()
-                result = done.result()
-                load -= weight
-                yield result
+            while finishing and (
+                stopped() or not preparing or len(finishing) > ahead or finishing[0].stage.done()
+            ):
+                oldest = finishing.popleft()
+                result = oldest.stage.result()
+                load -= oldest.weight
+                yield result.result if isinstance(result, Finished) else result
                 if not preparing:
                     break  # there may be room again
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _weighed(items: Iterable[Item], weigh: Callable[[Item], int]) -> Iterator[tuple[Item, int]]:
-    for item in items:
-        yield item, weigh(item)
-
-
-def _take(preparing: deque[_Started[Prepared]], batch: int) -> list[_Started[Prepared]]:
-    """The next item, and those after it that are ready, up to a batch."""
-    taken = [preparing.popleft()]
-    while preparing and len(taken) < batch and preparing[0].prepared.done():
-        taken.append(preparing.popleft())
-    return taken
-
-
-def _is_due(
-    finishing: deque[tuple[int, Future[Done]]],
-    preparing: deque[_Started[Prepared]],
-    ahead: int,
-    stopped: bool,
-) -> bool:
-    """Whether the oldest result is to be waited for, or there already."""
-    return stopped or not preparing or len(finishing) > ahead or finishing[0][1].done()

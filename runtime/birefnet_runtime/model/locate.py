@@ -1,16 +1,13 @@
 """From what is typed as a model to its `.onnx` file: names, cached exports, directories, files."""
 
 import os
-import re
 from pathlib import Path
 
-from birefnet_models.cache import MODEL, CachedExport, cached_exports
+from birefnet_models.cache import MODEL, cached_exports
+from birefnet_models.names import CHECKPOINT_SUFFIXES, REPOSITORY
 from birefnet_models.zoo import all_cards, embedded_path, lookup
 
 from ..errors import ModelError
-
-CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".bin", ".ckpt"})
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:
@@ -44,7 +41,7 @@ def _by_name(model: str) -> Path | None:
     card = lookup(name)
     if card is not None and card.embedded:
         return embedded_path(card)
-    is_path = any(mark in model for mark in (os.sep, ".onnx")) and not _HUB_ID.fullmatch(name)
+    is_path = any(mark in model for mark in (os.sep, ".onnx")) and not REPOSITORY.fullmatch(name)
     if is_path or (card is None and Path(model).exists()):
         return None
     exports = cached_exports(name)
@@ -52,8 +49,9 @@ def _by_name(model: str) -> Path | None:
     if fitting or (not colon and exports):
         return (fitting or exports)[0].file
     if exports:
-        raise ModelError(f"{name} is in the cache as {_variants(exports)}, not as {variant}")
-    if card is not None or (_HUB_ID.fullmatch(name) and not Path(name).suffix):
+        variants = ", ".join(export.variant for export in exports)
+        raise ModelError(f"{name} is in the cache as {variants}, not as {variant}")
+    if card is not None or (REPOSITORY.fullmatch(name) and not Path(name).suffix):
         raise ModelError(f"{name} is not in the cache; this puts it there: birefnet export {name}")
     return None
 
@@ -63,11 +61,11 @@ def _in_directory(directory: Path) -> Path:
     if (whole := directory / MODEL).is_file():
         return whole
     for folder in (directory / MODEL.parent, directory):
-        found = sorted(folder.glob("*.onnx"))
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = ", ".join(file.name for file in found)
+        files = sorted(folder.glob("*.onnx"))
+        if len(files) == 1:
+            return files[0]
+        if files:
+            names = ", ".join(file.name for file in files)
             raise ModelError(f"{directory} holds several models ({names}); name the one to use")
     raise ModelError(f"{directory}: an export directory holds {MODEL.as_posix()}; this one doesn't")
 
@@ -79,7 +77,3 @@ def _unknown(model: str) -> str:
         f"{model}: no such file, and no embedded model has that name ({embedded}), "
         f"nor one that can be exported ({zoo})"
     )
-
-
-def _variants(exports: tuple[CachedExport, ...]) -> str:
-    return ", ".join(export.variant for export in exports)

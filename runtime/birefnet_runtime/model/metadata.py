@@ -2,19 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from ..errors import ModelError, SizeError
 from .input_size import parse_height_width
+from .signature import OutputKind, Session, Signature
+from .third_party import output_kind, preprocessing_facts
 
 PREFIX = "birefnet."
 FORMAT = "1"
 RESIZE = "stretch-bilinear-antialias"
 OUTPUT = "logits"
-
-OutputKind: TypeAlias = Literal["logits", "mask"]
-"""What a graph's output holds: logits, or their sigmoid in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,26 @@ class ModelMetadata:
     output: OutputKind = "logits"
 
 
-def is_ours(properties: Mapping[str, str]) -> bool:
-    """Whether `birefnet export` wrote the file that has these metadata_props."""
-    return f"{PREFIX}format" in properties
+def model_facts(session: Session, signature: Signature, path: Path | None) -> ModelMetadata:
+    """What is known about a model: what it says itself, else what can be read off it.
+
+    Args:
+        session: of the model.
+        signature: read from the session.
+        path: the `.onnx` file; None for a session that was handed in.
+
+    Raises:
+        ModelError: facts that can't be read, or that ask for something this runtime doesn't do.
+    """
+    properties = session.get_modelmeta().custom_metadata_map
+    metadata = read_metadata(properties)
+    if path is not None and f"{PREFIX}format" not in properties:  # not from `birefnet export`
+        metadata = replace(
+            metadata, **preprocessing_facts(path), output=output_kind(path, signature.output)
+        )
+    if signature.size is not None:
+        metadata = replace(metadata, trained_size=signature.size, fixed=True)
+    return metadata
 
 
 def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
@@ -47,26 +64,21 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
     Raises:
         ModelError: an entry can't be read, or states something this runtime doesn't do.
     """
-    facts = {
-        key.removeprefix(PREFIX): value
-        for key, value in properties.items()
-        if key.startswith(PREFIX)
-    }
     for key, supported in (("format", FORMAT), ("resize", RESIZE), ("output", OUTPUT)):
-        found = facts.get(key, supported)
-        if found != supported:
+        stated = properties.get(f"{PREFIX}{key}", supported)
+        if stated != supported:
             raise ModelError(
-                f"the model says birefnet.{key} = {found!r} and this runtime knows only "
+                f"the model says birefnet.{key} = {stated!r} and this runtime knows only "
                 f"{supported!r}; a newer birefnet-ort may be needed"
             )
     read: dict[str, Any] = {}
     for key, parse in _PARSERS.items():
-        if key in facts:
+        if (text := properties.get(f"{PREFIX}{key}")) is not None:
             try:
-                read[key] = parse(facts[key])
+                read[key] = parse(text)
             except (ValueError, TypeError, SizeError) as error:
                 raise ModelError(
-                    f"the model's metadata is damaged: birefnet.{key} = {facts[key]!r}"
+                    f"the model's metadata is damaged: birefnet.{key} = {text!r}"
                 ) from error
     return ModelMetadata(**read)
 

@@ -18,23 +18,16 @@ def to_alpha(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
     Returns:
         float32 (H, W), in [0, 1].
     """
-    alpha = _resize(_sigmoid(logits), size)
-    return np.clip(alpha, 0.0, 1.0, out=alpha)
-
-
-def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    # 1 / (1 + exp(-x)) overflows far below zero; tanh does not.
     half = np.float32(0.5)
-    mask: NDArray[np.float32] = np.tanh(logits * half) * half + half
-    return mask
-
-
-def _resize(mask: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    # The sigmoid: 1 / (1 + exp(-x)) overflows far below zero; tanh does not.
+    mask = np.tanh(logits * half) * half + half
     height, width = size
     if height >= mask.shape[0] and width >= mask.shape[1]:
         # The same numbers as Pillow's to 2e-7, and 14 times faster to 12 megapixels.
-        return np.asarray(
+        alpha = np.asarray(
             cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32
         )
-    # Only Pillow widens its filter when it shrinks.
-    return np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR))
+    else:
+        # Only Pillow widens its filter when it shrinks.
+        alpha = np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR))
+    return np.clip(alpha, 0.0, 1.0, out=alpha)

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import ModelError
 
-_DTYPES: dict[str, DTypeLike] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+DTYPES: dict[str, DTypeLike] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+OutputKind: TypeAlias = Literal["logits", "mask"]
+"""What a graph's output holds: logits, or their sigmoid in [0, 1]."""
 
 
 class Session(Protocol):
@@ -37,7 +40,7 @@ class Signature:
     """The only (height, width) that the graph takes; None where it is free."""
 
     def run(self, session: Session, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The graph's answer, as float32.
+        """The graph's mask, as float32 (batch, 1, height, width).
 
         A graph with a fixed batch runs as often as it takes.
 
@@ -49,16 +52,14 @@ class Signature:
             ModelError: the batch does not divide by the graph's own.
         """
         feed: NDArray[Any] = tensor.astype(self.dtype, copy=False)
-        if self.batch is None or self.batch == len(feed):
-            return self._once(session, feed)
-        if len(feed) % self.batch:
+        batches = 1 if self.batch is None else len(feed) / self.batch
+        if batches % 1:
             raise ModelError(f"the model takes batches of {self.batch}, not of {len(feed)}")
-        parts = np.split(feed, len(feed) // self.batch)
-        return np.concatenate([self._once(session, part) for part in parts])
-
-    def _once(self, session: Session, feed: NDArray[Any]) -> NDArray[np.float32]:
-        (answer,) = session.run([self.output], {self.input: feed})
-        return np.asarray(answer, dtype=np.float32)
+        masks = []
+        for part in np.split(feed, int(batches)):
+            (mask,) = session.run([self.output], {self.input: part})
+            masks.append(np.asarray(mask, dtype=np.float32))
+        return masks[0] if len(masks) == 1 else np.concatenate(masks)
 
 
 def read_signature(session: Session) -> Signature:
@@ -70,10 +71,10 @@ def read_signature(session: Session) -> Signature:
         ModelError: the graph has no such input or output; the message lists what it has.
     """
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or inputs[0].type not in _DTYPES or not _fits(inputs[0].shape, 3):
+    if len(inputs) != 1 or inputs[0].type not in DTYPES or not _fits(inputs[0].shape, 3):
         raise ModelError(_refusal(3, inputs))
     image = inputs[0]
-    masks = [o for o in outputs if o.type in _DTYPES and _fits(o.shape, 1)]
+    masks = [o for o in outputs if o.type in DTYPES and _fits(o.shape, 1)]
     same_size = [o for o in masks if list(o.shape[2:]) == list(image.shape[2:])]
     if not (same_size or len(masks) == 1):
         raise ModelError(_refusal(1, outputs))
@@ -84,7 +85,7 @@ def read_signature(session: Session) -> Signature:
     return Signature(
         input=str(image.name),
         output=str((same_size or masks)[0].name),
-        dtype=_DTYPES[image.type],
+        dtype=DTYPES[image.type],
         batch=batch if isinstance(batch, int) else None,
         size=sides if isinstance(height, int) else None,
     )
@@ -95,5 +96,5 @@ def _fits(shape: Sequence[int | str | None], channels: int) -> bool:
 
 
 def _refusal(channels: int, nodes: Sequence[Any]) -> str:
-    found = "; ".join(f"{node.name} {node.type} {node.shape}" for node in nodes)
-    return f"no BiRefNet: wanted one float (batch, {channels}, height, width), found {found}"
+    ends = "; ".join(f"{node.name} {node.type} {node.shape}" for node in nodes)
+    return f"no BiRefNet: wanted one float (batch, {channels}, height, width), found {ends}"

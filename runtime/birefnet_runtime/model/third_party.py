@@ -7,7 +7,6 @@ rest is upstream's: ImageNet's mean and std, 1024 x 1024.
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +16,34 @@ from birefnet_models.onnx_file import read_onnx
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from .metadata import ModelMetadata, OutputKind, is_ours, read_metadata
-from .signature import Session, Signature
+from .signature import OutputKind
 
 PREPROCESSOR = "preprocessor_config.json"
 _LEAST = np.float32(2**-24)
 """The smallest distance from 1 in float32."""
 
 
-def model_facts(session: Session, signature: Signature, path: Path | None) -> ModelMetadata:
-    """What is known about a model: what it says itself, else what can be read off it.
+def preprocessing_facts(path: Path) -> dict[str, Any]:
+    """`trained_size`, `mean` and `std`, as far as a preprocessor file near the model says them.
 
     Args:
-        session: of the model.
-        signature: read from the session.
-        path: the `.onnx` file; None for a session that was handed in.
+        path: the `.onnx` file; the file lies in its folder, or in the one above `onnx/`.
 
     Raises:
-        ModelError: facts that can't be read, or that ask for something this runtime doesn't do.
+        ModelError: it can't be read, or asks for something this runtime doesn't do.
     """
-    properties = session.get_modelmeta().custom_metadata_map
-    metadata = read_metadata(properties)
-    if path is not None and not is_ours(properties):
-        processor = _processor(path)
-        facts = _preprocessing(*processor) if processor else {}
-        metadata = replace(metadata, **facts, output=output_kind(path, signature.output))
-    if signature.size is not None:
-        metadata = replace(metadata, trained_size=signature.size, fixed=True)
-    return metadata
+    folders = (path.parent, path.parent.parent) if path.parent.name == "onnx" else (path.parent,)
+    for folder in folders:
+        file = folder / PREPROCESSOR
+        if file.is_file():
+            try:
+                config = json.loads(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise ModelError(f"{file}: can't be read as JSON: {error}") from error
+            if not isinstance(config, dict):
+                raise ModelError(f"{file}: holds no JSON object")
+            return _preprocessing(file, config)
+    return {}
 
 
 def as_logits(mask: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,22 +63,6 @@ def output_kind(path: Path, output: str) -> OutputKind:
         return "mask" if read_onnx(path).ends_in_mask(output) else "logits"
     except OnnxFileError:  # ONNX Runtime has loaded it: some other format of its own
         return "logits"
-
-
-def _processor(path: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The preprocessor file of the folder that the model lies in, or of the one above `onnx/`."""
-    folders = (path.parent, path.parent.parent) if path.parent.name == "onnx" else (path.parent,)
-    for folder in folders:
-        file = folder / PREPROCESSOR
-        if file.is_file():
-            try:
-                content = json.loads(file.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise ModelError(f"{file}: can't be read as JSON: {error}") from error
-            if not isinstance(content, dict):
-                raise ModelError(f"{file}: holds no JSON object")
-            return file, content
-    return None
 
 
 def _preprocessing(file: Path, config: dict[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,96 @@
-"""From a plan to ONNX Runtime's session, with its complaints turned into ours."""
+"""From a plan to a session of ONNX Runtime that runs on what the plan says, or an error."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from birefnet_models.text import first_line
+from numpy.typing import NDArray
+
 from ..errors import ModelError, ProviderError
-from .native_log import caught_stderr
-from .ort_errors import first_line, onnxruntime_errors
-from .providers.options import OpenVINO, Provider
+from .io_binding import BoundRunner, run_options
+from .ort_errors import Caught, caught_stderr, log_reason, onnxruntime_errors
+from .providers.node_placement import NodePlacement
+from .providers.openvino import openvino_devices
+from .providers.options import OpenVINO, Provider, TensorRT
 from .providers.ort_options import SessionPlan
-from .providers.plugins import plugin_devices
+from .tensorrt.optimization_profile import check_fits
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """What a session runs on, and what could not run."""
+
+    provider: Provider
+    """What runs."""
+    skipped: tuple[tuple[str, str], ...]
+    """What was preferred and could not run: name and reason."""
+    placement: NodePlacement | None
+    """Where the nodes went; None if this ONNX Runtime can't tell."""
+
+    def describe(self) -> str:
+        """`running on cuda: cuda 1,480 nodes (…), cpu 62 nodes (…)`."""
+        where = f": {self.placement.describe()}" if self.placement else ""
+        return f"running on {self.provider.name}{where}"
+
+    def notes(self) -> list[str]:
+        """What a user should know, a line each: a fallback taken, and heavy operators that run
+        on the CPU under a GPU."""
+        lines = []
+        name = self.provider.name
+        if self.skipped:
+            reasons = "; ".join(
+                f"{other} can't run here: {reason.partition('; ')[0]}"
+                for other, reason in self.skipped
+            )
+            lines.append(f"running on {name}, for {reasons} (birefnet doctor says what to do)")
+        if self.placement and name in ("cuda", "tensorrt"):
+            heavy = self.placement.heavy_on("CPUExecutionProvider")
+            if heavy:
+                there = ", ".join(f"{number} {operator}" for operator, number in heavy.items())
+                lines.append(f"under {name}, the CPU runs {there}: expect it to be slow")
+        return lines
+
+
+class OpenSession:
+    """An ONNX Runtime session that runs on the provider it says.
+
+    Raises, when it runs:
+        SizeError: TensorRT's engine was built for other shapes.
+    """
+
+    def __init__(self, session: Any, info: SessionInfo, plan: SessionPlan) -> None:
+        self.info = info
+        self._session = session
+        self.get_inputs: Callable[[], Sequence[Any]] = session.get_inputs
+        self.get_outputs: Callable[[], Sequence[Any]] = session.get_outputs
+        self.get_modelmeta: Callable[[], Any] = session.get_modelmeta
+        self._run_options = run_options(plan.run_entries) if plan.run_entries else None
+        self._bound = None
+        if plan.device != "cpu":
+            self._bound = BoundRunner(
+                session,
+                plan.device,
+                plan.device_id,
+                cuda_graph=plan.cuda_graph,
+                run_entries=plan.run_entries,
+            )
+
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[np.float32]]
+    ) -> Sequence[Any]:
+        if isinstance(self.info.provider, TensorRT) and self.info.provider.profile:
+            (tensor,) = input_feed.values()
+            batch, _, height, width = tensor.shape
+            check_fits(self.info.provider.profile, (batch, height, width))
+        if self._bound is not None:
+            (tensor,) = input_feed.values()
+            (name,) = output_names or [self.get_outputs()[0].name]
+            return [self._bound.run(tensor, name)]
+        return list(self._session.run(output_names, input_feed, self._run_options))
 
 
 def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -> Any:
@@ -19,11 +100,30 @@ def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -
         ModelError: the file can't be loaded.
         ProviderError: the provider can't be started, or ONNX Runtime left it out.
     """
+    import onnxruntime
+
     # The CPU alone has nothing to say, and catching is felt by the whole process.
-    with caught_stderr(enabled=provider.name != "cpu" and not verbose) as caught:
-        session = _start(path, provider, plan, verbose)
-    got = session.get_providers()
-    lost = [name for name, _ in plan.providers if name not in got]
+    shown = provider.name == "cpu" or verbose
+    with nullcontext(Caught()) if shown else caught_stderr() as caught:
+        options = session_options(plan, verbose)
+        chosen = [(name, dict(entries)) for name, entries in plan.providers]
+        if isinstance(provider, OpenVINO):
+            options.add_provider_for_devices(openvino_devices(provider), chosen[0][1])
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path),
+                sess_options=options,
+                # Named here, what was just added would count for nothing.
+                providers=None if isinstance(provider, OpenVINO) else chosen,
+                enable_fallback=0,
+            )
+        except onnxruntime_errors(RuntimeError, ValueError) as error:
+            if provider.name == "cpu" or type(error).__name__ in _ERRORS_OF_FILES:
+                message = f"{path}: ONNX Runtime can't load it: {first_line(error)}"
+                raise ModelError(message) from error
+            raise ProviderError(f"ONNX Runtime can't start it: {first_line(error)}") from error
+    started = session.get_providers()
+    lost = [name for name, _ in chosen if name not in started]
     if lost:
         raise ProviderError(
             f"ONNX Runtime left out {', '.join(lost)} without an error: "
@@ -32,26 +132,8 @@ def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -
     return session
 
 
-def _start(path: Path, provider: Provider, plan: SessionPlan, verbose: bool) -> Any:
-    import onnxruntime
-
-    options = session_options(plan, verbose)
-    chosen: list[tuple[str, dict[str, str]]] | None = [
-        (name, dict(its)) for name, its in plan.providers
-    ]
-    if isinstance(provider, OpenVINO):
-        devices = plugin_devices(provider)
-        options.add_provider_for_devices(devices, dict(plan.providers[0][1]))
-        chosen = None  # else what was just added counts for nothing
-    raised: tuple[type[Exception], ...] = (*onnxruntime_errors(), RuntimeError, ValueError)
-    try:
-        return onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=chosen, enable_fallback=0
-        )
-    except raised as error:
-        if provider.name == "cpu" or not _is_the_providers(error):
-            raise ModelError(f"{path}: ONNX Runtime can't load it: {first_line(error)}") from error
-        raise ProviderError(f"ONNX Runtime can't start it: {first_line(error)}") from error
+_ERRORS_OF_FILES = {"InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel"}
+"""ONNX Runtime's exceptions for a file that fails the same way on every provider."""
 
 
 def session_options(plan: SessionPlan, verbose: bool) -> Any:
@@ -67,41 +149,12 @@ def session_options(plan: SessionPlan, verbose: bool) -> Any:
     for key, text in plan.entries.items():
         options.add_session_config_entry(key, text)
     if plan.arena:
-        _register_arena(plan.arena)
+        # Sessions that say `session.use_env_allocators` share it; a second time does nothing.
+        info = onnxruntime.OrtMemoryInfo(
+            "Cpu",
+            onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
+            0,
+            onnxruntime.OrtMemType.DEFAULT,
+        )
+        onnxruntime.create_and_register_allocator(info, onnxruntime.OrtArenaCfg(dict(plan.arena)))
     return options
-
-
-def log_reason(text: str) -> str | None:
-    """The reason in ONNX Runtime's log: what follows `with error:`, or its last error line."""
-    errors = [line for line in text.splitlines() if "[E:onnxruntime" in line]
-    if not errors:
-        return None
-    line = errors[-1].strip("\x1b[m")
-    return line.rpartition("with error: ")[2].rpartition("] ")[2].strip()
-
-
-def _register_arena(settings: Mapping[str, int]) -> None:
-    """Sessions that say `session.use_env_allocators` share this one; a second time does nothing."""
-    import onnxruntime
-
-    info = onnxruntime.OrtMemoryInfo(
-        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
-    )
-    onnxruntime.create_and_register_allocator(info, onnxruntime.OrtArenaCfg(dict(settings)))
-
-
-def run_options(entries: Mapping[str, str]) -> Any:
-    if not entries:
-        return None
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
-    for key, value in entries.items():
-        options.add_run_config_entry(key, value)
-    return options
-
-
-def _is_the_providers(error: Exception) -> bool:
-    """Whether a provider failed and not the file: a file fails the same way on every provider."""
-    kind = type(error).__name__
-    return kind not in {"InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel"}

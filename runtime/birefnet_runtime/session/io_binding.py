@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.signature import DTYPES
+
 KEPT = 4
 """Shapes whose buffers are kept: an input of 4 x 1024 x 1024 has 50 MB."""
-
-DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,20 @@ class _Buffers:
     graph_id: int
 
 
+def run_options(entries: Mapping[str, str]) -> Any:
+    """The entries as `onnxruntime.RunOptions`."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    for key, value in entries.items():
+        options.add_run_config_entry(key, value)
+    return options
+
+
 class BoundRunner:
     """One image input, one mask output, both on a device.
 
-    It answers one output, the same each time. Plain `run` allocates and frees there for every
+    It gives one output, the same each time. Plain `run` allocates and frees there for every
     call, and a CUDA graph replays on the very buffers that it was recorded with. Threads take
     turns: they share the buffers.
 
@@ -64,7 +74,7 @@ class BoundRunner:
     def run(self, tensor: NDArray[Any], output: str | None = None) -> NDArray[np.float32]:
         """float32 (batch, 3, height, width) to float32 (batch, 1, height, width).
 
-        `output` names the one wanted; by default the graph's first.
+        `output` names the output; by default the graph's first.
         """
         with self._lock:
             buffers = self._buffers(tensor.shape, output)
@@ -93,23 +103,21 @@ class BoundRunner:
 
         batch, _, height, width = shape
         outputs = self._session.get_outputs()
-        wanted = next((end for end in outputs if end.name == output), outputs[0])
-        ends = (self._session.get_inputs()[0], wanted)
+        mask = next((end for end in outputs if end.name == output), outputs[0])
+        ends = (self._session.get_inputs()[0], mask)
         binding = self._session.io_binding()
         values = []
-        for end, bind, its_shape in (
+        for end, bind, dimensions in (
             (ends[0], binding.bind_ortvalue_input, shape),
             (ends[1], binding.bind_ortvalue_output, (batch, 1, height, width)),
         ):
             value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-                its_shape, DTYPES[end.type], *self._device
+                dimensions, DTYPES[end.type], *self._device
             )
             bind(end.name, value)
             values.append(value)
         self._made += 1
-        options = onnxruntime.RunOptions()
-        for key, text in self._run_entries.items():
-            options.add_run_config_entry(key, text)
+        options = run_options(self._run_entries)
         if self._cuda_graph:
             options.add_run_config_entry("gpu_graph_id", str(self._made))
         return _Buffers(values[0], values[1], binding, options, self._made)

@@ -1,7 +1,7 @@
 """How much memory a model takes on a CPU: settings by name, and a limit kept beforehand.
 
-What ONNX Runtime is told decides as much as the graph does: `benchmarks/results/targets.json` has
-what each setting costs and saves. The estimates here are made to lie above what was measured there.
+The settings of ONNX Runtime decide as much as the graph does: `benchmarks/results/targets.json` has
+what each costs and saves. The estimates here are made to lie above what was measured there.
 """
 
 from collections.abc import Iterator
@@ -12,9 +12,10 @@ from typing import Literal, TypeAlias
 
 from birefnet_models.errors import OnnxFileError
 from birefnet_models.onnx_file import read_onnx
+from birefnet_models.text import format_size
 
 from ..errors import MemoryLimitError, ModelError
-from ..model.input_size import Size, check_size, format_size
+from ..model.input_size import Size, check_size
 from ..model.metadata import PREFIX, read_metadata
 from ..units import format_bytes
 from .providers.options import Cpu
@@ -76,7 +77,7 @@ class Choice:
     """As it was asked for, or smaller."""
     estimate_bytes: float
     note: str | None = None
-    """What a user should be told: that the size is smaller than the trained one."""
+    """For the user: that the size is smaller than the trained one."""
 
 
 def read_footprint(path: Path) -> Footprint:

@@ -11,13 +11,13 @@ import numpy as np
 class Known:
     """Answers one half everywhere: logits 0.5. `source` holds a number where one is needed."""
 
-    def __init__(self, row):
-        self.row = row
-        self.number = float(row.source or 0)
+    def __init__(self, configuration):
+        self.configuration = configuration
+        self.number = float(configuration.source or 0)
         print("noise on standard output, as libraries make it")
 
     def logits(self, image):
-        return np.full((self.row.batch, 1, *self.row.size), 0.5, np.float32)
+        return np.full((self.configuration.batch, 1, *self.configuration.size), 0.5, np.float32)
 
     def alpha(self, image):
         return np.full((40, 60), 0.25, np.float32)

@@ -9,10 +9,10 @@ from birefnet_runtime.errors import MissingExtraError
 
 
 def test_ours_are_known_by_name_and_others_by_where_they_are():
-    assert backend_class("onnxruntime").__name__ == "OrtBackend"
+    assert backend_class("onnxruntime").__name__ == "OnnxRuntimeBackend"
     assert (
-        backend_class("birefnet_benchmarks.bench.backends.onnxruntime:OrtBackend").__name__
-        == "OrtBackend"
+        backend_class("birefnet_benchmarks.bench.backends.onnxruntime:OnnxRuntimeBackend").__name__
+        == "OnnxRuntimeBackend"
     )
 
 

@@ -3,7 +3,7 @@
 import types
 
 import pytest
-from birefnet_benchmarks.bench.measure import energy_and_gpu as meters
+from birefnet_benchmarks.bench.measure.energy_and_gpu import CpuCounters, counters_for
 
 
 def zone(root, name, energy_uj, called):
@@ -19,7 +19,7 @@ def test_packages_count_and_their_parts_do_not(tmp_path):
     first = zone(tmp_path, "intel-rapl:0", 1_000_000, "package-0")
     second = zone(tmp_path, "intel-rapl:1", 2_000_000, "package-1")
     zone(tmp_path, "intel-rapl:0:0", 500_000, "core")
-    counters = meters.CpuMeters(tmp_path)
+    counters = CpuCounters(tmp_path)
     begun = counters.energy_j()
 
     (first / "energy_uj").write_text("3500000")
@@ -31,7 +31,7 @@ def test_packages_count_and_their_parts_do_not(tmp_path):
 
 def test_a_counter_that_begins_anew_still_grows(tmp_path):
     package = zone(tmp_path, "intel-rapl:0", 9_000_000, "package-0")
-    counters = meters.CpuMeters(tmp_path)
+    counters = CpuCounters(tmp_path)
     begun = counters.energy_j()
 
     (package / "energy_uj").write_text("500000")
@@ -40,7 +40,7 @@ def test_a_counter_that_begins_anew_still_grows(tmp_path):
 
 
 def test_without_counters_there_is_no_figure(tmp_path):
-    assert meters.CpuMeters(tmp_path).energy_j() is None
+    assert CpuCounters(tmp_path).energy_j() is None
 
 
 def nvml(found=True):
@@ -72,7 +72,7 @@ def nvml(found=True):
 def test_a_gpu_is_read_by_its_number(monkeypatch, provider, used, joules):
     monkeypatch.setitem(__import__("sys").modules, "pynvml", nvml())
 
-    counters = meters.meters_for(provider)
+    counters = counters_for(provider)
 
     assert counters.device_bytes() == used
     assert counters.device_free_bytes() == 500
@@ -82,4 +82,4 @@ def test_a_gpu_is_read_by_its_number(monkeypatch, provider, used, joules):
 def test_without_a_gpu_nothing_is_read_of_one(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pynvml", nvml(found=False))
 
-    assert meters.meters_for("tensorrt:fp16").device_bytes() is None
+    assert counters_for("tensorrt:fp16").device_bytes() is None

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from birefnet_benchmarks.bench.interleave import Race
-from birefnet_benchmarks.bench.results import Outcome, read_report
+from birefnet_benchmarks.bench.interleave import InterleavedRuns
+from birefnet_benchmarks.bench.results import Result, read_report
 from birefnet_benchmarks.errors import BenchmarkError
 from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
@@ -57,15 +57,17 @@ def test_every_way_is_measured_and_compared(run):
     done, folder = run
     assert done.exit_code == 0, done.output
     found = read_report(folder)
-    small = {each.row.backend + each.row.variant: each for each in found.outcomes[:3]}
+    small = {
+        each.configuration.backend + each.configuration.variant: each for each in found.results[:3]
+    }
 
     assert list(small) == ["pytorcheager", "onnxruntimenative", "onnxruntimeas given"]
-    assert all(len(each.turns) >= 3 and each.error is None for each in small.values())
+    assert all(len(each.rounds) >= 3 and each.error is None for each in small.values())
     ours, theirs = small["onnxruntimenative"], small["onnxruntimeas given"]
     assert ours.graph.problem is None
     assert 0 < ours.graph.logits.max_abs < 1e-3
-    assert ours.pictures[0].parity.problem is None
-    assert ours.pictures[0].parity.max_levels < 0.5
+    assert ours.previews[0].parity.problem is None
+    assert ours.previews[0].parity.max_levels < 0.5
     assert theirs.facts["output"] == "mask"
     assert "mask" in theirs.graph.problem
     assert small["pytorcheager"].peak_rss_bytes > ours.peak_rss_bytes > 50e6
@@ -73,20 +75,20 @@ def test_every_way_is_measured_and_compared(run):
 
 def test_what_a_graph_can_not_do_is_its_result(run):
     _, folder = run
-    theirs = read_report(folder).outcomes[5]
+    theirs = read_report(folder).results[5]
 
-    assert theirs.row.size == (96, 64)
+    assert theirs.configuration.size == (96, 64)
     assert "64x64 alone" in theirs.error
-    assert read_report(folder).outcomes[4].graph.problem is None
+    assert read_report(folder).results[4].graph.problem is None
 
 
 def test_the_machine_and_the_work_are_known(run):
     _, folder = run
     found = read_report(folder)
 
-    assert {peak.library for peak in found.peaks} == {"onnxruntime", "torch"}
-    assert all(peak.flops_per_s > 1e9 for peak in found.peaks)
-    small, large = found.work
+    assert {peak.library for peak in found.matmul_peaks} == {"onnxruntime", "torch"}
+    assert all(peak.flops_per_s > 1e9 for peak in found.matmul_peaks)
+    small, large = found.operation_counts
     assert large.multiply_adds == pytest.approx(1.5 * small.multiply_adds, rel=0.05)
     assert found.seconds == 0
     assert found.took_s > 1
@@ -95,8 +97,8 @@ def test_the_machine_and_the_work_are_known(run):
 def test_it_says_what_runs_and_what_is_left(run):
     done, folder = run
 
-    assert "(case 2 of 2)" in done.stderr
-    assert "3 of 3 rows done" in done.stderr
+    assert "(workload 2 of 2)" in done.stderr
+    assert "3 of 3 configurations done" in done.stderr
     assert "onnxruntime native fp32 cpu: first answer after" in done.stderr
     assert done.stdout.startswith("| ")
     for name in ("report.json", "report.md", "report.html"):
@@ -120,7 +122,7 @@ def test_the_documents_can_be_made_anew_and_a_run_is_no_regression_of_itself(run
         (["nano", "--images", "nowhere"], "nowhere: no such image"),
         (["nano", "--against", "transformers:a/b@c"], "add --trust-remote-code"),
         (["nano", "--against", "transformers:a/b", "--trust-remote-code"], "name the revision"),
-        (["nano", "nano"], "called the same"),
+        (["nano", "nano"], "have the same name"),
         (["nano", "--against", CHECKPOINT, "--pytorch", "swift"], "PyTorch runs as eager"),
     ],
 )
@@ -161,41 +163,44 @@ def test_an_iou_without_images_to_take_it_on_is_a_usage_error(tmp_path):
 
 
 def test_an_interrupted_run_keeps_what_it_has(tmp_path, monkeypatch):
-    def interrupted(race, rows):
-        yield Outcome(rows[0], error="was in hand")
+    def interrupted(interleaved, configurations):
+        yield Result(configurations[0], error="was in hand")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Race, "run", interrupted)
-    monkeypatch.setattr("birefnet_benchmarks.bench.run.ask", lambda *_: ((), ()))
+    monkeypatch.setattr(InterleavedRuns, "run", interrupted)
+    monkeypatch.setattr("birefnet_benchmarks.bench.run.measure_roofline", lambda **_: ((), ()))
 
     done = bench("nano", "--output", tmp_path, "--note", "said by hand")
 
     assert done.exit_code == 1
     found = read_report(tmp_path)
-    assert [each.error for each in found.outcomes] == ["was in hand"]
-    assert found.notes == ("said by hand", "Interrupted: rows are missing.")
+    assert [each.error for each in found.results] == ["was in hand"]
+    assert found.notes == ("said by hand", "Interrupted: configurations are missing.")
 
 
-def test_a_variant_that_can_not_be_exported_is_a_row(tmp_path, monkeypatch):
-    def refuse(checkpoint, variant, folder, how):
-        raise BenchmarkError(f"{variant.precision} was refused")
+def test_an_export_that_can_not_be_exported_is_a_configuration(tmp_path, monkeypatch):
+    def refuse(checkpoint, export, folder, int8):
+        raise BenchmarkError(f"{export.precision} was refused")
 
-    def run(race, rows):
-        return (Outcome(row, error="not run") for row in rows)
+    def run(interleaved, configurations):
+        return (Result(configuration, error="not run") for configuration in configurations)
 
-    monkeypatch.setattr("birefnet_benchmarks.bench.models.export_variant", refuse)
-    monkeypatch.setattr(Race, "run", run)
-    monkeypatch.setattr("birefnet_benchmarks.bench.run.ask", lambda *_: ((), ()))
+    monkeypatch.setattr("birefnet_benchmarks.bench.models.export_graph", refuse)
+    monkeypatch.setattr(InterleavedRuns, "run", run)
+    monkeypatch.setattr("birefnet_benchmarks.bench.run.measure_roofline", lambda **_: ((), ()))
 
     done = bench(CHECKPOINT, "--precisions", "fp32,int8", "--output", tmp_path, "--note", "mine")
 
     assert done.exit_code == 0, done.output
     found = read_report(tmp_path)
-    errors = {each.row.precision + each.row.backend: each.error for each in found.outcomes}
+    errors = {
+        each.configuration.precision + each.configuration.backend: each.error
+        for each in found.results
+    }
     assert errors == {
         "fp32pytorch": "not run",
         "fp32onnxruntime": "fp32 was refused",
         "int8onnxruntime": "int8 was refused",
     }
-    assert {each.row.model for each in found.outcomes} == {"nano"}
+    assert {each.configuration.model for each in found.results} == {"nano"}
     assert "mine" in found.notes

@@ -12,7 +12,7 @@ from birefnet_benchmarks.cli.report import compare, report, write_documents
 from birefnet_benchmarks.errors import ReportError
 from click.testing import CliRunner, Result
 
-from ..report.sample import make_report, turns
+from ..report.sample import make_report, rounds
 
 
 def invoke(command: click.Command, arguments: list[str]) -> Result:
@@ -22,11 +22,11 @@ def invoke(command: click.Command, arguments: list[str]) -> Result:
 
 @pytest.fixture
 def slower(tmp_path):
-    """The same run, a row of it slower."""
+    """The same run, a configuration of it slower."""
     found = make_report()
-    outcomes = list(found.outcomes)
-    outcomes[1] = dataclasses.replace(outcomes[1], turns=turns(3.5, 3.6, 3.7))
-    write_report(tmp_path / "slower", dataclasses.replace(found, outcomes=tuple(outcomes)))
+    results = list(found.results)
+    results[1] = dataclasses.replace(results[1], rounds=rounds(3.5, 3.6, 3.7))
+    write_report(tmp_path / "slower", dataclasses.replace(found, results=tuple(results)))
     return tmp_path / "slower"
 
 
@@ -90,7 +90,7 @@ def test_no_regression_is_exit_code_0(run):
     done = invoke(compare, [str(run), str(run / "report.json")])
 
     assert done.exit_code == 0, done.output
-    assert "\nNo regression in 13 rows.\n" in done.output
+    assert "\nNo regression in 13 configurations.\n" in done.output
 
 
 def test_a_regression_is_exit_code_1(run, slower):
@@ -123,4 +123,8 @@ def test_the_json_says_the_same(run, slower):
     found = json.loads(done.output)
     assert done.exit_code == 1
     assert found["regressed"] is True
-    assert [row["regressions"] for row in found["rows"] if row["regressions"]] == [["time"]]
+    assert [
+        configuration["regressions"]
+        for configuration in found["configurations"]
+        if configuration["regressions"]
+    ] == [["time"]]

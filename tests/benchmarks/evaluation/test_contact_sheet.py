@@ -7,7 +7,6 @@ from birefnet_benchmarks.evaluation.contact_sheet import (
     Case,
     draw_sheet,
     thumbnails,
-    write_sheet,
 )
 from PIL import Image
 
@@ -62,7 +61,7 @@ def test_the_sheet_has_the_cases_below_each_other():
 def test_long_names_of_any_script_are_drawn_on_one_line(tmp_path):
     title = "Straße/пример/写真/" + "a-very-long-name-" * 20
 
-    write_sheet(tmp_path / "worst.png", [case(title)], "heading")
+    draw_sheet([case(title)], "heading").save(tmp_path / "worst.png")
 
     with Image.open(tmp_path / "worst.png") as written:
         assert written.size == draw_sheet([case("short")], "").size

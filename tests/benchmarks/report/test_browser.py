@@ -1,19 +1,22 @@
 """The page in a real browser: nothing complains, nothing is fetched, nothing sticks out."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+from birefnet_benchmarks.bench.results import ColdStart, Result
 from birefnet_benchmarks.report.html import page
 from PIL import Image
 
 from . import browser
+from .sample import INT8, close, preview, rounds
 
 pytestmark = pytest.mark.interop
 
 SCREENS = Path(__file__).parents[3] / "out" / "screens"
 """Where the screenshots stay, to be looked at."""
-WIDTHS = {"desktop": 1280, "phone": 375}
+WIDTHS = {"desktop": 1200, "phone": 375}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,36 @@ def test_the_page_is_quiet_and_fits(tab, file, device, scheme):
     paper = np.bincount(pixels.ravel()).argmax()
     assert paper > 240 if scheme == "light" else paper < 40
     assert len(np.unique(pixels)) > 100
+
+
+def test_no_table_runs_out_of_the_page_at_1200_pixels(tab, run, report):
+    """With every column that a table can have, and long names."""
+    wide = dataclasses.replace(
+        INT8, variant="model_with_a_long_name, gridsample", provider="cuda:1"
+    )
+    full = Result(
+        wide,
+        ColdStart(0.25, 0.6, 2.2),
+        rounds(18.0, 18.5, 19.0, other_cores=1.5, energy=350.0),
+        12_700_000_000,
+        13_400_000_000,
+        graph=close(0.02, "mask: 2.0e-02 off, and 1.0e-02 are allowed"),
+        previews=(preview("int8", 60, "60 levels off, and 8 are allowed"),),
+    )
+    file = run / "report.html"
+    widened = dataclasses.replace(report, results=(*report.results[:4], full))
+    file.write_text(page(widened, run), encoding="utf-8")
+
+    tab.open(file, width=1200, phone=False, scheme="light")
+
+    assert tab.value("document.documentElement.scrollWidth") <= 1200
+    too_wide = tab.value(
+        "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)"
+        ".map(e => `${e.ariaLabel}: ${e.scrollWidth} > ${e.clientWidth}`)"
+    )
+    assert too_wide == []
+    heads = tab.value("[...document.querySelectorAll('thead th')].map(e => e.innerText)")
+    assert {"other load, cores", "ratio by round", "device memory", "energy per image"} <= {*heads}
 
 
 def test_a_page_that_fetches_and_complains_is_noticed(tab, tmp_path):

@@ -5,37 +5,37 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from birefnet_benchmarks.bench.results import Outcome, Report, Turn
+from birefnet_benchmarks.bench.results import BenchReport, Result, Round
 from birefnet_benchmarks.errors import ReportError
-from birefnet_benchmarks.report.comparison import Judgment, Pair, compare, resampled_medians
+from birefnet_benchmarks.report.comparison import Judgment, ResultPair, compare, resampled_medians
 from birefnet_benchmarks.report.comparison_text import as_dict, text
 
-from .sample import BASELINE, ENVIRONMENT, INT8, NATIVE, ROWS, close, make_report, picture, turns
+from .sample import BASELINE, ENVIRONMENT, INT8, NATIVE, ROWS, close, make_report, preview, rounds
 
 EXPECTED = Path(__file__).parent / "expected"
 
 
-def run(*outcomes: Outcome, **environment: object) -> Report:
+def run(*results: Result, **environment: object) -> BenchReport:
     machine = dataclasses.replace(ENVIRONMENT, **environment)
-    return dataclasses.replace(make_report(), outcomes=outcomes, environment=machine)
+    return dataclasses.replace(make_report(), results=results, environment=machine)
 
 
-def judged(before: Outcome, after: Outcome, threshold: float = 0.05) -> Pair:
+def judged(before: Result, after: Result, threshold: float = 0.05) -> ResultPair:
     (pair,) = compare(run(before), run(after), threshold).pairs
     return pair
 
 
-def after() -> Report:
-    """The sample, later: slower, larger, wrong, failing, and without a row."""
-    outcomes = list(make_report().outcomes)
-    slower, noisy, failing = outcomes[1], outcomes[2], outcomes[6]
-    outcomes[1] = dataclasses.replace(
-        slower, turns=turns(2.9, 3.0, 3.1), peak_rss_bytes=900_000_000
+def after() -> BenchReport:
+    """The sample, later: slower, larger, wrong, failing, and without a configuration."""
+    results = list(make_report().results)
+    slower, noisy, failing = results[1], results[2], results[6]
+    results[1] = dataclasses.replace(
+        slower, rounds=rounds(2.9, 3.0, 3.1), peak_rss_bytes=900_000_000
     )
-    outcomes[2] = dataclasses.replace(noisy, turns=turns(2.9, 3.9, 3.1), graph=close(1, "off"))
-    outcomes[6] = dataclasses.replace(failing, turns=(), error="crashed")
+    results[2] = dataclasses.replace(noisy, rounds=rounds(2.9, 3.9, 3.1), graph=close(1, "off"))
+    results[6] = dataclasses.replace(failing, rounds=(), error="crashed")
     packages = ENVIRONMENT.packages | {"torch": "2.14.0"}
-    return run(*outcomes[:-1], packages=packages)
+    return run(*results[:-1], packages=packages)
 
 
 def test_the_whole_text(report):
@@ -65,22 +65,22 @@ def test_a_run_against_itself_has_no_regression(report):
     ],
 )
 def test_only_what_lies_beyond_noise_counts(times, judgment):
-    found = judged(Outcome(ROWS, turns=turns(1.0, 1.0, 1.0)), Outcome(ROWS, turns=turns(*times)))
+    found = judged(Result(ROWS, rounds=rounds(1.0, 1.0, 1.0)), Result(ROWS, rounds=rounds(*times)))
 
     assert found.judgments["time"] is judgment
     assert found.regressions == (("time",) if judgment is Judgment.WORSE else ())
 
 
 def test_the_threshold_is_the_users():
-    pair = Outcome(ROWS, turns=turns(1.0, 1.0, 1.0)), Outcome(ROWS, turns=turns(1.2, 1.2, 1.2))
+    pair = Result(ROWS, rounds=rounds(1.0, 1.0, 1.0)), Result(ROWS, rounds=rounds(1.2, 1.2, 1.2))
 
     assert judged(*pair, threshold=0.05).regressions == ("time",)
     assert judged(*pair, threshold=0.5).regressions == ()
 
 
 def test_nothing_is_concluded_from_a_single_run():
-    once = Outcome(ROWS, turns=(Turn(0, 0, (1.0,), 0),))
-    slower = Outcome(ROWS, turns=(Turn(0, 0, (2.0,), 0),))
+    once = Result(ROWS, rounds=(Round(0, 0, (1.0,), 0),))
+    slower = Result(ROWS, rounds=(Round(0, 0, (2.0,), 0),))
 
     found = judged(once, slower)
 
@@ -89,7 +89,7 @@ def test_nothing_is_concluded_from_a_single_run():
     assert found.time.judgment is Judgment.PERHAPS_WORSE
 
 
-def test_the_interval_is_wider_where_turns_disagree():
+def test_the_interval_is_wider_where_rounds_disagree():
     """Thirty runs that agree within their turns say no more than three."""
     rng = np.random.default_rng(7)
     alone = rng.normal(1.0, 0.1, 30)
@@ -115,7 +115,7 @@ def test_resampled_medians_are_those_of_samples():
 
 
 def test_memory_is_judged_by_its_peak():
-    less, more = (Outcome(ROWS, turns=turns(1.0), peak_rss_bytes=count) for count in (1000, 1051))
+    less, more = (Result(ROWS, rounds=rounds(1.0), peak_rss_bytes=count) for count in (1000, 1051))
 
     assert judged(less, more).regressions == ("memory",)
     assert judged(more, less).judgments["memory"] is Judgment.SAME
@@ -132,41 +132,41 @@ def test_memory_is_judged_by_its_peak():
     ],
 )
 def test_parity_is_judged_as_graph_and_as_pipeline(before, now, judgment):
-    def outcome(problem: str | None) -> Outcome:
-        shown = (picture("rows", 1, problem),)
-        return Outcome(ROWS, graph=close(1e-3, problem), pictures=shown)
+    def result(problem: str | None) -> Result:
+        shown = (preview("rows", 1, problem),)
+        return Result(ROWS, graph=close(1e-3, problem), previews=shown)
 
-    found = judged(outcome(before), outcome(now)).judgments
+    found = judged(result(before), result(now)).judgments
 
     assert found["graph parity"] is found["pipeline parity"] is judgment
 
 
 def test_what_is_compared_for_the_first_time_and_differs_is_a_regression():
-    assert judged(Outcome(ROWS), Outcome(ROWS, graph=close(1, "off"))).regressions == (
+    assert judged(Result(ROWS), Result(ROWS, graph=close(1, "off"))).regressions == (
         "graph parity",
     )
-    assert judged(Outcome(ROWS, graph=close(1)), Outcome(ROWS)).regressions == ()
+    assert judged(Result(ROWS, graph=close(1)), Result(ROWS)).regressions == ()
 
 
-def test_a_row_that_fails_now_is_a_regression():
-    runs, fails = Outcome(ROWS, turns=turns(1.0)), Outcome(ROWS, error="crashed")
+def test_a_configuration_that_fails_now_is_a_regression():
+    runs, fails = Result(ROWS, rounds=rounds(1.0)), Result(ROWS, error="crashed")
 
-    assert judged(runs, fails).regressions == ("it",)
-    assert judged(fails, runs).judgments["it"] is Judgment.RUNS
+    assert judged(runs, fails).regressions == ("running",)
+    assert judged(fails, runs).judgments["running"] is Judgment.RUNS
     assert judged(fails, fails).regressions == ()
 
 
-def outcomes(speed: float, ratio: float) -> tuple[Outcome, ...]:
-    """A baseline at this speed, and a row at this ratio to it."""
+def results(speed: float, ratio: float) -> tuple[Result, ...]:
+    """A baseline at this speed, and a configuration at this ratio to it."""
     base = (speed, 1.1 * speed, 1.05 * speed)
-    mine = turns(*(ratio * each for each in base))
-    return Outcome(BASELINE, turns=turns(*base)), Outcome(ROWS, turns=mine)
+    mine = rounds(*(ratio * each for each in base))
+    return Result(BASELINE, rounds=rounds(*base)), Result(ROWS, rounds=mine)
 
 
-def test_what_a_row_shares_with_its_baseline_is_the_machines():
-    a = run(*outcomes(8.0, 0.3))
-    slower_machine, slower_row = run(*outcomes(16.0, 0.3)), run(*outcomes(8.0, 0.4))
-    both = run(*outcomes(16.0, 0.4))
+def test_what_a_configuration_shares_with_its_baseline_is_the_machines():
+    a = run(*results(8.0, 0.3))
+    slower_machine, slower_row = run(*results(16.0, 0.3)), run(*results(8.0, 0.4))
+    both = run(*results(16.0, 0.4))
 
     found = compare(a, slower_machine)
     assert not found.regressed
@@ -178,15 +178,15 @@ def test_what_a_row_shares_with_its_baseline_is_the_machines():
 
 def test_a_baseline_that_is_a_graph_is_judged_as_well():
     graph = dataclasses.replace(NATIVE, baseline=True)
-    times = [turns(*(speed * each for each in (1.0, 1.1, 1.05))) for speed in (8.0, 16.0)]
+    times = [rounds(*(speed * each for each in (1.0, 1.1, 1.05))) for speed in (8.0, 16.0)]
 
-    assert judged(*(Outcome(graph, turns=each) for each in times)).regressions == ("time",)
+    assert judged(*(Result(graph, rounds=each) for each in times)).regressions == ("time",)
 
 
 def test_between_machines_the_ratio_to_the_baseline_is_judged():
-    a = run(*outcomes(8.0, 0.3))
-    twice_as_slow = run(*outcomes(16.0, 0.3), processor="another")
-    worse = run(*outcomes(4.0, 0.4), processor="another")
+    a = run(*results(8.0, 0.3))
+    twice_as_slow = run(*results(16.0, 0.3), processor="another")
+    worse = run(*results(4.0, 0.4), processor="another")
 
     assert not compare(a, twice_as_slow).regressed
     assert [pair.regressions for pair in compare(a, worse).pairs] == [(), ("time vs baseline",)]
@@ -198,17 +198,17 @@ def test_between_machines_the_ratio_to_the_baseline_is_judged():
 
 def test_another_baseline_is_no_common_measure():
     other = dataclasses.replace(NATIVE, baseline=True)
-    a = run(Outcome(BASELINE, turns=turns(8.0)), Outcome(ROWS, turns=turns(2.0)))
-    b = run(Outcome(other, turns=turns(3.0)), Outcome(ROWS, turns=turns(2.0)))
+    a = run(Result(BASELINE, rounds=rounds(8.0)), Result(ROWS, rounds=rounds(2.0)))
+    b = run(Result(other, rounds=rounds(3.0)), Result(ROWS, rounds=rounds(2.0)))
 
     (pair,) = compare(a, b).pairs
 
-    assert pair.against_baseline is None
+    assert pair.vs_baseline is None
 
 
-def test_rows_in_one_run_only_are_named():
-    a = run(Outcome(ROWS), Outcome(NATIVE))
-    b = run(Outcome(ROWS), Outcome(INT8))
+def test_configurations_in_one_run_only_are_named():
+    a = run(Result(ROWS), Result(NATIVE))
+    b = run(Result(ROWS), Result(INT8))
 
     found = compare(a, b)
 
@@ -217,14 +217,14 @@ def test_rows_in_one_run_only_are_named():
 
 
 def test_nothing_in_common_is_an_error():
-    with pytest.raises(ReportError, match="no row in common"):
-        compare(run(Outcome(ROWS)), run(Outcome(NATIVE)))
+    with pytest.raises(ReportError, match="no configuration in common"):
+        compare(run(Result(ROWS)), run(Result(NATIVE)))
 
 
-def test_where_a_model_came_from_does_not_set_rows_apart():
+def test_where_a_model_came_from_does_not_set_configurations_apart():
     moved = dataclasses.replace(ROWS, source="elsewhere.onnx")
 
-    assert len(compare(run(Outcome(ROWS)), run(Outcome(moved))).pairs) == 1
+    assert len(compare(run(Result(ROWS)), run(Result(moved))).pairs) == 1
 
 
 def test_the_values_for_json(report):
@@ -234,7 +234,10 @@ def test_the_values_for_json(report):
 
     assert found["regressed"] is True
     assert found["environment"] == {"torch": ("2.13.0", "2.14.0")}
-    row = found["rows"][1]
-    assert (row["row"]["variant"], row["regressions"]) == ("rows", ("time", "memory"))
-    assert row["time"]["ratio"] == pytest.approx(3.016 / 2.6)
+    configuration = found["configurations"][1]
+    assert (configuration["configuration"]["variant"], configuration["regressions"]) == (
+        "rows",
+        ("time", "memory"),
+    )
+    assert configuration["time"]["ratio"] == pytest.approx(3.016 / 2.6)
     assert len(found["only_a"]) == 1

@@ -4,13 +4,14 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from birefnet_benchmarks.bench.results import Outcome
+from birefnet_benchmarks.bench.results import Result
+from birefnet_benchmarks.errors import ReportError
 from birefnet_benchmarks.report import wording
-from birefnet_benchmarks.report.markdown import document, plain, summary_table
-from birefnet_benchmarks.report.summary import findings, main_cases
+from birefnet_benchmarks.report.markdown import document, headline_table, plain, summary_table
+from birefnet_benchmarks.report.summary import findings, main_workloads
 from markdown_it import MarkdownIt
 
-from .sample import BASELINE, HOSTILE, INT8, NATIVE, ROWS, close, turns
+from .sample import BASELINE, HOSTILE, INT8, NATIVE, ROWS, close, rounds
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -20,10 +21,10 @@ def test_the_whole_document(report):
 
 
 def test_the_table_for_a_readme(report):
-    lite = dataclasses.replace(report, outcomes=report.outcomes[:4])
+    lite = dataclasses.replace(report, results=report.results[:4])
 
     assert summary_table(lite) == (
-        "| way | median | time / baseline's | peak RSS | mask is off by |\n"
+        "| configuration | median | time / baseline's | peak RSS | largest mask error |\n"
         "| --- | --- | --- | --- | --- |\n"
         "| PyTorch, eager, fp32, cpu | 8.23 s | baseline | 2.9 GB |  |\n"
         "| ONNX Runtime, rows, fp32, cpu | 2.6 s | 0.32 x | 820 MB | 1 level |\n"
@@ -32,18 +33,18 @@ def test_the_table_for_a_readme(report):
         "\n"
         "lite, 1024x1024, batch 1, 2 threads. Imaginary CPU, 2 cores, Imaginary GPU (9.0); "
         "onnxruntime 1.31.1, torch 2.13.0, Python 3.11.7. ~: times varied, or the machine was "
-        "busy. \\*: not taken in turn."
+        "busy. \\*: not interleaved."
     )
 
 
 def test_several_models_are_named_in_the_table_for_a_readme(report):
     head = summary_table(report).splitlines()[0]
 
-    assert head.startswith("| model | size | way | median |")
+    assert head.startswith("| model | size | configuration | median |")
 
 
 def test_a_run_of_nothing_is_still_a_document(report):
-    empty = dataclasses.replace(report, outcomes=(), notes=())
+    empty = dataclasses.replace(report, results=(), notes=())
 
     assert document(empty).startswith("# Nothing, measured\n")
 
@@ -67,43 +68,43 @@ def test_plain_text_comes_out_as_it_went_in(text):
     assert "".join(child.content for child in cells[1]) == " ".join(text.split())
 
 
-def test_the_case_that_says_most_comes_first(report):
-    assert main_cases(report) == [("lite", (1024, 1024), 1, 2), ("swin", (1024, 1024), 1, 2)]
+def test_the_workload_that_says_most_comes_first(report):
+    assert main_workloads(report) == [("lite", (1024, 1024), 1, 2), ("swin", (1024, 1024), 1, 2)]
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "expected"),
+    ("results", "expected"),
     [
         (
-            [Outcome(BASELINE, turns=turns(1.0)), Outcome(ROWS, turns=turns(0.99))],
+            [Result(BASELINE, rounds=rounds(1.0)), Result(ROWS, rounds=rounds(0.99))],
             "1 s: About as fast as",
         ),
         (
-            [Outcome(BASELINE, turns=turns(1.0)), Outcome(ROWS, turns=turns(0.5))],
+            [Result(BASELINE, rounds=rounds(1.0)), Result(ROWS, rounds=rounds(0.5))],
             "500 ms: 2 times as fast as the baseline, PyTorch, eager, fp32, cpu (1 s), round by",
         ),
         (
-            [Outcome(BASELINE, error="crashed"), Outcome(ROWS, turns=turns(2.0))],
+            [Result(BASELINE, error="crashed"), Result(ROWS, rounds=rounds(2.0))],
             "2 s: The baseline, PyTorch, eager, fp32, cpu, gave no times.",
         ),
-        ([Outcome(BASELINE, turns=turns(1.0))], "1 s: It is the baseline itself."),
-        ([Outcome(ROWS, turns=turns(1.0))], "1 s: There is no baseline to hold it against."),
-        ([Outcome(ROWS, error="crashed")], "nothing: No row could be timed."),
+        ([Result(BASELINE, rounds=rounds(1.0))], "1 s: It is the baseline itself."),
+        ([Result(ROWS, rounds=rounds(1.0))], "1 s: There is no baseline to compare it with."),
+        ([Result(ROWS, error="crashed")], "nothing: Nothing could be timed."),
         (
-            [Outcome(INT8, turns=turns(1.0), graph=close(1, "off"))],
-            "nothing: Every row that ran gives another answer.",
+            [Result(INT8, rounds=rounds(1.0), graph=close(1, "off"))],
+            "nothing: Every configuration that ran differs from the baseline.",
         ),
     ],
 )
-def test_what_is_fastest(outcomes, expected):
-    fastest = findings(outcomes)[0]
+def test_what_is_fastest(results, expected):
+    fastest = findings(results)[0]
 
     assert f"{fastest.figure}: {fastest.text}".replace("990 ms", "1 s").startswith(expected)
 
 
-def test_ways_that_are_not_slower_beyond_noise_are_named():
+def test_configurations_that_are_not_slower_beyond_noise_are_named():
     fast, close, slow = (
-        Outcome(row, turns=turns(median))
+        Result(row, rounds=rounds(median))
         for row, median in ((ROWS, 1.0), (NATIVE, 1.01), (BASELINE, 1.2))
     )
 
@@ -113,20 +114,39 @@ def test_ways_that_are_not_slower_beyond_noise_are_named():
 
 
 def test_whether_the_answer_is_the_same():
-    right = Outcome(ROWS, graph=close(1e-6))
-    wrong = Outcome(INT8, graph=close(0.1, "off"))
+    right = Result(ROWS, graph=close(1e-6))
+    wrong = Result(INT8, graph=close(0.1, "off"))
 
-    def answer(*outcomes: Outcome) -> tuple[str, bool | None]:
-        found = findings(outcomes)[2]
+    def answer(*results: Result) -> tuple[str, bool | None]:
+        found = findings(results)[2]
         return found.figure, found.good
 
-    assert answer(right, Outcome(BASELINE)) == ("yes", True)
-    assert answer(right, wrong) == ("not for all", False)
+    assert answer(right, Result(BASELINE)) == ("yes", True)
+    assert answer(right, wrong) == ("not all", False)
     assert answer(wrong) == ("no", False)
-    assert answer(Outcome(NATIVE)) == ("unknown", False)
+    assert answer(Result(NATIVE)) == ("unknown", False)
 
 
 def test_what_is_not_quite_equal_is_not_rounded_to_it():
     assert wording.share(0.99999) == "0.9999"
     assert wording.share(0.9964) == "0.9964"
     assert wording.share(1.0) == "1.0000"
+
+
+def test_the_table_of_a_readmes_first_screen_explains_its_columns(report):
+    assert headline_table(report) == (
+        "| lite on the CPU | median time of one 1024x1024 image | time relative to PyTorch | "
+        "peak memory of the process | largest error of the mask, of 255 gray levels |\n"
+        "| --- | --- | --- | --- | --- |\n"
+        "| PyTorch (eager, float32) | 8.23 s | 1 | 2.9 GB | reference |\n"
+        "| ONNX Runtime, float32 | 2.6 s | 0.32 | 820 MB | 1 |\n"
+        "| ONNX Runtime, int8 | 1.96 s | 0.24 | 700 MB | 60 |\n"
+        "\n"
+        "Batch 1, 2 threads; Imaginary CPU, 2 cores, Imaginary GPU (9.0); "
+        "onnxruntime 1.31.1, torch 2.13.0, Python 3.11.7."
+    )
+
+
+def test_a_report_of_other_configurations_has_no_table_for_a_readmes_first_screen(report):
+    with pytest.raises(ReportError, match=r"none of PyTorch \(eager, float32\), ONNX Runtime"):
+        headline_table(dataclasses.replace(report, results=report.results[-1:]))

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 
-from birefnet_benchmarks.bench.results import Report
+from birefnet_benchmarks.bench.results import BenchReport
 
 TEXT = (Path(__file__).parents[3] / "docs" / "report.md").read_text(encoding="utf-8")
 
@@ -22,7 +22,7 @@ def records(kind: object) -> Iterator[type]:
 
 
 def test_every_field_of_every_record_is_documented():
-    found = set(records(Report))
+    found = set(records(BenchReport))
 
     assert len(found) == 12
     for record in found:

@@ -12,7 +12,7 @@ from studies.lowerings import markdown_table
 NANO = str(birefnet_models.embedded_path(birefnet_models.all_cards()[0]))
 
 
-def test_a_row_reports_times_and_its_own_peak():
+def test_a_configuration_reports_times_and_its_own_peak():
     measured = processes.run_graph(GraphRow(NANO, (64, 96), batch=2, runs=2))
 
     assert measured["row"]["size"] == [64, 96]
@@ -28,7 +28,7 @@ def test_two_graphs_take_turns():
     assert len(measured["paired_s"]) == len(measured["rival_s"]) == 2
 
 
-def test_a_row_that_crashes_is_a_result():
+def test_a_configuration_that_crashes_is_a_result():
     measured = processes.run_graph(GraphRow("nowhere.onnx", (64, 64)))
 
     assert "exit code 1" in measured["error"]
@@ -36,7 +36,7 @@ def test_a_row_that_crashes_is_a_result():
     assert measured["row"]["file"] == "nowhere.onnx"
 
 
-def test_a_row_that_takes_too_long_is_a_result():
+def test_a_configuration_that_takes_too_long_is_a_result():
     measured = processes.run_graph(GraphRow(NANO, (64, 64)), timeout_s=0.01)
 
     assert measured["error"] == "took longer than 0 s"

@@ -12,7 +12,7 @@ from birefnet_models.lock import read_lock
 from huggingface_hub import constants
 from huggingface_hub.utils import disable_progress_bars
 
-from ...hub_server import Trouble, serving
+from ...hub_server import Failure, serving
 
 REPO = "someone/shoes"
 WEIGHTS = b"\x10" + bytes(7) + b'{"a": 1}' + bytes(range(256)) * 30
@@ -28,7 +28,7 @@ def server():
 @pytest.fixture
 def hub(server, tmp_path, monkeypatch):
     """A hub with one repository; the client's settings as the environment variables set them."""
-    server.trouble = Trouble()
+    server.failure = Failure()
     server.repos.clear()
     server.repo(REPO).commit({"model.safetensors": WEIGHTS, "config.json": b"{}"})
     server.requests.clear()
@@ -177,20 +177,20 @@ def test_a_file_that_was_tampered_with_is_refused_with_both_hashes(hub):
 
 
 def test_bytes_that_are_not_what_the_hub_lists_leave_no_file(hub, tmp_path):
-    hub.trouble = Trouble(corrupt=True)
+    hub.failure = Failure(corrupt=True)
 
     with pytest.raises(FetchError, match=f"{hashlib.sha256(WEIGHTS).hexdigest()}; it was damaged"):
         fetch(REPO)
     assert WEIGHTS[:1] not in [p.read_bytes()[:1] for p in files_in(tmp_path / "hub")]
     assert not Path("birefnet.lock").exists()
-    hub.trouble = Trouble()
+    hub.failure = Failure()
     assert fetch(REPO).path.read_bytes() == WEIGHTS
 
 
 def test_a_broken_connection_is_taken_up_by_the_client(hub):
     whole = bytes(constants.DOWNLOAD_CHUNK_SIZE) + WEIGHTS  # it stores chunk by chunk
     hub.repo(REPO).commit({"model.safetensors": whole})
-    hub.trouble = Trouble(cut_at=len(whole) - 100, times=1)
+    hub.failure = Failure(cut_at=len(whole) - 100, times=1)
 
     assert fetch(REPO).path.read_bytes() == whole
     ranges = [asked for _, _, asked in hub.requests if asked]
@@ -198,7 +198,7 @@ def test_a_broken_connection_is_taken_up_by_the_client(hub):
 
 
 def test_a_connection_that_stays_broken_leaves_no_file(hub, tmp_path):
-    hub.trouble = Trouble(cut_at=0)
+    hub.failure = Failure(cut_at=0)
 
     with pytest.raises(FetchError, match=r"shoes@.*model\.safetensors") as caught:
         fetch(REPO)
@@ -207,15 +207,15 @@ def test_a_connection_that_stays_broken_leaves_no_file(hub, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("trouble", "error", "says"),
+    ("failure", "error", "says"),
     [
-        (Trouble(page=True), FetchError, "does not answer as a hub does; check HF_ENDPOINT"),
-        (Trouble(status=500), FetchError, "the hub failed .HTTP 500.; try again later"),
-        (Trouble(status=429), FetchError, "the hub failed .HTTP 429."),
+        (Failure(page=True), FetchError, "does not answer as a hub does; check HF_ENDPOINT"),
+        (Failure(status=500), FetchError, "the hub failed .HTTP 500.; try again later"),
+        (Failure(status=429), FetchError, "the hub failed .HTTP 429."),
     ],
 )
-def test_a_hub_that_fails_is_one_line(hub, trouble, error, says):
-    hub.trouble = trouble
+def test_a_hub_that_fails_is_one_line(hub, failure, error, says):
+    hub.failure = failure
 
     with pytest.raises(error, match=says) as caught:
         fetch(REPO)

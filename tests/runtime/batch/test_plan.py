@@ -2,7 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
-from birefnet_runtime.batch.plan import plan, read_list
+from birefnet_runtime.batch.plan import plan_cutouts, read_list
 from birefnet_runtime.errors import OutputError
 from birefnet_runtime.images.write import format_named
 
@@ -22,13 +22,15 @@ def here(tmp_path, monkeypatch):
 
 
 def planned(inputs: list[str], output: str) -> dict[str, str]:
-    made = plan([Path(name) for name in inputs], Path(output))
+    made = plan_cutouts([Path(name) for name in inputs], Path(output))
     assert made.failures == ()
     return {str(job.source): str(job.target) for job in made.jobs}
 
 
 def failures(inputs: list[str], output: str) -> list[str]:
-    return [str(error) for error in plan([Path(name) for name in inputs], Path(output)).failures]
+    return [
+        str(error) for error in plan_cutouts([Path(name) for name in inputs], Path(output)).failures
+    ]
 
 
 def test_one_file_to_a_file(here):
@@ -58,17 +60,17 @@ def test_another_suffix_is_refused(here):
 def test_the_suffix_is_the_format(here, output, name):
     here("a.jpg")
 
-    assert plan([Path("a.jpg")], Path(output)).format.name == name
+    assert plan_cutouts([Path("a.jpg")], Path(output)).format.name == name
 
 
 def test_a_format_that_is_asked_for_names_the_results(here):
     here("in/a.jpg", "in/b.png")
 
-    made = plan([Path("in")], Path("out"), format_named("tiff"))
+    made = plan_cutouts([Path("in")], Path("out"), format_named("tiff"))
 
     assert [str(job.target) for job in made.jobs] == ["out/a.tif", "out/b.tif"]
     with pytest.raises(OutputError, match=r"c\.png: that name says png, not webp"):
-        plan([Path("in/a.jpg")], Path("c.png"), format_named("webp"))
+        plan_cutouts([Path("in/a.jpg")], Path("c.png"), format_named("webp"))
 
 
 def test_standard_input_and_output(here):
@@ -174,7 +176,7 @@ def test_an_input_is_never_a_target(here, how):
     if how == "hard link":
         os.link("photos/a.png", "b.png")
 
-    made = plan([Path("photos/a.png")], Path(output))
+    made = plan_cutouts([Path("photos/a.png")], Path(output))
 
     assert made.jobs == ()
     (failure,) = made.failures
@@ -185,7 +187,7 @@ def test_an_input_is_never_a_target(here, how):
 def test_another_input_of_the_same_run_is_no_target_either(here):
     here("photos/a.jpg", "photos/a.jpg.png", "photos/b.jpg")
 
-    made = plan([Path("photos")], Path("photos"))
+    made = plan_cutouts([Path("photos")], Path("photos"))
 
     assert [job.target for job in made.jobs] == [Path("photos/a.png"), Path("photos/b.png")]
     (failure,) = made.failures

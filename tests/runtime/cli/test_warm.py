@@ -1,7 +1,7 @@
 import pytest
 from birefnet_runtime import TensorRT
 from birefnet_runtime.cli import main as cli
-from birefnet_runtime.session.open import SessionInfo
+from birefnet_runtime.session.inference_session import SessionInfo
 from birefnet_runtime.session.providers import Profile
 from click.testing import CliRunner
 

@@ -1,6 +1,5 @@
-"""`birefnet doctor` and what it asks: the driver, the processor, each provider."""
+"""`birefnet doctor`: what it shows, what it advises, and whether each provider works."""
 
-import ctypes
 import json
 import runpy
 from pathlib import Path
@@ -9,12 +8,11 @@ import numpy as np
 import onnxruntime
 import pytest
 from birefnet_runtime.cli import main as cli
-from birefnet_runtime.doctor import provider_check as probes
+from birefnet_runtime.doctor import provider_check
 from birefnet_runtime.doctor.diagnosis import Diagnosis, ProviderState, diagnose
-from birefnet_runtime.doctor.provider_check import GRAPH, probe
-from birefnet_runtime.machine.nvml import Driver, Gpu, read_driver
-from birefnet_runtime.machine.processor import Processor, read_processor
-from birefnet_runtime.session.providers.node_placement import Placement, count
+from birefnet_runtime.doctor.provider_check import GRAPH, check_provider
+from birefnet_runtime.machine.nvml import Driver, Gpu
+from birefnet_runtime.session.providers.node_placement import NodePlacement
 from click.testing import CliRunner
 from onnx.checker import check_model
 
@@ -31,7 +29,7 @@ def test_this_machine(found):
 
     assert list(states) == ["cpu", "cuda", "tensorrt", "openvino"]
     assert states["cpu"].verified
-    assert states["cpu"].placement == Placement({CPU: {"DeformConv": 1, "MatMul": 1}})
+    assert states["cpu"].placement == NodePlacement({CPU: {"DeformConv": 1, "MatMul": 1}})
     assert found.healthy
     assert 1 <= found.usable_cores <= found.affinity_cores
     assert found.memory_bytes
@@ -112,14 +110,15 @@ def test_advice_is_one_line(found, cuda, driver, says):
 
 
 def test_the_probe_is_what_its_script_writes():
-    written = runpy.run_path(str(Path(__file__).parents[3] / "docs/probe.py"))["probe"]()
+    script = Path(__file__).parents[3] / "docs/provider_check_graph.py"
+    written = runpy.run_path(str(script))["make_graph"]()
 
     check_model(written)
     assert GRAPH.read_bytes() == written.SerializeToString(deterministic=True)
 
 
 def test_a_provider_that_answers_wrong_is_not_verified(monkeypatch):
-    real = probes.open_session
+    real = provider_check.open_session
 
     class Wrong:
         def __init__(self, session):
@@ -128,93 +127,18 @@ def test_a_provider_that_answers_wrong_is_not_verified(monkeypatch):
         def run(self, names, feed):
             return [np.zeros((1, 1, 8, 8), np.float32)]
 
-    monkeypatch.setattr(probes, "open_session", lambda *a, **k: Wrong(real(*a, **k)))
+    monkeypatch.setattr(provider_check, "open_session", lambda *a, **k: Wrong(real(*a, **k)))
 
-    verdict = probe("cpu")
+    check = check_provider("cpu")
 
-    assert not verdict.works
-    assert "its answer to a known graph is off by" in verdict.reason
+    assert not check.works
+    assert "its answer to a known graph is off by" in check.reason
 
 
 def test_a_run_that_throws_is_a_reason(monkeypatch):
     def opened(*_, **__):
         raise RuntimeError("CUDNN failure 1\nand more")
 
-    monkeypatch.setattr(probes, "open_session", opened)
+    monkeypatch.setattr(provider_check, "open_session", opened)
 
-    assert probe("cuda").reason == "CUDNN failure 1"
-
-
-class Nvml:
-    """libnvidia-ml with one GPU; `broken` names a function that fails."""
-
-    def __init__(self, broken=None):
-        self.broken = broken
-
-    def __getattr__(self, name):
-        def call(*arguments):
-            if name == self.broken:
-                return 999
-            self.answer(name, arguments)
-            return 0
-
-        return call
-
-    def answer(self, name, arguments):
-        def put(pointer, kind, value):
-            ctypes.cast(pointer, ctypes.POINTER(kind))[0] = value
-
-        if name == "nvmlDeviceGetCount_v2":
-            put(arguments[0], ctypes.c_uint, 1)
-        elif name == "nvmlSystemGetDriverVersion":
-            arguments[0].value = b"580.82.07"
-        elif name == "nvmlDeviceGetName":
-            arguments[1].value = b"NVIDIA H100"
-        elif name == "nvmlSystemGetCudaDriverVersion_v2":
-            put(arguments[0], ctypes.c_int, 13010)
-        elif name == "nvmlDeviceGetCudaComputeCapability":
-            put(arguments[1], ctypes.c_int, 9)
-            put(arguments[2], ctypes.c_int, 0)
-        elif name == "nvmlDeviceGetMemoryInfo":
-            put(arguments[1], ctypes.c_ulonglong, 85_000_000_000)
-
-
-def test_the_driver_is_asked_through_its_own_library():
-    driver = read_driver(lambda _: Nvml())
-
-    assert driver == Driver("580.82.07", "13.1", (Gpu("NVIDIA H100", "9.0", 85_000_000_000),))
-
-
-@pytest.mark.parametrize("broken", ["nvmlInit_v2", "nvmlDeviceGetName", "nvmlDeviceGetCount_v2"])
-def test_a_driver_that_does_not_answer_is_none(broken):
-    assert read_driver(lambda _: Nvml(broken)) is None
-
-
-def test_no_driver():
-    def load(name):
-        raise OSError(name)
-
-    assert read_driver(load) is None
-
-
-def test_the_processor_is_read(tmp_path):
-    file = tmp_path / "cpuinfo"
-    file.write_text(
-        "processor\t: 0\nmodel name\t: Intel(R) Xeon(R)\n"
-        "flags\t\t: fpu avx2 avx512f avx512_vnni amx_tile\n\nprocessor\t: 1\nmodel name\t: other\n"
-    )
-
-    assert read_processor(file) == Processor("Intel(R) Xeon(R)", ("AVX2", "AVX-512", "VNNI", "AMX"))
-    assert read_processor(tmp_path / "none").features == ()
-
-
-def test_nodes_are_counted_and_described():
-    assigned = [(CUDA, "Conv"), (CUDA, "Conv"), (CPU, "Shape"), (CUDA, "DeformConv")]
-
-    placement = count(assigned)
-
-    assert placement.nodes(CUDA) == 3
-    assert placement.nodes("TensorrtExecutionProvider") == 0
-    assert placement.heavy_on(CUDA) == {"DeformConv": 1, "Conv": 2}
-    assert placement.heavy_on(CPU) == {}
-    assert placement.describe() == "cuda 3 nodes (2 Conv, 1 DeformConv), cpu 1 node (1 Shape)"
+    assert check_provider("cuda").reason == "CUDNN failure 1"

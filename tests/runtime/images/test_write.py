@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 from birefnet_runtime.errors import OutputError
 from birefnet_runtime.images import write as formats
-from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP, Encoding, write_image
+from birefnet_runtime.images.read import read_image
+from birefnet_runtime.images.write import (
+    FORMATS,
+    JPEG,
+    PNG,
+    TIFF,
+    WEBP,
+    Encoding,
+    write_image,
+)
 from PIL import Image, ImageCms
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -79,6 +88,51 @@ def test_a_tiff_says_how_its_alpha_is_meant(premultiplied, meaning):
     content = written(noise(4, 5, 4), Encoding(TIFF), premultiplied=premultiplied)
 
     assert Image.open(io.BytesIO(content)).tag_v2[338] == (meaning,)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_what_may_not_fit_a_classic_tiff_is_a_bigtiff(monkeypatch, depth):
+    """Beyond 4 GB; the bound is lowered here."""
+    pixels = noise(50, 60, 4, depth=depth)
+    assert written(pixels, Encoding(TIFF), profile=PROFILE)[:4] == b"II*\0"
+    monkeypatch.setattr(formats, "CLASSIC_TIFF_BYTES", pixels.nbytes + len(PROFILE) - 1)
+
+    content = written(pixels, Encoding(TIFF), profile=PROFILE)
+
+    assert content[:4] == b"II+\0"
+    picture = read_image(content)
+    np.testing.assert_array_equal(picture.pixels, pixels[..., :3])
+    np.testing.assert_array_equal(picture.opacity, pixels[..., 3])
+    assert picture.profile == PROFILE
+
+
+def test_the_bound_of_a_classic_tiff_leaves_room_for_what_deflate_may_add():
+    """Stored blocks of deflate add 5 bytes to each 16,383 (zlib's compressBound)."""
+    most = formats.CLASSIC_TIFF_BYTES
+
+    assert most + most // 16_383 * 5 + (1 << 20) < 2**32
+
+
+def test_a_stream_that_cannot_seek_gets_every_format():
+    class Pipe(io.RawIOBase):
+        def __init__(self):
+            self.content = b""
+
+        def writable(self):
+            return True
+
+        def seekable(self):
+            return False
+
+        def write(self, more):
+            self.content += bytes(more)
+            return len(more)
+
+    pixels = noise(8, 9, 3)
+    for form in FORMATS:
+        pipe = Pipe()
+        write_image(pipe, pixels, Encoding(form, lossless=True))
+        assert pipe.content == written(pixels, Encoding(form, lossless=True))
 
 
 def test_webp_without_loss():
@@ -158,7 +212,7 @@ def fail_half_way(stream, *_):
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     target = tmp_path / "image.png"
     target.write_bytes(b"old")
-    monkeypatch.setitem(formats._WRITERS, "png", fail_half_way)
+    monkeypatch.setattr(formats, "write_png", fail_half_way)
 
     with pytest.raises(OutputError, match=r"image\.png: can't be written: no space left"):
         write_image(target, noise(4, 5, 3))
@@ -181,7 +235,7 @@ def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
             stream.flush()
             os.kill(os.getpid(), signal.SIGKILL)
 
-        formats._WRITERS["png"] = die_half_way
+        formats.write_png = die_half_way
         formats.write_image(sys.argv[1], np.zeros((4, 4, 3), np.uint8))
         """
     )

@@ -2,8 +2,9 @@ import threading
 import time
 
 import pytest
+from birefnet_runtime.errors import ModelError
 from birefnet_runtime.machine import pipeline as module
-from birefnet_runtime.machine.pipeline import overlap
+from birefnet_runtime.machine.pipeline import Finished, overlap
 
 
 def through(items, **options):
@@ -156,3 +157,66 @@ def test_a_stream_that_is_dropped_ends_its_threads():
     stream.close()
 
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_what_is_finished_when_prepared_goes_past_the_other_stages(batch):
+    ran = []
+
+    def run(prepared):
+        ran.extend(prepared)
+        return prepared
+
+    done = overlap(
+        range(6), lambda item: Finished(-item) if item % 2 else item, run, lambda item, _: item,
+        batch=batch,
+    )  # fmt: skip
+
+    assert list(done) == [0, -1, 2, -3, 4, -5]
+    assert ran == [0, 2, 4]
+
+
+@pytest.mark.parametrize("stage", ["prepare", "run", "finish"])
+@pytest.mark.parametrize("kind", [ModelError, MemoryError])
+def test_an_item_that_fails_has_its_result_and_the_others_go_on(stage, kind):
+    def fails(result):
+        def stage(item, *_):
+            if item in (3, [3]):
+                raise kind("no")
+            return result(item)
+
+        return stage
+
+    stages = {
+        "prepare": lambda item: item,
+        "run": lambda prepared: prepared,
+        "finish": lambda item, _: item,
+    }
+    stages[stage] = fails(stages[stage] if stage != "finish" else lambda item: item)
+
+    done = overlap(range(5), *stages.values(), failed=lambda item, error: (item, str(error)))
+
+    assert list(done) == [0, 1, 2, (3, "no"), 4]
+
+
+def test_what_is_no_items_own_failure_is_raised_all_the_same():
+    def prepare(item):
+        raise AttributeError
+
+    with pytest.raises(AttributeError):
+        list(overlap([1], prepare, list, lambda item, _: item, failed=lambda item, error: None))
+
+
+@pytest.mark.parametrize("stage", ["prepare", "run"])
+def test_results_before_an_error_come_first(stage):
+    def fail_at_four(item):
+        if item in (4, [4]):
+            raise ModelError("no")
+        return item
+
+    stages = {"prepare": lambda item: item, "run": lambda prepared: prepared, stage: fail_at_four}
+    done = []
+
+    with pytest.raises(ModelError):
+        done.extend(overlap(range(1, 9), *stages.values(), lambda item, _: item))
+    assert done == [1, 2, 3]

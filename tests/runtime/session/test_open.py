@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 from birefnet_runtime import Cpu, Cuda, ModelError, ProviderError, ProviderWarning, Segmenter
 from birefnet_runtime.session import open as sessions
-from birefnet_runtime.session.inference_session import log_reason
-from birefnet_runtime.session.open import SessionInfo, open_session
-from birefnet_runtime.session.providers import Placement
+from birefnet_runtime.session.inference_session import SessionInfo
+from birefnet_runtime.session.open import open_session
+from birefnet_runtime.session.providers import NodePlacement
 from birefnet_runtime.session.providers.ort_build import Build
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -44,7 +44,7 @@ def test_a_session_runs_and_says_on_what(model):
 
     assert session.info.provider == Cpu()
     assert session.info.skipped == ()
-    assert session.info.placement == Placement({CPU: {"Conv": 1}})
+    assert session.info.placement == NodePlacement({CPU: {"Conv": 1}})
     assert session.info.notes() == []
     (answer,) = session.run(None, {"input_image": np.ones((1, 3, 32, 32), np.float32)})
     np.testing.assert_allclose(answer, 4.0, rtol=1e-5)
@@ -130,7 +130,7 @@ def test_a_damaged_file_is_not_blamed_on_the_provider(tmp_path, gpu_build, silen
 
 
 def test_heavy_operators_on_the_cpu_under_a_gpu_are_told():
-    placement = Placement({CUDA: {"Conv": 90, "Add": 5}, CPU: {"DeformConv": 20, "Shape": 7}})
+    placement = NodePlacement({CUDA: {"Conv": 90, "Add": 5}, CPU: {"DeformConv": 20, "Shape": 7}})
 
     (note,) = SessionInfo(Cuda(), (), placement).notes()
 
@@ -203,25 +203,3 @@ def test_verbose_lets_onnxruntimes_lines_through(model, gpu_build, monkeypatch, 
         with pytest.raises(ProviderError, match="left out"):
             open_session(model, providers="cuda", verbose=verbose)
         assert ("a line of C++" in capfd.readouterr().err) == verbose
-
-
-LOG = (
-    "\x1b[1;31m2026-11-22 04:07:20.4 [E:onnxruntime:Default, provider_bridge_ort.cc:2458 op()] "
-    "/src/provider_bridge_ort.cc:2043 onnxruntime::ProviderLibrary::Get() [ONNXRuntimeError] : 1 : "
-    "FAIL : Failed to load library /x/libonnxruntime_providers_cuda.so with error: "
-    "libcublasLt.so.13: cannot open shared object file: No such file or directory\n\x1b[m\n"
-    "\x1b[0;93m2026-11-22 04:07:20.4 [W:onnxruntime:Default, pybind.cc:1295 Create] Failed\x1b[m\n"
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", None),
-        ("something else\n", None),
-        (LOG, "libcublasLt.so.13: cannot open shared object file: No such file or directory"),
-        ("[E:onnxruntime:, ov_factory.cc:437 CreateEp] Only 1 device", "Only 1 device"),
-    ],
-)
-def test_the_reason_is_read_out_of_the_log(text, reason):
-    assert log_reason(text) == reason

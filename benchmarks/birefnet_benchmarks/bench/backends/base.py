@@ -1,4 +1,4 @@
-"""One way to run the network, as a row's process sees it."""
+"""What the process of a configuration needs of a backend."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BenchmarkError
-from ..configuration import Row
+from ..configuration import Configuration
 
 Tensor = NDArray[np.float32]
 
 BACKENDS = {
-    "onnxruntime": "birefnet_benchmarks.bench.backends.onnxruntime:OrtBackend",
-    "pytorch": "birefnet_benchmarks.bench.backends.pytorch:TorchBackend",
+    "onnxruntime": "birefnet_benchmarks.bench.backends.onnxruntime:OnnxRuntimeBackend",
+    "pytorch": "birefnet_benchmarks.bench.backends.pytorch:PyTorchBackend",
 }
 
 
@@ -25,14 +25,14 @@ OUTPUT, MASK = "output", "mask"
 
 
 class Backend(Protocol):
-    """A model, open. Made from its row in the row's own process, alone there.
+    """An open model. Made from its configuration, in a process that runs nothing else.
 
-    `MODULE:CLASS` names any class like this one, so a backend of somebody's own can be measured
+    `MODULE:CLASS` names any class like this one, so a backend of your own can be measured
     beside ours: `birefnet bench lite --backend mine:Backend`.
     """
 
-    def __init__(self, row: Row) -> None:
-        """Open `row.source` as the row says; what can't be done that way is an exception."""
+    def __init__(self, configuration: Configuration) -> None:
+        """Open `configuration.source` as the rest of it says, or raise any exception."""
 
     def logits(self, image: Tensor) -> Tensor:
         """Run the network once.
@@ -50,7 +50,7 @@ class Backend(Protocol):
         """Run the whole pipeline on an image file: float32 (H, W) in [0, 1], at its own size."""
 
     def facts(self) -> dict[str, str]:
-        """What is worth knowing of how it runs: versions, what ran where."""
+        """Facts for the report: versions, what ran where."""
 
 
 def backend_class(name: str) -> type[Backend]:
@@ -61,7 +61,7 @@ def backend_class(name: str) -> type[Backend]:
         MissingExtraError: it is one of ours, and its package is not installed.
     """
     try:
-        found: type[Backend] = resolve_name(BACKENDS.get(name, name))
+        backend: type[Backend] = resolve_name(BACKENDS.get(name, name))
     except (ImportError, AttributeError, ValueError) as error:
         # Imported here, so that the runtime takes no memory in a process of PyTorch.
         from birefnet_runtime.extras import missing_extra
@@ -73,4 +73,4 @@ def backend_class(name: str) -> type[Backend]:
             f"{name}: can't be imported as a backend: {error}; there are {known}, and MODULE:CLASS "
             "for your own"
         ) from error
-    return found
+    return backend

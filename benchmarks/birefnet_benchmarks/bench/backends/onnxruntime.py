@@ -9,21 +9,21 @@ import onnxruntime
 from birefnet_runtime import ProviderWarning, Segmenter, SizeWarning
 from birefnet_runtime.session.memory_limit import DEFAULT
 
-from ..configuration import Row
+from ..configuration import Configuration
 from .base import OUTPUT, Tensor
 
 
-class OrtBackend:
-    """A graph in a session on the provider that the row names, or none at all."""
+class OnnxRuntimeBackend:
+    """A graph in a session on the provider that the configuration names, without a fallback."""
 
-    def __init__(self, row: Row) -> None:
-        warnings.simplefilter("ignore", SizeWarning)  # time is asked for, not quality
+    def __init__(self, configuration: Configuration) -> None:
+        warnings.simplefilter("ignore", SizeWarning)  # measured is time, not quality
         warnings.simplefilter("ignore", ProviderWarning)  # what ran where is among the facts
         self._segmenter = Segmenter(
-            row.source,
-            size=row.size,
-            threads=row.threads,
-            providers=row.provider,
+            configuration.source,
+            size=configuration.size,
+            threads=configuration.threads,
+            providers=configuration.provider,
             memory=DEFAULT,
         )
 

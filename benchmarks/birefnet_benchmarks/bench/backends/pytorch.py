@@ -1,4 +1,4 @@
-"""What PyTorch does on the same machine: the only file here that imports torch."""
+"""PyTorch as a backend: the only module of this package that imports torch."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import BenchmarkError
-from ..configuration import Row
+from ..configuration import Configuration
 from ..measure.timing import PRODUCT_REPEATS, PRODUCT_SIDE, time_calls
 from .base import Tensor
 
 
-class TorchBackend:
+class PyTorchBackend:
     """The plain module, eager or compiled, or the official code behind `transformers:`.
 
     The variants: `eager`, `compile` (`torch.compile` for this one shape), `transformers`. With the
     precision bf16, products run in bfloat16 by autocast; weights stay float32.
     """
 
-    def __init__(self, row: Row) -> None:
-        torch.set_num_threads(row.threads)
-        if row.provider.startswith("cuda") and not torch.cuda.is_available():
+    def __init__(self, configuration: Configuration) -> None:
+        torch.set_num_threads(configuration.threads)
+        if configuration.provider.startswith("cuda") and not torch.cuda.is_available():
             raise BenchmarkError(f"this PyTorch ({torch.__version__}) can't use CUDA here")
         # float32 is float32, as in our CUDA provider: cuDNN's convolutions would round to TF32.
         torch.backends.cudnn.allow_tf32 = False
-        self._device = torch.device(row.provider)
-        net = _network(row).eval().to(self._device)
+        self._device = torch.device(configuration.provider)
+        net = _network(configuration).eval().to(self._device)
         # Static shapes: what a user would compile for one size.
-        compiled = torch.compile(net, dynamic=False) if row.variant == "compile" else net
+        compiled = torch.compile(net, dynamic=False) if configuration.variant == "compile" else net
         self._net = cast(nn.Module, compiled)
-        self._half = row.precision == "bf16"
-        self._size = row.size
+        self._half = configuration.precision == "bf16"
+        self._size = configuration.size
 
     def logits(self, image: Tensor) -> Tensor:
         with torch.inference_mode(), self._precision():
-            answer = self._net(torch.from_numpy(image).to(self._device))
-        return np.asarray(answer.float().cpu().numpy(), np.float32)  # waits for the device
+            logits = self._net(torch.from_numpy(image).to(self._device))
+        return np.asarray(logits.float().cpu().numpy(), np.float32)  # waits for the device
 
     def alpha(self, image: Path) -> Tensor:
         with self._precision():
@@ -64,12 +64,12 @@ class TorchBackend:
         return torch.autocast(self._device.type, torch.bfloat16) if self._half else nullcontext()
 
 
-def _network(row: Row) -> nn.Module:
-    if row.variant != "transformers":
-        return read_checkpoint(Path(row.source)).module()
-    warnings.simplefilter("ignore")  # of somebody's code, about somebody's code
-    # Consent was asked for before the rows were drawn up.
-    return load_remote(row.source, consent=True, say=lambda _: None)
+def _network(configuration: Configuration) -> nn.Module:
+    if configuration.variant != "transformers":
+        return read_checkpoint(Path(configuration.source)).module()
+    warnings.simplefilter("ignore")  # the repository's code warns about itself
+    # Consent was given before the configurations were made.
+    return load_remote(configuration.source, consent=True, say=lambda _: None)
 
 
 def matmul_flops_per_s(threads: int) -> float:

@@ -13,21 +13,21 @@ from typing import Any, Protocol
 POWERCAP = Path("/sys/class/powercap")
 
 
-class Meters(Protocol):
-    """What can be read while a row runs."""
+class Counters(Protocol):
+    """Counters that can be read while a configuration runs."""
 
     def device_bytes(self) -> int | None:
-        """Memory of the GPU that is taken, by anybody."""
+        """Used memory of the GPU, by all processes."""
 
     def device_free_bytes(self) -> int | None:
-        """Memory of the GPU that is not taken."""
+        """Free memory of the GPU."""
 
     def energy_j(self) -> float | None:
-        """Joules since some moment; only differences mean something."""
+        """Joules since an unknown moment; only differences mean something."""
 
 
-class CpuMeters:
-    """The packages of the machine's processors, together."""
+class CpuCounters:
+    """Energy of all processor packages of the machine."""
 
     def __init__(self, root: Path = POWERCAP) -> None:
         self._zones = dict.fromkeys(_packages(root), 0)
@@ -53,7 +53,7 @@ class CpuMeters:
 
 
 def _packages(root: Path) -> Iterator[Path]:
-    """The zones of whole packages that can be read; their parts would count twice."""
+    """Readable zones of whole packages; zones of their parts would count twice."""
     for zone in sorted(root.glob("intel-rapl:*")):
         try:
             (zone / "energy_uj").read_text()
@@ -64,8 +64,8 @@ def _packages(root: Path) -> Iterator[Path]:
             yield zone
 
 
-class GpuMeters:
-    """One NVIDIA GPU, by its index. Everybody's use of it is seen, not only the row's."""
+class GpuCounters:
+    """One NVIDIA GPU, by its index. Use by other processes counts, too."""
 
     def __init__(self, nvml: Any, index: int) -> None:
         self._nvml = nvml
@@ -90,15 +90,15 @@ class GpuMeters:
             return None
 
 
-def meters_for(provider: str) -> Meters:
-    """The meters of what a provider runs on, `cuda:1` being the second GPU."""
+def counters_for(provider: str) -> Counters:
+    """The counters of the device that a provider runs on, `cuda:1` being the second GPU."""
     name, *words = provider.split(":")
     if name not in ("cuda", "tensorrt"):
-        return CpuMeters()
+        return CpuCounters()
     import pynvml
 
     try:
         pynvml.nvmlInit()
-        return GpuMeters(pynvml, next((int(word) for word in words if word.isdecimal()), 0))
+        return GpuCounters(pynvml, next((int(word) for word in words if word.isdecimal()), 0))
     except pynvml.NVMLError:
-        return CpuMeters()  # the row itself will tell that there is no GPU
+        return CpuCounters()  # opening the configuration fails with the reason

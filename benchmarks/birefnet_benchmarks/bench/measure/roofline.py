@@ -1,7 +1,7 @@
-"""How fast this machine multiplies, and how much there is to multiply, in a process of its own.
+"""Roofline: how fast this machine multiplies, and how many multiply-adds a model has.
 
-`python -m birefnet_benchmarks.bench.measure.roofline` reads a `Question` as JSON from standard
-input and prints a JSON object with `peaks` and `work`, as `record` has them.
+`python -m birefnet_benchmarks.bench.measure.roofline` reads a JSON object from standard input with
+`threads`, `checkpoints` and `shapes`, and prints one with `matmul_peaks` and `operation_counts`.
 """
 
 from __future__ import annotations
@@ -9,43 +9,43 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from ..results import Peak, Work
+from ..results import MatmulPeak, OperationCount
 from .timing import PRODUCT_REPEATS, PRODUCT_SIDE, time_calls
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is to be found out."""
+def measure_roofline(
+    threads: Sequence[int],
+    checkpoints: Sequence[tuple[str, str]],
+    shapes: Sequence[tuple[int, tuple[int, int]]],
+    timeout_s: float,
+) -> tuple[tuple[MatmulPeak, ...], tuple[OperationCount, ...]]:
+    """Measure both in a process of its own; what can't be measured here is left out.
 
-    threads: tuple[int, ...]
-    checkpoints: tuple[tuple[str, str], ...]
-    """Model and checkpoint."""
-    shapes: tuple[tuple[int, tuple[int, int]], ...]
-    """Batch and (height, width)."""
-
-
-def ask(question: Question, timeout_s: float) -> tuple[tuple[Peak, ...], tuple[Work, ...]]:
-    """Find out in a process of its own; nothing of what can't be found out here."""
+    Args:
+        threads: numbers of threads for the matrix product.
+        checkpoints: each model and its checkpoint, for counting.
+        shapes: each batch and (height, width), for counting.
+        timeout_s: after which nothing is known.
+    """
     command = [sys.executable, "-m", "birefnet_benchmarks.bench.measure.roofline"]
+    request = {"threads": threads, "checkpoints": checkpoints, "shapes": shapes}
     try:
         done = subprocess.run(
-            command,
-            input=json.dumps(asdict(question)),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
+            command, input=json.dumps(request), capture_output=True, text=True, timeout=timeout_s
         )
-        found = json.loads(done.stdout)
+        answer = json.loads(done.stdout)
     except (subprocess.TimeoutExpired, json.JSONDecodeError):
         return (), ()
-    work = tuple(Work(**{**each, "size": tuple(each["size"])}) for each in found["work"])
-    return tuple(Peak(**each) for each in found["peaks"]), work
+    peaks = tuple(MatmulPeak(**peak) for peak in answer["matmul_peaks"])
+    counts = (count | {"size": tuple(count["size"])} for count in answer["operation_counts"])
+    return peaks, tuple(OperationCount(**count) for count in counts)
 
 
 def ort_matmul_flops_per_s(threads: int) -> float:
@@ -73,43 +73,40 @@ def ort_matmul_flops_per_s(threads: int) -> float:
     return 2 * PRODUCT_SIDE**3 / min(times)
 
 
-def _peaks(threads: int) -> list[Peak]:
+def _matmul_peaks(threads: int) -> list[MatmulPeak]:
     peaks = []
     if find_spec("onnx") and find_spec("onnxruntime"):
-        peaks.append(Peak(threads, "onnxruntime", ort_matmul_flops_per_s(threads)))
+        peaks.append(MatmulPeak(threads, "onnxruntime", ort_matmul_flops_per_s(threads)))
     if find_spec("torch"):
         from ..backends.pytorch import matmul_flops_per_s
 
-        peaks.append(Peak(threads, "torch", matmul_flops_per_s(threads)))
+        peaks.append(MatmulPeak(threads, "torch", matmul_flops_per_s(threads)))
     return peaks
 
 
-def _work(question: Question) -> list[Work]:
-    if not question.checkpoints or not find_spec("torch"):
-        return []
+def _operation_count(model: str, checkpoint: str, batch: int, size: list[int]) -> OperationCount:
     from ..backends.pytorch import multiply_adds
 
-    return [
-        Work(model, size, batch, multiply_adds(Path(checkpoint), batch, size))
-        for model, checkpoint in question.checkpoints
-        for batch, size in question.shapes
-    ]
+    height_width = size[0], size[1]
+    count = multiply_adds(Path(checkpoint), batch, height_width)
+    return OperationCount(model, height_width, batch, count)
 
 
 def main() -> None:
-    """Answer one question."""
-    stored = json.load(sys.stdin)
-    question = Question(
-        tuple(stored["threads"]),
-        tuple((model, file) for model, file in stored["checkpoints"]),
-        tuple((batch, (height, width)) for batch, (height, width) in stored["shapes"]),
-    )
-    peaks = [peak for threads in question.threads for peak in _peaks(threads)]
-    found = {
-        "peaks": [asdict(peak) for peak in peaks],
-        "work": [asdict(each) for each in _work(question)],
+    """Answer one request."""
+    request = json.load(sys.stdin)
+    peaks = [peak for threads in request["threads"] for peak in _matmul_peaks(threads)]
+    counts = [
+        _operation_count(model, checkpoint, batch, size)
+        for model, checkpoint in request["checkpoints"]
+        for batch, size in request["shapes"]
+        if find_spec("torch")
+    ]
+    answer = {
+        "matmul_peaks": list(map(asdict, peaks)),
+        "operation_counts": list(map(asdict, counts)),
     }
-    print(json.dumps(found))
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The clock: seconds of calls that end when their work has ended."""
+"""Wall-clock seconds of calls that return when their work is done."""
 
 import time
 from collections.abc import Callable
@@ -16,13 +16,13 @@ def time_calls(
     return tuple(_time(call, clock) for _ in range(repeats))
 
 
-def time_turn(
+def time_round(
     call: Callable[[], object], least_s: float, clock: Clock = time.perf_counter
 ) -> tuple[float, ...]:
-    """Seconds of each call of one turn: as many as fill `least_s`, one at least.
+    """Seconds of each call of one round: as many as fill `least_s`, one at least.
 
-    Calls that are short against the turn find the caches filled by whoever had the turn before; so
-    the first of them is made again and not counted.
+    Before short calls the caches are full of the previous configuration's data; so the first of
+    them is repeated and not counted.
     """
     begun = clock()
     times = [_time(call, clock)]

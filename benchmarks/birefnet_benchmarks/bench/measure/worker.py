@@ -1,8 +1,8 @@
-"""A row's own process: it opens one backend and does what it is told, one line at a time.
+"""Process of one configuration: it opens the backend and answers requests, one line each.
 
-`python -m birefnet_benchmarks.bench.measure.worker` reads requests from standard input, a JSON
-object a line, the first of them the row, and answers each with one line: a JSON object, with
-`error` in it if it could not be done. Whatever libraries print goes to standard error.
+`python -m birefnet_benchmarks.bench.measure.worker` reads JSON lines from standard input, first the
+configuration, then requests; it answers each request with one line: a JSON object, with `error` in
+it on failure. Whatever libraries print goes to standard error.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from birefnet_export.parity.sample_tensors import sample_image
 from birefnet_models.errors import BirefnetError
 from birefnet_runtime.machine.process_memory import peak_rss_bytes
 
 from ..backends.base import Backend, backend_class
-from ..configuration import Row
-from .inputs import sample_tensor
-from .timing import time_turn
+from ..configuration import Configuration
+from .timing import time_round
 
 Answer = dict[str, Any]
 
 
 class Worker:
-    """The row, opened, and what can be asked of it."""
+    """A configuration, and the requests that it answers."""
 
-    def __init__(self, row: Row) -> None:
-        self._row = row
-        self._image = sample_tensor(row.batch, row.size)
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._image = sample_image((configuration.batch, *configuration.size))
         self._backend: Backend | None = None
 
     @property
     def backend(self) -> Backend:
         if self._backend is None:
-            raise RuntimeError("asked before it was opened")
+            raise RuntimeError("a request before `open`")
         return self._backend
 
     def open(self) -> Answer:
-        """Load, and run for the first time. Who started this process knows since when."""
-        make = backend_class(self._row.backend)
+        """Load, and run for the first time."""
+        make = backend_class(self._configuration.backend)
         imported = time.perf_counter()
-        self._backend = make(self._row)
+        self._backend = make(self._configuration)
         loaded = time.perf_counter()
         self.backend.logits(self._image)
         first = time.perf_counter()
@@ -56,10 +56,10 @@ class Worker:
             "facts": self.backend.facts(),
         }
 
-    def turn(self, least_s: float) -> Answer:
+    def round(self, least_s: float) -> Answer:
         """Warm runs for about `least_s`, and the processor time that they took."""
         busy = time.process_time()
-        times = time_turn(lambda: self.backend.logits(self._image), least_s)
+        times = time_round(lambda: self.backend.logits(self._image), least_s)
         return {"times_s": times, "busy_s": time.process_time() - busy}
 
     def logits(self, file: str) -> Answer:
@@ -76,23 +76,24 @@ class Worker:
 def serve(requests: IO[str], answers: IO[str]) -> None:
     """Answer each request until there are no more."""
     lines = iter(requests)
-    worker = Worker(_row(json.loads(next(lines))))
-    verbs: dict[str, Callable[..., Answer]] = {
+    stored = json.loads(next(lines))
+    worker = Worker(Configuration(**{**stored, "size": tuple(stored["size"])}))
+    handlers: dict[str, Callable[..., Answer]] = {
         "open": worker.open,
-        "turn": worker.turn,
+        "round": worker.round,
         "logits": worker.logits,
         "alpha": worker.alpha,
     }
-    for answer in _answers(lines, verbs):
+    for answer in _answers(lines, handlers):
         answers.write(json.dumps(answer | {"peak_rss_bytes": peak_rss_bytes()}) + "\n")
         answers.flush()
 
 
-def _answers(lines: Iterator[str], verbs: dict[str, Callable[..., Answer]]) -> Iterator[Answer]:
+def _answers(lines: Iterator[str], handlers: dict[str, Callable[..., Answer]]) -> Iterator[Answer]:
     for line in lines:
-        verb, arguments = json.loads(line)
+        name, arguments = json.loads(line)
         try:
-            yield verbs[verb](**arguments)
+            yield handlers[name](**arguments)
         except BirefnetError as error:
             yield {"error": str(error)}
         except Exception as error:  # noqa: BLE001  a backend may raise anything: that is a result
@@ -100,12 +101,8 @@ def _answers(lines: Iterator[str], verbs: dict[str, Callable[..., Answer]]) -> I
             yield {"error": f"{type(error).__name__}: {text}" if text else type(error).__name__}
 
 
-def _row(stored: dict[str, Any]) -> Row:
-    return Row(**{**stored, "size": tuple(stored["size"])})
-
-
 def main() -> None:
-    """Serve on standard input and output, and be the first that the kernel ends if memory lacks."""
+    """Serve on standard input and output. Out of memory, the kernel ends this process first."""
     with suppress(OSError):  # not Linux, or not allowed to
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -1,7 +1,7 @@
 """Where the nodes of a graph went: which execution provider took which operators."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ HEAVY = ("DeformConv", "Conv", "MatMul", "GridSample")
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class NodePlacement:
     """Operators by execution provider, in ONNX Runtime's names, as it split the graph."""
 
     operators: Mapping[str, Mapping[str, int]]
@@ -35,7 +35,7 @@ class Placement:
         return ", ".join(parts) or "no nodes"
 
 
-def read_placement(session: Any) -> Placement | None:
+def read_placement(session: Any) -> NodePlacement | None:
     """Ask a session that was opened with `session.record_ep_graph_assignment_info`.
 
     None if this ONNX Runtime can't tell.
@@ -43,17 +43,11 @@ def read_placement(session: Any) -> Placement | None:
     ask = getattr(session, "get_provider_graph_assignment_info", None)
     if ask is None:
         return None
-    return count(
-        (str(part.ep_name), str(node.op_type)) for part in ask() for node in part.get_nodes()
-    )
-
-
-def count(assigned: Iterable[tuple[str, str]]) -> Placement:
-    """Pairs of execution provider and operator, one a node, as a Placement."""
     operators: dict[str, Counter[str]] = {}
-    for execution_provider, operator in assigned:
-        operators.setdefault(execution_provider, Counter())[operator] += 1
-    return Placement({name: dict(counted) for name, counted in operators.items()})
+    for part in ask():
+        counted = operators.setdefault(str(part.ep_name), Counter())
+        counted.update(str(node.op_type) for node in part.get_nodes())
+    return NodePlacement({name: dict(counted) for name, counted in operators.items()})
 
 
 def short_name(execution_provider: str) -> str:

@@ -56,11 +56,11 @@ def installed_build() -> Build:
 
 def owners(installed: Iterable[Distribution]) -> tuple[str, ...]:
     """The distributions that brought a package `onnxruntime`: `NAME VERSION`, sorted."""
-    found = set()
+    wheels = set()
     for distribution in installed:
         name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
         if name != "onnxruntime" and not name.startswith(("onnxruntime-", "ort-")):
             continue
         if any(file.as_posix() == "onnxruntime/__init__.py" for file in distribution.files or ()):
-            found.add(f"{name} {distribution.version}")
-    return tuple(sorted(found))
+            wheels.add(f"{name} {distribution.version}")
+    return tuple(sorted(wheels))

@@ -1,4 +1,4 @@
-"""Records as ONNX Runtime wants to be told: pure functions, no session in sight.
+"""Records as options of ONNX Runtime: pure functions, no session in sight.
 
 The names are those of ONNX Runtime's provider structures (cuda_provider_options.h,
 tensorrt_provider_options.h) and of onnxruntime_session_options_config_keys.h; a test looks each up
@@ -32,7 +32,7 @@ _ORDER = {"default": "DEFAULT", "priority": "PRIORITY_BASED"}
 
 @dataclass(frozen=True, slots=True)
 class SessionPlan:
-    """All that ONNX Runtime is told about one session."""
+    """Options of one session, as ONNX Runtime takes them."""
 
     providers: tuple[tuple[str, Mapping[str, str]], ...]
     """Its name of each execution provider with its options, the preferred first."""
@@ -58,7 +58,7 @@ def plan_session(
     engine: Path | None = None,
     input_name: str = "input_image",
 ) -> SessionPlan:
-    """What to tell ONNX Runtime so that this provider runs, with `threads` for one operator.
+    """Options with which ONNX Runtime runs on this provider, with `threads` for one operator.
 
     The CPU is always there behind another provider: shapes are computed on it. `engine` is the
     directory of TensorRT's, and `input_name` that of the graph's input.

@@ -1,5 +1,6 @@
 """From what a caller says to an ordered request for providers."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -24,7 +25,7 @@ def parse_providers(asked: Providers, cpu: Cpu | None = None) -> tuple[Provider,
 
     `cpu` is what the CPU's name stands for, instead of its record's defaults.
 
-    `auto` stands for CUDA, then the CPU: those whose answers agree to fp32 rounding and that need
+    `auto` stands for CUDA, then the CPU: those whose masks agree to fp32 rounding and that need
     no preparation. TensorRT and OpenVINO are used when they are named. Behind a name and a colon
     there may be a device's number or a precision: `cuda:1`, `tensorrt:fp16`, `openvino:bf16`.
 
@@ -38,15 +39,15 @@ def parse_providers(asked: Providers, cpu: Cpu | None = None) -> tuple[Provider,
         names = (asked,)
     else:
         names = asked
-    found: list[Provider] = []
+    records: list[Provider] = []
     for name in names:
-        found += _records(name.strip().lower(), cpu) if isinstance(name, str) else [name]
-    twice = {record.name for record in found if [r.name for r in found].count(record.name) > 1}
-    if twice:
-        raise ProviderError(f"asked twice for {', '.join(sorted(twice))}")
-    if not found:
+        records += _records(name.strip().lower(), cpu) if isinstance(name, str) else [name]
+    if not records:
         raise ProviderError(f"no provider asked for; there are: {_known()}")
-    return tuple(found)
+    often, times = Counter(record.name for record in records).most_common(1)[0]
+    if times > 1:
+        raise ProviderError(f"asked twice for {often}")
+    return tuple(records)
 
 
 def is_auto(asked: Providers) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from birefnet_models.text import joined
+
 from .elf import needed
 from .ort_build import Build
 
@@ -19,11 +21,9 @@ FILES = {
 CUDNN_MAJOR = 9
 """Of every ONNX Runtime since 1.18.1."""
 
-Load = Callable[[str], object]
-
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequiredVersions:
     """Major versions that a build was linked with; None for what it doesn't use."""
 
     cuda: int | None
@@ -33,7 +33,7 @@ class Wanted:
     def describe(self) -> str:
         """`CUDA 13, cuDNN 9 and TensorRT 10`."""
         named = (("CUDA", self.cuda), ("cuDNN", self.cudnn), ("TensorRT", self.tensorrt))
-        return _listed([f"{name} {major}" for name, major in named if major is not None])
+        return joined([f"{name} {major}" for name, major in named if major is not None])
 
 
 def libraries_of(provider: str, build: Build) -> tuple[str, ...]:
@@ -53,7 +53,9 @@ def libraries_of(provider: str, build: Build) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *cuda))) if own else ()
 
 
-def missing_libraries(names: Iterable[str], load: Load = ctypes.CDLL) -> tuple[str, ...]:
+def missing_libraries(
+    names: Iterable[str], load: Callable[[str], object] = ctypes.CDLL
+) -> tuple[str, ...]:
     """Those of the shared libraries that the dynamic linker can't load.
 
     A library that lies there but misses another counts as the other: that is what to install.
@@ -68,18 +70,18 @@ def missing_libraries(names: Iterable[str], load: Load = ctypes.CDLL) -> tuple[s
     return tuple(dict.fromkeys(missing))
 
 
-def wanted(build: Build, names: Iterable[str]) -> Wanted:
+def required_versions(build: Build, names: Iterable[str]) -> RequiredVersions:
     """Read the majors off the libraries' names, and CUDA's off the build where it says so."""
     majors = {}
     for name in names:
-        if found := re.match(r"lib(cudart|cudnn|nvinfer)\.so\.(\d+)", name):
-            majors[found[1]] = int(found[2])
+        if match := re.match(r"lib(cudart|cudnn|nvinfer)\.so\.(\d+)", name):
+            majors[match[1]] = int(match[2])
     cuda = int(build.cuda.partition(".")[0]) if build.cuda else majors.get("cudart")
-    return Wanted(cuda, majors.get("cudnn"), majors.get("nvinfer"))
+    return RequiredVersions(cuda, majors.get("cudnn"), majors.get("nvinfer"))
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class InstalledVersions:
     """Versions of the libraries that the dynamic linker finds here; None for what it doesn't."""
 
     cuda: str | None
@@ -87,14 +89,14 @@ class Found:
     tensorrt: str | None
 
 
-def found_versions(load: Callable[[str], Any] = ctypes.CDLL) -> Found:
+def installed_versions(load: Callable[[str], Any] = ctypes.CDLL) -> InstalledVersions:
     """Ask each library for its version: of the newest major that can be loaded."""
     cuda = _ask(load, "libcudart.so.{}", range(14, 10, -1), _cudart_version)
     cudnn = _ask(load, "libcudnn.so.{}", range(10, 7, -1), lambda lib: lib.cudnnGetVersion())
     tensorrt = _ask(
         load, "libnvinfer.so.{}", range(12, 7, -1), lambda lib: lib.getInferLibVersion()
     )
-    return Found(
+    return InstalledVersions(
         None if not cuda else f"{cuda // 1000}.{cuda % 1000 // 10}",
         None if not cudnn else _dotted(cudnn, 1000 if cudnn < 90000 else 10000),
         None if not tensorrt else _dotted(tensorrt, 1000 if tensorrt < 100000 else 10000),
@@ -120,7 +122,7 @@ def _dotted(number: int, major: int) -> str:
     return f"{number // major}.{number % major // 100}.{number % 100}"
 
 
-def what_to_install(missing: Sequence[str], build: Build, wants: Wanted) -> str:
+def what_to_install(missing: Sequence[str], build: Build, required: RequiredVersions) -> str:
     """One clause: the driver, CUDA and cuDNN, TensorRT, as far as they are missing."""
     steps = []
     if "libcuda.so.1" in missing:
@@ -130,10 +132,10 @@ def what_to_install(missing: Sequence[str], build: Build, wants: Wanted) -> str:
     if any(not name.startswith(("libcuda.so", *tensorrt)) for name in missing):
         packages.append(f"'{build.package}[cuda,cudnn]=={build.version}'")
     if any(name.startswith(tensorrt) for name in missing):
-        packages.append(f"'tensorrt-cu{wants.cuda}-libs=={wants.tensorrt}.*'")
+        packages.append(f"'tensorrt-cu{required.cuda}-libs=={required.tensorrt}.*'")
     if packages:
         steps.append(f"what this brings: pip install {' '.join(packages)}")
-    return "install " + _listed(steps, ", then ")
+    return "install " + joined(steps, ", then ")
 
 
 def preload(build: Build) -> None:
@@ -155,7 +157,3 @@ def preload(build: Build) -> None:
         for path in sorted((site / "tensorrt_libs").glob(pattern)):
             with contextlib.suppress(OSError):
                 ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-
-
-def _listed(parts: Sequence[str], last: str = " and ") -> str:
-    return last.join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))

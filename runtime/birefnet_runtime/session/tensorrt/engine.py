@@ -6,36 +6,28 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from birefnet_models.onnx_file import OnnxFile, read_onnx
+from birefnet_models.text import first_line, format_size
 from numpy.typing import NDArray
 
 from ...errors import ProviderError
-from ...model.input_size import Size, format_size
+from ...model.input_size import Size
 from ...model.metadata import read_metadata
+from ...model.signature import Session
 from ...units import format_seconds
-from ..native_log import say
-from ..ort_errors import first_line, onnxruntime_errors
+from ..ort_errors import onnxruntime_errors, say
 from ..providers.options import TensorRT
 from ..providers.ort_build import Build
-from ..providers.shared_libraries import found_versions
+from ..providers.shared_libraries import installed_versions
 from . import engine_cache
 from .cuda_device import read_device
 from .engine_cache import EngineKey
 from .optimization_profile import derive_profile, describe
 
-
-class Runs(Protocol):
-    """A session, as far as it is compared."""
-
-    def run(
-        self, output_names: Sequence[str] | None, input_feed: dict[str, NDArray[np.float32]]
-    ) -> Sequence[Any]: ...
-
-
-Open = Callable[[TensorRT, Path, str], Runs]
+Open = Callable[[TensorRT, Path, str], Session]
 """Opens a session on a record whose profile is set, with its engine in this directory, for the
 graph's input of this name."""
 
@@ -77,7 +69,7 @@ def resolve(
     device = read_device(record.device_id)
     if device is None:
         raise ProviderError(f"the driver knows no CUDA device {record.device_id}")
-    versions = found_versions()
+    versions = installed_versions()
     profile = record.profile or derive_profile(read_metadata(model.properties), sizes, batch)
     key = EngineKey(
         graph=engine_cache.graph_hash(path),
@@ -100,9 +92,9 @@ def engine_for(
     key: EngineKey,
     input_name: str,
     open_on: Open,
-    reference: Callable[[], Runs],
+    reference: Callable[[], Session],
 ) -> Engine:
-    """Find the engine, or build it, compare its answer with the reference's and keep it.
+    """Find the engine, or build it, compare its mask with the reference's and keep it.
 
     Args:
         path: the `.onnx` file.
@@ -113,42 +105,41 @@ def engine_for(
         reference: opens a session on the CPU, for an engine that was built just now.
 
     Raises:
-        ProviderError: the engine's answer is too far from the reference's, or it can't be kept.
+        ProviderError: the engine's mask is too far from the reference's, or it can't be kept.
     """
     root = record.cache or engine_cache.default_root()
-    if found := engine_cache.find(root, key):
-        directory, profile = found
+    if kept := engine_cache.find(root, key):
+        directory, profile = kept
         return Engine(replace(record, profile=profile), directory, input_name)
     record = replace(record, profile=key.profile)
     with engine_cache.building(root, key) as directory:
         feed = {input_name: sample_image(key.profile.best)}
         with ticking(_what(path, key)):
-            found = _first_run(lambda: open_on(record, directory, input_name), feed)
+            output = _first_run(lambda: open_on(record, directory, input_name), feed)
         (expected, *_) = reference().run(None, feed)
-        parity = compare(found, expected)
+        parity = compare(output, expected)
         check(parity, FP16 if record.fp16 else FP32, key)
         if not any(directory.glob("*.engine")):
             raise ProviderError("TensorRT built no engine: it took no part of the graph")
         return Engine(record, engine_cache.finish(directory, key, parity), input_name)
 
 
-def _first_run(opened: Callable[[], Runs], feed: dict[str, NDArray[np.float32]]) -> Any:
-    """The answer of a session that builds while it opens, or in this run."""
-    failures: tuple[type[Exception], ...] = (*onnxruntime_errors(), RuntimeError)
+def _first_run(opened: Callable[[], Session], feed: dict[str, NDArray[np.float32]]) -> Any:
+    """The output of a session that builds while it opens, or in this run."""
     try:
         return opened().run(None, feed)[0]
-    except failures as error:
+    except onnxruntime_errors(RuntimeError) as error:
         raise ProviderError(f"TensorRT failed to build: {first_line(error)}") from error
 
 
-def compare(found: Any, expected: Any) -> dict[str, float]:
-    """Differences of masks: `largest` and `mean`; NaN where an answer holds one."""
-    difference = np.abs(_mask(found) - _mask(expected))
+def compare(output: Any, expected: Any) -> dict[str, float]:
+    """Differences of masks: `largest` and `mean`; NaN where one holds NaN."""
+    difference = np.abs(_mask(output) - _mask(expected))
     return {"largest": float(difference.max()), "mean": float(difference.mean())}
 
 
 def check(parity: dict[str, float], tolerance: Tolerance, key: EngineKey) -> None:
-    """Refuse an engine that answers something else than the CPU.
+    """Refuse an engine whose mask isn't the CPU's.
 
     Raises:
         ProviderError: beyond the tolerance, or not a number; says what else can be tried.

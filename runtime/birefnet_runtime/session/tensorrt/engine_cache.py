@@ -1,7 +1,7 @@
 """Where TensorRT's engines are kept: a directory each, named after all that makes one invalid.
 
 A directory is complete when it holds `facts.json`, which is written last, after the engine's
-answer was compared with the CPU's. What was built elsewhere, by another version, for another GPU or
+mask was compared with the CPU's. What was built elsewhere, by another version, for another GPU or
 from another graph has another name and is never looked into.
 """
 
@@ -74,11 +74,11 @@ def find(root: Path, key: EngineKey) -> tuple[Path, Profile] | None:
     """A complete engine for this key, or one that differs only in a wider profile."""
     exact = root / key.name
     for directory in (exact, *sorted(path for path in root.glob("*") if path != exact)):
-        found = _complete(directory)
-        if found is None or not covers(found.profile, key.profile):
+        kept = _complete(directory)
+        if kept is None or not covers(kept.profile, key.profile):
             continue
-        if dataclasses.replace(found, profile=key.profile) == key:
-            return directory, found.profile
+        if dataclasses.replace(kept, profile=key.profile) == key:
+            return directory, kept.profile
     return None
 
 

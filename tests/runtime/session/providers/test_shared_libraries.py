@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from birefnet_runtime.session.providers import availability
-from birefnet_runtime.session.providers.availability import why_not
+from birefnet_runtime.session.providers.availability import why_unavailable
 from birefnet_runtime.session.providers.elf import needed
 from birefnet_runtime.session.providers.ort_build import Build, installed_build, owners
 from birefnet_runtime.session.providers.shared_libraries import (
-    Found,
-    Wanted,
-    found_versions,
+    InstalledVersions,
+    RequiredVersions,
+    installed_versions,
     libraries_of,
     missing_libraries,
-    wanted,
+    required_versions,
     what_to_install,
 )
 
@@ -94,10 +94,10 @@ def test_what_is_missing_is_named_down_to_the_bottom():
 def test_majors_are_read_off_the_names():
     names = (*CUDA_13, "libnvinfer.so.10")
 
-    assert wanted(build(cuda=None), names) == Wanted(13, 9, 10)
-    assert wanted(build(cuda="12.8"), CUDA_13) == Wanted(12, 9, None)
-    assert Wanted(13, 9, 10).describe() == "CUDA 13, cuDNN 9 and TensorRT 10"
-    assert Wanted(13, None, None).describe() == "CUDA 13"
+    assert required_versions(build(cuda=None), names) == RequiredVersions(13, 9, 10)
+    assert required_versions(build(cuda="12.8"), CUDA_13) == RequiredVersions(12, 9, None)
+    assert RequiredVersions(13, 9, 10).describe() == "CUDA 13, cuDNN 9 and TensorRT 10"
+    assert RequiredVersions(13, None, None).describe() == "CUDA 13"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_majors_are_read_off_the_names():
     ],
 )
 def test_what_to_install(missing, says):
-    assert what_to_install(missing, build(), Wanted(13, 9, 10)) == says
+    assert what_to_install(missing, build(), RequiredVersions(13, 9, 10)) == says
 
 
 def test_why_not_names_all_that_is_missing(monkeypatch):
@@ -128,13 +128,13 @@ def test_why_not_names_all_that_is_missing(monkeypatch):
     monkeypatch.setattr(availability, "libraries_of", lambda *_: CUDA_13)
     monkeypatch.setattr(availability, "missing_libraries", lambda names: names[:2])
 
-    assert why_not("cuda", build()) == (
+    assert why_unavailable("cuda", build()) == (
         "libcublasLt.so.13 and libcudart.so.13 can't be loaded; onnxruntime-gpu 1.31.1 wants "
         "CUDA 13 and cuDNN 9; install what this brings: "
         "pip install 'onnxruntime-gpu[cuda,cudnn]==1.31.1'"
     )
     monkeypatch.setattr(availability, "missing_libraries", lambda names: ())
-    assert why_not("cuda", build()) is None
+    assert why_unavailable("cuda", build()) is None
 
 
 def wheel(folder: Path, name: str, *files: str) -> PathDistribution:
@@ -158,7 +158,7 @@ def test_two_wheels_over_one_another_are_found_and_explained(tmp_path):
     assert found == ("onnxruntime 1.31.1", "onnxruntime-gpu 1.31.1")
     broken = build(wheels=found, package="onnxruntime", providers=("CPUExecutionProvider",))
 
-    assert why_not("cuda", broken) == (
+    assert why_unavailable("cuda", broken) == (
         "onnxruntime 1.31.1 and onnxruntime-gpu 1.31.1 are installed over one another, and "
         "onnxruntime won; repair: pip uninstall -y onnxruntime onnxruntime-gpu && "
         "pip install onnxruntime-gpu"
@@ -202,9 +202,9 @@ def test_versions_are_asked_of_the_newest_library_there_is():
             raise OSError(name)
         return there[name]
 
-    assert found_versions(load) == Found("12.8", "9.8.0", "10.13.3")
+    assert installed_versions(load) == InstalledVersions("12.8", "9.8.0", "10.13.3")
     del there["libcudnn.so.9"], there["libnvinfer.so.10"]
     there["libnvinfer.so.8"] = Versions(number=8601)
-    assert found_versions(load) == Found("12.8", "8.9.2", "8.6.1")
+    assert installed_versions(load) == InstalledVersions("12.8", "8.9.2", "8.6.1")
     there.clear()
-    assert found_versions(load) == Found(None, None, None)
+    assert installed_versions(load) == InstalledVersions(None, None, None)

@@ -11,11 +11,12 @@ import numpy as np
 import onnxruntime
 import pytest
 from birefnet_runtime import ProviderError, SizeError, TensorRT
+from birefnet_runtime.session import inference_session
 from birefnet_runtime.session import open as sessions
 from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.providers import Profile
 from birefnet_runtime.session.providers.ort_build import Build
-from birefnet_runtime.session.providers.shared_libraries import Found
+from birefnet_runtime.session.providers.shared_libraries import InstalledVersions
 from birefnet_runtime.session.tensorrt import engine as engines
 from birefnet_runtime.session.tensorrt import engine_cache
 from birefnet_runtime.session.tensorrt.cuda_device import CudaDevice, read_device
@@ -239,7 +240,9 @@ def test_the_sample_is_the_same_each_time():
 def l4(monkeypatch):
     """A machine with a GPU, as far as is asked."""
     monkeypatch.setattr(engines, "read_device", lambda _: CudaDevice("NVIDIA L4", "8.9"))
-    monkeypatch.setattr(engines, "found_versions", lambda: Found("13.0", "9.8.0", "10.13.3"))
+    monkeypatch.setattr(
+        engines, "installed_versions", lambda: InstalledVersions("13.0", "9.8.0", "10.13.3")
+    )
     folder = engine_cache.default_root()
     return Build("1.31.1", "onnxruntime-gpu", "13.0", (), folder, ())
 
@@ -272,11 +275,11 @@ def test_the_whole_way_of_a_session(model, l4, monkeypatch, tmp_path):
         return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(sessions, "installed_build", lambda: l4)
-    monkeypatch.setattr(sessions, "why_not", lambda *_: None)
+    monkeypatch.setattr(sessions, "why_unavailable", lambda *_: None)
     monkeypatch.setattr(sessions, "start", start)
     monkeypatch.setattr(sessions, "read_placement", lambda _: None)
     monkeypatch.setattr(
-        sessions,
+        inference_session,
         "BoundRunner",
         lambda session, *_, **__: type(
             "Bound",

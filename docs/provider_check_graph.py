@@ -1,6 +1,7 @@
-"""Write the tiny graph that `birefnet doctor` runs on each provider: runtime/.../probe.onnx.
+"""Write the tiny graph that `birefnet doctor` runs on each provider.
 
-A deformable convolution with offsets of zero, then a matrix product: its answer is known.
+A deformable convolution with offsets of zero, then a matrix product, so that the right answer is
+known. `python docs/provider_check_graph.py` writes it into the runtime's `doctor/`.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 TARGET = Path(__file__).parents[1] / "runtime/birefnet_runtime/doctor/provider_check.onnx"
 
 
-def probe() -> onnx.ModelProto:
+def make_graph() -> onnx.ModelProto:
     """float32 (1, 3, 8, 8) to (1, 1, 8, 8): the sum of a pixel's channels, doubled."""
     ones = np.ones((1, 3, 1, 1), np.float32)
     constants = {
@@ -34,4 +35,4 @@ def probe() -> onnx.ModelProto:
 
 
 if __name__ == "__main__":
-    TARGET.write_bytes(probe().SerializeToString(deterministic=True))
+    TARGET.write_bytes(make_graph().SerializeToString(deterministic=True))

@@ -1,6 +1,6 @@
 """Make docs/demo.jpg: each photograph of `make demo` beside its mask and its cutout.
 
-make demo && .venv-demo/bin/python docs/picture.py
+make demo && .venv-demo/bin/python docs/demo_picture.py
 """
 
 from pathlib import Path
@@ -15,13 +15,13 @@ SQUARE = 12
 
 
 def checkerboard(size: tuple[int, int]) -> Image.Image:
-    """What viewers show behind transparency; size is (width, height), as Pillow has it."""
+    """An opaque RGBA checkerboard to show transparency on; size is (width, height)."""
     rows, columns = np.indices((size[1], size[0])) // SQUARE
     gray = np.where((rows + columns) % 2, 255, 215).astype(np.uint8)
     return Image.fromarray(gray).convert("RGBA")
 
 
-def row(photo: Path, cutout: Path) -> Image.Image:
+def strip_of(photo: Path, cutout: Path) -> Image.Image:
     """Photograph, mask and cutout side by side."""
     cut = Image.open(cutout)
     cut = cut.resize((WIDTH, round(cut.height * WIDTH / cut.width)))
@@ -36,7 +36,7 @@ def row(photo: Path, cutout: Path) -> Image.Image:
 
 def main() -> None:
     photos = sorted(path for path in (ROOT / "examples/photos").iterdir() if path.suffix != ".md")
-    strips = [row(photo, ROOT / "out/demo" / f"{photo.stem}.png") for photo in photos]
+    strips = [strip_of(photo, ROOT / "out/demo" / f"{photo.stem}.png") for photo in photos]
     height = sum(strip.height + GAP for strip in strips) - GAP
     picture = Image.new("RGB", (strips[0].width, height), "white")
     top = 0

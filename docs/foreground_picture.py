@@ -1,6 +1,6 @@
 """Make docs/foreground.jpg: hair over a saturated background, cut out with and without its halo.
 
-.venv/bin/python docs/halo.py
+.venv/bin/python docs/foreground_picture.py
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ GAP = 8
 
 
 def main() -> None:
-    """The picture; over white with its own colors, with estimated ones, and as it truly is."""
+    """The image, and over white: with its own colors, with estimated ones, as it truly is."""
     drawn = make_composite("hair", 1)
     white = Color((255, 255, 255))
     panels = [drawn.image]

@@ -2,7 +2,7 @@ import os
 import threading
 
 import pytest
-from birefnet_runtime.session.native_log import caught_stderr, say
+from birefnet_runtime.session.ort_errors import caught_stderr, log_reason, say
 
 
 def test_what_native_code_writes_is_caught(capfd):
@@ -30,13 +30,6 @@ def test_it_ends_with_the_block_however_that_ends(capfd):
     assert capfd.readouterr().err == "after\nand a line\n"
 
 
-def test_not_enabled(capfd):
-    with caught_stderr(enabled=False) as caught:
-        os.write(2, b"shown\n")
-
-    assert (caught.text, capfd.readouterr().err) == ("", "shown\n")
-
-
 def test_one_block_at_a_time(capfd):
     """Two threads that open sessions do not lose each other's stderr."""
 
@@ -53,3 +46,25 @@ def test_one_block_at_a_time(capfd):
     os.write(2, b"end\n")
 
     assert capfd.readouterr().err == "end\n"
+
+
+LOG = (
+    "\x1b[1;31m2026-11-22 04:07:20.4 [E:onnxruntime:Default, provider_bridge_ort.cc:2458 op()] "
+    "/src/provider_bridge_ort.cc:2043 onnxruntime::ProviderLibrary::Get() [ONNXRuntimeError] : 1 : "
+    "FAIL : Failed to load library /x/libonnxruntime_providers_cuda.so with error: "
+    "libcublasLt.so.13: cannot open shared object file: No such file or directory\n\x1b[m\n"
+    "\x1b[0;93m2026-11-22 04:07:20.4 [W:onnxruntime:Default, pybind.cc:1295 Create] Failed\x1b[m\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", None),
+        ("something else\n", None),
+        (LOG, "libcublasLt.so.13: cannot open shared object file: No such file or directory"),
+        ("[E:onnxruntime:, ov_factory.cc:437 CreateEp] Only 1 device", "Only 1 device"),
+    ],
+)
+def test_the_reason_is_read_out_of_the_log(text, reason):
+    assert log_reason(text) == reason

@@ -1,0 +1,210 @@
+"""Write the generated blocks of the documentation: tables, help texts, records.
+
+A block stands between `<!-- KIND: SOURCE -->` and `<!-- end -->`. `python docs/generate.py`
+rewrites them in place; tests/house/test_docs.py compares.
+"""
+
+import ast
+import json
+import re
+import runpy
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import birefnet_models
+import click
+from birefnet_benchmarks.bench.results import read_report
+from birefnet_benchmarks.evaluation.quality import metrics
+from birefnet_benchmarks.report.markdown import headline_table, summary_table
+from birefnet_models.text import format_size
+from birefnet_runtime.cli.main import main as birefnet
+from birefnet_runtime.cli.models import millions, trained_at
+from studies import exports, foreground, lowerings, precision, settings, targets
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "examples" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+)
+BLOCK = re.compile(r"<!-- (\w+): (.+?) -->\n.*?<!-- end -->", flags=re.DOTALL)
+ESCAPED_BAR = "\\|"
+"""A bar that doesn't end a table's cell."""
+
+
+def command_context(path: str) -> click.Context:
+    """The context of the command that `path` names, as `birefnet bench report`, at 80 columns."""
+    program, *names = path.split()
+    top = context = click.Context(
+        birefnet, info_name=program, terminal_width=80, help_option_names=["-h", "--help"]
+    )
+    for depth, name in enumerate(names, start=1):
+        command = subcommands(context)[name]
+        context = click.Context(command, info_name=" ".join(names[:depth]), parent=top)
+    return context
+
+
+def subcommands(context: click.Context) -> dict[str, click.Command]:
+    """The commands below a context's own, by name."""
+    group = context.command
+    if not isinstance(group, click.Group):
+        return getattr(group, "behind", dict)()
+    commands = ((name, group.get_command(context, name)) for name in group.list_commands(context))
+    return {name: command for name, command in commands if command and not command.hidden}
+
+
+def help_text(context: click.Context) -> str:
+    """What `--help` prints, as a block of code."""
+    return f"```text\n{context.get_help()}\n```\n"
+
+
+def command_help(name: str) -> str:
+    """What `birefnet NAME --help` prints."""
+    return help_text(command_context(f"birefnet {name}"))
+
+
+def all_commands(top: str) -> str:
+    """A heading and the help of a command and of every one below it."""
+
+    def sections(path: str) -> Iterator[str]:
+        context = command_context(path)
+        yield f"\n## {path}\n\n{help_text(context)}"
+        for name in subcommands(context):
+            yield from sections(f"{path} {name}")
+
+    return "".join(sections(top)) + "\n"
+
+
+def speed_table(folder: str) -> str:
+    """Three rows of a run of `birefnet bench`, for README.md."""
+    return f"{headline_table(read_report(ROOT / folder))} From `{folder}/report.json`.\n"
+
+
+def bench_summary(folder: str) -> str:
+    """The table of a run of `birefnet bench`, with what it was measured on."""
+    return f"{summary_table(read_report(ROOT / folder))} From `{folder}/report.json`.\n"
+
+
+def stored(table: Callable[[dict[str, Any]], str]) -> Callable[[str], str]:
+    """A block that is the table of a results file."""
+    return lambda file: f"{table(json.loads((ROOT / file).read_text()))} From `{file}`.\n"
+
+
+def zoo(_: str) -> str:
+    """The models of the zoo."""
+    lines = [
+        "| name | repository | purpose | trained at | parameters | DIS-VD S | license |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for card in birefnet_models.all_cards():
+        score = next((s for s in card.scores if (s.dataset, s.metric) == ("DIS-VD", "S")), None)
+        at = f" at {format_size(score.size)}" if score and score.size else ""
+        row = (
+            *(card.name, card.id, card.purpose, trained_at(card), millions(card.parameters)),
+            *(f"{score.value:.3f}{at}" if score else "", card.license),
+        )
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def quality_metrics(_: str) -> str:
+    """The metrics of `birefnet evaluate`."""
+    lines = ["| column | key | | better |", "| --- | --- | --- | --- |"]
+    for metric in metrics(efforts=True):
+        better = "lower" if metric.lower_is_better else "higher"
+        lines.append(f"| {metric.label} | `{metric.key}` | {metric.meaning} | {better} |")
+    return "\n".join(lines) + "\n"
+
+
+def schema(top: str) -> str:
+    """The fields of a record and of all records that it holds, as their source documents them."""
+    records = {
+        node.name: node
+        for file in sorted((ROOT / "benchmarks" / "birefnet_benchmarks" / "bench").rglob("*.py"))
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    }
+    waiting, done = [top], dict[str, str]()
+    while waiting:
+        name = waiting.pop(0)
+        body = records[name].body
+        fields = [
+            (node, after)
+            for node, after in zip_longest(body, body[1:])
+            if isinstance(node, ast.AnnAssign)
+        ]
+        used = {
+            part.id for node, _ in fields for part in ast.walk(node) if isinstance(part, ast.Name)
+        }
+        waiting += [other for other in records if other in used and other not in (*done, *waiting)]
+        docstring = " ".join((ast.get_docstring(records[name]) or "").split())
+        lines = [f"### {name}", "", docstring, "", "| field | type | |", "| --- | --- | --- |"]
+        lines += [field_row(node, after) for node, after in fields]
+        done[name] = "\n".join(lines)
+    return "\n\n".join(done.values()) + "\n"
+
+
+def field_row(field: ast.AnnAssign, after: ast.stmt | None) -> str:
+    """A row of a record's table: name, type with its default, the text below it."""
+    kind = ast.unparse(field.annotation)
+    if field.value:
+        kind += f" = {ast.unparse(field.value).replace('field(default_factory=dict)', '{}')}"
+    text = ""
+    if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+        text = str(after.value.value)
+    cells = f"`{ast.unparse(field.target)}`", f"`{kind}`", text
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', ESCAPED_BAR) for cell in cells)} |"
+
+
+def house(file: str) -> str:
+    """The rows of each package, from the top, as the test of imports holds them."""
+    rows = runpy.run_path(str(ROOT / file))["ROWS"]
+    lines = [f"{package:<12}{' > '.join(of_package)}" for package, of_package in rows.items()]
+    return "\n".join(["```text", *lines, "```"]) + "\n"
+
+
+def examples(folder: str) -> str:
+    """What each example does, by the first line of its docstring."""
+    lines = ["| | |", "| --- | --- |"]
+    for file in sorted((ROOT / folder).glob("*.py")):
+        docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        lines.append(f"| [{file.name}]({file.name}) | {docstring.splitlines()[0]} |")
+    return "\n".join(lines) + "\n"
+
+
+BLOCKS: dict[str, Callable[[str], str]] = {
+    "help": command_help,
+    "commands": all_commands,
+    "speed": speed_table,
+    "bench": bench_summary,
+    "exports": stored(exports.markdown_table),
+    "foreground": stored(foreground.markdown_table),
+    "targets": stored(targets.markdown_table),
+    "lowerings": stored(lowerings.markdown_table),
+    "settings": stored(settings.markdown_table),
+    "precision": stored(precision.markdown_table),
+    "roundings": stored(precision.roundings_table),
+    "zoo": zoo,
+    "metrics": quality_metrics,
+    "schema": schema,
+    "house": house,
+    "examples": examples,
+}
+
+
+def render(text: str) -> str:
+    """The same text with every block as its source says."""
+
+    def block(match: re.Match[str]) -> str:
+        kind, source = match.groups()
+        return f"<!-- {kind}: {source} -->\n{BLOCKS[kind](source)}<!-- end -->"
+
+    return BLOCK.sub(block, text)
+
+
+if __name__ == "__main__":
+    for document in DOCUMENTS:
+        document.write_text(render(document.read_text(encoding="utf-8")), encoding="utf-8")
