@@ -44,12 +44,13 @@ def run(
     trained_size: tuple[int, int] | None,
     external_data: bool,
     precision: Precision,
+    multi_scale: str | None,
 ) -> ExportReport:
     """Export a checkpoint; arguments, result and errors are those of `export_onnx`."""
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        source = read_fetched(checkpoint)
+        source = read_fetched(checkpoint).with_multi_scale(multi_scale)
         size = _checked_size(trained_size or source.trained_size)
         images = calibration_images(precision, size or DEFAULT_SIZE)
         net = source.module()

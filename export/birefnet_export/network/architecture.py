@@ -12,8 +12,6 @@ from .unsupported import Shapes, refuse_other_variants
 
 _BLOCK = re.compile(r"bb\.layers\.(\d+)\.blocks\.(\d+)\.")
 _SQUEEZE = re.compile(r"squeeze_module\.(\d+)\.")
-MULTI_SCALES = ("none", "add", "cat")
-"""What upstream's `mul_scl_ipt` does with the backbone's maps of the image at half its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,9 @@ class Architecture:
     """Channels between the two convolutions of an image branch."""
     gradient_width: int = 16
     """Channels of the gradient attention; 0 without it (`out_ref`)."""
-    multi_scale: str = "cat"
-    """Maps of the image at half its size: one of `MULTI_SCALES` (`mul_scl_ipt`)."""
+    multi_scale: str | None = "cat"
+    """What becomes of the maps of the image at half its size: `cat`, `add`, or there are `none`
+    (`mul_scl_ipt`). None: one of the last two, which tensors can't tell apart."""
     context: int = 3
     """How many of the shallower maps join the deepest one, deep ones first (`cxt_num`)."""
     squeeze: tuple[str, ...] = ("BasicDecBlk",)
@@ -86,19 +85,48 @@ class Architecture:
             for name, value in asdict(self).items()
         }
 
-    @classmethod
-    def from_shapes(cls, shapes: Shapes, multi_scale: str | None = None) -> Architecture:
-        """Infer the architecture from state-dict names and shapes.
+    def settings(self) -> dict[str, str]:
+        """Upstream's settings, by its names, that differ from the released models'."""
+        values = {
+            "mul_scl_ipt": ("cat", self.multi_scale or "none or add"),
+            "cxt_num": ("3", str(self.context)),
+            "squeeze_block": ("BasicDecBlk", " ".join(self.squeeze) or "none"),
+            "dec_blk": ("BasicDecBlk", self.decoder_block),
+            "dec_att": ("ASPPDeformable", self.attention),
+            "dec_ipt_split": ("on", "off" if self.whole_image else "on"),
+            "out_ref": ("on", "on" if self.gradient_width else "off"),
+            "batch_size": ("more than 1", "more than 1" if self.batch_norm else "1"),
+        }
+        return {name: value for name, (released, value) in values.items() if value != released}
 
-        Args:
-            shapes: of a checkpoint's tensors, by name.
-            multi_scale: `none` or `add`, for checkpoints whose tensors can't tell which; ignored
-                for others.
+    def with_multi_scale(self, stated: str | None) -> Architecture:
+        """Return the architecture with `multi_scale` as it is stated, where tensors can't tell.
 
         Raises:
-            ArchitectureError: the tensors show something other than a Swin v1 BiRefNet, and the
-                message names the tensor that was looked for; or they can't tell which of two
-                settings they were trained with.
+            ArchitectureError: they can't tell and nothing is stated, or they tell otherwise.
+        """
+        if self.multi_scale is None and stated in ("none", "add"):
+            return replace(self, multi_scale=stated)
+        if self.multi_scale is None:
+            raise ArchitectureError(
+                "its backbone runs at one scale (mul_scl_ipt 'none'), or the maps of both are "
+                "added ('add'), which its tensors can't tell apart; say which with --multi-scale "
+                "none or --multi-scale add"
+            )
+        if stated not in (None, self.multi_scale):
+            raise ArchitectureError(
+                f"its tensors show mul_scl_ipt {self.multi_scale!r}, not {stated!r}; leave out "
+                "--multi-scale"
+            )
+        return self
+
+    @classmethod
+    def from_shapes(cls, shapes: Shapes) -> Architecture:
+        """Infer the architecture from state-dict names and shapes.
+
+        Raises:
+            ArchitectureError: the tensors show something other than a Swin v1 BiRefNet; the message
+                names the tensor that was looked for.
         """
         refuse_other_variants(shapes)
         embed_dim = _shape(shapes, "bb.patch_embed.proj.weight", 4)[0]
@@ -112,7 +140,10 @@ class Architecture:
             num_heads=tuple(heads for _, heads in tables),
             window=_window(tables[0][0]),
             mlp_hidden=_shape(shapes, "bb.layers.0.blocks.0.mlp.fc1.weight", 2)[0],
-            multi_scale=_multi_scale(shapes, embed_dim, multi_scale),
+            # The first map that the decoder sees has the channels of one scale, or of two.
+            multi_scale=None
+            if _shape(shapes, "decoder.lateral_block2.conv.weight", 4)[1] == embed_dim
+            else "cat",
         )
         return replace(backbone, **_decoder_settings(shapes, backbone.channels))
 
@@ -124,18 +155,6 @@ SWIN_V1 = {
     "swin_v1_l": Architecture(192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 768),
 }
 """The released backbones by upstream's names, with upstream's decoder."""
-
-
-def _multi_scale(shapes: Shapes, embed_dim: int, stated: str | None) -> str:
-    """What becomes of the two scales, told by the channels of the first map in the decoder."""
-    if _shape(shapes, "decoder.lateral_block2.conv.weight", 4)[1] != embed_dim:
-        return "cat"
-    if stated not in ("none", "add"):
-        raise ArchitectureError(
-            "its backbone runs at one scale (mul_scl_ipt 'none'), or the maps of both are added "
-            "('add'), which its tensors can't tell apart; say which with --multi-scale none or add"
-        )
-    return stated
 
 
 def _decoder_settings(shapes: Shapes, channels: tuple[int, ...]) -> dict[str, Any]:

@@ -31,8 +31,9 @@ class BiRefNet(nn.Module):
 
     def backbone_maps(self, image: Tensor) -> list[Tensor]:
         """Four maps at strides 4, 8, 16 and 32, of one scale of the image or both."""
+        multi_scale = self.arch.with_multi_scale(None).multi_scale  # known, that is
         full_maps: list[Tensor] = self.bb(image)
-        if self.arch.multi_scale == "none":
+        if multi_scale == "none":
             return full_maps
         half = F.interpolate(
             image,
@@ -44,7 +45,7 @@ class BiRefNet(nn.Module):
             (full, resize_as(small, full))
             for full, small in zip(full_maps, self.bb(half), strict=True)
         ]
-        if self.arch.multi_scale == "add":
+        if multi_scale == "add":
             return [full + small for full, small in pairs]
         return [torch.cat(pair, 1) for pair in pairs]
 

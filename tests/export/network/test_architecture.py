@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from birefnet_export.errors import ArchitectureError
 from birefnet_export.network.architecture import SWIN_V1, Architecture
 
@@ -28,9 +29,8 @@ def test_a_small_model_is_read_with_all_its_widths(tiny):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings_are_read_off_the_tensors(name):
-    multi_scale = SETTINGS[name].get("multi_scale")
-
-    arch = Architecture.from_shapes(key_list(f"swin_v1_t_{name}"), multi_scale)
+    arch = Architecture.from_shapes(key_list(f"swin_v1_t_{name}"))
+    arch = arch.with_multi_scale(SETTINGS[name].get("multi_scale"))
 
     assert arch == replace(SWIN_V1["swin_v1_t"], **SETTINGS[name])
     assert arch.backbone == "swin_v1_t"
@@ -53,20 +53,48 @@ def test_settings_come_back_as_they_were(settings):
     arch = replace(TINY, **settings)
     shapes = {name: tuple(x.shape) for name, x in network(arch).state_dict().items()}
 
-    assert Architecture.from_shapes(shapes, "add") == arch
+    found = Architecture.from_shapes(shapes)
+
+    assert (found if arch.multi_scale == "cat" else found.with_multi_scale("add")) == arch
 
 
-@pytest.mark.parametrize("stated", [None, "cat", "both"])
-def test_what_tensors_cannot_tell_is_asked_for(stated):
+def test_what_tensors_cannot_tell_is_asked_for():
     shapes = key_list("swin_v1_t_mul_scl_add")
     assert shapes == key_list("swin_v1_t_mul_scl_none")
+    arch = Architecture.from_shapes(shapes)
 
-    with pytest.raises(ArchitectureError, match=r"'none'.*'add'.*--multi-scale none or add"):
-        Architecture.from_shapes(shapes, stated)
+    assert arch.multi_scale is None
+    for stated in (None, "cat", "both"):
+        with pytest.raises(ArchitectureError, match=r"'none'.*'add'.*--multi-scale none or --mul"):
+            arch.with_multi_scale(stated)
+    with pytest.raises(ArchitectureError, match="can't tell apart"):
+        network(arch)(torch.zeros(1, 3, 32, 32))
 
 
-def test_a_statement_that_the_tensors_contradict_is_ignored():
-    assert Architecture.from_shapes(key_list("swin_v1_t"), "add").multi_scale == "cat"
+def test_a_statement_that_the_tensors_contradict_is_refused():
+    arch = Architecture.from_shapes(key_list("swin_v1_t"))
+
+    assert arch.with_multi_scale(None) == arch
+    with pytest.raises(ArchitectureError, match="show mul_scl_ipt 'cat', not 'add'"):
+        arch.with_multi_scale("add")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("batch1", {"batch_size": "1"}),
+        ("cxt_none", {"cxt_num": "0"}),
+        ("dec_att_aspp", {"dec_att": "ASPP"}),
+        ("dec_att_none", {"dec_att": "none"}),
+        ("dec_blk_res", {"dec_blk": "ResBlk"}),
+        ("dec_ipt_whole", {"dec_ipt_split": "off"}),
+        ("mul_scl_add", {"mul_scl_ipt": "none or add"}),
+        ("no_gradient", {"out_ref": "off"}),
+    ],
+)
+def test_settings_have_upstreams_names(name, settings):
+    assert Architecture.from_shapes(key_list(f"swin_v1_t_{name}")).settings() == settings
+    assert SWIN_V1["swin_v1_l"].settings() == {}
 
 
 def replaced(old: str, new: str) -> dict[str, tuple[int, ...]]:

@@ -61,8 +61,8 @@ def test_names_and_shapes_are_upstreams(backbone):
 
 def read_setting(name):
     """The architecture of a golden network with another setting."""
-    multi_scale = SETTINGS[name].get("multi_scale")
-    return Architecture.from_shapes(key_list(f"swin_v1_t_{name}"), multi_scale)
+    arch = Architecture.from_shapes(key_list(f"swin_v1_t_{name}"))
+    return arch.with_multi_scale(SETTINGS[name].get("multi_scale"))
 
 
 @pytest.mark.parametrize("name", SETTINGS)

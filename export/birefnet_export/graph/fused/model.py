@@ -30,7 +30,8 @@ def build(g: Graph, image: Value, net: BiRefNet, lower: Lowering) -> Value:
 
 def backbone_maps(g: Graph, image: Value, net: BiRefNet, sizes: list[Value]) -> list[Value]:
     """Four maps of these `sizes`, of one scale of the image or both."""
-    both = net.arch.multi_scale != "none"
+    multi_scale = net.arch.with_multi_scale(None).multi_scale  # known, that is
+    both = multi_scale != "none"
     if both:
         half = resize(g, image, spatial(g, image) // 2)
         # Map i of the half scale has the size of map i + 1 of the full one; the last halves
@@ -55,6 +56,6 @@ def backbone_maps(g: Graph, image: Value, net: BiRefNet, sizes: list[Value]) -> 
         (full, resize(g, small, map_size))
         for full, small, map_size in zip(full_maps, scales["half"], sizes[:4], strict=True)
     ]
-    if net.arch.multi_scale == "add":
+    if multi_scale == "add":
         return [full + small for full, small in pairs]
     return [concat(g, pair, 1) for pair in pairs]
