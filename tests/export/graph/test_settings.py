@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 
+import onnx
 import pytest
 import torch
+from birefnet_export.export import export_onnx
 from birefnet_export.graph.fused.model import build
 from birefnet_export.graph.lowering import LOWERINGS
 from birefnet_export.graph.simplify import check_graph, simplified
 from birefnet_export.pipeline import build_model
+from PIL import Image
+from safetensors.torch import save_file
 
 from ..conftest import SETTINGS, TINY, evaluated, fill, network
 
@@ -69,3 +73,29 @@ def test_what_a_setting_leaves_out_is_not_in_the_graph(name, kinds):
     nodes = [node.op_type for node in build_model(net, 20, "native").graph.node]
 
     assert {kind: nodes.count(kind) for kind in kinds} == kinds
+
+
+def test_int8_of_convolutions_that_follow_each_other_loads(tmp_path):
+    """Without an ASPP between them ONNX Runtime fuses their sums, which takes scalar scales."""
+    net = network(replace(TINY, **TINY_SETTINGS["dec_att_none"]))
+    save_file(net.state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "photos").mkdir()
+    for i in range(2):
+        Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / "photos" / f"{i}.png")
+
+    report = export_onnx(
+        tmp_path,
+        tmp_path / "out",
+        precision="int8",
+        calibrate=tmp_path / "photos",
+        min_iou=0.5,
+        trained_size=(64, 64),
+    )
+
+    scales = [
+        tensor.dims
+        for tensor in onnx.load(report.file).graph.initializer
+        if tensor.name.startswith("decoder/block4/Conv_2:") and tensor.name.endswith("scale")
+    ]
+    assert [] in scales
+    assert report.quality is not None
