@@ -47,6 +47,8 @@ class CheckpointFacts:
     """How many tensors there are of each type."""
     backbone: str | None
     """None where the architecture is not supported."""
+    settings: dict[str, str]
+    """Upstream's settings, by its names, that differ from the released models'."""
     problems: tuple[str, ...]
     """Why it can't be exported; none if it can."""
     models: tuple[str, ...]
@@ -130,18 +132,20 @@ def _checkpoint_facts(path: Path) -> CheckpointFacts:
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from error
     backbone: str | None = None
+    settings: dict[str, str] = {}
     try:
         arch = architecture_of(stored)
         backbone = arch.backbone
         differences = mismatches(stored, arch).items()
         problems = tuple(f"{what}: {shortened(names)}" for what, names in differences)
+        settings = arch.settings()
     except ArchitectureError as error:
         problems = (str(error),)
     floating = [tensor for tensor in stored.values() if tensor.is_floating_point()]
     files = files_of(file)
     sha256 = sha256_of(*files)
     models, match = _of_hash(sha256), "sha256"
-    if not models and not problems:
+    if not (models or problems or settings):
         cards = [card for card in all_cards() if not card.embedded]
         models = tuple(card.name for card in cards if card.backbone == backbone)
         match = "architecture"
@@ -154,6 +158,7 @@ def _checkpoint_facts(path: Path) -> CheckpointFacts:
         parameters=sum(tensor.numel() for tensor in floating),
         dtypes=dict(Counter(map(dtype_name, stored.values())).most_common()),
         backbone=backbone,
+        settings=settings,
         problems=problems,
         models=models,
         match=match if models else "none",

@@ -55,6 +55,17 @@ class Checkpoint:
     """The zoo's name for it."""
     license: str | None = None
 
+    def with_multi_scale(self, stated: str | None) -> Checkpoint:
+        """Return the checkpoint with `multi_scale` as it is stated, where tensors can't tell.
+
+        Raises:
+            ArchitectureError: as `Architecture.with_multi_scale`.
+        """
+        try:
+            return replace(self, arch=self.arch.with_multi_scale(stated))
+        except ArchitectureError as error:
+            raise ArchitectureError(f"{self.path}: {error}") from error
+
     def module(self) -> BiRefNet:
         """The network in evaluation mode, sharing these tensors."""
         with torch.device("meta"):  # no time spent on random weights

@@ -73,17 +73,19 @@ def test_an_export_over_another_leaves_none_of_it(tiny_file, tmp_path, first, se
     Segmenter(tmp_path / "out", size=32).logits(np.zeros((1, 3, 32, 32), np.float32))
 
 
-def test_an_export_that_fails_keeps_graph_and_weights(tiny_file, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [ParityError, KeyboardInterrupt])
+def test_an_export_that_ends_early_keeps_graph_and_weights(tiny_file, tmp_path, monkeypatch, error):
     directory = export_onnx(tiny_file, tmp_path / "out", external_data=True).directory
     before = {name: (directory / name).read_bytes() for name in contents(directory)}
 
     def refuse(path, net, tolerance):
-        raise ParityError("differs")
+        raise error
 
     monkeypatch.setattr(pipeline, "check_export", refuse)
-    with pytest.raises(ParityError):
+    with pytest.raises(error):
         export_onnx(tiny_file, directory, external_data=True)
 
+    assert contents(directory) == set(before)
     assert {name: (directory / name).read_bytes() for name in contents(directory)} == before
 
 
