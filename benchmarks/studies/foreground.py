@@ -20,7 +20,7 @@ from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime import MissingExtraError, estimate_foreground
 from birefnet_runtime.cutout.foreground import Estimator
-from birefnet_runtime.images.png import write_png
+from birefnet_runtime.images.write import write_png
 from birefnet_runtime.units import format_seconds
 from PIL import Image
 

@@ -55,6 +55,9 @@ DECODING_ERRORS = (
     Image.DecompressionBombError,
 )
 """What Pillow's decoders raise on damaged files; they share no base class."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PLAIN = (_PNG, b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM")
+"""Signatures of files that are surely no raw ones."""
 _NOT_READ = {
     b"%!PS": "PostScript",
     b"\xc5\xd0\xd3\xc6": "PostScript",
@@ -147,7 +150,7 @@ def decode(image: Any, name: str) -> Picture:
     Raises:
         ImageError: it has no pixels, or pixels that mean no colors.
     """
-    packing = sixteen_bit_packing(image)
+    packing = sixteen_bit_packing(image) if image.format in {"PNG", "TIFF"} else None
     if packing:
         profile = image.info.get("icc_profile")
         pixels, opacity = read_sixteen_bit_color(image, packing)
@@ -241,14 +244,14 @@ def _identify(file: BinaryIO, name: str) -> Image.Image:
     start = file.read(32)
     if not start:
         raise ImageError(f"{name}: the file is empty")
-    if kind := raw_kind(file):
+    if not start.startswith(_PLAIN) and (kind := raw_kind(file)):
         raise ImageError(f"{name}: a raw file ({kind}); develop it first, to TIFF or PNG")
     heif = start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
     if heif and not _heif_is_read():
         raise ImageError(
             f"{name}: HEIC needs a plugin; install it with: pip install 'birefnet-ort[heic]'"
         )
-    png = start.startswith(b"\x89PNG\r\n\x1a\n")
+    png = start.startswith(_PNG)
     stream, profile = without_texts(file) if png else (file, None)
     try:
         image = Image.open(stream, formats=[*PILLOW_FORMATS, *(["HEIF"] if heif else [])])

@@ -8,8 +8,9 @@ import threading
 import warnings
 
 import numpy as np
+import pytest
 from birefnet_runtime.errors import ImageError
-from birefnet_runtime.images.read import read_image
+from birefnet_runtime.images.read import open_image, read_image
 from PIL import Image
 
 PHOTO = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8))
@@ -86,3 +87,26 @@ def test_pillows_warnings_are_kept_back_in_every_thread_and_back_afterwards():
 
     assert failed == []
     assert list(warnings.filters) == before
+
+
+def test_readers_inside_each_other_leave_everything_as_it_was():
+    content = encoded(PHOTO, "PNG")
+    filters, limit = list(warnings.filters), Image.MAX_IMAGE_PIXELS
+
+    with open_image(content, max_pixels=10**9), open_image(content):
+        assert Image.MAX_IMAGE_PIXELS is None
+        assert len(warnings.filters) == len(filters) + 1
+
+    assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == (filters, limit)
+
+
+def test_one_readers_higher_limit_is_not_anothers():
+    """Pillow's limit is the process's; what the header says is checked here."""
+    large = encoded(Image.new("1", (20_000, 10_000)), "PNG")
+
+    with (
+        open_image(encoded(PHOTO, "PNG"), max_pixels=10**9),
+        pytest.raises(ImageError, match=r"20000 x 10000 pixels, more than 178\.957 megapixels"),
+        open_image(large),
+    ):
+        pass

@@ -12,7 +12,7 @@ from birefnet_models.errors import BirefnetError
 from birefnet_runtime.errors import ImageError
 from birefnet_runtime.images import read
 from birefnet_runtime.images.picture import Picture
-from birefnet_runtime.images.read import open_image, pixels_of, read_image
+from birefnet_runtime.images.read import decoded_bytes, open_image, pixels_of, read_image
 from birefnet_runtime.images.write import PNG, Encoding, write_image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -404,6 +404,12 @@ def test_the_memory_of_decoding_is_known_from_the_header(tmp_path, kind):
     peak, expected, kept, held = map(int, done.stdout.split())
     assert kept == held
     assert held < peak <= expected < 3 * peak + (64 << 20)
+
+
+def test_turning_a_picture_takes_a_second_copy_of_it():
+    """Of four bytes a pixel, as Pillow holds RGB; the orientation may come behind the pixels."""
+    with open_image(encoded(Image.new("RGB", (3000, 2000)), "PNG")) as (image, _):
+        assert decoded_bytes(image) >= 2 * 4 * 3000 * 2000
 
 
 @settings(max_examples=150, deadline=5000, suppress_health_check=list(HealthCheck))
