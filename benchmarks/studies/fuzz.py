@@ -34,7 +34,7 @@ from PIL import Image
 from studies import fuzz_cases
 
 COUNT = 3200
-AT_ONCE = 2
+AT_ONCE = 4
 TIMEOUT_S = 60.0
 """After which a case is taken for hanging; a sound one takes about half a second."""
 MEMORY_BYTES = 2_000_000_000
