@@ -21,7 +21,16 @@ from birefnet_benchmarks.report.markdown import headline_table, summary_table
 from birefnet_models.text import format_size
 from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
-from studies import evaluation_resize, exports, foreground, lowerings, precision, settings, targets
+from studies import (
+    evaluation_resize,
+    exports,
+    foreground,
+    int8_processors,
+    lowerings,
+    precision,
+    settings,
+    targets,
+)
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
@@ -176,6 +185,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "lowerings": stored(lowerings.markdown_table),
     "settings": stored(settings.markdown_table),
     "precision": stored(precision.markdown_table),
+    "int8": stored(int8_processors.markdown_table),
     "roundings": stored(precision.roundings_table),
     "zoo": zoo,
     "metrics": quality_metrics,

@@ -4,8 +4,9 @@ Each case is a process of its own, forked when everything is imported, which run
 `studies.fuzz_cases` draws for its number. It ends right, with an error in one line (or click's
 usage error), or as a finding: a traceback, a crash, a hang, memory over the limit, or lines that
 are neither. Counts and findings go to FILE, and findings are printed with the arguments that lead
-to them; `python -m studies.fuzz --case SEED KIND NUMBER FOLDER` writes the files of one into FOLDER
-and runs it.
+to them; Ctrl-C or SIGTERM ends the run and stores what it has.
+`python -m studies.fuzz --case SEED KIND NUMBER FOLDER` writes the files of one case into FOLDER and
+runs it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from PIL import Image
 from studies import fuzz_cases
 
 COUNT = 3200
-AT_ONCE = 2
+AT_ONCE = 4
 TIMEOUT_S = 60.0
 """After which a case is taken for hanging; a sound one takes about half a second."""
 MEMORY_BYTES = 2_000_000_000
@@ -110,6 +111,19 @@ def run_all(cases: Sequence[Case], seed: int, scratch: Path) -> Iterator[CaseRes
     """Run cases, a few at once, and give each one's result as it ends."""
     waiting = list(reversed(cases))
     running: dict[int, tuple[Case, float, str | None]] = {}
+    try:
+        yield from _run_waiting(waiting, running, seed, scratch)
+    finally:
+        for child in running:
+            kill_group(child)
+
+
+def _run_waiting(
+    waiting: list[Case],
+    running: dict[int, tuple[Case, float, str | None]],
+    seed: int,
+    scratch: Path,
+) -> Iterator[CaseResult]:
     while waiting or running:
         while waiting and len(running) < AT_ONCE:
             case = waiting.pop()
@@ -121,15 +135,19 @@ def run_all(cases: Sequence[Case], seed: int, scratch: Path) -> Iterator[CaseRes
             took = time.monotonic() - started
             if ended:
                 del running[child]
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child, signal.SIGKILL)  # what it left behind
+                kill_group(child)  # what it left behind
                 folder = scratch / f"{case.kind}-{case.number}".replace(" ", "-")
                 yield judge(case, folder, status, stopped, took, usage)
                 shutil.rmtree(folder, ignore_errors=True)
             elif stopped is None and (stop := reason_to_stop(child, took)):
                 running[child] = case, started, stop
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
+                kill_group(child)
+
+
+def kill_group(child: int) -> None:
+    """Kill a case and what it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
 
 
 def reason_to_stop(child: int, took_s: float) -> str | None:
@@ -235,12 +253,17 @@ def main(arguments: Sequence[str]) -> None:
         for kind, (_, share) in fuzz_cases.CASES.items()
         for number in range(round(share * count))
     ]
+    Random(seed).shuffle(cases)  # so that a run that is stopped early has seen some of each kind
     results = []
-    with tempfile.TemporaryDirectory() as scratch:
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)
+    with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(KeyboardInterrupt):
         for result in run_all(cases, seed, Path(scratch)):
             results.append(result)
             if result.outcome not in (RIGHT, REFUSED):
                 print(result, flush=True)
+            if len(results) % 100 == 0:
+                print(f"{len(results)} of {len(cases)}", file=sys.stderr, flush=True)
     stored = {"environment": asdict(read_environment()), "seed": seed, **summary(results)}
     write_results(Path(output), stored)
     print(stored["counts"])

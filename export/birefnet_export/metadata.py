@@ -13,6 +13,7 @@ from .checkpoint.read import Checkpoint
 from .graph.activation_memory import activation_bytes_per_pixel
 from .graph.signature import MEAN, SIZE_MULTIPLE, STD
 from .parity.logits import Parity
+from .precision.int8 import PAIR_LIMIT
 from .precision.mask_quality import Quality
 
 FORMAT = "1"
@@ -53,6 +54,7 @@ def facts(
         "size_multiple": str(SIZE_MULTIPLE),
         "opset": str(opset),
         "precision": precision,
+        "int8_pair_limit": str(PAIR_LIMIT) if precision == "int8" else None,
         "lowering": lowering,
         "activation_bytes_per_pixel": f"{peak:.0f}",
         "quality": quality and json.dumps(quality.to_dict()),

@@ -50,4 +50,5 @@ class MemoryWarning(UserWarning):
 
 
 class ProviderWarning(UserWarning):
-    """The session runs on a fallback, or slow parts of the graph run on the CPU under a GPU."""
+    """The session runs on a fallback, slow parts of the graph run on the CPU under a GPU, or the
+    sums of an older int8 file saturate on this processor."""

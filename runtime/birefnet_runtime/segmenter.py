@@ -28,6 +28,7 @@ from .model.preprocess import to_tensor
 from .model.signature import Session, read_signature
 from .model.third_party import as_logits
 from .session.inference_session import SessionInfo
+from .session.int8_sums import saturation_notes
 from .session.memory_limit import DEFAULT, PICTURE_BYTES, SETTINGS, Memory, as_bytes, choose
 from .session.open import open_session
 from .session.ort_errors import onnxruntime_errors
@@ -132,7 +133,8 @@ class Segmenter:
                 verbose=verbose,
             )
             session, self.session_info = opened, opened.info
-            for note in self.session_info.notes():
+            properties = opened.get_modelmeta().custom_metadata_map
+            for note in [*self.session_info.notes(), *saturation_notes(properties)]:
                 warnings.warn(note, ProviderWarning, stacklevel=2)
         self._session: Session | None = session
         self._signature = read_signature(session)

@@ -138,6 +138,13 @@ def test_fp16_leaves_integers_as_they_are(exported):
     assert found == integer_nodes(exported["fp32"].file)
 
 
+def test_an_int8_file_says_that_its_sums_fit(exported):
+    key = "birefnet.int8_pair_limit"
+
+    assert facts(exported["int8"].file)[key] == "128"
+    assert key not in facts(exported["fp32"].file)
+
+
 def test_fp16_casts_only_where_decisions_meet(exported):
     model = onnx.load(exported["fp16"].file)
 
