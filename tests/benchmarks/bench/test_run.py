@@ -1,12 +1,19 @@
 """`birefnet bench` as it is typed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from birefnet_benchmarks.bench.configuration import Configuration
+from birefnet_benchmarks.bench.configurations import Grid
 from birefnet_benchmarks.bench.interleave import InterleavedRuns
-from birefnet_benchmarks.bench.results import Result, read_report
+from birefnet_benchmarks.bench.measure.process import Limits
+from birefnet_benchmarks.bench.measure.roofline import measure_roofline
+from birefnet_benchmarks.bench.models import Request
+from birefnet_benchmarks.bench.results import MatmulPeak, Result, Round, read_report
+from birefnet_benchmarks.bench.run import RunSettings, _fastest, _notes
 from birefnet_benchmarks.errors import BenchmarkError
 from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
@@ -219,3 +226,36 @@ def test_an_export_that_can_not_be_exported_is_a_configuration(tmp_path, monkeyp
     }
     assert {each.configuration.model for each in found.results} == {"nano"}
     assert "mine" in found.notes
+
+
+def test_the_faster_product_of_each_library_and_number_of_threads_counts():
+    slow, fast = MatmulPeak(2, "torch", 1e11), MatmulPeak(2, "torch", 2e11)
+    other, one = MatmulPeak(2, "onnxruntime", 5e10), MatmulPeak(1, "torch", 3e11)
+
+    assert _fastest((slow, other, fast, one)) == _fastest((fast, one, slow, other))
+    assert _fastest((slow, other, fast, one)) == (one, other, fast)
+
+
+def noted(results=(), batches=(1,), images=()):
+    settings = RunSettings(Grid((), batches, (1,)), 1.0, Limits(), images, ("mine",))
+    return " ".join(_notes(Request(("nano",)), settings, results))
+
+
+def test_what_no_single_configuration_shows_is_noted():
+    pytorch = Configuration("nano", "pytorch", "eager", "fp32", "cpu", (32, 32), 1, 1, "a.pth")
+    graph = replace(pytorch, backend="onnxruntime")
+    read = (Round(0, 0, (1.0,), 0.0, 2.0),)
+
+    assert noted().startswith("mine ")
+    assert "Without --against" in noted([Result(graph)])
+    assert "Without --against" not in noted([Result(graph), Result(pytorch)])
+    assert "Without --images" in noted()
+    assert "Without --images" not in noted(images=(Path("a.jpg"),))
+    assert "batch 1" in noted(images=(Path("a.jpg"),), batches=(1, 2))
+    assert "batch 1" not in noted(images=(Path("a.jpg"),))
+    assert "No energy counter" in noted([Result(graph, rounds=(Round(0, 0, (1.0,), 0.0),))])
+    assert "No energy counter" not in noted([Result(graph), Result(pytorch, rounds=read)])
+
+
+def test_without_an_answer_in_time_no_roofline_is_known():
+    assert measure_roofline([1], [], [], timeout_s=0.01) == ((), ())

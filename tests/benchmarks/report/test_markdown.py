@@ -4,14 +4,15 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from birefnet_benchmarks.bench.results import Result
+from birefnet_benchmarks.bench.results import ColdStart, Difference, GraphParity, Result
 from birefnet_benchmarks.errors import ReportError
 from birefnet_benchmarks.report import wording
+from birefnet_benchmarks.report.columns import cells
 from birefnet_benchmarks.report.markdown import document, headline_table, plain, summary_table
 from birefnet_benchmarks.report.summary import findings, main_workloads
 from markdown_it import MarkdownIt
 
-from .sample import BASELINE, HOSTILE, INT8, NATIVE, ROWS, close, rounds
+from .sample import BASELINE, HOSTILE, INT8, NATIVE, ROWS, close, preview, rounds
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -150,3 +151,65 @@ def test_the_table_of_a_readmes_first_screen_explains_its_columns(report):
 def test_a_report_of_other_configurations_has_no_table_for_a_readmes_first_screen(report):
     with pytest.raises(ReportError, match=r"none of PyTorch \(eager, float32\), ONNX Runtime"):
         headline_table(dataclasses.replace(report, results=report.results[-1:]))
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "text"),
+    [
+        (wording.multiple, 0.1, "0.10"),
+        (wording.multiple, 0.0994, "0.099"),
+        (wording.multiple, 12.5, "12.50"),
+        (wording.rate, 0.3666, "0.367"),
+        (wording.rate, 999.4, "999"),
+        (wording.rate, 1250.0, "1250"),
+        (wording.rate, 123456.0, "123456"),
+        (wording.energy, 0.35, "350 mJ"),
+        (wording.energy, 1.0, "1 J"),
+        (wording.energy, 12.54, "12.5 J"),
+        (wording.levels, 1.0, "1 level"),
+        (wording.levels, 0.374, "0.37 levels"),
+        (wording.levels, 9.96, "10 levels"),
+        (wording.levels, 60.4, "60 levels"),
+        (wording.levels, 0.0, "0 levels"),
+    ],
+)
+def test_numbers_in_words(write, value, text):
+    assert write(value) == text
+
+
+def test_every_column_of_a_full_result():
+    baseline = Result(BASELINE, rounds=rounds(4.0, 4.0))
+    full = Result(
+        dataclasses.replace(ROWS, batch=1),
+        ColdStart(0.25, 0.5, 2.0),
+        rounds(1.0, 2.0, other_cores=0.5, energy=6.0),
+        1_500_000_000,
+        2_500_000_000,
+        graph=GraphParity(Difference(1e-3, 1e-4, 1e-5), Difference(2e-4, 2e-5, 2e-6), "off"),
+        previews=(preview("rows", 3, "off"),),
+    )
+
+    assert cells(full, [baseline, full]) == {
+        "configuration": "ONNX Runtime, rows, fp32, cpu",
+        "model": "lite",
+        "size": "1024x1024",
+        "median": "~1.5 s",
+        "p95": "2.08 s",
+        "quartiles": "1.01 s to 1.99 s",
+        "runs": "6",
+        "images/s": "0.667",
+        "time / baseline's": "0.38 x",
+        "ratio by round": "0.31 to 0.44 in 2 rounds",
+        "other load, cores": "0.50",
+        "cold start": "2.75 s",
+        "import, load, first run": "250 ms, 500 ms, 2 s",
+        "peak RSS": "1.5 GB",
+        "device memory": "2.5 GB",
+        "energy per image": "2 J",
+        "graph: logits, mask": "differs: 1.0e-03, 2.0e-04",
+        "largest mask error": "differs: 3 levels",
+        "pipeline: levels, IoU, edge IoU": "differs: 3 levels, 0.9970, 0.9700",
+    }
+    assert set(cells(Result(ROWS), []).values()) == {
+        *("ONNX Runtime, rows, fp32, cpu", "lite", "1024x1024", "")
+    }
