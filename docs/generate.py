@@ -18,9 +18,9 @@ import click
 from birefnet_benchmarks.bench.results import read_report
 from birefnet_benchmarks.evaluation.quality import metrics
 from birefnet_benchmarks.report.markdown import headline_table, summary_table
+from birefnet_models.text import format_size
 from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
-from birefnet_runtime.model.input_size import format_size
 from studies import exports, foreground, lowerings, precision, settings, targets
 
 ROOT = Path(__file__).parents[1]

@@ -6,12 +6,13 @@ import json
 from importlib.metadata import version
 from typing import Any
 
+from birefnet_models.text import format_size
+
 from .checkpoint.read import Checkpoint
 from .graph.activation_memory import activation_bytes_per_pixel
 from .graph.signature import MEAN, SIZE_MULTIPLE, STD
 from .parity.logits import Parity
 from .precision.mask_quality import Quality
-from .text import by_x
 
 PREFIX = "birefnet."
 FORMAT = "1"
@@ -43,8 +44,8 @@ def facts(
         "license": checkpoint.license,
         "backbone": checkpoint.arch.backbone,
         "architecture": json.dumps(checkpoint.arch.to_dict()),
-        "trained_size": trained_size and by_x(trained_size),
-        "trained_range": "-".join(by_x(size) for size in checkpoint.trained_range or ()),
+        "trained_size": trained_size and format_size(trained_size),
+        "trained_range": "-".join(format_size(size) for size in checkpoint.trained_range or ()),
         "mean": json.dumps(MEAN),
         "std": json.dumps(STD),
         "resize": "stretch-bilinear-antialias",

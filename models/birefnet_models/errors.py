@@ -48,8 +48,3 @@ class LicenseError(FetchError):
 
 class PinError(BirefnetError):
     """A file that is not the one in the lock file, or a reference that the lock file lacks."""
-
-
-def first_line(error: Exception) -> str:
-    """The first line of another library's message, which may go on with pages of C++."""
-    return str(error).strip().partition("\n")[0]

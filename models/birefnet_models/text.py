@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -13,9 +13,9 @@ def first_line(error: BaseException) -> str:
     return printable(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
-def joined(words: Iterable[str], last: str = " and ") -> str:
+def joined(words: Sequence[str], last: str = " and ") -> str:
     """`a, b and c`; `last` stands before the last word."""
-    *before, end = words
+    *before, end = words or ("",)
     return f"{', '.join(before)}{last}{end}" if before else end
 
 
@@ -24,6 +24,11 @@ def shortened(names: Iterable[str], most: int = 20) -> str:
     every = [printable(name) for name in names]
     more = len(every) - most
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def format_size(sides: Iterable[int]) -> str:
+    """`768x1024`: height first, as it is typed; of shapes as well, `2x3x224x160`."""
+    return "x".join(map(str, sides))
 
 
 def printable(text: object) -> str:

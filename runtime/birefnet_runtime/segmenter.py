@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from birefnet_models.errors import first_line
+from birefnet_models.text import first_line
 from numpy.typing import NDArray
 
 from .cutout.compose import Result, Style, compose, shown_alpha

@@ -1,6 +1,7 @@
 import pytest
 from birefnet_models.text import (
     first_line,
+    format_size,
     joined,
     printable,
     shortened,
@@ -23,7 +24,8 @@ def test_an_error_is_one_line_and_never_an_empty_one(error, line):
 
 
 @pytest.mark.parametrize(
-    ("words", "text"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+    ("words", "text"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")],
 )
 def test_words_are_joined(words, text):
     assert joined(words) == text
@@ -35,6 +37,11 @@ def test_a_long_list_is_shortened():
     assert shortened("abcde", most=2) == "a, b and 3 more"
     assert shortened(()) == ""
     assert shortened(["a\n", "b\x1b"]) == r"a\n, b\x1b"
+
+
+def test_sizes_and_shapes_are_written_height_first():
+    assert format_size((768, 1024)) == "768x1024"
+    assert format_size((2, 3, 224, 160)) == "2x3x224x160"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from birefnet_runtime.model.input_size import format_size
+from birefnet_models.text import format_size
 
 from ..errors import BenchmarkError
 from .accuracy import AccuracyCheck

@@ -10,8 +10,8 @@ from typing import Any
 from birefnet_models.atomic_write import replacing
 from birefnet_models.card import Score
 from birefnet_models.lock import sha256_of
+from birefnet_models.text import format_size
 from birefnet_runtime import OutputError
-from birefnet_runtime.model.input_size import format_size
 
 from ..bench.environment import read_environment
 from ..bench.results_file import write_results

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from birefnet_models.errors import BirefnetError
+from birefnet_models.text import format_size
 from birefnet_runtime import ImageError, Prepared, Segmenter, read_image
 from birefnet_runtime.cutout.compose import shown_alpha
 from birefnet_runtime.images.picture import quantize, to_eight_bits
 from birefnet_runtime.images.read import pixels_of
 from birefnet_runtime.machine.pipeline import overlap
-from birefnet_runtime.model.input_size import format_size
 from numpy.typing import NDArray
 
 from ..errors import DatasetError

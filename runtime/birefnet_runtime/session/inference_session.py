@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from birefnet_models.errors import first_line
+from birefnet_models.text import first_line
 from numpy.typing import NDArray
 
 from ..errors import ModelError, ProviderError

@@ -13,7 +13,14 @@ from birefnet_export.graph.kernels import Kernel
 from birefnet_export.graph.layers import conv, relu
 from birefnet_export.precision import sensitivity
 from birefnet_export.precision.fp16 import to_half
-from birefnet_export.precision.int8 import Plan, Range, Weight, quantized, rounded
+from birefnet_export.precision.int8 import (
+    ActivationRange,
+    Int8Plan,
+    LayerWeight,
+    quantized,
+    round_for_sums,
+    round_weight,
+)
 from birefnet_export.precision.mask_quality import Quality, quality
 from studies.fp16_rounding import rounded as through_half
 
@@ -61,22 +68,64 @@ def convolution() -> onnx.ModelProto:
 
 
 def test_a_weight_is_rounded_to_the_nearest_step_of_its_channel():
-    values, scale = rounded(Weight("w", 1, 1, LINEAR))
+    values, scale = round_weight(LayerWeight("w", 1, 1, LINEAR))
 
     assert np.abs(values).max(0).tolist() == [127] * 48
     assert (np.abs(values * scale - LINEAR) <= scale / 2 + 1e-7).all()
 
 
 def test_a_channel_of_zeros_stays_zero():
-    values, scale = rounded(Weight("w", 1, 0, np.zeros((4, 512), np.float32)))
+    values, scale = round_weight(LayerWeight("w", 1, 0, np.zeros((4, 512), np.float32)))
 
     assert not values.any()
     assert np.isfinite(scale).all()
 
 
+def in_sixteen_bits(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """x @ w as AVX2's vpmaddubsw adds it: products of two neighbors in a saturating int16."""
+    pairs = x.astype(np.int32)[:, :, None] * w.astype(np.int32)
+    pairs = pairs[:, ::2] + np.pad(pairs[:, 1::2], ((0, 0), (0, len(w) % 2), (0, 0)))
+    return pairs.clip(-(2**15), 2**15 - 1).sum(1)
+
+
+@pytest.mark.parametrize("rows", [64, 63])
+def test_sums_of_a_product_do_not_saturate_without_vnni(rows):
+    signs = np.sign(LINEAR[:rows])
+    for weights in (LINEAR[:rows], np.abs(LINEAR[:rows]), signs, np.ones((rows, 48), np.float32)):
+        values, scale = round_for_sums(LayerWeight("w", 1, 1, weights))
+        for x in (np.full((1, rows), 255), RNG.integers(0, 256, (9, rows))):
+            assert (in_sixteen_bits(x, values) == x @ values.astype(int)).all()
+        assert (np.abs(values * scale - weights) <= scale / 2 + 1e-6).all()
+
+    values, _ = round_weight(LayerWeight("w", 1, 1, np.ones((rows, 48), np.float32)))
+    full = np.full((1, rows), 255)
+    assert (in_sixteen_bits(full, values) != full @ values.astype(int)).all()  # 127 + 127 does
+
+
+def test_sums_of_a_convolution_do_not_saturate_in_either_order():
+    weights = RNG.standard_normal((5, 7, 3, 3)).astype(np.float32)
+    values, _ = round_for_sums(LayerWeight("w", 1, 0, weights))
+
+    full = np.full((1, 63), 255)
+    for order in (values, np.moveaxis(values, 1, -1)):
+        columns = order.reshape(5, -1).T
+        for pushed in (np.maximum(columns, 0), np.minimum(columns, 0)):
+            assert (in_sixteen_bits(full, pushed) == full @ pushed.astype(int)).all()
+
+
+def test_large_sums_are_right_on_this_processor():
+    """ONNX Runtime's own kernels: 64 products of 255 and weights that are all the largest."""
+    model = model_of(lambda g, x: x @ g.constant(np.ones((64, 48), np.float32)), "rows", 64)
+    small = quantized(model, Int8Plan(products=frozenset(n.name for n in model.graph.node)))
+
+    x = np.ones((3, 64), np.float32)
+    x[:, 1] = 0  # the range is 0 to 1
+    assert computed(small, x) == pytest.approx(np.full((3, 48), 63), rel=0.01)
+
+
 def test_a_dynamic_product_is_near_and_fused_with_its_bias(linear, tmp_path):
     name = next(n.name for n in linear.graph.node if n.op_type == "MatMul")
-    small = quantized(linear, Plan(products=frozenset([name])))
+    small = quantized(linear, Int8Plan(products=frozenset([name])))
     x = RNG.standard_normal((2, 5, 64)).astype(np.float32)
 
     exact = computed(linear, x)
@@ -89,8 +138,8 @@ def test_a_static_convolution_is_near_fused_and_rectified(convolution, tmp_path)
     x = RNG.uniform(-1, 1, (2, 8, 6, 7)).astype(np.float32)
     exact = computed(convolution, x)
     (result,) = [n.output[0] for n in convolution.graph.node if n.op_type == "Relu"]
-    ranges = {"x": Range(-1, 1), result: Range(0, float(exact.max()))}
-    small = quantized(convolution, Plan(convolutions=frozenset([name]), ranges=ranges))
+    ranges = {"x": ActivationRange(-1, 1), result: ActivationRange(0, float(exact.max()))}
+    small = quantized(convolution, Int8Plan(convolutions=frozenset([name]), ranges=ranges))
 
     found = computed(small, x)
     assert 0 < abs(found - exact).mean() < 0.02 * exact.mean()
@@ -103,8 +152,8 @@ def test_a_static_convolution_is_near_fused_and_rectified(convolution, tmp_path)
 def test_a_range_is_what_the_images_showed_and_what_lies_beyond_is_clipped(convolution):
     name = next(n.name for n in convolution.graph.node if n.op_type == "Conv")
     (result,) = [n.output[0] for n in convolution.graph.node if n.op_type == "Relu"]
-    ranges = {"x": Range(-1, 1), result: Range(0, 0.5)}
-    small = quantized(convolution, Plan(convolutions=frozenset([name]), ranges=ranges))
+    ranges = {"x": ActivationRange(-1, 1), result: ActivationRange(0, 0.5)}
+    small = quantized(convolution, Int8Plan(convolutions=frozenset([name]), ranges=ranges))
 
     found = computed(small, RNG.uniform(-1, 1, (1, 8, 6, 7)).astype(np.float32))
     assert found.max() == pytest.approx(0.5)
@@ -112,7 +161,7 @@ def test_a_range_is_what_the_images_showed_and_what_lies_beyond_is_clipped(convo
 
 
 def test_a_weight_that_is_only_stored_small_is_folded_when_it_is_loaded(convolution, tmp_path):
-    small = quantized(convolution, Plan())
+    small = quantized(convolution, Int8Plan())
     x = RNG.uniform(-1, 1, (1, 8, 6, 7)).astype(np.float32)
 
     exact = computed(convolution, x)
@@ -125,13 +174,13 @@ def test_an_excluded_weight_keeps_half_precision(convolution):
     name = next(n.name for n in convolution.graph.node if n.op_type == "Conv")
     x = RNG.uniform(-1, 1, (1, 8, 6, 7)).astype(np.float32)
 
-    found = computed(quantized(convolution, Plan(exact=frozenset([name]))), x)
+    found = computed(quantized(convolution, Int8Plan(exact=frozenset([name]))), x)
     assert abs(found - computed(convolution, x)).max() < 0.01
 
 
 def test_a_kept_node_computes_in_float32_from_halved_weights(linear):
-    everything = to_half(linear, lambda node: False)
-    kept = to_half(linear, lambda node: node.op_type == "MatMul")
+    everything = to_half(linear, frozenset())
+    kept = to_half(linear, {n.name for n in linear.graph.node if n.op_type == "MatMul"})
 
     def cast_to(model):
         return [a.i for n in model.graph.node if n.op_type == "Cast" for a in n.attribute]
@@ -147,7 +196,7 @@ def test_a_constant_beyond_float16_is_named():
     model = model_of(lambda g, x: x * np.full(3, 1e6, np.float32), "n", 3)
 
     with pytest.raises(GraphError, match="constant holds values beyond float16's range"):
-        to_half(model, lambda node: False)
+        to_half(model, frozenset())
 
 
 def test_rounding_to_half_survives_onnxruntimes_optimization():
@@ -186,7 +235,7 @@ class Search:
 
     def ranked(self):
         order = sorted(COSTS, key=lambda name: -COSTS[name])
-        return [sensitivity.Group(name, frozenset([name])) for name in order]
+        return [sensitivity.LayerGroup(name, frozenset([name])) for name in order]
 
 
 @pytest.mark.parametrize(
