@@ -27,8 +27,8 @@ Progress = Callable[[int, int | None], None]
 """Called with the bytes that have come, and of how many (None: the server does not say)."""
 
 TIMEOUT_S = 30.0
-MOST_BYTES = 16 << 30
-"""Of one file; the largest checkpoint of a BiRefNet has 1 GB."""
+MOST_BYTES = 8 << 30
+"""Of one file; the largest checkpoint of a BiRefNet has 1 GB, with its optimizer 3 GB."""
 _MOST_RESUMES = 20
 _CHUNK_BYTES = 1 << 20
 

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 from .errors import FetchError
 from .text import shown_url, split_url
 
-_LEAST_BYTES_PER_S = 1000
+_LEAST_BYTES_PER_S = 10_000
 """What a server has to send on average over the time of a timeout."""
 
 

@@ -125,6 +125,7 @@ def test_a_server_that_never_sends_it_all_is_an_error_and_no_file(hub):
 
     with pytest.raises(FetchError, match="interrupted at 3000 bytes; the same command goes on"):
         download(hub.url + PATH)
+    assert len(hub.requests) == 2
     assert "BiRefNet.pth" not in left_over()
 
 
@@ -246,6 +247,10 @@ def test_a_file_without_an_end_is_given_up_and_not_kept(hub):
 
 
 def test_a_stated_length_beyond_the_limit_is_refused_before_anything_is_stored(hub):
+    hub.failure = Failure(length=str(len(CONTENT)))
+    assert download(hub.url + PATH, most_bytes=len(CONTENT)).read_bytes() == CONTENT
+    shutil.rmtree(downloads())
+
     hub.failure = Failure(length="1000001")
 
     with pytest.raises(FetchError, match="is larger than the 1000000 bytes that a download may"):

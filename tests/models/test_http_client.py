@@ -48,6 +48,6 @@ def test_time_between_reads_is_not_the_servers(monkeypatch):
 
     with pytest.raises(TooSlowError, match="the server sent 20 bytes in 10 s"):
         slow.readinto(bytearray(10))
-    fast = _Watched(io.BytesIO(bytes(100_000)), window_s=9)
+    fast = _Watched(io.BytesIO(bytes(1_000_000)), window_s=9)
     for _ in range(10):
-        fast.readinto(bytearray(5001))
+        fast.readinto(bytearray(50_001))

@@ -4,12 +4,15 @@ import argparse
 import hashlib
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from birefnet_export.checkpoint.read import read_checkpoint
+from birefnet_export.checkpoint.read import _trained_size, read_checkpoint
 from birefnet_export.errors import ArchitectureError, CheckpointError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from ..conftest import TINY, drawn, key_list
@@ -312,3 +315,39 @@ def test_a_missing_file_and_an_empty_directory_are_named(tmp_path):
     (tmp_path / "weights" / "optimizer.bin").touch()
 
     assert "optimizer.bin" in refused(tmp_path / "weights", "has no model.safetensors")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["size", "height", "width", "x"]), inner)
+    ),
+)
+
+
+def size_or_refusal(file: Path) -> tuple[int, int] | str | None:
+    try:
+        return _trained_size(file)
+    except CheckpointError as error:
+        return str(error)
+
+
+@settings(deadline=None)
+@given(
+    st.binary(max_size=50)
+    | JSON.map(lambda content: json.dumps(content).encode())
+    | JSON.map(lambda size: json.dumps({"size": size}).encode())
+)
+def test_any_preprocessor_file_gives_a_size_of_an_image_or_one_error(tmp_path_factory, content):
+    file = tmp_path_factory.getbasetemp() / "preprocessor_config.json"
+    file.write_bytes(content)
+
+    match size_or_refusal(file):
+        case str(message):
+            assert message.isprintable()
+        case (int(height), int(width)):
+            assert 0 < height <= 65536
+            assert 0 < width <= 65536
+        case other:
+            assert other is None
