@@ -12,6 +12,7 @@ from .unsupported import Shapes, refuse_other_variants
 
 _BLOCK = re.compile(r"bb\.layers\.(\d+)\.blocks\.(\d+)\.")
 _SQUEEZE = re.compile(r"squeeze_module\.(\d+)\.")
+_DEFORMABLE = re.compile(r"aspp_deforms\.(\d+)\.atrous_conv\.regular_conv\.weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,9 @@ class Architecture:
             if _shape(shapes, "decoder.lateral_block2.conv.weight", 4)[1] == embed_dim
             else "cat",
         )
+        for width, heads in zip(backbone.stage_widths, backbone.num_heads, strict=True):
+            if width % heads:
+                raise ArchitectureError(f"{heads} attention heads can't share {width} channels")
         return replace(backbone, **_decoder_settings(shapes, backbone.channels))
 
 
@@ -162,15 +166,20 @@ def _decoder_settings(shapes: Shapes, channels: tuple[int, ...]) -> dict[str, An
     count = len({match[1] for name in shapes if (match := _SQUEEZE.match(name))})
     squeeze = tuple(_kind(shapes, f"squeeze_module.{i}.") for i in range(count))
     attention = _kind(shapes, "decoder.decoder_block4.dec_att.")
-    aspp = "squeeze_module.0." if attention == "none" else "decoder.decoder_block4.dec_att."
-    pooled = f"{aspp}global_avg_pool.1.weight"
-    deformable = sorted(name for name in shapes if name.startswith(aspp) and "regular_conv" in name)
+    if "none" in squeeze or attention in ("BasicDecBlk", "ResBlk"):
+        raise ArchitectureError("its squeeze_module or its dec_att is none of upstream's")
+    kernels = {
+        int(match[1]): _shape(shapes, name, 4)[-1]
+        for name in shapes
+        if (match := _DEFORMABLE.search(name))
+    }
+    pooled = [name for name in shapes if name.endswith("global_avg_pool.1.weight")]
     image = _shape(shapes, "decoder.ipt_blk5.conv1.weight", 4)
     gradient = "decoder.gdt_convs_4.0.weight"
     return {
         "decoder_width": _shape(shapes, "decoder.decoder_block4.conv_in.weight", 4)[0],
-        "aspp_width": _shape(shapes, pooled, 4)[0] if pooled in shapes else 0,
-        "aspp_kernels": tuple(shapes[name][-1] for name in deformable if "aspp_deforms" in name),
+        "aspp_width": _shape(shapes, pooled[0], 4)[0] if pooled else 0,
+        "aspp_kernels": tuple(kernels[branch] for branch in sorted(kernels)),
         "patch_width": image[0],
         "gradient_width": _shape(shapes, gradient, 4)[0] if gradient in shapes else 0,
         "context": _context(shapes, squeeze[0], channels) if squeeze else 0,
@@ -209,12 +218,14 @@ def _context(shapes: Shapes, kind: str, channels: tuple[int, ...]) -> int:
 
 
 def _shape(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:
-    """The shape of tensor `name`, which must be there and have `rank` dimensions."""
+    """The shape of tensor `name`, which must be there and have `rank` dimensions of 1 or more."""
     if name not in shapes:
         raise ArchitectureError(f"tensor {name} is missing: not a Swin v1 BiRefNet")
     shape = tuple(shapes[name])
-    if len(shape) != rank:
-        raise ArchitectureError(f"tensor {name} has shape {shape}, expected {rank} dimensions")
+    if len(shape) != rank or min(shape) < 1:
+        raise ArchitectureError(
+            f"tensor {name} has shape {shape}, expected {rank} dimensions of 1 or more"
+        )
     return shape
 
 

@@ -45,6 +45,8 @@ def test_settings_are_read_off_the_tensors(name):
         {"squeeze": ("ResBlk",) * 4, "context": 0},
         {"squeeze": ("ASPP",), "attention": "none", "aspp_kernels": ()},
         {"squeeze": ("ASPPDeformable",), "attention": "none", "context": 1},
+        {"squeeze": ("ASPPDeformable",), "attention": "ASPP"},
+        {"squeeze": ("ASPP",), "attention": "ASPPDeformable"},
         {"multi_scale": "add", "whole_image": True, "batch_norm": False, "gradient_width": 0},
     ],
 )
@@ -112,6 +114,21 @@ def replaced(old: str, new: str) -> dict[str, tuple[int, ...]]:
         ),
         (replaced("aspp1", "aspp9"), "dec_att is none of upstream's blocks"),
         (replaced("ipt_blk5", "other"), "takes no image"),
+        (replaced("squeeze_module.0.", "squeeze_module.1."), "squeeze_module or its dec_att"),
+        (
+            key_list("swin_v1_t") | {"decoder.decoder_block4.dec_att.conv_in.weight": (8, 8, 3, 3)},
+            "squeeze_module or its dec_att is none of upstream's",
+        ),
+        (
+            key_list("swin_v1_t")
+            | {"bb.layers.0.blocks.0.attn.relative_position_bias_table": (169, 0)},
+            "expected 2 dimensions of 1 or more",
+        ),
+        (
+            key_list("swin_v1_t")
+            | {"bb.layers.1.blocks.0.attn.relative_position_bias_table": (169, 7)},
+            "7 attention heads can't share 192 channels",
+        ),
         (
             key_list("swin_v1_t") | {"squeeze_module.0.conv_in.weight": (64, 1537, 3, 3)},
             "reads 1537 channels, no context",
