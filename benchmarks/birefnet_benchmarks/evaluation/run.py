@@ -12,7 +12,7 @@ from birefnet_runtime import ImageError, Prepared, Segmenter, read_image
 from birefnet_runtime.cutout.compose import shown_alpha
 from birefnet_runtime.images.picture import quantize, to_eight_bits
 from birefnet_runtime.images.read import pixels_of
-from birefnet_runtime.machine.pipeline import overlap
+from birefnet_runtime.machine.pipeline import CAPACITY, overlap
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
@@ -20,8 +20,8 @@ from .contact_sheet import SheetRow, thumbnails
 from .dataset import Sample, read_mask
 from .quality import Tally
 
-_WEIGHT = 5
-"""Scoring takes about this many times the memory that a picture does in a cutout."""
+_BYTES_PER_PIXEL = 55
+"""What scoring takes, about five times as much as a cutout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +84,15 @@ class Evaluator:
         Yields:
             The result of each, in order. Of a sample that fails it is an error; the others go on.
         """
+        left = self.segmenter.memory_left
         return overlap(
             samples,
             self._load,
             self._run,
             self._score,
             failed=_failed,
-            weigh=lambda sample: _WEIGHT * pixels_of(sample.image),
+            weigh=lambda sample: _BYTES_PER_PIXEL * pixels_of(sample.image),
+            capacity=CAPACITY if left is None else left,
             stopped=stopped,
         )
 

@@ -1,4 +1,4 @@
-"""The int8 pass on single layers, and the search for what bears it."""
+"""The int8 pass on single layers."""
 
 from collections.abc import Callable
 
@@ -7,42 +7,29 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from birefnet_export.errors import GraphError, PrecisionError
 from birefnet_export.graph.builder import Graph, Value
 from birefnet_export.graph.kernels import Kernel
 from birefnet_export.graph.layers import conv, relu
-from birefnet_export.precision import sensitivity
-from birefnet_export.precision.fp16 import to_half
 from birefnet_export.precision.int8 import (
     ActivationRange,
     Int8Plan,
     LayerWeight,
+    faster_in_int8,
+    folded_relus,
     quantized,
     round_for_sums,
     round_weight,
 )
-from birefnet_export.precision.mask_quality import Quality, quality
-from studies.fp16_rounding import rounded as through_half
+from onnx import numpy_helper
+
+from ..conftest import computed, model_of
 
 RNG = np.random.default_rng(0)
 LINEAR = RNG.standard_normal((64, 48)).astype(np.float32)
+LARGE = RNG.standard_normal((128, 128)).astype(np.float32)
 KERNEL = Kernel(
     torch.from_numpy(RNG.standard_normal((16, 8, 3, 3))), torch.from_numpy(RNG.random(16))
 )
-
-
-def model_of(build: Callable[[Graph, Value], Value], *axes: int | str) -> onnx.ModelProto:
-    g = Graph(20)
-    g.output("y", [f"y{axis}" for axis in range(len(axes))], build(g, g.input("x", list(axes))))
-    return g.model()
-
-
-def computed(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
-    onnx.checker.check_model(model, full_check=True)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return np.asarray(session.run(None, {"x": x})[0])
 
 
 def run_by_onnxruntime(model: onnx.ModelProto, folder) -> set[str]:
@@ -178,80 +165,82 @@ def test_an_excluded_weight_keeps_half_precision(convolution):
     assert abs(found - computed(convolution, x)).max() < 0.01
 
 
-def test_a_kept_node_computes_in_float32_from_halved_weights(linear):
-    everything = to_half(linear, frozenset())
-    kept = to_half(linear, {n.name for n in linear.graph.node if n.op_type == "MatMul"})
-
-    def cast_to(model):
-        return [a.i for n in model.graph.node if n.op_type == "Cast" for a in n.attribute]
-
-    assert cast_to(everything) == [10, 1]  # in and out
-    assert cast_to(kept) == [10, 1]  # the product, for its bias, and out
-    x = RNG.standard_normal((1, 5, 64)).astype(np.float32)
-    assert 0 < abs(computed(everything, x) - computed(linear, x)).max() < 0.1
-    assert abs(computed(kept, x) - computed(linear, x)).max() < 0.02
-
-
-def test_a_constant_beyond_float16_is_named():
-    model = model_of(lambda g, x: x * np.full(3, 1e6, np.float32), "n", 3)
-
-    with pytest.raises(GraphError, match="constant holds values beyond float16's range"):
-        to_half(model, frozenset())
-
-
-def test_rounding_to_half_survives_onnxruntimes_optimization():
-    model = model_of(lambda g, x: g.op("Sigmoid", x) + 0.0, "n")
-    x = np.linspace(-3, 3, 7, dtype=np.float32)
-
-    changed = through_half(model, {model.graph.node[0].name}, weights=False)
-    expected = (1 / (1 + np.exp(-x))).astype(np.float16).astype(np.float32)
-    assert np.allclose(computed(changed, x), expected, atol=1e-7, rtol=0)
-
-
-def test_nothing_compared_and_nan_are_errors():
-    logits = np.zeros((1, 1, 2, 2), np.float32)
-
-    with pytest.raises(PrecisionError, match="no images"):
-        quality([], [])
-    with pytest.raises(PrecisionError, match="NaN"):
-        quality([logits * np.nan], [logits])
-
-
-COSTS = {"a": 0.02, "b": 0.0, "c": 0.03, "d": 0.001}
-
-
-class Search:
-    """A search over four groups, of which some are sensitive: IoU falls by what each costs."""
-
-    def __init__(self, *_: object) -> None:
-        self.trials: list[tuple[str, ...]] = []
-
-    def tried(self, excluded):
-        names = tuple(group.name for group in excluded)
-        self.trials.append(names)
-        iou = 1 - sum(cost for name, cost in COSTS.items() if name not in names)
-        found = Quality(iou, iou, 1 - iou, 1 - iou, 1, (32, 32), names)
-        return sensitivity.Quantized(onnx.ModelProto(), found)
-
-    def ranked(self):
-        order = sorted(COSTS, key=lambda name: -COSTS[name])
-        return [sensitivity.LayerGroup(name, frozenset([name])) for name in order]
-
-
 @pytest.mark.parametrize(
-    ("min_iou", "excluded"), [(0.9, ()), (0.96, ("c",)), (0.99, ("c", "a")), (1, ("c", "a", "d"))]
+    ("low", "high", "scale", "zero"),
+    [(-1, 2, 3 / 255, 85), (0.5, 2.55, 0.01, 0), (-5.1, -1, 0.02, 255), (0, 0, 1, 0)],
 )
-def test_only_as_many_groups_are_left_out_as_it_takes(monkeypatch, min_iou, excluded):
-    monkeypatch.setattr(sensitivity, "_Search", Search)
-
-    found = sensitivity.quantized_within(onnx.ModelProto(), [], min_iou)
-
-    assert found.quality.excluded == excluded
+def test_zero_is_exact_in_every_range(low, high, scale, zero):
+    assert ActivationRange(low, high).affine() == (pytest.approx(scale), zero)
 
 
-def test_if_nothing_suffices_the_numbers_are_said(monkeypatch):
-    monkeypatch.setattr(sensitivity, "_Search", Search)
-    monkeypatch.setattr(Search, "ranked", lambda self: [])
+def convolution_of(bias: float, after: Callable[[Graph, Value], Value]) -> onnx.ModelProto:
+    kernel = Kernel(torch.full((16, 8, 3, 3), 0.25), torch.tensor([bias, -bias] * 8))
+    return model_of(lambda g, x: after(g, conv(g, x, kernel)), "batch", 8, "h", "w")
 
-    with pytest.raises(PrecisionError, match=r"IoU of 0\.9490 .* less than the 0\.99 asked for"):
-        sensitivity.quantized_within(onnx.ModelProto(), [], 0.99)
+
+def test_a_bias_beyond_int32_is_clipped():
+    model = convolution_of(1e6, lambda g, y: y)
+    (node,) = [n for n in model.graph.node if n.op_type == "Conv"]
+    ranges = {"x": ActivationRange(-1e-3, 1e-3), node.output[0]: ActivationRange(-1e6, 1e6)}
+    small = quantized(model, Int8Plan(convolutions=frozenset([node.name]), ranges=ranges))
+
+    (bias,) = [t for t in small.graph.initializer if t.name == f"{node.name}:bias:int32"]
+    assert numpy_helper.to_array(bias).tolist() == [2**31 - 1, -(2**31)] * 8
+
+
+def test_a_relu_of_a_value_that_others_read_too_is_kept():
+    model = convolution_of(-0.5, lambda g, y: y + relu(g, y))
+    (node,) = [n for n in model.graph.node if n.op_type == "Conv"]
+    ranges = {"x": ActivationRange(-1, 1), node.output[0]: ActivationRange(-19, 19)}
+    small = quantized(model, Int8Plan(convolutions=frozenset([node.name]), ranges=ranges))
+
+    x = RNG.uniform(-1, 1, (1, 8, 6, 7)).astype(np.float32)
+    assert folded_relus(model) == {}
+    assert "Relu" in {n.op_type for n in small.graph.node}
+    assert computed(model, x).min() < -1  # what a folded Relu would have clipped
+    assert abs(computed(small, x) - computed(model, x)).max() < 0.4
+
+
+def test_a_product_whose_left_operand_is_the_constant_stays_in_float32():
+    model = model_of(lambda g, x: g.constant(LARGE) @ x, "batch", 128, "columns")
+    other = model_of(lambda g, x: x @ g.constant(LARGE), "batch", "rows", 128)
+
+    assert faster_in_int8(model, "MatMul") == frozenset()
+    assert len(faster_in_int8(other, "MatMul")) == 1
+
+
+@pytest.mark.parametrize(("channels", "faster"), [(80, True), (78, False)])
+def test_only_products_that_do_much_with_each_value_are_quantized(channels, faster):
+    """A product of n by n channels multiplies n / 2 times for each value; 40 is enough."""
+    weight = RNG.standard_normal((channels, channels)).astype(np.float32)
+    model = model_of(lambda g, x: x @ g.constant(weight), "batch", "rows", channels)
+
+    assert bool(faster_in_int8(model, "MatMul")) == faster
+
+
+def test_a_small_weight_stays_float32():
+    weight = RNG.standard_normal((32, 32)).astype(np.float32)  # 1024 values
+    model = model_of(lambda g, x: x @ g.constant(weight), "batch", "rows", 32)
+
+    small = quantized(model, Int8Plan())
+    assert "Cast" not in {n.op_type for n in small.graph.node}
+    (kept,) = small.graph.initializer
+    assert (numpy_helper.to_array(kept) == weight).all()
+
+
+@pytest.mark.parametrize(("computes", "largest"), [(True, 64), (False, 127)])
+def test_only_what_is_computed_in_int8_has_smaller_weights(computes, largest):
+    """Equal weights: 64 + 64 is what two neighbors may add up to."""
+    product = model_of(lambda g, x: x @ g.constant(np.ones_like(LARGE)), "batch", "rows", 128)
+    convolution = convolution_of(0, lambda g, y: y)
+    for model, op_type in ((product, "MatMul"), (convolution, "Conv")):
+        names = frozenset(n.name for n in model.graph.node if n.op_type == op_type and computes)
+        values = [model.graph.input[0].name, *(o for n in model.graph.node for o in n.output)]
+        ranges = {value: ActivationRange(-1, 1) for value in values}
+        plan = Int8Plan(products=names, convolutions=names, ranges=ranges)
+        stored = [
+            numpy_helper.to_array(t)
+            for t in quantized(model, plan).graph.initializer
+            if t.data_type == onnx.TensorProto.INT8 and len(t.dims) > 1
+        ]
+        assert [(t.min(), t.max()) for t in stored] == [(largest, largest)]
