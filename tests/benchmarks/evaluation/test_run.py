@@ -62,11 +62,11 @@ def test_of_equally_bad_ones_the_first_are_the_worst(tmp_path, segmenter):
 
 def test_masks_are_rounded_to_eight_bits(folder, brightness, monkeypatch):
     faint = Segmenter(brightness)
-    alpha = np.full((SIDE, SIDE), 0.4 / 255, np.float32)
+    alpha = np.full((SIDE, SIDE), 1.6 / 255, np.float32)
     alpha[20:40] = 254.6 / 255
     monkeypatch.setattr(faint, "finish", lambda prepared, logits: alpha)
 
-    assert [result.levels for result in evaluate(folder, faint).results] == [(0, 255)] * 4
+    assert [result.levels for result in evaluate(folder, faint).results] == [(2, 255)] * 4
 
 
 def test_scoring_weighs_more_than_the_pixels(folder, segmenter, monkeypatch):
