@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 from birefnet_models.atomic_write import replacing
 from birefnet_models.cache import MODEL_OF_PRECISION
+from birefnet_models.text import format_size
 from birefnet_runtime.machine.process_memory import peak_rss_bytes
 
 from .checkpoint.fetch import Fetched
@@ -26,9 +27,9 @@ from .metadata import facts, parity_facts
 from .network.birefnet import BiRefNet
 from .options import ExportReport
 from .parity.logits import TOLERANCES, GraphTolerance, Parity
-from .precision.convert import calibration_images, converted
+from .precision.calibration import calibration_images
+from .precision.convert import converted
 from .precision.request import Precision
-from .text import by_x
 from .verify.export_check import check_export
 
 
@@ -48,7 +49,7 @@ def run(
         warnings.simplefilter("always")
         source = read_fetched(checkpoint)
         size = _checked_size(trained_size or source.trained_size)
-        images = calibration_images(precision, size or DEFAULT_SIZE)
+        images = calibration_images(precision.calibrate, size or DEFAULT_SIZE)
         net = source.module()
         exact = simplified(build_model(net, opset, lowering))
         check_graph(exact)
@@ -120,7 +121,7 @@ def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
     """The trained size, if the network can run at it."""
     if size and (min(size) < 1 or any(side % SIZE_MULTIPLE for side in size)):
         raise ExportError(
-            f"trained size {by_x(size)}: height and width must be multiples of "
+            f"trained size {format_size(size)}: height and width must be multiples of "
             f"{SIZE_MULTIPLE}; give the right one with --trained-size"
         )
     return size

@@ -2,6 +2,7 @@
 
 BirefnetError
 ├── UnknownModelError          no model of that name
+├── CacheError                 there is no place for the cache
 ├── OnnxFileError              the file is no ONNX model
 ├── FetchError                 a file can't be had; says from where, and why
 │   ├── OfflineError           it is not here and the network must not be used, or can't be
@@ -19,6 +20,10 @@ class BirefnetError(Exception):
 
 class UnknownModelError(BirefnetError):
     """No model of that name is in the zoo; the message lists those that are."""
+
+
+class CacheError(BirefnetError):
+    """No directory for the cache is known; the message says how to give one."""
 
 
 class OnnxFileError(BirefnetError):
@@ -43,8 +48,3 @@ class LicenseError(FetchError):
 
 class PinError(BirefnetError):
     """A file that is not the one in the lock file, or a reference that the lock file lacks."""
-
-
-def first_line(error: Exception) -> str:
-    """The first line of another library's message, which may go on with pages of C++."""
-    return str(error).strip().partition("\n")[0]

@@ -5,11 +5,12 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-from birefnet_models.errors import first_line
+from birefnet_models.text import first_line
 from numpy.typing import NDArray
 
 from .cutout.compose import Result, Style, compose, shown_alpha
@@ -49,7 +50,9 @@ class Prepared:
 class Segmenter:
     """A model, open and ready.
 
-    Threads may share it. As a context manager it gives its memory back when the block ends.
+    Threads may share it. Sent to another process (pickled), it opens its model there anew; in a
+    forked one, too, when it first runs. As a context manager it gives its memory back when the
+    block ends.
 
     Images are paths or bytes of image files, PIL images, or arrays: uint8 or uint16, (H, W) gray,
     (H, W, 3) RGB or (H, W, 4) RGBA. The EXIF orientation of a file is applied. The network sees
@@ -101,8 +104,18 @@ class Segmenter:
         session: Session | None = None,
     ) -> None:
         path = None
+        self._recipe: dict[str, Any] | None = None
         if session is None:
             path = find_model(model)
+            self._recipe = {
+                "model": path.absolute(),
+                "size": size,
+                "threads": threads,
+                "providers": providers,
+                "memory": memory,
+                "max_memory": max_memory,
+                "verbose": verbose,
+            }
             if max_memory is not None:
                 limit = as_bytes(max_memory)
                 choice = choose(path, size, limit, PICTURE_BYTES)
@@ -126,6 +139,19 @@ class Segmenter:
         self.metadata = model_facts(session, self._signature, path)
         self._fixed_size = self._resolve(size)
         self._warned = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was opened with: another process opens the model anew.
+
+        Raises:
+            ModelError: its session was handed in.
+        """
+        if self._recipe is None:
+            raise ModelError(
+                "a Segmenter whose session was handed in can't be sent to another process; "
+                "open one there, or give it a model instead of a session"
+            )
+        return partial(type(self), **self._recipe), ()
 
     def __call__(self, image: ImageSource) -> NDArray[np.float32]:
         """The same as `alpha`."""

@@ -121,6 +121,22 @@ def evaluated(build: Callable[..., Value], *inputs: torch.Tensor, opset: int = 2
     return np.asarray(session.run(None, feeds)[0])
 
 
+def model_of(build: Callable[[Graph, Value], Value], *axes: int | str) -> onnx.ModelProto:
+    """A graph of one input `x` with these axes and one output `y`."""
+    g = Graph(20)
+    g.output("y", [f"y{axis}" for axis in range(len(axes))], build(g, g.input("x", list(axes))))
+    return g.model()
+
+
+def computed(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    """What ONNX Runtime makes of `x`, after onnx has checked the model."""
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return np.asarray(session.run(None, {"x": x})[0])
+
+
 def optimized(build: Callable[..., Value], *axes: list[int | str]) -> list[onnx.NodeProto]:
     """The nodes that ONNX Runtime makes of a graph: what it really runs."""
     g = Graph(23)

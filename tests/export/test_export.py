@@ -38,7 +38,12 @@ def test_the_directory_follows_the_hub(exported):
     files = sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
     processor = json.loads((directory / "preprocessor_config.json").read_text())
 
-    assert files == ["config.json", "onnx/model.onnx", "preprocessor_config.json"]
+    assert files == [
+        "config.json",
+        "onnx/SHA256SUMS",
+        "onnx/model.onnx",
+        "preprocessor_config.json",
+    ]
     assert json.loads((directory / "config.json").read_text()) == {
         "architectures": ["BiRefNet"],
         "model_type": "birefnet",

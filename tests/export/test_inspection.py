@@ -128,6 +128,7 @@ def test_a_file_that_is_neither_is_one_line(tmp_path):
 
     with pytest.raises(CheckpointError, match="HTML page"):
         inspect_file(tmp_path / "x.bin")
+    assert "can't be read" in inspect("x" * 5000).stderr
     result = inspect(tmp_path / "none.onnx")
     assert result.exit_code == 1
     assert "can't be read" in result.stderr

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from birefnet_models.text import format_size
 
 from ..checkpoint.fetch import Fetching
 from ..export import export_onnx
 from ..options import DEFAULT_LOWERING, LOWERINGS, OPSETS, PRECISIONS, ExportReport
 from ..precision.mask_quality import Quality
 from ..precision.request import DEFAULT_MIN_IOU
-from ..text import by_x
 from .fetch_options import fetching_options
 
 
@@ -148,7 +148,7 @@ def _lines(report: ExportReport) -> Iterator[str]:
     )
     yield "any batch; height and width any multiples of 32"
     if report.parity:
-        yield f"against PyTorch at {', '.join(map(by_x, report.parity.cases))}:"
+        yield f"against PyTorch at {', '.join(map(format_size, report.parity.cases))}:"
         yield from (f"  {line}" for line in report.parity.lines())
     else:
         yield "not compared with PyTorch"
@@ -171,7 +171,7 @@ def _int8_quality(quality: Quality | None) -> Iterator[str]:
         yield "masks not compared with fp32's, convolutions not quantized: no --calibrate FOLDER"
         return
     yield (
-        f"masks against fp32's on {quality.images} images at {by_x(quality.size)}: "
+        f"masks against fp32's on {quality.images} images at {format_size(quality.size)}: "
         f"IoU {quality.iou_mean:.4f} (worst {quality.iou_min:.4f}), "
         f"MAE {quality.mae_mean:.5f} (worst {quality.mae_max:.5f})"
     )

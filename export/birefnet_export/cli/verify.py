@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from birefnet_models.text import format_size
 
 from ..checkpoint.fetch import Fetching
-from ..text import by_x
 from .fetch_options import fetching_options
 
 if TYPE_CHECKING:
@@ -91,16 +91,17 @@ def verify(
 def _lines(comparison: ModelComparison) -> Iterator[str]:
     """The comparison as lines of text."""
     parity = comparison.graph.parity
-    shapes = ", ".join(map(by_x, parity.cases))
+    shapes = ", ".join(map(format_size, parity.cases))
     yield f"{comparison.model} against {parity.reference}, {parity.runtime}"
     yield f"graph, at {shapes}:"
     yield from _verdict(comparison.graph)
     for image in comparison.images:
         note = f" (upstream ignores {image.ignored})" if image.ignored else ""
-        yield f"pipeline, {image.file} at {by_x(image.network_size)}{note}:"
+        yield f"pipeline, {image.file} at {format_size(image.network_size)}{note}:"
         yield from _verdict(image)
+        yield f"  the model card's 8-bit mask: {image.card_levels:g} levels apart at most"
     if comparison.layers:
-        yield f"layers, at {by_x(comparison.layers.case)}:"
+        yield f"layers, at {format_size(comparison.layers.case)}:"
         yield from (f"  {line}" for line in comparison.layers.lines())
 
 

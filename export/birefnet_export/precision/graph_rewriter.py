@@ -1,4 +1,4 @@
-"""A finished graph written anew, node by node: what the precision passes have in common."""
+"""Copy a finished graph node by node with changes: the common part of the precision passes."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ def float_values(model: onnx.ModelProto) -> set[str]:
 
 
 def consumers(model: onnx.ModelProto) -> dict[str, list[NodeProto]]:
-    """Who reads each value."""
-    found: dict[str, list[NodeProto]] = defaultdict(list)
+    """The nodes that read each value, by its name."""
+    readers: dict[str, list[NodeProto]] = defaultdict(list)
     for node in model.graph.node:
         for name in node.input:
-            found[name].append(node)
-    return found
+            readers[name].append(node)
+    return readers

@@ -12,6 +12,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from birefnet_models.onnx_file import read_onnx
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import find_model
@@ -27,7 +28,10 @@ from .export_check import logits_parity
 from .layer_diff import BOUNDS, LayerDifferences, compare_layers
 from .remote_code import load_remote
 from .remote_source import REMOTE_PREFIX
-from .upstream_pipeline import ignored_of, reference_alpha
+from .upstream_pipeline import brought_back, ignored_of, reference_mask
+
+CARD_LEVELS = 2
+"""What the model card's lines may differ by from the same in float32, in levels of 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,21 @@ class ImageComparison:
     network_size: tuple[int, int]
     """(height, width) at which the network ran on both sides."""
     parity: MaskParity
+    """To upstream's steps with the mask in float32 throughout."""
     tolerance: MaskTolerance
+    card_levels: float
+    """The largest difference to the 8-bit mask of the model card's lines, in levels of 255, both
+    rounded: up to `CARD_LEVELS` are the card's own, which cuts the mask to 8 bits early."""
     ignored: str | None
     """What of the file upstream's pipeline ignores and the runtime does not."""
 
     @property
     def problem(self) -> str | None:
         """What is beyond the tolerance; None if nothing is."""
-        return self.tolerance.problem(self.parity)
+        problem = self.tolerance.problem(self.parity)
+        if problem is None and self.card_levels > CARD_LEVELS + self.tolerance.max_levels:
+            return f"a difference of {self.card_levels:g} levels to the model card's 8-bit mask"
+        return problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,7 @@ class ModelComparison:
                 {
                     "file": str(image.file),
                     "network_size": image.network_size,
+                    "card_levels": image.card_levels,
                     "ignored": image.ignored,
                     **_plain(image),
                 }
@@ -177,8 +189,12 @@ def _tolerance(precision: str, segmenter: Segmenter, largest: float | None) -> G
 def _on_image(segmenter: Segmenter, net: nn.Module, file: Path, precision: str) -> ImageComparison:
     alpha = segmenter.alpha(file)
     size = segmenter.model_size((alpha.shape[0], alpha.shape[1]))
-    parity = compare_masks(alpha, reference_alpha(net, file, size))
-    return ImageComparison(file, size, parity, MASK_TOLERANCES[precision], ignored_of(file))
+    mask, image_size = reference_mask(net, file, size)
+    parity = compare_masks(alpha, brought_back(mask, image_size, eight_bits=False))
+    card = brought_back(mask, image_size, eight_bits=True)
+    card_levels = float(np.abs(np.rint(alpha * 255) - np.rint(card * 255)).max())
+    tolerance = MASK_TOLERANCES[precision]
+    return ImageComparison(file, size, parity, tolerance, card_levels, ignored_of(file))
 
 
 def _plain(comparison: GraphComparison | ImageComparison) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
+from birefnet_models.text import format_size
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -25,7 +26,6 @@ from ..graph.signature import INPUT, OUTPUT
 from ..parity.logits import Array, InputShape
 from ..parity.sample_tensors import sample_image
 from ..precision.calibration import opened
-from ..text import by_x
 from .remote_code import RemoteModel
 
 POINTS = (
@@ -85,7 +85,8 @@ class LayerDifferences:
         """A table, and the verdict."""
         rows = [("point", "shape", "max abs", "relative")]
         rows += [
-            (x.point, by_x(x.shape), f"{x.max_abs:.1e}", f"{x.relative:.1e}") for x in self.layers
+            (x.point, format_size(x.shape), f"{x.max_abs:.1e}", f"{x.relative:.1e}")
+            for x in self.layers
         ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

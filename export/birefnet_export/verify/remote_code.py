@@ -10,10 +10,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from birefnet_models.text import first_line
 from torch import Tensor, nn
 
 from ..errors import RemoteCodeError
-from ..text import first_line
 from .remote_source import consented_source
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from birefnet_models.errors import BirefnetError, first_line
+from birefnet_models.errors import BirefnetError
+from birefnet_models.text import first_line
 
 from ..session.open import open_session
 from ..session.ort_errors import onnxruntime_errors

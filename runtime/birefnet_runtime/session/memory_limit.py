@@ -13,10 +13,11 @@ from typing import Literal, TypeAlias
 
 from birefnet_models.errors import OnnxFileError
 from birefnet_models.onnx_file import read_onnx
+from birefnet_models.text import format_size
 
 from ..errors import MemoryLimitError, ModelError
-from ..model.input_size import Size, check_size, format_size
-from ..model.metadata import PREFIX, read_metadata
+from ..model.input_size import Size, check_size
+from ..model.metadata import read_metadata
 from ..units import format_bytes
 from .providers.options import Cpu
 
@@ -92,19 +93,18 @@ def read_footprint(path: Path) -> Footprint:
         model = read_onnx(path)
     except OnnxFileError as error:
         raise ModelError(str(error)) from error
-    stated = model.properties.get(f"{PREFIX}activation_bytes_per_pixel")
-    if stated is None:
+    metadata = read_metadata(model.properties)
+    if metadata.activation_bytes_per_pixel is None:
         raise ModelError(
             f"{path}: the file doesn't say how much memory it needs, so no limit can be kept; "
             "export it with `birefnet export`"
         )
-    metadata = read_metadata(model.properties)
     beside = path.with_name(path.name + "_data")
     external = beside.is_file()
     return Footprint(
         weights_bytes=(beside if external else path).stat().st_size,
         external=external,
-        bytes_per_pixel=float(stated),
+        bytes_per_pixel=metadata.activation_bytes_per_pixel,
         trained_size=metadata.trained_size,
         size_multiple=metadata.size_multiple,
     )

@@ -4,6 +4,7 @@ The repository of code is written here and really loaded through transformers, f
 from the hub on loopback.
 """
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from birefnet_export.errors import RemoteCodeError
 from birefnet_export.export import export_onnx
 from birefnet_export.verify import remote_code
+from birefnet_export.verify.compare_models import compare_models
 from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 from onnx import numpy_helper
@@ -142,6 +144,7 @@ def test_there_are_two_figures_each_with_its_verdict(exported, photo):
     assert pictures[0]["parity"]["size"] == [90, 120]
     assert pictures[0]["network_size"] == [96, 160]
     assert 0 < pictures[0]["parity"]["max_levels"] < 0.05
+    assert 0 < pictures[0]["card_levels"] <= 2
     assert pictures[0]["parity"]["boundary_iou"] > 0.999
     assert found["layers"] is None
 
@@ -162,6 +165,20 @@ def test_pictures_alone_can_fail(exported, photo, tmp_path):
     assert "  equal: within logits max abs 1e-04" in graph
     assert picture.startswith(f"{photo} at 96x160:")
     assert "  NOT equal: a mean difference of" in picture
+
+
+@pytest.mark.parametrize(("levels", "problem"), [(2.0, None), (3.0, "3 levels to the model card")])
+def test_the_model_cards_mask_counts_too(exported, photo, monkeypatch, levels, problem):
+    """Its own 8 bits are allowed for, and no more."""
+    comparison = compare_models(
+        str(exported), str(exported.parent / "model.safetensors"), images=[photo]
+    )
+    (image,) = comparison.images
+
+    changed = dataclasses.replace(image, card_levels=levels)
+
+    assert changed.problem == problem or problem in changed.problem
+    assert dataclasses.replace(comparison, images=(changed,)).passed is (problem is None)
 
 
 def test_what_the_runtime_does_beyond_upstream_is_told(exported, photo, tmp_path):

@@ -68,6 +68,15 @@ def test_black_stays_black():
     assert max(converted.getpixel((0, 0))) <= 1, "2 % of the light would be 38 without it"
 
 
+def test_linear_light_and_back():
+    """Half the light is 188 in sRGB (IEC 61966-2-1), 128 in a profile of linear light."""
+    linear = profile_with_black(0)
+    half, seen = np.full((1, 1, 3), 128, np.uint8), np.full((1, 1, 3), 188, np.uint8)
+
+    np.testing.assert_allclose(np.asarray(to_srgb(Image.fromarray(half), linear)), seen, atol=1)
+    np.testing.assert_allclose(from_srgb(seen, linear), half, atol=1)
+
+
 def test_lab():
     """L* of 50 without color is Y of .1842 (CIE 15), which sRGB has at 119."""
     converted = lab_to_srgb(Image.new("LAB", (1, 1), (128, 128, 128)))

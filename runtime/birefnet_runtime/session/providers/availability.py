@@ -2,13 +2,14 @@
 
 from importlib.util import find_spec
 
+from birefnet_models.text import joined
+
 from .node_placement import short_name
 from .openvino import MODULE, NOT_INSTALLED
 from .ort_build import Build
 from .ort_options import EXECUTION_PROVIDER
 from .shared_libraries import (
     libraries_of,
-    listed,
     missing_libraries,
     preload,
     required_versions,
@@ -34,7 +35,7 @@ def why_unavailable(provider: str, build: Build) -> str | None:
         return None
     required = required_versions(build, names)
     return (
-        f"{listed(missing)} can't be loaded; {build.package} {build.version} "
+        f"{joined(missing)} can't be loaded; {build.package} {build.version} "
         f"wants {required.describe()}; {what_to_install(missing, build, required)}"
     )
 

@@ -3,7 +3,7 @@
 import threading
 from typing import Any
 
-from birefnet_models.errors import first_line
+from birefnet_models.text import first_line
 
 from ...errors import ProviderError
 from ..ort_errors import onnxruntime_errors

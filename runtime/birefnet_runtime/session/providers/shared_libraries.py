@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from birefnet_models.text import joined
+
 from .elf import needed
 from .ort_build import Build
 
@@ -31,7 +33,7 @@ class RequiredVersions:
     def describe(self) -> str:
         """`CUDA 13, cuDNN 9 and TensorRT 10`."""
         named = (("CUDA", self.cuda), ("cuDNN", self.cudnn), ("TensorRT", self.tensorrt))
-        return listed([f"{name} {major}" for name, major in named if major is not None])
+        return joined([f"{name} {major}" for name, major in named if major is not None])
 
 
 def libraries_of(provider: str, build: Build) -> tuple[str, ...]:
@@ -133,7 +135,7 @@ def what_to_install(missing: Sequence[str], build: Build, required: RequiredVers
         packages.append(f"'tensorrt-cu{required.cuda}-libs=={required.tensorrt}.*'")
     if packages:
         steps.append(f"what this brings: pip install {' '.join(packages)}")
-    return "install " + listed(steps, ", then ")
+    return "install " + joined(steps, ", then ")
 
 
 def preload(build: Build) -> None:
@@ -155,8 +157,3 @@ def preload(build: Build) -> None:
         for path in sorted((site / "tensorrt_libs").glob(pattern)):
             with contextlib.suppress(OSError):
                 ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-
-
-def listed(parts: Sequence[str], last: str = " and ") -> str:
-    """`a, b and c`."""
-    return last.join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
