@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from birefnet_runtime.machine.cores import usable_cores
+from birefnet_runtime.machine.limits import usable_cores
 from birefnet_runtime.machine.process_memory import peak_rss_bytes, rss_bytes
 from birefnet_runtime.session.memory_limit import SETTINGS, Memory
 from birefnet_runtime.session.open import open_session

@@ -21,8 +21,8 @@ import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.exports import run_export
 from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_models.text import format_bytes
 from birefnet_runtime import Segmenter
-from birefnet_runtime.units import format_bytes
 
 from studies.graph_row import GraphRow
 from studies.processes import run_graph

@@ -23,7 +23,7 @@ from birefnet_runtime import Segmenter, Style
 from birefnet_runtime.batch.file_cutter import FileCutter
 from birefnet_runtime.batch.plan import Job, plan_cutouts
 from birefnet_runtime.images.write import Encoding
-from birefnet_runtime.machine.cores import usable_cores
+from birefnet_runtime.machine.limits import usable_cores
 from birefnet_runtime.machine.process_memory import peak_rss_bytes
 from PIL import Image
 

@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from birefnet_models.card import ModelCard
-from birefnet_models.lock import sha256_of
+from birefnet_models.checksums import sha256_of
 from birefnet_models.names import METADATA_PREFIX
 from birefnet_models.onnx_file import OnnxFile, ValueInfo, read_onnx
 from birefnet_models.text import shortened
-from birefnet_models.zoo import all_cards
+from birefnet_models.zoo import ModelCard, all_cards
 
 from .errors import ArchitectureError, CheckpointError
 

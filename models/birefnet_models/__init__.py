@@ -2,7 +2,6 @@
 
 from . import telemetry as _telemetry  # noqa: F401, acts when imported
 from .cache import CachedExport, cache_root, cached_exports
-from .card import ModelCard, Score, Weights
 from .errors import (
     AccessError,
     BirefnetError,
@@ -14,7 +13,7 @@ from .errors import (
     PinError,
     UnknownModelError,
 )
-from .zoo import all_cards, embedded_path, find, search
+from .zoo import ModelCard, Score, Weights, all_cards, embedded_path, find, search
 
 __all__ = [
     "AccessError",

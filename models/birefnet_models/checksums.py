@@ -4,16 +4,29 @@
 a record, or isn't named there, is taken as it is.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .atomic_write import replacing
-from .lock import sha256_of
 
 CHECKSUMS = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\\]+)")
 _LARGEST_BYTES = 1 << 20
+
+
+def sha256_of(*files: Path) -> str:
+    """The hash of a file's content, or of several files' one after the other, in hexadecimal.
+
+    Raises:
+        OSError: one can't be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            hashlib.file_digest(stream, lambda: digest)
+    return digest.hexdigest()
 
 
 def read_checksums(folder: Path) -> dict[str, str]:

@@ -15,7 +15,6 @@
 The key is what was asked for: `REPO@REVISION`, or the URL of a file, which has no commit.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .atomic_write import replacing
+from .checksums import sha256_of
 from .errors import PinError
 from .names import stays_inside
 
@@ -104,19 +104,6 @@ def check_pin(
             f"{file} is not what {lock} pins for {reference}: it has sha256 {sha256}, pinned is "
             f"{pin.sha256}; delete the file to fetch it anew, or move the pin with --update"
         )
-
-
-def sha256_of(*files: Path) -> str:
-    """The hash of a file's content, or of several files' one after the other, in hexadecimal.
-
-    Raises:
-        OSError: one can't be read.
-    """
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            hashlib.file_digest(stream, lambda: digest)
-    return digest.hexdigest()
 
 
 def _pin(entry: Mapping[str, object]) -> Pin:

@@ -100,11 +100,10 @@ CONFINED = {
 # knows nothing of each other.
 ROWS = {
     "models": [
-        "checksums",
         "download lock",
-        "cache",
+        "cache checksums",
         "zoo",
-        "card onnx_file atomic_write http_client",
+        "onnx_file atomic_write http_client",
         "errors names telemetry text",
     ],
     "runtime": [
@@ -117,7 +116,7 @@ ROWS = {
         "images",
         "machine",
         "extras",
-        "errors units",
+        "errors",
     ],
     "export": [
         "cli",

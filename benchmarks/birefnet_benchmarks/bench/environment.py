@@ -5,7 +5,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from birefnet_runtime.machine.cores import usable_cores
+from birefnet_runtime.machine.limits import usable_cores
 from birefnet_runtime.machine.nvml import read_driver
 from birefnet_runtime.machine.processor import read_processor
 

@@ -14,7 +14,7 @@ from birefnet_export.options import DEFAULT_LOWERING, LOWERINGS, PRECISIONS
 from birefnet_models.errors import BirefnetError
 from birefnet_models.text import printable
 from birefnet_runtime.cli.options import read_bytes
-from birefnet_runtime.machine.cores import usable_cores
+from birefnet_runtime.machine.limits import usable_cores
 from birefnet_runtime.model.input_size import parse_size
 from birefnet_runtime.session.providers import parse_providers
 

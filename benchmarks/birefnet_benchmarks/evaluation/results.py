@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_models.atomic_write import replacing
-from birefnet_models.card import Score
-from birefnet_models.lock import sha256_of
+from birefnet_models.checksums import sha256_of
 from birefnet_models.text import format_size
+from birefnet_models.zoo import Score
 from birefnet_runtime import OutputError
 
 from ..bench.environment import read_environment

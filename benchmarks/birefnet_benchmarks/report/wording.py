@@ -3,8 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from birefnet_models.text import format_size
-from birefnet_runtime.units import format_seconds
+from birefnet_models.text import format_seconds, format_size
 
 from ..bench.results import BenchReport, Configuration, Result, baseline_of
 from . import statistics

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from birefnet_models.card import ModelCard
+from birefnet_models.checksums import sha256_of
 from birefnet_models.download import Progress, download
 from birefnet_models.errors import LicenseError, PinError
-from birefnet_models.lock import LOCK_FILE, Pin, check_pin, read_lock, sha256_of, write_pin
+from birefnet_models.lock import LOCK_FILE, Pin, check_pin, read_lock, write_pin
+from birefnet_models.zoo import ModelCard
 
 from .shards import files_of
 from .source import HubSource, LocalSource, UrlSource, parse_source

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 import torch
-from birefnet_models.lock import sha256_of
+from birefnet_models.checksums import sha256_of
 from birefnet_models.names import PREPROCESSOR_FILE
 from birefnet_models.text import first_line, shortened
 from torch import Tensor

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from birefnet_models.card import ModelCard
 from birefnet_models.names import CHECKPOINT_SUFFIXES, REPOSITORY, file_name, stays_inside
 from birefnet_models.text import first_line, printable, shown_url, split_url
-from birefnet_models.zoo import RELEASE, all_cards, lookup, unknown_model
+from birefnet_models.zoo import RELEASE, ModelCard, all_cards, lookup, unknown_model
 
 from ..errors import CheckpointError
 

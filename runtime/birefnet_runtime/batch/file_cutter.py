@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from birefnet_models.errors import BirefnetError
+from birefnet_models.text import format_bytes
 from numpy.typing import NDArray
 
 from ..cutout.compose import Style, compose
@@ -21,7 +22,6 @@ from ..images.read import MOST_PIPE_BYTES, decode, open_image
 from ..images.write import PNG, Encoding
 from ..machine.pipeline import CAPACITY, Finished, overlap
 from ..segmenter import Prepared, Segmenter
-from ..units import format_bytes
 from .animation import cut_out_frames, is_animated
 from .picture_memory import SLACK_BYTES, check_fits, peak_bytes
 from .plan import STANDARD_STREAM, Job

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Literal, get_args
 
 import click
+from birefnet_models.text import format_seconds
 
 from ..batch.file_cutter import FileCutter, FileReport, check_style
 from ..batch.plan import STANDARD_STREAM, CutoutPlan, plan_cutouts, read_list
@@ -19,7 +20,6 @@ from ..images.write import Encoding, FormatName, format_named
 from ..model.input_size import Size
 from ..segmenter import Segmenter
 from ..session.memory_limit import Memory
-from ..units import format_seconds
 from .options import (
     batch_option,
     foreground_option,

@@ -17,10 +17,10 @@ from typing import IO, Any
 
 import click
 from birefnet_models.errors import BirefnetError
+from birefnet_models.text import printable
 
 from ..errors import MemoryWarning, MissingExtraError, ProviderWarning, SizeWarning
 from ..extras import missing_extra
-from ..units import printable
 
 COMMANDS = "birefnet.commands"
 

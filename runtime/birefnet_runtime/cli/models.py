@@ -6,10 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import birefnet_models
 import click
-from birefnet_models.card import ModelCard, Score
-from birefnet_models.text import format_size
-
-from ..units import aligned
+from birefnet_models.text import aligned, format_size
+from birefnet_models.zoo import ModelCard, Score
 
 
 @click.command(epilog="Example: birefnet models --purpose matting")

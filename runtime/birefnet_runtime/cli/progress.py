@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from signal import SIGINT, SIGTERM
 from types import FrameType
 
+from birefnet_models.text import printable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.progress import Task as BarTask
 from rich.text import Text
-
-from ..units import printable
 
 STOPPED = 130
 """Exit code after Ctrl-C or SIGTERM: what shells give a program that SIGINT ends."""

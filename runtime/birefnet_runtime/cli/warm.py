@@ -4,6 +4,7 @@ import time
 
 import click
 from birefnet_models.errors import BirefnetError
+from birefnet_models.text import format_seconds
 
 from ..errors import ProviderError
 from ..model.input_size import Size, parse_size
@@ -11,7 +12,6 @@ from ..model.locate import find_model
 from ..session.open import open_session
 from ..session.providers import TensorRT, parse_providers
 from ..session.tensorrt.optimization_profile import describe
-from ..units import format_seconds
 from .options import verbose_option
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..extras import missing_extra
 from ..images.picture import Pixels, full_scale
-from ..machine.cores import usable_cores
+from ..machine.limits import usable_cores
 
 Estimator: TypeAlias = Literal["blur", "pymatting", "none"]
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)

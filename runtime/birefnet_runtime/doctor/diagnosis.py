@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..machine.cgroup import cpu_quota, memory_limit_bytes
-from ..machine.cores import affinity_cores, usable_cores
+from ..machine.limits import affinity_cores, cpu_quota, memory_limit_bytes, usable_cores
 from ..machine.nvml import Driver, read_driver
 from ..machine.processor import Processor, read_processor
 from ..session.providers.availability import is_installed, why_unavailable

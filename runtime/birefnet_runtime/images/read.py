@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
+from birefnet_models.text import format_bytes, printable
 from numpy.typing import ArrayLike
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError
-from ..units import format_bytes, printable
 from .convert import check_kind, gray_table, picture_of
 from .icc import rgb_profile, space_of
 from .picture import Picture

@@ -16,11 +16,11 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 from birefnet_models.atomic_write import replacing
+from birefnet_models.text import printable
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import OutputError
-from ..units import printable
 from .picture import Pixels, to_eight_bits
 
 STRIP_BYTES = 1 << 20

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from birefnet_models.errors import BirefnetError
 
-from .cores import usable_cores
+from .limits import usable_cores
 
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")

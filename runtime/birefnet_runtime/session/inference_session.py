@@ -14,12 +14,12 @@ from birefnet_models.text import first_line
 from numpy.typing import NDArray
 
 from ..errors import ModelError, ProviderError
-from .io_binding import BoundRunner, run_options
+from .io_binding import BoundRunner
 from .ort_errors import Caught, caught_stderr, log_reason, onnxruntime_errors
 from .providers.node_placement import NodePlacement, read_placement
 from .providers.openvino import openvino_devices
 from .providers.options import OpenVINO, Provider, TensorRT
-from .providers.ort_options import SessionPlan
+from .providers.ort_options import SessionPlan, run_options
 from .tensorrt.optimization_profile import check_fits
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.signature import DTYPES
+from .providers.ort_options import run_options
 
 KEPT = 4
 """Shapes whose buffers are kept: an input of 4 x 1024 x 1024 has 50 MB."""
@@ -24,16 +25,6 @@ class _Buffers:
     binding: Any
     run_options: Any
     graph_id: int
-
-
-def run_options(entries: Mapping[str, str]) -> Any:
-    """The entries as `onnxruntime.RunOptions`."""
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
-    for key, value in entries.items():
-        options.add_run_config_entry(key, value)
-    return options
 
 
 class BoundRunner:

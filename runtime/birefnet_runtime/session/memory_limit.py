@@ -13,12 +13,11 @@ from typing import Literal, TypeAlias
 
 from birefnet_models.errors import OnnxFileError
 from birefnet_models.onnx_file import read_onnx
-from birefnet_models.text import format_size
+from birefnet_models.text import format_bytes, format_size
 
 from ..errors import MemoryLimitError, ModelError
 from ..model.input_size import Size, check_size
 from ..model.metadata import read_metadata
-from ..units import format_bytes
 from .providers.options import Cpu
 
 Memory: TypeAlias = Literal["fast", "balanced", "low"]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ..errors import ProviderError
 from ..extras import missing_extra
-from ..machine.cores import usable_cores
+from ..machine.limits import usable_cores
 from ..model.input_size import Size
-from ..model.integrity import check_files
+from ..model.locate import check_files
 from .inference_session import OpenSession, start
 from .providers.availability import why_unavailable
 from .providers.options import Cpu, Provider, TensorRT

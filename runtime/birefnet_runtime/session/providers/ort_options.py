@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .options import Cpu, Cuda, OpenVINO, Profile, Provider, TensorRT
 
@@ -192,3 +193,13 @@ def openvino_options(openvino: OpenVINO, threads: int) -> dict[str, str]:
 
 def _flag(value: bool) -> str:
     return "1" if value else "0"
+
+
+def run_options(entries: Mapping[str, str]) -> Any:
+    """The entries as `onnxruntime.RunOptions`."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    for key, value in entries.items():
+        options.add_run_config_entry(key, value)
+    return options

@@ -8,8 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from birefnet_runtime.machine.cgroup import cpu_quota, memory_limit_bytes
-from birefnet_runtime.machine.cores import usable_cores
+from birefnet_runtime.machine.limits import cpu_quota, memory_limit_bytes, usable_cores
 
 
 @pytest.fixture
@@ -99,7 +98,7 @@ def test_affinity_limits(tmp_path, monkeypatch):
     assert usable_cores(tmp_path / "none", tmp_path / "none") == 1
 
 
-PROGRAM = "from birefnet_runtime.machine.cores import usable_cores; print(usable_cores())"
+PROGRAM = "from birefnet_runtime.machine.limits import usable_cores; print(usable_cores())"
 
 
 def test_a_real_affinity_mask():

@@ -1,15 +1,35 @@
-"""What a container lets this process have: the limits of its control groups, versions 1 and 2.
+"""What this process may use of the machine: processor cores and memory.
 
-A limit on any group above holds as well, so the tightest on the way up counts. In a container the
-groups above are often out of sight, and its own is mounted as the root.
+In a container the limits of its control groups count, versions 1 and 2. A limit on any group above
+holds as well, so the tightest on the way up counts. The groups above are often out of sight there,
+and its own is mounted as the root.
 Files: the kernel's admin-guide, cgroup-v2.rst, cgroup-v1/memory.rst and scheduler/sched-bwc.rst.
 """
 
+import math
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
+
+
+def usable_cores(root: Path = ROOT, own: Path = OWN) -> int:
+    """Cores by scheduler affinity and by the container's CPU quota, at least one.
+
+    A part of a core counts as one. The arguments are where control groups are found.
+    """
+    cores = affinity_cores()
+    quota = cpu_quota(root, own)
+    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+def affinity_cores() -> int:
+    """Cores that the scheduler may put this process on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def cpu_quota(root: Path = ROOT, own: Path = OWN) -> float | None:

@@ -7,7 +7,7 @@ import pytest
 from birefnet_models import embedded_path, find
 from birefnet_models.checksums import CHECKSUMS, checksums_of, record_checksums
 from birefnet_runtime import ModelError, Segmenter
-from birefnet_runtime.model import integrity
+from birefnet_runtime.model import locate as integrity
 
 
 @pytest.fixture
