@@ -79,7 +79,7 @@ def test_scoring_weighs_more_than_the_pixels(folder, segmenter, monkeypatch):
     monkeypatch.setattr(run, "overlap", remember)
 
     assert evaluate(folder, segmenter).results == []
-    assert weights == [5 * SIDE * SIDE] * 4
+    assert weights == [5 * 11 * SIDE * SIDE] * 4, "in bytes, five cutouts of eleven a pixel"
 
 
 def test_pictures_and_curves_are_not_kept(folder, segmenter):
