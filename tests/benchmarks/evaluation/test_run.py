@@ -62,24 +62,28 @@ def test_of_equally_bad_ones_the_first_are_the_worst(tmp_path, segmenter):
 
 def test_masks_are_rounded_to_eight_bits(folder, brightness, monkeypatch):
     faint = Segmenter(brightness)
-    alpha = np.full((SIDE, SIDE), 0.4 / 255, np.float32)
+    alpha = np.full((SIDE, SIDE), 1.6 / 255, np.float32)
     alpha[20:40] = 254.6 / 255
     monkeypatch.setattr(faint, "finish", lambda prepared, logits: alpha)
 
-    assert [result.levels for result in evaluate(folder, faint).results] == [(0, 255)] * 4
+    assert [result.levels for result in evaluate(folder, faint).results] == [(2, 255)] * 4
 
 
 def test_scoring_weighs_more_than_the_pixels(folder, segmenter, monkeypatch):
-    weights = []
+    seen = {}
 
-    def remember(samples, *stages, weigh, **options):
-        weights.extend(map(weigh, samples))
+    def remember(samples, *stages, weigh, capacity, **options):
+        seen.update(weights=list(map(weigh, samples)), capacity=capacity)
         return iter(())
 
     monkeypatch.setattr(run, "overlap", remember)
 
     assert evaluate(folder, segmenter).results == []
-    assert weights == [5 * 11 * SIDE * SIDE] * 4, "in bytes, five cutouts of eleven a pixel"
+    assert seen["weights"] == [55 * SIDE * SIDE] * 4
+    assert seen["capacity"] == run.CAPACITY
+    with Segmenter("nano", max_memory=1e9) as limited:
+        assert evaluate(folder, limited).results == []
+        assert 0 < seen["capacity"] == limited.memory_left < 1e9
 
 
 def test_pictures_and_curves_are_not_kept(folder, segmenter):
