@@ -113,26 +113,28 @@ def measure_pictures(folder: Path) -> list[dict[str, Any]]:
 
 def measure_limits(folder: Path, lite: Path) -> list[dict[str, Any]]:
     """Peaks under limits: one picture, several at once, and those that are refused."""
-    photos = {megapixels: make_photos(folder, megapixels)["8-bit"] for megapixels in (12, 50, 100)}
+    photos = {
+        f"{megapixels} megapixels": make_photos(folder, megapixels)["8-bit"]
+        for megapixels in (12, 50, 100)
+    }
     many = folder / "many"
     many.mkdir()
     for number in range(8):
-        (many / f"{number}.jpg").write_bytes(photos[12].read_bytes())
-    rows = []
-    settings: list[tuple[str, int, tuple[str, ...]]] = [
-        (str(lite), 1_000_000_000, ()),
-        (str(lite), 1_000_000_000, ("--size", "512")),
-        (str(lite), 2_000_000_000, ()),
-        ("nano", 300_000_000, ()),
-        ("nano", 1_000_000_000, ()),
+        (many / f"{number}.jpg").write_bytes(photos["12 megapixels"].read_bytes())
+    settings: list[tuple[str, int, tuple[str, ...], dict[str, Path]]] = [
+        (str(lite), 1_000_000_000, (), photos),
+        (str(lite), 1_000_000_000, ("--size", "512"), photos),
+        ("nano", 400_000_000, (), photos),
+        ("nano", 1_000_000_000, (), {**photos, "8 of 12 megapixels": many}),
     ]
-    for model, limit, options in settings:
-        for what, source in (*photos.items(), ("8 x 12", many)):
+    rows = []
+    for model, limit, options, sources in settings:
+        for what, source in sources.items():
             run = cut_out(
                 *(source, "-o", folder / "limits", "-m", model, "--max-memory", limit, *options)
             )
             row: dict[str, Any] = {"model": "nano" if model == "nano" else "lite", **run}
-            row |= {"limit_bytes": limit, "options": list(options), "megapixels": what}
+            row |= {"limit_bytes": limit, "options": list(options), "input": what}
             row["said"] = [line.replace(str(folder), "") for line in run["said"]]
             rows.append(row)
             print(json.dumps(row), flush=True)

@@ -39,6 +39,8 @@ def peak_bytes(image: Image.Image, style: Style, encoding: Encoding) -> float:
     depth = style.depth or (8 if style.mask else 8 * width)
     network_input = picture + (4 if opaque else 14) + (3 if width > 1 else 0)
     result = picture + 4 + (0 if opaque else 8) + WRITER[encoding.format.name]
+    if width > 1 and not encoding.format.deep:
+        result += 4  # in 8 bits
     if style.mask:
         result += depth / 8 if depth == 8 else 10
     else:
