@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 from birefnet_export.parity.logits import Array, sigmoid
-from birefnet_export.precision.calibration import observe, read_folder
+from birefnet_export.precision.calibration import calibration_images, observe
 from birefnet_export.precision.graph_rewriter import Rewriting, consumers, float_values
 from onnx import TensorProto
 
@@ -94,7 +94,7 @@ _HALF = TensorProto.FLOAT16
 def main(arguments: Sequence[str]) -> None:
     """Print the rows for a float32 model and a folder of images, at SIZE x SIZE."""
     file, folder, size = arguments
-    images = read_folder(Path(folder), (int(size), int(size)))
+    images = calibration_images(Path(folder), (int(size), int(size)))
     print(json.dumps(costs(onnx.load(file), images), indent=1))
 
 

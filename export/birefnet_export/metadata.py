@@ -6,14 +6,15 @@ import json
 from importlib.metadata import version
 from typing import Any
 
+from birefnet_models.names import METADATA_PREFIX
+from birefnet_models.text import format_size
+
 from .checkpoint.read import Checkpoint
 from .graph.activation_memory import activation_bytes_per_pixel
 from .graph.signature import MEAN, SIZE_MULTIPLE, STD
 from .parity.logits import Parity
 from .precision.mask_quality import Quality
-from .text import by_x
 
-PREFIX = "birefnet."
 FORMAT = "1"
 """Raised when the meaning of an entry changes."""
 
@@ -43,8 +44,8 @@ def facts(
         "license": checkpoint.license,
         "backbone": checkpoint.arch.backbone,
         "architecture": json.dumps(checkpoint.arch.to_dict()),
-        "trained_size": trained_size and by_x(trained_size),
-        "trained_range": "-".join(by_x(size) for size in checkpoint.trained_range or ()),
+        "trained_size": trained_size and format_size(trained_size),
+        "trained_range": "-".join(format_size(size) for size in checkpoint.trained_range or ()),
         "mean": json.dumps(MEAN),
         "std": json.dumps(STD),
         "resize": "stretch-bilinear-antialias",
@@ -56,9 +57,9 @@ def facts(
         "activation_bytes_per_pixel": f"{peak:.0f}",
         "quality": quality and json.dumps(quality.to_dict()),
     }
-    return {PREFIX + key: value for key, value in known.items() if value}
+    return {METADATA_PREFIX + key: value for key, value in known.items() if value}
 
 
 def parity_facts(parity: Parity) -> dict[str, str]:
     """The metadata_props entry of a verified file: the measured differences to PyTorch."""
-    return {PREFIX + "parity": json.dumps(parity.to_dict())}
+    return {METADATA_PREFIX + "parity": json.dumps(parity.to_dict())}

@@ -6,6 +6,7 @@ from .card import ModelCard, Score, Weights
 from .errors import (
     AccessError,
     BirefnetError,
+    CacheError,
     FetchError,
     LicenseError,
     OfflineError,
@@ -18,6 +19,7 @@ from .zoo import all_cards, embedded_path, find, search
 __all__ = [
     "AccessError",
     "BirefnetError",
+    "CacheError",
     "CachedExport",
     "FetchError",
     "LicenseError",

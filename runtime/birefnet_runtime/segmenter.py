@@ -28,7 +28,7 @@ from .model.preprocess import to_tensor
 from .model.signature import Session, read_signature
 from .model.third_party import as_logits
 from .session.inference_session import SessionInfo
-from .session.memory_limit import DEFAULT, SETTINGS, Memory, as_bytes, choose
+from .session.memory_limit import DEFAULT, PICTURE_BYTES, SETTINGS, Memory, as_bytes, choose
 from .session.open import open_session
 from .session.ort_errors import onnxruntime_errors
 from .session.providers import Providers
@@ -71,7 +71,8 @@ class Segmenter:
             answer. What can't run is an error unless another is named behind it.
         memory: settings of the CPU by name: "fast", "balanced" or "low".
         max_memory: bytes that the process may take, or text such as "1GB". The settings follow from
-            it, and, where `size` is left open, a smaller size if need be.
+            it, and, where `size` is left open, a smaller size if need be, so that room is left for
+            a photograph of 12 megapixels; how much is left for pictures `memory_left` says.
         verbose: let ONNX Runtime's own log lines through to stderr.
         session: what to run; all that is said of the model and how to run it then counts for
             nothing.
@@ -85,6 +86,8 @@ class Segmenter:
     """
 
     metadata: ModelMetadata
+    memory_left: float | None = None
+    """Bytes that `max_memory` leaves for pictures beside the model; None without a limit."""
     session_info: SessionInfo | None = None
     """The provider it runs on and those passed over; None for a session that was handed in."""
 
@@ -114,8 +117,10 @@ class Segmenter:
                 "verbose": verbose,
             }
             if max_memory is not None:
-                choice = choose(path, size, as_bytes(max_memory))
+                limit = as_bytes(max_memory)
+                choice = choose(path, size, limit, PICTURE_BYTES)
                 memory, size = choice.memory, choice.size
+                self.memory_left = limit - choice.estimate_bytes
                 if choice.note:
                     warnings.warn(choice.note, MemoryWarning, stacklevel=2)
             opened = open_session(

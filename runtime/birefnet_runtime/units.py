@@ -1,6 +1,9 @@
-"""Numbers and tables as people read them."""
+"""Numbers, names and tables as people read them."""
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def format_bytes(count: float) -> str:
@@ -16,6 +19,20 @@ def format_seconds(seconds: float) -> str:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"
+
+
+def printable(text: str) -> str:
+    r"""Escape what a terminal would act on: `\x1b`, `\n`, `\u202e`.
+
+    Control characters, line and paragraph separators, surrogates of names that are no UTF-8, and
+    the controls of writing direction (Unicode Standard Annex 9). A second time changes nothing.
+    """
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} or char in _DIRECTIONS
+        else char
+        for char in text
+    )
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -21,8 +21,8 @@ PAGES = [
 LINKING = [
     *PAGES,
     ROOT / "CHANGELOG.md",
+    *(ROOT / f"{folder}/README.md" for folder in ("benchmarks", "models/nano", "tests")),
     ROOT / "examples/photos/README.md",
-    ROOT / "models/nano/README.md",
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 
@@ -130,6 +130,22 @@ def test_every_results_file_that_is_named_exists(page):
         assert (ROOT / file).exists(), file
 
 
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_file_of_the_project_that_is_named_exists(page):
+    names = r"`((?:benchmarks|docs|examples|models|runtime|export|tests)/[\w./-]+\.\w+)`"
+
+    for file in re.findall(names, page.read_text(encoding="utf-8")):
+        assert (ROOT / file).exists(), file
+
+
+def test_every_results_file_has_the_script_that_wrote_it():
+    files = sorted((ROOT / "benchmarks/results").glob("*.json"))
+
+    assert files
+    for file in files:
+        assert (ROOT / f"benchmarks/studies/{file.stem}.py").is_file(), file.name
+
+
 def test_every_verb_of_make_that_is_named_exists():
     makefile = (ROOT / "Makefile").read_text()
     texts = "".join(page.read_text(encoding="utf-8") for page in PAGES)
@@ -152,6 +168,8 @@ def test_commands_that_are_shown_have_their_options(page, generate):
                 while words and words[0] in generate["subcommands"](context):
                     path = f"{path} {words.pop(0)}"
                     context = generate["command_context"](path)
+                if path == "birefnet bench":  # short for `bench run`
+                    context = generate["command_context"]("birefnet bench run")
                 known = {name for option in context.command.params for name in option.opts}
                 used = {word for word in words if re.match(r"--?[a-z]", word)}
                 assert path != "birefnet", line

@@ -10,6 +10,8 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import numpy as np
 import pytest
 from birefnet_runtime import ImageError, ModelError, Segmenter, SizeError, SizeWarning, compose
+from birefnet_runtime import segmenter as module
+from birefnet_runtime.session.memory_limit import SETTINGS
 from PIL import Image
 
 
@@ -164,6 +166,23 @@ def test_a_size_near_the_trained_one_does_not_warn(picture):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Segmenter(session=FakeSession(), size=(1024, 768))(picture)
+
+
+@pytest.mark.parametrize("memory", ["fast", "balanced", "low"])
+def test_memory_settings_reach_the_session(model, monkeypatch, memory):
+    asked = []
+    real = module.open_session
+
+    def opened(path, **how):
+        asked.append(how["cpu"])
+        return real(path, **how)
+
+    monkeypatch.setattr(module, "open_session", opened)
+
+    Segmenter(model, memory=memory)
+
+    assert asked == [SETTINGS[memory]]
+    assert len({repr(cpu) for cpu in SETTINGS.values()}) == 3
 
 
 def test_logits_runs_the_graph_alone(model):

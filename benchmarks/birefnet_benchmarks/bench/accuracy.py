@@ -21,7 +21,7 @@ from birefnet_export.parity.logits import (
     compare_logits,
 )
 from birefnet_export.parity.masks import MASK_TOLERANCES, compare_masks
-from birefnet_runtime.model.input_size import format_size
+from birefnet_models.text import format_size
 
 from ..errors import MeasurementError
 from .backends.base import MASK, OUTPUT, Tensor

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from birefnet_runtime.model.input_size import format_size
+from birefnet_models.text import format_size
 from birefnet_runtime.units import format_bytes, format_seconds
 
 from ..bench.results import Result, baseline_of

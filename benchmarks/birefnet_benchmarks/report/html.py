@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from birefnet_runtime.model.input_size import format_size
+from birefnet_models.text import format_size, joined
 from birefnet_runtime.units import format_bytes, format_seconds
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -74,7 +74,7 @@ def _context(report: BenchReport, directory: Path) -> dict[str, Any]:
     shares = [share for _, rows in roofline for *_, share in rows]
     return {
         "report": report,
-        "models": wording.listed(dict.fromkeys(model for model, *_ in groups)) if groups else "",
+        "models": joined([*dict.fromkeys(model for model, *_ in groups)]) if groups else "",
         "configurations": len(
             {(r.configuration.model, r.configuration.setup) for r in report.results}
         ),
@@ -229,7 +229,7 @@ def _environment(report: BenchReport) -> list[tuple[str, str]]:
     configurations = [
         ("processor", environment.processor),
         ("cores", str(environment.cores)),
-        ("memory", format_bytes(environment.memory_bytes)),
+        ("memory", format_bytes(environment.memory_bytes) if environment.memory_bytes else ""),
         ("system", environment.system),
         *(("GPU", gpu) for gpu in environment.gpus),
         ("NVIDIA driver", environment.driver or ""),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from birefnet_models.text import joined
 from birefnet_runtime.units import format_bytes, format_seconds
 
 from ..bench.results import BenchReport, Result, baseline_of
@@ -75,7 +76,7 @@ def _fastest(results: Sequence[Result]) -> Finding:
 
 
 def _names(results: Sequence[Result]) -> str:
-    return wording.listed(wording.configuration_name(r.configuration) for r in results)
+    return joined([wording.configuration_name(r.configuration) for r in results])
 
 
 def _speed(winner: Result, results: Sequence[Result]) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from birefnet_runtime.model.input_size import format_size
+from birefnet_models.text import format_size
 from birefnet_runtime.units import format_seconds
 
 from ..bench.results import BenchReport, Configuration, Result, baseline_of
@@ -30,12 +30,6 @@ def workload_name(workload: tuple[str, tuple[int, int], int, int]) -> str:
 def count(number: int, noun: str) -> str:
     """`1 thread`, `2 threads`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def listed(words: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    *before, last = words
-    return f"{', '.join(before)} and {last}" if before else last
 
 
 def machine(report: BenchReport) -> str:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from birefnet_models.text import format_size
 
 from ..checkpoint.fetch import Fetching
 from ..export import export_onnx
 from ..options import DEFAULT_LOWERING, LOWERINGS, OPSETS, PRECISIONS, ExportReport
 from ..precision.mask_quality import Quality
 from ..precision.request import DEFAULT_MIN_IOU
-from ..text import by_x
-from .fetch_options import fetching_options
+from .fetch_options import fetching_options, multi_scale_option
 
 
 def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -86,6 +86,7 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     help="Size the checkpoint was trained at, N or HxW. Default: what the zoo or a "
     "preprocessor_config.json beside it says.",
 )
+@multi_scale_option
 @click.option(
     "--external-data",
     is_flag=True,
@@ -110,6 +111,7 @@ def export(
     calibrate: Path | None,
     min_iou: float | None,
     trained_size: tuple[int, int] | None,
+    multi_scale: str | None,
     external_data: bool,
     verify: bool,
     fetching: Fetching,
@@ -135,6 +137,7 @@ def export(
         precision=precision,
         calibrate=calibrate,
         min_iou=min_iou,
+        multi_scale=multi_scale,
     )
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else "\n".join(_lines(report)))
 
@@ -148,7 +151,7 @@ def _lines(report: ExportReport) -> Iterator[str]:
     )
     yield "any batch; height and width any multiples of 32"
     if report.parity:
-        yield f"against PyTorch at {', '.join(map(by_x, report.parity.cases))}:"
+        yield f"against PyTorch at {', '.join(map(format_size, report.parity.cases))}:"
         yield from (f"  {line}" for line in report.parity.lines())
     else:
         yield "not compared with PyTorch"
@@ -171,7 +174,7 @@ def _int8_quality(quality: Quality | None) -> Iterator[str]:
         yield "masks not compared with fp32's, convolutions not quantized: no --calibrate FOLDER"
         return
     yield (
-        f"masks against fp32's on {quality.images} images at {by_x(quality.size)}: "
+        f"masks against fp32's on {quality.images} images at {format_size(quality.size)}: "
         f"IoU {quality.iou_mean:.4f} (worst {quality.iou_min:.4f}), "
         f"MAE {quality.mae_mean:.5f} (worst {quality.mae_max:.5f})"
     )

@@ -6,13 +6,12 @@ Weights beside the graph are mapped into memory by ONNX Runtime instead of being
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
+from birefnet_models.atomic_write import temporary_folder
 from birefnet_models.checksums import checksums_of, record_checksums
 
 
@@ -49,9 +48,9 @@ def replacing_model(file: Path) -> Iterator[Path]:
 
     If the block raises, `file` and its weights are what they were. Between the moves there is no
     `file` at all, never a graph with another's weights. The folder's record of checksums follows.
+    The folder of an export that was killed is removed by the next one.
     """
-    folder = Path(tempfile.mkdtemp(prefix=".birefnet-", dir=file.parent))
-    try:
+    with temporary_folder(file.parent) as folder:
         written = folder / file.name
         yield written
         checksums = checksums_of(files_of(written))
@@ -62,5 +61,3 @@ def replacing_model(file: Path) -> Iterator[Path]:
         for new in reversed(files_of(written)):
             os.replace(new, file.with_name(new.name))
         record_checksums(file.parent, checksums)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -12,10 +12,10 @@ from math import inf
 from typing import Any
 
 import numpy as np
+from birefnet_models.text import format_size
 from numpy.typing import NDArray
 
 from ..errors import ParityError
-from ..text import by_x
 
 Array = NDArray[np.float32]
 InputShape = tuple[int, int, int]
@@ -66,7 +66,7 @@ class GraphTolerance:
     def problem(self, parity: Parity) -> str | None:
         """The first difference that is larger, in words; None if all pass."""
         for name, allowed in asdict(self).items():
-            if (value := getattr(parity, name)) > allowed:
+            if not (value := getattr(parity, name)) <= allowed:  # NaN on either side is no pass
                 what, how, _ = name.split("_")
                 return (
                     f"the graph's {what.rstrip('s')}s differ from PyTorch's by {value:.1e} ({how}),"
@@ -135,7 +135,7 @@ def compare_logits(
     if not pairs:
         raise ParityError("nothing was compared: there are no cases")
     for (logits, expected), case in zip(pairs, cases, strict=True):
-        where = by_x(case)
+        where = format_size(case)
         if logits.shape != expected.shape:
             raise ParityError(f"at {where} the graph gives {logits.shape}, not {expected.shape}")
         if not expected.size:

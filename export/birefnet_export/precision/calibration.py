@@ -1,4 +1,4 @@
-"""A graph run over images: the logits it gives, and the ranges of values between."""
+"""Runs of a graph over images: its logits, and the ranges of the values between."""
 
 from __future__ import annotations
 
@@ -20,27 +20,31 @@ from onnx import TensorProto, helper
 from ..errors import PrecisionError
 from ..graph.signature import INPUT, MEAN, STD
 from ..parity.logits import Array
-from .int8 import Range
+from .int8 import ActivationRange
 
-LEAST_IMAGES = 2
-MOST_IMAGES = 32
+MIN_IMAGES = 2
+MAX_IMAGES = 32
 """Images of a folder that are used, spread evenly over it; more take longer and add little."""
 
 
-class Observed(NamedTuple):
-    """What a graph gave, image by image, and the ranges over all of them."""
+class Observations(NamedTuple):
+    """Logits of a graph, image by image, and ranges of its values over all images."""
 
     logits: list[Array]
-    ranges: dict[str, Range]
+    ranges: dict[str, ActivationRange]
 
 
-def read_folder(folder: Path, size: tuple[int, int]) -> list[Array]:
-    """The images of a folder as the network takes them: float32 (1, 3, height, width) each.
+def calibration_images(folder: Path | None, size: tuple[int, int]) -> list[Array]:
+    """Read the images of a folder as the network takes them: float32 (1, 3, height, width) each.
+
+    Without a folder there are none.
 
     Raises:
         PrecisionError: no such folder, or too few images in it.
         ImageError: a file in it can't be read.
     """
+    if folder is None:
+        return []
     if not folder.is_dir():
         raise PrecisionError(f"{folder}: no such folder; --calibrate wants a folder of images")
     files = sorted(
@@ -48,19 +52,19 @@ def read_folder(folder: Path, size: tuple[int, int]) -> list[Array]:
         for path in folder.iterdir()
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     )
-    if len(files) < LEAST_IMAGES:
+    if len(files) < MIN_IMAGES:
         kinds = ", ".join(sorted(SUFFIXES))
         raise PrecisionError(
-            f"{folder}: {len(files)} images in this folder ({kinds}); int8 needs {LEAST_IMAGES} at "
+            f"{folder}: {len(files)} images in this folder ({kinds}); int8 needs {MIN_IMAGES} at "
             "least, some for its ranges and others to be judged on, and a dozen to be good"
         )
-    places = np.linspace(0, len(files) - 1, min(len(files), MOST_IMAGES)).round().astype(int)
+    places = np.linspace(0, len(files) - 1, min(len(files), MAX_IMAGES)).round().astype(int)
     return [to_tensor(read_image(files[place]), size, MEAN, STD) for place in places]
 
 
 def observe(
     model: onnx.ModelProto, images: Sequence[Array], values: Sequence[str] = ()
-) -> Observed:
+) -> Observations:
     """Run a model on each image, watching the named values between input and output."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
@@ -75,12 +79,14 @@ def observe(
     limits: list[Array] = []
     with opened(watched) as session:
         for image in images:
-            out, *found = session.run(None, {INPUT.name: image})
-            logits.append(np.asarray(out))
-            limits.append(np.asarray(found, np.float32).reshape(-1, 2))
+            output, *extremes = session.run(None, {INPUT.name: image})
+            logits.append(np.asarray(output))
+            limits.append(np.asarray(extremes, np.float32).reshape(-1, 2))
     lows, highs = np.min(limits, 0)[:, 0], np.max(limits, 0)[:, 1]
     ranges = zip(map(float, lows), map(float, highs), strict=True)
-    return Observed(logits, {v: Range(*r) for v, r in zip(values, ranges, strict=True)})
+    return Observations(
+        logits, {v: ActivationRange(*r) for v, r in zip(values, ranges, strict=True)}
+    )
 
 
 @contextmanager

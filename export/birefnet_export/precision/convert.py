@@ -1,51 +1,36 @@
-"""A finished float32 graph in the precision that is asked for."""
+"""A finished float32 graph in the precision that was asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import onnx
 
 from ..parity.logits import Array
-from .calibration import read_folder
-from .fp16 import fragile, to_half
-from .int8 import Plan, paying, quantized
+from .fp16 import needs_float32, to_half
+from .int8 import Int8Plan, faster_in_int8, quantized
 from .mask_quality import Quality
 from .request import DEFAULT_MIN_IOU, Precision
 from .sensitivity import quantized_within
 
 
-class Converted(NamedTuple):
-    """A model, and what its precision does to masks where that was measured."""
+def converted(
+    model: onnx.ModelProto, precision: Precision, images: Sequence[Array]
+) -> tuple[onnx.ModelProto, Quality | None]:
+    """Convert a model, calibrated with `images` if there are any.
 
-    model: onnx.ModelProto
-    quality: Quality | None
-
-
-def calibration_images(wanted: Precision, size: tuple[int, int]) -> list[Array]:
-    """The images that int8 is calibrated with, at `size`, height and width; maybe none.
-
-    Raises:
-        PrecisionError: they were asked for, and there are none.
-        ImageError: one can't be read.
-    """
-    return [] if wanted.calibrate is None else read_folder(wanted.calibrate, size)
-
-
-def converted(model: onnx.ModelProto, wanted: Precision, images: Sequence[Array]) -> Converted:
-    """The model as `wanted`, calibrated with `images` if there are any.
+    Returns:
+        The model, and what its precision does to masks where that was measured.
 
     Raises:
         PrecisionError: the masks of the images lose more than is allowed.
         GraphError: the graph can't be converted.
     """
-    if wanted.name == "fp16":
-        kept = fragile(model)
-        return Converted(to_half(model, lambda node: node.name in kept), None)
-    if wanted.name == "int8" and not images:
-        return Converted(quantized(model, Plan(products=paying(model, "MatMul"))), None)
-    if wanted.name == "int8":
-        least = DEFAULT_MIN_IOU if wanted.min_iou is None else wanted.min_iou
-        return Converted(*quantized_within(model, images, least))
-    return Converted(model, None)
+    if precision.name == "fp16":
+        return to_half(model, needs_float32(model)), None
+    if precision.name == "int8" and not images:
+        return quantized(model, Int8Plan(products=faster_in_int8(model, "MatMul"))), None
+    if precision.name == "int8":
+        min_iou = DEFAULT_MIN_IOU if precision.min_iou is None else precision.min_iou
+        return quantized_within(model, images, min_iou)
+    return model, None

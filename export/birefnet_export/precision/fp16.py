@@ -9,17 +9,14 @@ float32 between roundings.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Set
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto
+from onnx import TensorProto
 
 from ..errors import GraphError
 from .graph_rewriter import Rewriting, float_values
-
-Keep = Callable[[NodeProto], bool]
-"""Says of a node whether it computes in float32."""
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 MOVING = frozenset(
@@ -31,7 +28,7 @@ SMALL = 4096
 """Elements up to which a constant of a float32 node stays float32; larger ones are halved."""
 
 
-def fragile(model: onnx.ModelProto) -> frozenset[str]:
+def needs_float32(model: onnx.ModelProto) -> frozenset[str]:
     """Names of the nodes that compute in float32.
 
     Measured (`benchmarks/results/precision.json`): nothing in the network itself needs it. What
@@ -39,23 +36,23 @@ def fragile(model: onnx.ModelProto) -> frozenset[str]:
     256 pixels a float16 step is an eighth of a pixel.
     """
     makers = {output: node for node in model.graph.node for output in node.output}
-    found: set[str] = set()
+    names: set[str] = set()
     waiting = [node for node in model.graph.node if node.op_type == "GridSample"]
     while waiting:
         node = waiting.pop()
-        found.add(node.name)
+        names.add(node.name)
         # From a GridSample on the way back through what makes its grid, as far as the convolution.
         sources = node.input[1:2] if node.op_type == "GridSample" else node.input
         makes = [makers[name] for name in sources if name in makers]
-        waiting += [m for m in makes if m.op_type != "Conv" and m.name not in found]
-    return frozenset(found)
+        waiting += [m for m in makes if m.op_type != "Conv" and m.name not in names]
+    return frozenset(names)
 
 
-def to_half(model: onnx.ModelProto, keep: Keep) -> onnx.ModelProto:
+def to_half(model: onnx.ModelProto, float32_nodes: Set[str]) -> onnx.ModelProto:
     """The model in float16, input and output in float32; `model` itself stays as it is.
 
     Args:
-        keep: which nodes compute in float32.
+        float32_nodes: names of the nodes that compute in float32.
 
     Raises:
         GraphError: a node holds a graph of its own, or a constant is beyond float16's range.
@@ -67,27 +64,27 @@ def to_half(model: onnx.ModelProto, keep: Keep) -> onnx.ModelProto:
     for node in work.nodes:
         concerned = {i: name for i, name in enumerate(node.input) if name in floats}
         came = {types[name] for name in concerned.values() if name in types}
-        single = keep(node) or (node.op_type in MOVING and came == {FLOAT})
-        wanted = FLOAT if single or outputs.intersection(node.output) else HALF
-        inputs = {i: _operand(work, name, types.get(name), wanted) for i, name in concerned.items()}
+        single = node.name in float32_nodes or (node.op_type in MOVING and came == {FLOAT})
+        target = FLOAT if single or outputs.intersection(node.output) else HALF
+        inputs = {i: _operand(work, name, types.get(name), target) for i, name in concerned.items()}
         copied = work.copy(node, inputs)
         for attribute in copied.attribute:
             if node.op_type == "Cast" and attribute.i == FLOAT:
-                attribute.i = wanted
-        types.update((name, wanted) for name in node.output if name in floats)
+                attribute.i = target
+        types.update((name, target) for name in node.output if name in floats)
     return work.finished()
 
 
-def _operand(work: Rewriting, name: str, came: int | None, wanted: int) -> str:
-    """A float value as `wanted`: itself, a cast of it, or a constant stored anew."""
-    suffix = "fp16" if wanted == HALF else "fp32"
+def _operand(work: Rewriting, name: str, came: int | None, target: int) -> str:
+    """A float value as `target`: itself, a cast of it, or a constant stored anew."""
+    suffix = "fp16" if target == HALF else "fp32"
     if came is not None:  # a value that a node or the input gives
-        return name if came == wanted else work.emit("Cast", [name], f"{name}:{suffix}", to=wanted)
+        return name if came == target else work.emit("Cast", [name], f"{name}:{suffix}", to=target)
     values = work.array(name)
-    if wanted == FLOAT and values.size <= SMALL:
+    if target == FLOAT and values.size <= SMALL:
         return name
     if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
         raise GraphError(f"{name} holds values beyond float16's range")
     half = work.constant(f"{name}:fp16", values.astype(np.float16))
     # ONNX Runtime folds this cast when it loads the file.
-    return half if wanted == HALF else work.emit("Cast", [half], f"{name}:fp32", to=FLOAT)
+    return half if target == HALF else work.emit("Cast", [half], f"{name}:fp32", to=FLOAT)

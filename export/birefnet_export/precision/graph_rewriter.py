@@ -1,4 +1,4 @@
-"""A finished graph written anew, node by node: what the precision passes have in common."""
+"""Copy a finished graph node by node with changes: the common part of the precision passes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Rewriting:
     def constant(self, name: str, values: NDArray[Any]) -> str:
         """A new constant; one that is there under this name is taken for the same."""
         if name not in self._new:
-            self._new[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+            self._new[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 
     def copy(self, node: NodeProto, inputs: Mapping[int, str] | None = None) -> NodeProto:
@@ -93,9 +93,9 @@ def float_values(model: onnx.ModelProto) -> set[str]:
 
 
 def consumers(model: onnx.ModelProto) -> dict[str, list[NodeProto]]:
-    """Who reads each value."""
-    found: dict[str, list[NodeProto]] = defaultdict(list)
+    """The nodes that read each value, by its name."""
+    readers: dict[str, list[NodeProto]] = defaultdict(list)
     for node in model.graph.node:
         for name in node.input:
-            found[name].append(node)
-    return found
+            readers[name].append(node)
+    return readers

@@ -1,4 +1,4 @@
-"""int8: every weight stored as int8, and the products that it pays for computed in u8 x s8.
+"""int8: every weight stored as int8, and the products that gain by it computed in u8 x s8.
 
 A pass over the finished float32 graph.
 
@@ -12,8 +12,9 @@ A pass over the finished float32 graph.
 - What a plan leaves out as sensitive keeps its weights as float16, folded likewise.
 
 Activations are uint8, weights int8 and symmetric: u8 x u8 is several times slower on x86. Without
-VNNI (before Cascade Lake and Zen 4) u8 x s8 saturates in 16 bits, and results are worse there than
-those that were measured.
+VNNI (before Cascade Lake and Zen 4) ONNX Runtime adds two products u8 x s8 in 16 bits, which
+saturate; so the weights of what is computed in int8 keep within `PAIR_LIMIT`, and results are the
+same on every processor.
 """
 
 from __future__ import annotations
@@ -33,23 +34,36 @@ CHANNELS = {"MatMul": 1, "Conv": 0, "DeformConv": 0}
 """Operators whose second operand may be a weight, and the axis of its output channels."""
 SMALL = 1024
 """Elements up to which a weight stays float32: nothing to be saved."""
-PAYING = {"MatMul": 40.0, "Conv": 50.0}
+MIN_INTENSITY = {"MatMul": 40.0, "Conv": 50.0}
 """Multiplications for each value read or written from which int8 is faster.
 
 Measured on Swin T at 1024 x 1024 with VNNI: a 1 x 1 convolution of 64 to 256 channels (51) took 1.4
 ms instead of 9.9, a product of 96 by 96 channels (48) gained too; the patch embedding (47) lost.
 """
+PAIR_LIMIT = 128
+"""Largest sum of two neighboring weights of one sign: 255 * 128 is less than 2 ** 15.
+
+AVX2 and AVX-512 without VNNI multiply by `vpmaddubsw`, which adds the products of two neighbors in
+a saturating int16 (Intel SDM, volume 2). Few weights come near the bound, so this costs less than
+seven bits for all of them would: `benchmarks/results/int8_processors.json`.
+"""
 
 
-class Range(NamedTuple):
+class ActivationRange(NamedTuple):
     """The least and the greatest value that an activation took."""
 
     low: float
     high: float
 
+    def affine(self) -> tuple[float, int]:
+        """Scale and zero point of uint8 for this range, widened to hold zero exactly."""
+        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        scale = (high - low) / 255 or 1.0
+        return scale, round(-low / scale)
+
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Int8Plan:
     """Which nodes, by name, compute in int8; all others keep computing in float32."""
 
     products: frozenset[str] = frozenset()
@@ -58,10 +72,10 @@ class Plan:
     """Conv nodes; `ranges` must know their input and their (rectified) output."""
     exact: frozenset[str] = frozenset()
     """Nodes whose weights must not be rounded to int8 either."""
-    ranges: Mapping[str, Range] = field(default_factory=dict)
+    ranges: Mapping[str, ActivationRange] = field(default_factory=dict)
 
 
-class Weight(NamedTuple):
+class LayerWeight(NamedTuple):
     """The constant that a node multiplies by."""
 
     name: str
@@ -78,7 +92,7 @@ class Weight(NamedTuple):
         return float(self.values.size / (outputs + inputs))
 
 
-class Rounded(NamedTuple):
+class RoundedWeight(NamedTuple):
     """A weight as int8 and a scale for each output channel."""
 
     values: NDArray[np.int8]
@@ -86,14 +100,14 @@ class Rounded(NamedTuple):
     """(channels,)"""
 
 
-def quantized(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
+def quantized(model: onnx.ModelProto, plan: Int8Plan) -> onnx.ModelProto:
     """The model in int8 as `plan` says; input and output stay float32, and `model` as it is.
 
     Raises:
         GraphError: a node holds a graph of its own.
     """
     work = Rewriting(model)
-    rectifiers = sole_rectifiers(model)
+    relus = folded_relus(model)
     dropped: set[str] = set()
     for node in work.nodes:
         weight = weight_of(work, node)
@@ -104,28 +118,28 @@ def quantized(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
         elif node.name in plan.products:
             _dynamic_product(work, node, weight)
         elif node.name in plan.convolutions:
-            relu = rectifiers.get(node.name)
+            relu = relus.get(node.name)
             if relu:
                 dropped.add(relu.name)
             _static_convolution(work, node, weight, relu, plan.ranges)
         else:
-            stored = _halved if node.name in plan.exact else _restored
-            work.copy(node, {weight.position: stored(work, weight)})
+            stored = _stored(work, weight, half=node.name in plan.exact)
+            work.copy(node, {weight.position: stored})
     return work.finished()
 
 
-def paying(model: onnx.ModelProto, op_type: str) -> frozenset[str]:
+def faster_in_int8(model: onnx.ModelProto, op_type: str) -> frozenset[str]:
     """Names of the MatMul or Conv nodes that are faster in int8, their quantizing included."""
     work = Rewriting(model)
     weights = {n.name: weight_of(work, n) for n in work.nodes if n.op_type == op_type}
     return frozenset(
         name
         for name, weight in weights.items()
-        if weight and weight.position == 1 and weight.intensity >= PAYING[op_type]
+        if weight and weight.position == 1 and weight.intensity >= MIN_INTENSITY[op_type]
     )
 
 
-def weight_of(work: Rewriting, node: NodeProto) -> Weight | None:
+def weight_of(work: Rewriting, node: NodeProto) -> LayerWeight | None:
     """The constant, of more than a few elements, that a node multiplies by, if it has one."""
     if node.op_type not in CHANNELS:
         return None
@@ -133,33 +147,59 @@ def weight_of(work: Rewriting, node: NodeProto) -> Weight | None:
     for position, of_channels in ((1, axis), (0, 1 - axis)):
         name = node.input[position]
         if work.is_constant(name) and (values := work.array(name)).size > SMALL:
-            return Weight(name, position, of_channels, values)
+            return LayerWeight(name, position, of_channels, values)
     return None
 
 
-def sole_rectifiers(model: onnx.ModelProto) -> dict[str, NodeProto]:
+def folded_relus(model: onnx.ModelProto) -> dict[str, NodeProto]:
     """The Relu behind each Conv whose output nobody else reads."""
     readers = consumers(model)
-    found = {}
+    relus = {}
     for node in model.graph.node:
         after = readers[node.output[0]]
         if node.op_type == "Conv" and [reader.op_type for reader in after] == ["Relu"]:
-            found[node.name] = after[0]
-    return found
+            relus[node.name] = after[0]
+    return relus
 
 
-def rounded(weight: Weight) -> Rounded:
+def round_weight(weight: LayerWeight) -> RoundedWeight:
     """The nearest int8, with a symmetric scale for each output channel."""
-    others = tuple(i for i in range(weight.values.ndim) if i != weight.axis)
-    largest = np.abs(weight.values).max(axis=others, keepdims=True)
-    scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-    return Rounded(np.rint(weight.values / scale).astype(np.int8), scale.reshape(-1))
+    channels = np.moveaxis(weight.values, weight.axis, 0)
+    return _rounded(weight, np.abs(channels).reshape(len(channels), -1).max(1))
 
 
-def _dynamic_product(work: Rewriting, node: NodeProto, weight: Weight) -> None:
+def round_for_sums(weight: LayerWeight) -> RoundedWeight:
+    """The nearest int8 whose neighbors keep within `PAIR_LIMIT`, in the order they are summed in.
+
+    That is along the rows of a product; for a convolution, which ONNX Runtime unfolds with the
+    channels first or last, in both orders.
+    """
+    channels = np.moveaxis(weight.values, weight.axis, 0)
+    orders = [channels] if channels.ndim == 2 else [channels, np.moveaxis(channels, 1, -1)]
+    largest = np.zeros(len(channels), np.float32)
+    for order in orders:
+        flat = order.reshape(len(channels), -1)
+        pairs = np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))).reshape(len(channels), -1, 2)
+        for sign in (1, -1):
+            largest = np.maximum(largest, np.maximum(sign * pairs, 0).sum(2).max(1))
+    return _rounded(weight, largest)
+
+
+def _rounded(weight: LayerWeight, largest: NDArray[np.float32]) -> RoundedWeight:
+    """A weight in steps of which the `largest` of each channel, or a sum of two, takes 127.
+
+    Rounding adds one half to each of the two at most, so that a sum stays within `PAIR_LIMIT`.
+    """
+    scale = np.where(largest > 0, largest / (PAIR_LIMIT - 1), 1).astype(np.float32)
+    shape = [1] * weight.values.ndim
+    shape[weight.axis] = -1
+    return RoundedWeight(np.rint(weight.values / scale.reshape(shape)).astype(np.int8), scale)
+
+
+def _dynamic_product(work: Rewriting, node: NodeProto, weight: LayerWeight) -> None:
     """x @ w, x quantized by the range that it turns out to have."""
     x, (product,) = node.input[0], node.output
-    values, scale = rounded(weight)
+    values, scale = round_for_sums(weight)
     x_u8, x_scale, x_zero = (f"{x}:{part}" for part in ("u8", "u8_scale", "u8_zero"))
     work.emit_all("DynamicQuantizeLinear", [x], [x_u8, x_scale, x_zero])
     w = work.constant(f"{weight.name}:int8", values)
@@ -174,19 +214,19 @@ def _dynamic_product(work: Rewriting, node: NodeProto, weight: Weight) -> None:
 def _static_convolution(
     work: Rewriting,
     node: NodeProto,
-    weight: Weight,
+    weight: LayerWeight,
     relu: NodeProto | None,
-    ranges: Mapping[str, Range],
+    ranges: Mapping[str, ActivationRange],
 ) -> None:
     """Input, weight, bias and output quantized; a Relu is the lower end of the output's range."""
     x, output = node.input[0], (relu or node).output[0]
-    values, scale = rounded(weight)
+    values, scale = round_for_sums(weight)
     inputs = {
         0: _through_u8(work, x, f"{x}:restored", ranges[x]),
         1: _restored_channels(work, weight.name, values, scale),
     }
     if len(node.input) > 2:  # the bias in units of the products that it is added to
-        unit = scale * np.float32(_affine(ranges[x])[0])
+        unit = scale * np.float32(ranges[x].affine()[0])
         bias = np.rint(work.array(node.input[2]) / unit.astype(np.float64))
         limits = np.iinfo(np.int32)
         bias = np.clip(bias, limits.min, limits.max).astype(np.int32)
@@ -208,9 +248,9 @@ def _restored_channels(
     return work.emit("DequantizeLinear", operands, f"{name}:restored", axis=0)
 
 
-def _through_u8(work: Rewriting, x: str, result: str, found: Range) -> str:
+def _through_u8(work: Rewriting, x: str, result: str, value_range: ActivationRange) -> str:
     """x rounded to uint8 and back, which ONNX Runtime fuses with its neighbors."""
-    scale, zero = _affine(found)
+    scale, zero = value_range.affine()
     operands = [
         work.constant(f"{result}:scale", np.asarray(scale, np.float32)),
         work.constant(f"{result}:zero", np.asarray(zero, np.uint8)),
@@ -219,25 +259,15 @@ def _through_u8(work: Rewriting, x: str, result: str, found: Range) -> str:
     return work.emit("DequantizeLinear", [stored, *operands], result)
 
 
-def _affine(found: Range) -> tuple[float, int]:
-    """Scale and zero point of uint8 for a range, which is widened to hold zero exactly."""
-    low, high = min(found.low, 0.0), max(found.high, 0.0)
-    scale = (high - low) / 255 or 1.0
-    return scale, round(-low / scale)
-
-
-def _restored(work: Rewriting, weight: Weight) -> str:
-    """A weight that is stored as int8 and multiplied out when the file is loaded."""
-    values, scale = rounded(weight)
-    shape = [1] * values.ndim
+def _stored(work: Rewriting, weight: LayerWeight, *, half: bool) -> str:
+    """A weight that is stored as int8, or float16, and multiplied out when the file is loaded."""
+    if half:
+        values = work.constant(f"{weight.name}:fp16", weight.values.astype(np.float16))
+        return work.emit("Cast", [values], f"{weight.name}:fp32", to=TensorProto.FLOAT)
+    rounded = round_weight(weight)
+    shape = [1] * weight.values.ndim
     shape[weight.axis] = -1
-    stored = work.constant(f"{weight.name}:int8", values)
-    factor = work.constant(f"{weight.name}:factor", scale.reshape(shape))
+    stored = work.constant(f"{weight.name}:int8", rounded.values)
+    factor = work.constant(f"{weight.name}:factor", rounded.scale.reshape(shape))
     as_float = work.emit("Cast", [stored], f"{weight.name}:float", to=TensorProto.FLOAT)
     return work.emit("Mul", [as_float, factor], f"{weight.name}:product")
-
-
-def _halved(work: Rewriting, weight: Weight) -> str:
-    """A weight that is stored as float16."""
-    half = work.constant(f"{weight.name}:fp16", weight.values.astype(np.float16))
-    return work.emit("Cast", [half], f"{weight.name}:fp32", to=TensorProto.FLOAT)

@@ -1,4 +1,4 @@
-"""How much of a mask quantization leaves as it was: intersection over union, and mean error."""
+"""Masks of a quantized graph compared with those of float32: IoU and mean absolute error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Quality:
 
 
 def quality(
-    found: Sequence[Array], expected: Sequence[Array], excluded: tuple[str, ...] = ()
+    quantized: Sequence[Array], expected: Sequence[Array], excluded: tuple[str, ...] = ()
 ) -> Quality:
     """Compare logits, (1, 1, height, width) each, image by image.
 
@@ -46,9 +46,9 @@ def quality(
     """
     if not expected:
         raise PrecisionError("nothing was compared: there are no images")
-    if not all(np.isfinite(logits).all() for logits in [*found, *expected]):
+    if not all(np.isfinite(logits).all() for logits in [*quantized, *expected]):
         raise PrecisionError("the quantized graph gives NaN or infinite logits")
-    pairs = [(sigmoid(a), sigmoid(b)) for a, b in zip(found, expected, strict=True)]
+    pairs = [(sigmoid(a), sigmoid(b)) for a, b in zip(quantized, expected, strict=True)]
     ious = [intersection_over_union(a >= 0.5, b >= 0.5) for a, b in pairs]
     errors = [float(np.abs(a - b).mean()) for a, b in pairs]
     return Quality(

@@ -1,4 +1,4 @@
-"""Which precision is asked for, checked before any work."""
+"""The precision that an export is asked for, checked before any work."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which layers bear int8: each group alone, then all without the worst, as few as it takes."""
+"""Which layers stay in float32: each group of layers is tried alone in int8, the worst go first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from ..errors import PrecisionError
 from ..parity.logits import Array
 from .calibration import observe
 from .graph_rewriter import Rewriting, consumers
-from .int8 import Plan, Range, paying, quantized, sole_rectifiers, weight_of
+from .int8 import ActivationRange, Int8Plan, faster_in_int8, folded_relus, quantized, weight_of
 from .mask_quality import Quality, quality
 
 PROBES = 4
@@ -26,7 +26,7 @@ with it; from 6, .9972 and .9964.
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class LayerGroup:
     """Layers that are quantized, or left alone, together."""
 
     name: str
@@ -42,7 +42,7 @@ class Quantized(NamedTuple):
 
 
 def quantized_within(model: onnx.ModelProto, images: Sequence[Array], min_iou: float) -> Quantized:
-    """Quantize as much of a model as its masks bear.
+    """Quantize as much of a model as its masks allow.
 
     Ranges are taken from every other image and masks compared on all of them, so that half of the
     verdict is over images that the ranges don't know.
@@ -80,22 +80,25 @@ class _Search:
     def __init__(self, model: onnx.ModelProto, images: Sequence[Array]) -> None:
         self.model = model
         self.images = images
-        self.products = paying(model, "MatMul")
-        self.convolutions = paying(model, "Conv")
+        self.products = faster_in_int8(model, "MatMul")
+        self.convolutions = faster_in_int8(model, "Conv")
         self.groups = grouped(model)
-        values = boundaries(model, self.convolutions)
+        relus = folded_relus(model)
+        nodes = [node for node in model.graph.node if node.name in self.convolutions]
+        ends = [v for n in nodes for v in (n.input[0], relus.get(n.name, n).output[0])]
+        values = list(dict.fromkeys(ends))
         seen = observe(model, images[::2], values).ranges
-        self.ranges = {v: Range(r.low * MARGIN, r.high * MARGIN) for v, r in seen.items()}
+        self.ranges = {v: ActivationRange(r.low * MARGIN, r.high * MARGIN) for v, r in seen.items()}
         self.reference = observe(model, images).logits
 
-    def tried(self, excluded: Sequence[Group], images: int | None = None) -> Quantized:
+    def tried(self, excluded: Sequence[LayerGroup], images: int | None = None) -> Quantized:
         """All but some groups in int8, and the masks of the first `images`."""
         candidate = quantized(self.model, self._plan(excluded))
         logits = observe(candidate, self.images[:images]).logits
         names = tuple(group.name for group in excluded)
         return Quantized(candidate, quality(logits, self.reference[:images], names))
 
-    def ranked(self) -> list[Group]:
+    def ranked(self) -> list[LayerGroup]:
         """The groups, the one that alone does the masks most harm first."""
         harm = {
             group.name: self.tried([g for g in self.groups if g != group], PROBES).quality.mae_mean
@@ -103,9 +106,9 @@ class _Search:
         }
         return sorted(self.groups, key=lambda group: -harm[group.name])
 
-    def _plan(self, excluded: Iterable[Group]) -> Plan:
+    def _plan(self, excluded: Iterable[LayerGroup]) -> Int8Plan:
         exact = frozenset().union(*(group.nodes for group in excluded))
-        return Plan(
+        return Int8Plan(
             products=self.products - exact,
             convolutions=self.convolutions - exact,
             exact=exact,
@@ -113,30 +116,18 @@ class _Search:
         )
 
 
-def grouped(model: onnx.ModelProto) -> list[Group]:
+def grouped(model: onnx.ModelProto) -> list[LayerGroup]:
     """Every node with a weight, by the part of the network and the kind of layer."""
     work = Rewriting(model)
     readers = consumers(model)
     nodes: dict[str, set[str]] = {}
     for node in work.nodes:
         if weight_of(work, node):
+            # Both scales share their stages; the patch embedding is in no part.
+            parts = [p for p in node.name.split("/")[:-1] if p not in ("full", "half", "decoder")]
+            part = parts[0] if parts else "patches"
             kind = {"MatMul": "products"}.get(node.op_type, "convolutions")
             if {reader.op_type for reader in readers[node.output[0]]} == {"Split"}:
                 kind = "offsets"  # only what predicts offsets is split
-            nodes.setdefault(f"{_place(node.name)} {kind}", set()).add(node.name)
-    return [Group(name, frozenset(members)) for name, members in nodes.items()]
-
-
-def boundaries(model: onnx.ModelProto, convolutions: Iterable[str]) -> list[str]:
-    """Names of what the named Conv nodes read and what they, or the Relu behind them, give."""
-    rectifiers: Mapping[str, onnx.NodeProto] = sole_rectifiers(model)
-    wanted = set(convolutions)
-    nodes = [node for node in model.graph.node if node.name in wanted]
-    ends = [name for n in nodes for name in (n.input[0], rectifiers.get(n.name, n).output[0])]
-    return list(dict.fromkeys(ends))
-
-
-def _place(name: str) -> str:
-    """The part of the network that a node is named after; both scales share their stages."""
-    parts = [part for part in name.split("/")[:-1] if part not in ("full", "half", "decoder")]
-    return parts[0] if parts else "patches"
+            nodes.setdefault(f"{part} {kind}", set()).add(node.name)
+    return [LayerGroup(name, frozenset(members)) for name, members in nodes.items()]

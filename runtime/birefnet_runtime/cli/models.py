@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import birefnet_models
 import click
 from birefnet_models.card import ModelCard, Score
+from birefnet_models.text import format_size
 
-from ..model.input_size import format_size
 from ..units import aligned
 
 

@@ -5,6 +5,7 @@ As fast as OpenCV's encoder or faster, files as small, in the memory of a strip 
 up to two copies of the picture (benchmarks/results/image_writers.json).
 """
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.PngImagePlugin import MAX_TEXT_CHUNK
 
 from .picture import Pixels
 
@@ -19,6 +21,9 @@ STRIP_BYTES = 1 << 20
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG's color type by channels: gray, gray with alpha, RGB, RGBA."""
 _UP = 2
+_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_PLAIN_XMP = b"XML:com.adobe.xmp\0\0"
+MOST_PROFILE_BYTES = 16 << 20
 
 
 def write_png(stream: BinaryIO, pixels: Pixels, profile: bytes | None = None) -> None:
@@ -67,3 +72,56 @@ def _write_chunk(stream: BinaryIO, kind: bytes, content: bytes) -> None:
     stream.write(struct.pack(">I", len(content)) + kind)
     stream.write(content)
     stream.write(struct.pack(">I", zlib.crc32(content, zlib.crc32(kind))))
+
+
+def without_texts(stream: BinaryIO) -> tuple[BinaryIO, bytes | None]:
+    """Leave the texts of a PNG out, and a large ICC profile; Pillow refuses files with large ones.
+
+    XMP that isn't compressed stays: it may hold the orientation.
+
+    Args:
+        stream: of a PNG, seekable.
+
+    Returns:
+        the stream itself where there is nothing to leave out, else one of what remains; the
+        profile that was taken out, None if none was or if it is beyond `MOST_PROFILE_BYTES`.
+    """
+    pieces, profile, kept_from, place = [], None, 0, 8
+    stream.seek(place)
+    while len(head := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        end = place + 12 + length
+        large = None
+        if kind == b"iCCP":
+            large = _large_profile(stream.read(min(length, MOST_PROFILE_BYTES)))
+        texts = kind in _TEXTS and stream.read(len(_PLAIN_XMP)) != _PLAIN_XMP
+        if texts or large is not None:
+            pieces.append((kept_from, place))
+            kept_from, profile = end, large or profile
+        if kind == b"IEND":
+            break
+        place = end
+        stream.seek(place)
+    if not pieces:
+        stream.seek(0)
+        return stream, None
+    rest = io.BytesIO()
+    for start, end in pieces:
+        stream.seek(start)
+        rest.write(stream.read(end - start))
+    stream.seek(kept_from)
+    rest.write(stream.read())
+    rest.seek(0)
+    return rest, profile
+
+
+def _large_profile(content: bytes) -> bytes | None:
+    """The profile of an iCCP chunk if Pillow would refuse it; empty if it is larger still."""
+    compressed = content.partition(b"\0")[2][1:]
+    try:
+        profile = zlib.decompressobj().decompress(compressed, MOST_PROFILE_BYTES + 1)
+    except zlib.error:
+        return None  # damaged: Pillow goes without
+    if len(profile) <= MAX_TEXT_CHUNK:
+        return None
+    return profile if len(profile) <= MOST_PROFILE_BYTES else b""

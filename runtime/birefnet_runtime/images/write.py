@@ -16,6 +16,7 @@ from birefnet_models.atomic_write import replacing
 from PIL import Image
 
 from ..errors import OutputError
+from ..units import printable
 from .picture import Pixels, to_eight_bits
 from .png import write_png
 
@@ -89,7 +90,7 @@ def format_of(path: Path) -> Format:
         if path.suffix.lower() in form.suffixes:
             return form
     suffixes = ", ".join(suffix for form in FORMATS for suffix in form.suffixes)
-    raise OutputError(f"{path}: results are {suffixes} files; end the name in one of these")
+    raise OutputError(f"{_name(path)}: results are {suffixes} files; end the name in one of these")
 
 
 def write_image(
@@ -113,10 +114,10 @@ def write_image(
     Raises:
         OutputError: the format can't hold the picture, or the file can't be written.
     """
-    name = getattr(target, "name", "output") if hasattr(target, "write") else os.fspath(target)
-    if encoding is None:
-        encoding = Encoding() if hasattr(target, "write") else Encoding(format_of(Path(name)))
-    check_fits(encoding.format, pixels.shape, str(name))
+    if encoding is None and isinstance(target, str | os.PathLike):
+        encoding = Encoding(format_of(Path(target)))
+    encoding = encoding or Encoding()
+    check_fits(encoding.format, pixels.shape, _name(target))
     with open_output(target) as stream:
         if encoding.format == PNG:
             write_png(stream, pixels, profile)
@@ -137,13 +138,15 @@ def open_output(target: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]
     Raises:
         OutputError: the target can't be written.
     """
-    failure = f"{getattr(target, 'name', 'output')}: can't be written"
+    failure = f"{_name(target)}: can't be written"
     try:
         if isinstance(target, str | os.PathLike):
             path = Path(target)
-            failure = f"{path.parent}: can't be made"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            failure = f"{path}: can't be written"
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError:
+                failure = f"{_name(path.parent)}: can't be made"
+                raise
             with replacing(path) as temporary, open(temporary, "wb") as stream:
                 yield stream
         else:
@@ -212,3 +215,9 @@ def pillow_options(encoding: Encoding) -> dict[str, Any]:
         return {"lossless": True, "quality": 50, "method": 2, "exact": True}
     extra = {"method": 4} if encoding.format == WEBP else {"subsampling": 0}
     return {"quality": encoding.quality, **extra}
+
+
+def _name(target: str | os.PathLike[str] | BinaryIO) -> str:
+    """Name of a target in messages."""
+    name = target if isinstance(target, str | os.PathLike) else getattr(target, "name", "output")
+    return printable(str(name))

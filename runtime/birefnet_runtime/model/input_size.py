@@ -3,6 +3,8 @@
 import math
 from typing import Literal, TypeAlias
 
+from birefnet_models.text import format_size
+
 from ..errors import SizeError
 from .facts import LARGEST_SIDE, as_side
 
@@ -116,11 +118,6 @@ def quality_note(
     if smallest == largest:
         trained = f"at {format_size(smallest)}"
     return f"the model was trained {trained}; at {format_size(size)} {expect}"
-
-
-def format_size(size: tuple[int, ...]) -> str:
-    """`HxW`, as it is typed."""
-    return "x".join(str(side) for side in size)
 
 
 def _nearest_multiple(side: float, multiple: int) -> int:

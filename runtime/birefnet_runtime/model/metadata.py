@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from birefnet_models.names import METADATA_PREFIX
+from birefnet_models.text import format_size
+
 from ..errors import ModelError, SizeError
 from .facts import LEAST_MEAN, LEAST_STD, as_amount, as_channels, as_side, read_json
-from .input_size import format_size, parse_height_width
+from .input_size import parse_height_width
 from .signature import OutputKind, Session, Signature
 from .third_party import output_kind, preprocessing_facts
 
-PREFIX = "birefnet."
 FORMAT = "1"
 RESIZE = "stretch-bilinear-antialias"
 OUTPUT = "logits"
@@ -51,7 +53,9 @@ def model_facts(session: Session, signature: Signature, path: Path | None) -> Mo
     """
     properties = session.get_modelmeta().custom_metadata_map
     metadata = read_metadata(properties)
-    if path is not None and f"{PREFIX}format" not in properties:  # not from `birefnet export`
+    if (
+        path is not None and f"{METADATA_PREFIX}format" not in properties
+    ):  # not from `birefnet export`
         metadata = replace(
             metadata, **preprocessing_facts(path), output=output_kind(path, signature.output)
         )
@@ -67,7 +71,7 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
         ModelError: an entry can't be read, or states something this runtime doesn't do.
     """
     for key, supported in (("format", FORMAT), ("resize", RESIZE), ("output", OUTPUT)):
-        stated = properties.get(f"{PREFIX}{key}", supported)
+        stated = properties.get(f"{METADATA_PREFIX}{key}", supported)
         if stated != supported:
             raise ModelError(
                 f"the model says birefnet.{key} = {_shown(stated)} and this runtime knows only "
@@ -75,7 +79,7 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
             )
     read: dict[str, Any] = {}
     for key, parse in _PARSERS.items():
-        if (text := properties.get(f"{PREFIX}{key}")) is not None:
+        if (text := properties.get(f"{METADATA_PREFIX}{key}")) is not None:
             try:
                 read[key] = parse(text)
             except (ValueError, SizeError) as error:

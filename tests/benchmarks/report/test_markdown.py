@@ -142,7 +142,7 @@ def test_the_table_of_a_readmes_first_screen_explains_its_columns(report):
         "| ONNX Runtime, float32 | 2.6 s | 0.32 | 820 MB | 1 |\n"
         "| ONNX Runtime, int8 | 1.96 s | 0.24 | 700 MB | 60 |\n"
         "\n"
-        "Imaginary CPU, 2 cores, Imaginary GPU (9.0); "
+        "Batch 1, 2 threads; Imaginary CPU, 2 cores, Imaginary GPU (9.0); "
         "onnxruntime 1.31.1, torch 2.13.0, Python 3.11.7."
     )
 

@@ -1,6 +1,9 @@
 """Models with their weights in the file or beside it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -70,17 +73,19 @@ def test_an_export_over_another_leaves_none_of_it(tiny_file, tmp_path, first, se
     Segmenter(tmp_path / "out", size=32).logits(np.zeros((1, 3, 32, 32), np.float32))
 
 
-def test_an_export_that_fails_keeps_graph_and_weights(tiny_file, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [ParityError, KeyboardInterrupt])
+def test_an_export_that_ends_early_keeps_graph_and_weights(tiny_file, tmp_path, monkeypatch, error):
     directory = export_onnx(tiny_file, tmp_path / "out", external_data=True).directory
     before = {name: (directory / name).read_bytes() for name in contents(directory)}
 
     def refuse(path, net, tolerance):
-        raise ParityError("differs")
+        raise error
 
     monkeypatch.setattr(pipeline, "check_export", refuse)
-    with pytest.raises(ParityError):
+    with pytest.raises(error):
         export_onnx(tiny_file, directory, external_data=True)
 
+    assert contents(directory) == set(before)
     assert {name: (directory / name).read_bytes() for name in contents(directory)} == before
 
 
@@ -94,3 +99,26 @@ def test_a_block_that_raises_leaves_no_folder(tmp_path):
         fail()
 
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from birefnet_export.graph.save import replacing_model
+with replacing_model(Path("model.onnx")) as unnamed:
+    unnamed.write_bytes(b"a whole model")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows shows no ended processes")
+def test_a_killed_export_leaves_a_model_until_the_next_one_alone(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+    assert done.returncode < 0
+    assert not (tmp_path / "model.onnx").exists()
+    assert len(list(tmp_path.rglob("model.onnx"))) == 1
+
+    with replacing_model(tmp_path / "model.onnx") as unnamed:
+        unnamed.write_bytes(b"new")
+
+    assert [path.name for path in tmp_path.rglob("*")] == ["model.onnx"]

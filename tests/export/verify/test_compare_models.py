@@ -48,12 +48,13 @@ print("remote code ran")
 
 class Shoes(PreTrainedModel):
     config_class = ShoesConfig
-    backbone_maps, encode, squeeze = BiRefNet.backbone_maps, BiRefNet.encode, BiRefNet.squeeze
+    backbone_maps, encode = BiRefNet.backbone_maps, BiRefNet.encode
 
     def __init__(self, config):
         super().__init__(config)
         arch = {k: tuple(v) if isinstance(v, list) else v for k, v in config.arch.items()}
-        for name, child in BiRefNet(Architecture(**arch)).named_children():
+        self.arch = Architecture(**arch)
+        for name, child in BiRefNet(self.arch).named_children():
             self.add_module(name, child)
         self.post_init()
 
@@ -113,6 +114,18 @@ def test_another_checkpoint_is_not_equal(exported, tmp_path, tiny):
 
     assert result.exit_code == 1
     assert json.loads(result.stdout)["passed"] is False
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "inf"])
+def test_a_tolerance_that_everything_passes_is_refused(exported, tolerance):
+    checkpoint = exported.parent / "model.safetensors"
+
+    result = verified(exported, checkpoint, "--tolerance", tolerance)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"birefnet: tolerance {tolerance}: give a finite number that is not negative\n"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +216,25 @@ def test_layers_are_named(exported, tmp_path, tiny):
     result = verified(exported, exported.parent / "model.safetensors", "--layers", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["layers"]["first"] is None
+
+
+def test_an_equal_graph_with_a_layer_that_differs_does_not_pass(exported, tmp_path):
+    """The tensor that is called `squeeze` is not what the rest of the graph goes on with."""
+    model = onnx.load(exported / "onnx" / "model.onnx")
+    for node in model.graph.node:
+        node.input[:] = ["squeezed" if name == "squeeze" else name for name in node.input]
+        node.output[:] = ["squeezed" if name == "squeeze" else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("Add", ["squeezed", "squeezed"], ["squeeze"]))
+    onnx.save(model, tmp_path / "changed.onnx")
+    checkpoint = exported.parent / "model.safetensors"
+
+    assert verified(tmp_path / "changed.onnx", checkpoint).exit_code == 0
+    result = verified(tmp_path / "changed.onnx", checkpoint, "--layers", "--json")
+
+    comparison = json.loads(result.stdout)
+    assert comparison["graph"]["passed"] is True
+    assert comparison["layers"]["first"] == "squeeze"
+    assert (comparison["passed"], result.exit_code) == (False, 1)
 
 
 def test_nan_is_one_line_and_layers_say_where_from(exported, tmp_path):

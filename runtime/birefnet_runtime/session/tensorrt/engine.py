@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from birefnet_models.onnx_file import OnnxFile, read_onnx
-from birefnet_models.text import first_line
+from birefnet_models.text import first_line, format_size
 from numpy.typing import NDArray
 
 from ...errors import ProviderError
-from ...model.input_size import Size, format_size
+from ...model.input_size import Size
 from ...model.metadata import read_metadata
 from ...model.signature import Session
 from ...units import format_seconds

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from birefnet_models.text import format_size
+
 from ...errors import SizeError
-from ...model.input_size import Size, auto_size, check_size, format_size
+from ...model.input_size import Size, auto_size, check_size
 from ...model.metadata import ModelMetadata
 from ..providers.options import Profile
 

@@ -1,0 +1,72 @@
+"""The images that int8 is calibrated with, and what a graph makes of them."""
+
+import numpy as np
+import pytest
+from birefnet_export.errors import PrecisionError
+from birefnet_export.graph.builder import Graph
+from birefnet_export.graph.signature import INPUT
+from birefnet_export.precision.calibration import calibration_images, observe
+from birefnet_export.precision.int8 import ActivationRange
+from birefnet_runtime import ImageError
+from PIL import Image
+
+
+def gray(folder, name: str, level: int) -> None:
+    Image.new("RGB", (40, 30), (level,) * 3).save(folder / name)
+
+
+def levels(images) -> list[int]:
+    """The levels of gray images, from the first channel as the network takes it."""
+    return [round((float(image[0, 0].mean()) * 0.229 + 0.485) * 255) for image in images]
+
+
+def test_without_a_folder_there_are_no_images():
+    assert calibration_images(None, (32, 64)) == []
+
+
+def test_images_come_in_the_order_of_their_names_at_the_size_asked_for(tmp_path):
+    for name, level in (("b.png", 20), ("a.PNG", 10), ("c.jpg", 30), (".d.png", 40)):
+        gray(tmp_path, name, level)
+    (tmp_path / "notes.txt").write_text("no image")
+
+    images = calibration_images(tmp_path, (32, 64))
+    assert {image.shape for image in images} == {(1, 3, 32, 64)}
+    assert levels(images) == [10, 20, 30]
+
+
+def test_of_many_images_32_are_taken_from_the_first_to_the_last(tmp_path):
+    for level in range(63):
+        gray(tmp_path, f"{level:02}.png", level)
+
+    assert levels(calibration_images(tmp_path, (32, 32))) == list(range(0, 63, 2))
+
+
+def test_a_folder_with_one_image_is_too_few_and_two_are_enough(tmp_path):
+    gray(tmp_path, "a.png", 1)
+    with pytest.raises(PrecisionError, match=r"1 images in this folder .* needs 2 at least"):
+        calibration_images(tmp_path, (32, 32))
+
+    gray(tmp_path, "b.png", 2)
+    assert len(calibration_images(tmp_path, (32, 32))) == 2
+
+
+def test_an_unreadable_image_is_named_in_one_line(tmp_path):
+    gray(tmp_path, "a.png", 1)
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+
+    with pytest.raises(ImageError, match=r"b\.png") as caught:
+        calibration_images(tmp_path, (32, 32))
+    assert "\n" not in str(caught.value)
+
+
+def test_ranges_are_over_all_images():
+    g = Graph(20)
+    doubled = g.input(INPUT.name, list(INPUT.axes)) * np.float32(2)
+    g.output("y", ["batch", 3, "height", "width"], g.op("Neg", doubled))
+    model = g.model()
+    (name,) = [n.output[0] for n in model.graph.node if n.op_type == "Mul"]
+    images = [np.full((1, 3, 2, 2), level, np.float32) for level in (1, -3, 2)]
+
+    observed = observe(model, images, [name])
+    assert observed.ranges == {name: ActivationRange(-6, 4)}
+    assert [float(logits.max()) for logits in observed.logits] == [-2, 6, -4]

@@ -1,0 +1,74 @@
+"""The search for the layers that have to stay in float32."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from birefnet_export.errors import PrecisionError
+from birefnet_export.graph.builder import Graph
+from birefnet_export.graph.kernels import Kernel
+from birefnet_export.graph.layers import conv, relu
+from birefnet_export.graph.signature import INPUT
+from birefnet_export.precision import sensitivity
+from birefnet_export.precision.int8 import ActivationRange
+from birefnet_export.precision.mask_quality import Quality
+
+COSTS = {"a": 0.02, "b": 0.0, "c": 0.03, "d": 0.001}
+
+
+class Search:
+    """A search over four groups, of which some are sensitive: IoU falls by what each costs."""
+
+    def __init__(self, *_: object) -> None:
+        self.trials: list[tuple[str, ...]] = []
+
+    def tried(self, excluded):
+        names = tuple(group.name for group in excluded)
+        self.trials.append(names)
+        iou = 1 - sum(cost for name, cost in COSTS.items() if name not in names)
+        found = Quality(iou, iou, 1 - iou, 1 - iou, 1, (32, 32), names)
+        return sensitivity.Quantized(onnx.ModelProto(), found)
+
+    def ranked(self):
+        order = sorted(COSTS, key=lambda name: -COSTS[name])
+        return [sensitivity.LayerGroup(name, frozenset([name])) for name in order]
+
+
+@pytest.mark.parametrize(
+    ("min_iou", "excluded"), [(0.9, ()), (0.96, ("c",)), (0.99, ("c", "a")), (1, ("c", "a", "d"))]
+)
+def test_only_as_many_groups_are_left_out_as_it_takes(monkeypatch, min_iou, excluded):
+    monkeypatch.setattr(sensitivity, "_Search", Search)
+
+    found = sensitivity.quantized_within(onnx.ModelProto(), [], min_iou)
+
+    assert found.quality.excluded == excluded
+
+
+def test_if_nothing_suffices_the_numbers_are_said(monkeypatch):
+    monkeypatch.setattr(sensitivity, "_Search", Search)
+    monkeypatch.setattr(Search, "ranked", lambda self: [])
+
+    with pytest.raises(PrecisionError, match=r"IoU of 0\.9490 .* less than the 0\.99 asked for"):
+        sensitivity.quantized_within(onnx.ModelProto(), [], 0.99)
+
+
+def test_ranges_come_from_every_other_image_and_are_a_quarter_wider():
+    """Image by image the input reaches 1, 10, 2 and 20, the second and fourth to be judged on."""
+    ones = Kernel(torch.ones((64, 3, 7, 7)), torch.zeros(64))
+    head = Kernel(torch.ones((1, 64, 1, 1)), torch.zeros(1))
+    g = Graph(20)
+    x = g.input(INPUT.name, list(INPUT.axes))
+    g.output("y", ["batch", 1, "height", "width"], conv(g, relu(g, conv(g, x, ones)), head))
+    images = []
+    for peak in (1, 10, 2, 20):
+        image = np.zeros((1, 3, 8, 8), np.float32)
+        image[0, 0, 4, 4], image[0, 0, 0, 0] = peak, -peak
+        images.append(image)
+
+    search = sensitivity._Search(g.model(), images)
+    assert search.ranges[INPUT.name] == ActivationRange(-2.5, 2.5)
+    (rectified,) = set(search.ranges) - {INPUT.name}
+    assert search.ranges[rectified] == ActivationRange(0, 2.5)  # of a peak alone in its window
+    assert search.tried(()).quality.images == 4
+    assert search.tried((), 2).quality.images == 2
