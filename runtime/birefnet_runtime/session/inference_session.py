@@ -1,7 +1,9 @@
 """From a plan to a session of ONNX Runtime that runs on what the plan says, or an error."""
 
+import ctypes
 import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -99,6 +101,7 @@ class OpenSession:
                 run_entries=plan.run_entries,
             )
         self._process = os.getpid()
+        _opened.add(self)
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[np.float32]]
@@ -126,6 +129,20 @@ class OpenSession:
                 return list(running.result())
             finally:
                 options.terminate = True  # Ctrl-C: the run ends at its next node
+
+
+_opened: weakref.WeakSet[OpenSession] = weakref.WeakSet()
+
+
+def _keep_sessions_of_the_parent() -> None:
+    """In a forked child, never free what the parent opened: it would wait for threads that only
+    the parent has, so `close` or the child's end might never return."""
+    for opened in list(_opened):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(opened._session))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_sessions_of_the_parent)
 
 
 def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -> Any:
