@@ -21,7 +21,16 @@ from birefnet_benchmarks.report.markdown import headline_table, summary_table
 from birefnet_models.text import format_size
 from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
-from studies import exports, foreground, int8_processors, lowerings, precision, settings, targets
+from studies import (
+    evaluation_resize,
+    exports,
+    foreground,
+    int8_processors,
+    lowerings,
+    precision,
+    settings,
+    targets,
+)
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
@@ -51,19 +60,9 @@ def subcommands(context: click.Context) -> dict[str, click.Command]:
     """The commands below a context's own, by name."""
     group = context.command
     if not isinstance(group, click.Group):
-        return getattr(group, "behind", dict)()
+        return {}
     commands = ((name, group.get_command(context, name)) for name in group.list_commands(context))
     return {name: command for name, command in commands if command and not command.hidden}
-
-
-def help_text(context: click.Context) -> str:
-    """What `--help` prints, as a block of code."""
-    return f"```text\n{context.get_help()}\n```\n"
-
-
-def command_help(name: str) -> str:
-    """What `birefnet NAME --help` prints."""
-    return help_text(command_context(f"birefnet {name}"))
 
 
 def all_commands(top: str) -> str:
@@ -71,7 +70,7 @@ def all_commands(top: str) -> str:
 
     def sections(path: str) -> Iterator[str]:
         context = command_context(path)
-        yield f"\n## {path}\n\n{help_text(context)}"
+        yield f"\n## {path}\n\n```text\n{context.get_help()}\n```\n"
         for name in subcommands(context):
             yield from sections(f"{path} {name}")
 
@@ -176,11 +175,11 @@ def examples(folder: str) -> str:
 
 
 BLOCKS: dict[str, Callable[[str], str]] = {
-    "help": command_help,
     "commands": all_commands,
     "speed": speed_table,
     "bench": bench_summary,
     "exports": stored(exports.markdown_table),
+    "scores": stored(evaluation_resize.markdown_table),
     "foreground": stored(foreground.markdown_table),
     "targets": stored(targets.markdown_table),
     "lowerings": stored(lowerings.markdown_table),

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -51,6 +52,20 @@ class Failure:
     corrupt: bool = False
     """Bodies have the right length and other bytes."""
     ignore_range: bool = False
+    wrong_part: bool = False
+    """A range is answered with another."""
+    weak: bool = False
+    """ETags are weak ones."""
+    length: str | None = None
+    """Stated instead of the Content-Length; empty: none is stated."""
+    endless: bool = False
+    """Bodies have no end."""
+    pause_s: float = 0.0
+    """Between the bytes of a body."""
+    header_pause_s: float = 0.0
+    """Between the bytes of a header."""
+    redirect: str = ""
+    """Every request is sent on to there."""
 
 
 class Hub:
@@ -63,8 +78,12 @@ class Hub:
         self.files: dict[str, bytes] = {}
         """Plain files, by path, as of a release."""
         self.failure = Failure()
+        self.after_listing: Callable[[], object] | None = None
+        """Called once the files of a repository were listed."""
         self.requests: list[tuple[str, str, str | None]] = []
         """Method, path and range."""
+        self.authorizations: list[str | None] = []
+        """Of the same requests."""
         self.url = ""
         self.storage = ""
         """Where large files lie: the same server under another name, which the client sees as
@@ -82,14 +101,19 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_HEAD(self) -> None:
-        self.respond(body=False)
+        with suppress(ConnectionError):  # the client may hang up
+            self.respond(body=False)
 
     def do_GET(self) -> None:
-        self.respond(body=True)
+        with suppress(ConnectionError):
+            self.respond(body=True)
 
     def respond(self, body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path, self.headers.get("Range")))
+        self.hub.authorizations.append(self.headers.get("Authorization"))
+        if self.hub.failure.redirect and "/elsewhere" not in path:
+            return self.send(302, b"", {"Location": self.hub.failure.redirect}, body)
         if self.hub.failure.status:
             return self.send(self.hub.failure.status, b"broken", body=body)
         if self.hub.failure.page:
@@ -97,7 +121,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(200, page, {"Content-Type": "text/html", "ETag": '"page"'}, body)
         if path in self.hub.files:
             content = self.hub.files[path]
-            return self.send_file(content, {"ETag": f'"{etag(content)}"'}, body)
+            weak = "W/" if self.hub.failure.weak else ""
+            return self.send_file(content, {"ETag": f'{weak}"{etag(content)}"'}, body)
         if path.startswith("/blobs/"):
             return self.blob(path.rpartition("/")[2], body)
         parts = path.strip("/").split("/")
@@ -115,6 +140,8 @@ class Handler(BaseHTTPRequestHandler):
         siblings = [sibling(file, content) for file, content in files.items()]
         answer = {"id": name, "modelId": name, "sha": commit, "siblings": siblings}
         self.send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"}, body)
+        if self.hub.after_listing:
+            self.hub.after_listing()
 
     def resolve(self, name: str, revision: str, file: str, body: bool) -> None:
         found = self.open(name, revision, body)
@@ -169,6 +196,8 @@ class Handler(BaseHTTPRequestHandler):
         start = int(asked.removeprefix("bytes=").partition("-")[0])
         if start >= len(content):
             return self.send(416, b"", {"Content-Range": f"bytes */{len(content)}"}, body)
+        if failure.wrong_part:
+            start += 1
         headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         self.send(206, content[start:], headers, body)
 
@@ -180,20 +209,37 @@ class Handler(BaseHTTPRequestHandler):
     def send(
         self, status: int, content: bytes, headers: dict[str, str] | None = None, body: bool = True
     ) -> None:
+        failure = self.hub.failure
+        if failure.header_pause_s:
+            self.dribble(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 1000, failure.header_pause_s)
         self.send_response(status)
         for key, value in (headers or {}).items():
             self.send_header(key, value)
-        self.send_header("Content-Length", str(len(content)))
+        is_file = (headers or {}).get("Content-Type") == "application/octet-stream"
+        if is_file and (failure.endless or failure.length is not None):
+            self.close_connection = True
+        length = str(len(content)) if failure.length is None or not is_file else failure.length
+        if length and not (is_file and failure.endless):
+            self.send_header("Content-Length", length)
         self.end_headers()
         if not body:
             return
-        failure = self.hub.failure
-        is_file = (headers or {}).get("Content-Type") == "application/octet-stream"
         if failure.cut_at is not None and failure.times > 0 and is_file:
             failure.times -= 1
             content = content[: failure.cut_at]
             self.close_connection = True
-        self.wfile.write(content)
+        if is_file and failure.pause_s:
+            self.dribble(content, failure.pause_s)
+        else:
+            self.wfile.write(content)
+        while is_file and failure.endless:
+            self.wfile.write(bytes(1 << 16))
+
+    def dribble(self, content: bytes, pause_s: float) -> None:
+        for byte in content:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            time.sleep(pause_s)
 
 
 def etag(content: bytes) -> str:

@@ -16,6 +16,8 @@ from birefnet_benchmarks.bench.exports import run_export
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime.units import format_seconds
 
+from studies.tables import table_lines
+
 
 def report_of(checkpoint: Path) -> dict[str, Any]:
     """The report of one export, as `birefnet export --json` prints it, without its paths."""
@@ -26,10 +28,7 @@ def report_of(checkpoint: Path) -> dict[str, Any]:
 
 def markdown_table(stored: dict[str, Any]) -> str:
     """One row an export, and what it was measured on, from the content of a results file."""
-    lines = [
-        "| backbone | file | nodes | build | write and verify | peak RSS | logits | mask |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for report in stored["exports"]:
         cells = (
             report["backbone"],
@@ -41,9 +40,13 @@ def markdown_table(stored: dict[str, Any]) -> str:
             f"{report['parity']['logits_max_abs']:.1e}",
             f"{report['parity']['mask_max_abs']:.1e}",
         )
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     parity, machine = stored["exports"][0]["parity"], stored["environment"]
     cases = ", ".join("x".join(map(str, case)) for case in parity["cases"])
+    lines = table_lines(
+        ("backbone", "file", "nodes", "build", "write and verify", "peak RSS", "logits", "mask"),
+        rows,
+    )
     lines += [
         "",
         f"Generated weights. Logits, mask: the largest difference to PyTorch at {cases}. "

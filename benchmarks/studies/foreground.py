@@ -20,11 +20,12 @@ from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime import MissingExtraError, estimate_foreground
 from birefnet_runtime.cutout.foreground import Estimator
-from birefnet_runtime.images.png import write_png
+from birefnet_runtime.images.write import write_png
 from birefnet_runtime.units import format_seconds
 from PIL import Image
 
 from studies.composites import EDGES, Composite, Light, make_composite, mix
+from studies.tables import table_lines
 
 SEEDS = range(4)
 LARGE = (3000, 4000)
@@ -141,10 +142,7 @@ def compare_pngs(photos: Path) -> dict[str, Any]:
 def markdown_table(stored: dict[str, Any]) -> str:
     """One row an estimator, from the content of a results file."""
     compared, machine = stored["foreground"], stored["environment"]
-    lines = [
-        "| foreground | hair: SAD | MSE | fur: SAD | MSE | blurred: SAD | MSE | 12 megapixels |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for name, found in compared["estimators"].items():
         cells = [name]
         for edge in EDGES:
@@ -152,7 +150,20 @@ def markdown_table(stored: dict[str, Any]) -> str:
         times = [
             format_seconds(found[f"time_{case}"]["median_s"]) for case in ("hair", "all_partial")
         ]
-        lines.append(f"| {' | '.join(cells)} | {' to '.join(times)} |")
+        rows.append([*cells, " to ".join(times)])
+    lines = table_lines(
+        (
+            "foreground",
+            "hair: SAD",
+            "MSE",
+            "fur: SAD",
+            "MSE",
+            "blurred: SAD",
+            "MSE",
+            "12 megapixels",
+        ),
+        rows,
+    )
     lines += [
         "",
         "Errors where alpha is partial, of drawn subjects over saturated backgrounds: SAD in "

@@ -19,6 +19,7 @@ from birefnet_runtime.units import format_bytes, format_seconds
 
 from studies.graph_row import GraphRow
 from studies.processes import run_graph
+from studies.tables import table_lines
 
 LOWERINGS = ("native", "rows", "gridsample")
 SIZES = (512, 1024, 2048)
@@ -45,10 +46,7 @@ def measure(checkpoint: Path, sizes: Sequence[int] = SIZES) -> list[dict[str, An
 
 def markdown_table(stored: dict[str, Any]) -> str:
     """One row for each backbone, size and lowering, from the content of a results file."""
-    lines = [
-        "| backbone | size | lowering | opset | nodes | load | median | peak RSS |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for record in stored["records"]:
         cells = [
             record["backbone"],
@@ -65,8 +63,11 @@ def markdown_table(stored: dict[str, Any]) -> str:
                 format_seconds(median(record["times_s"])),
                 format_bytes(record["peak_rss_bytes"]),
             ]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     machine = stored["environment"]
+    lines = table_lines(
+        ("backbone", "size", "lowering", "opset", "nodes", "load", "median", "peak RSS"), rows
+    )
     lines += [
         "",
         f"Generated weights, batch 1, settings `balanced`, {machine['cores']} threads. "

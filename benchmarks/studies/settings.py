@@ -21,6 +21,7 @@ from birefnet_runtime.units import format_bytes, format_seconds
 
 from studies.graph_row import GraphRow
 from studies.processes import run_graph
+from studies.tables import table_lines
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "ONNX Runtime's own (`fast`)": {},
@@ -61,10 +62,7 @@ def measure(lite: Path) -> list[dict[str, Any]]:
 
 def markdown_table(stored: dict[str, Any]) -> str:
     """One row a setting and place of the weights, from the content of a results file."""
-    lines = [
-        "| setting | weights | load | first run | next runs | peak RSS | RSS after |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for record in stored["records"]:
         cells = [record["setting"], record["weights"]]
         if "error" in record:
@@ -77,8 +75,11 @@ def markdown_table(stored: dict[str, Any]) -> str:
                 format_bytes(record["peak_rss_bytes"]),
                 format_bytes(record["rss_after_bytes"] or 0),
             ]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     machine = stored["environment"]
+    lines = table_lines(
+        ("setting", "weights", "load", "first run", "next runs", "peak RSS", "RSS after"), rows
+    )
     lines += [
         "",
         f"Lite with generated weights, lowering `rows`, 1024 x 1024, batch 1, {machine['cores']} "

@@ -21,6 +21,7 @@ from birefnet_runtime.units import format_bytes, format_seconds
 
 from studies.graph_row import GraphRow
 from studies.processes import can_limit, run_command, run_graph
+from studies.tables import table_lines
 
 GIGABYTE = 1_000_000_000
 GROWTH_SIZES = (256, 512, 768, 1024, 1536, 2048)
@@ -127,16 +128,16 @@ def ratio(record: Record, ours: str = "paired_s", theirs: str = "pytorch_s") -> 
 def markdown_table(stored: dict[str, Any]) -> str:
     """The targets with what was measured, from the content of a results file."""
     rows: dict[str, Record] = stored["rows"]
-    lines = ["| | target | measured |", "| --- | --- | --- |"]
+    cells = []
     for label, target, name, read in TABLE:
         record = rows.get(name)
         if record is None:
             value = "not measured here"
         else:
             value = _reason(record["error"]) if "error" in record else read(record, rows)
-        lines.append(f"| {label} | {target} | {value} |")
-    lines += ["", *_growth(rows), "", _caption(stored["environment"])]
-    return "\n".join(lines)
+        cells.append((label, target, value))
+    lines = table_lines(("quantity", "target", "measured"), cells)
+    return "\n".join([*lines, "", *_growth(rows), "", _caption(stored["environment"])])
 
 
 def _reason(error: str) -> str:
@@ -200,12 +201,13 @@ TABLE: tuple[tuple[str, str, str, Callable[[Record, dict[str, Record]], str]], .
 
 def _growth(rows: dict[str, Record]) -> list[str]:
     """How lite's time and memory grow with the image, and with the batch."""
-    lines = ["| lite | time | peak RSS |", "| --- | --- | --- |"]
+    cells = []
     found = {n: r for n, r in rows.items() if n.startswith("growth ") and "error" not in r}
     for name, record in found.items():
         batch = f"{record['row']['batch']} x 512" if "batch" in name else record["row"]["size"][0]
         seconds, peak = median(record["times_s"]), record["peak_rss_bytes"]
-        lines.append(f"| {batch} | {format_seconds(seconds)} | {format_bytes(peak)} |")
+        cells.append((str(batch), format_seconds(seconds), format_bytes(peak)))
+    lines = table_lines(("lite", "time", "peak RSS"), cells)
     sizes = [r for n, r in found.items() if "batch" not in n]
     if len(sizes) > 2:
         pixels = [math.prod(r["row"]["size"]) for r in sizes]

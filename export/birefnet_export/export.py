@@ -27,6 +27,7 @@ def export_onnx(
     calibrate: str | Path | None = None,
     min_iou: float | None = None,
     name: str | None = None,
+    multi_scale: str | None = None,
     fetching: Fetching = DEFAULT_FETCHING,
 ) -> ExportReport:
     """Turn a BiRefNet checkpoint into one ONNX graph with dynamic batch, height and width.
@@ -51,6 +52,8 @@ def export_onnx(
             convolutions are quantized too, and the masks are compared with float32's.
         min_iou: the mean IoU of these masks below which int8 is refused; by default .99.
         name: in the cache; by default the zoo's or the repository's. A local checkpoint has none.
+        multi_scale: `none` or `add`, which the tensors of some fine-tunes can't tell apart
+            (upstream's `mul_scl_ipt`); without it, these are refused.
         fetching: how a checkpoint from elsewhere is fetched and pinned.
 
     Raises:
@@ -84,7 +87,17 @@ def export_onnx(
     directory = (
         Path(output_dir) if output_dir else export_directory(str(name), f"{precision}-{lowering}")
     )
-    report = run(fetched, directory, opset, lowering, verify, trained_size, external_data, chosen)
+    report = run(
+        fetched,
+        directory,
+        opset,
+        lowering,
+        verify,
+        trained_size,
+        external_data,
+        chosen,
+        multi_scale,
+    )
     return replace(report, name=name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ class CheckpointFacts:
     """How many tensors there are of each type."""
     backbone: str | None
     """None where the architecture is not supported."""
+    settings: dict[str, str]
+    """Upstream's settings, by its names, that differ from the released models'."""
     problems: tuple[str, ...]
     """Why it can't be exported; none if it can."""
     models: tuple[str, ...]
@@ -102,7 +105,7 @@ def inspect_file(path: str | Path) -> Facts:
         OnnxFileError: an `.onnx` that can't be read.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, false for names that are too long
         graphs = [*sorted((path / "onnx").glob("*.onnx")), *sorted(path.glob("*.onnx"))]
         path = graphs[0] if graphs else path
     return _onnx_facts(path) if path.suffix == ".onnx" else _checkpoint_facts(path)
@@ -118,41 +121,44 @@ def to_dict(facts: Facts) -> dict[str, Any]:
 
 
 def _checkpoint_facts(path: Path) -> CheckpointFacts:
-    from .checkpoint.read import mismatches
-    from .checkpoint.tensors import dtype_name, file_format, read_tensors, unwrap, weights_file
-    from .network.architecture import Architecture
+    from .checkpoint.read import architecture_of, mismatches
+    from .checkpoint.shards import files_of
+    from .checkpoint.tensors import dtype_name, file_format, read_state_dict, weights_file
 
     file = weights_file(path)
     try:
-        stored = unwrap(read_tensors(file, values=False))
+        stored = read_state_dict(file, values=False)
+        kind = file_format(file)
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from error
     backbone: str | None = None
+    settings: dict[str, str] = {}
     try:
-        arch = Architecture.from_shapes({name: tuple(t.shape) for name, t in stored.items()})
+        arch = architecture_of(stored)
         backbone = arch.backbone
         differences = mismatches(stored, arch).items()
         problems = tuple(f"{what}: {shortened(names)}" for what, names in differences)
+        settings = arch.settings()
     except ArchitectureError as error:
         problems = (str(error),)
     floating = [tensor for tensor in stored.values() if tensor.is_floating_point()]
-    with file.open("rb") as stream:
-        kind = file_format(stream.read(16))
-    sha256 = sha256_of(file)
+    files = files_of(file)
+    sha256 = sha256_of(*files)
     models, match = _of_hash(sha256), "sha256"
-    if not models and not problems:
+    if not (models or problems or settings):
         cards = [card for card in all_cards() if not card.embedded]
         models = tuple(card.name for card in cards if card.backbone == backbone)
         match = "architecture"
     return CheckpointFacts(
         file=file,
-        format=kind or "unknown",
-        size=file.stat().st_size,
+        format=kind,
+        size=sum(part.stat().st_size for part in files),
         sha256=sha256,
         tensors=len(stored),
         parameters=sum(tensor.numel() for tensor in floating),
         dtypes=dict(Counter(map(dtype_name, stored.values())).most_common()),
         backbone=backbone,
+        settings=settings,
         problems=problems,
         models=models,
         match=match if models else "none",

@@ -6,6 +6,7 @@ import json
 from importlib.metadata import version
 from typing import Any
 
+from birefnet_models.names import METADATA_PREFIX
 from birefnet_models.text import format_size
 
 from .checkpoint.read import Checkpoint
@@ -15,7 +16,6 @@ from .parity.logits import Parity
 from .precision.int8 import PAIR_LIMIT
 from .precision.mask_quality import Quality
 
-PREFIX = "birefnet."
 FORMAT = "1"
 """Raised when the meaning of an entry changes."""
 
@@ -59,9 +59,9 @@ def facts(
         "activation_bytes_per_pixel": f"{peak:.0f}",
         "quality": quality and json.dumps(quality.to_dict()),
     }
-    return {PREFIX + key: value for key, value in known.items() if value}
+    return {METADATA_PREFIX + key: value for key, value in known.items() if value}
 
 
 def parity_facts(parity: Parity) -> dict[str, str]:
     """The metadata_props entry of a verified file: the measured differences to PyTorch."""
-    return {PREFIX + "parity": json.dumps(parity.to_dict())}
+    return {METADATA_PREFIX + "parity": json.dumps(parity.to_dict())}

@@ -32,6 +32,9 @@ from .precision.convert import converted
 from .precision.request import Precision
 from .verify.export_check import check_export
 
+LARGEST_TRAINED_SIDE = 16384
+"""In pixels, far beyond any checkpoint's (2560): what is larger was mistyped."""
+
 
 def run(
     checkpoint: Fetched,
@@ -42,12 +45,13 @@ def run(
     trained_size: tuple[int, int] | None,
     external_data: bool,
     precision: Precision,
+    multi_scale: str | None,
 ) -> ExportReport:
     """Export a checkpoint; arguments, result and errors are those of `export_onnx`."""
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        source = read_fetched(checkpoint)
+        source = read_fetched(checkpoint).with_multi_scale(multi_scale)
         size = _checked_size(trained_size or source.trained_size)
         images = calibration_images(precision.calibrate, size or DEFAULT_SIZE)
         net = source.module()
@@ -118,10 +122,12 @@ def _write_model(
 
 
 def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
-    """The trained size, if the network can run at it."""
-    if size and (min(size) < 1 or any(side % SIZE_MULTIPLE for side in size)):
+    """Return the trained size, if the network can run at it."""
+    sides = range(SIZE_MULTIPLE, LARGEST_TRAINED_SIDE + 1, SIZE_MULTIPLE)
+    if size and not all(side in sides for side in size):
         raise ExportError(
             f"trained size {format_size(size)}: height and width must be multiples of "
-            f"{SIZE_MULTIPLE}; give the right one with --trained-size"
+            f"{SIZE_MULTIPLE}, at most {LARGEST_TRAINED_SIDE}; give the right one with "
+            "--trained-size"
         )
     return size

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import CacheError
 from .zoo import lookup
 
 MODEL = Path("onnx", "model.onnx")
@@ -27,6 +28,8 @@ MODEL_OF_PRECISION = {
 _PREFERRED = ("fp32", "rows", "native", "fp16")
 """Words of the variant that comes first among several exports of one model: exact before small,
 and among those the one that `birefnet export` makes by default."""
+_LONGEST_BYTES = 200
+"""Of a folder's name; file systems allow 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,44 +49,63 @@ class CachedExport:
 
 
 def cache_root(environment: Mapping[str, str] = os.environ) -> Path:
-    """`BIREFNET_CACHE`, or `birefnet` in the operating system's directory for caches."""
-    if chosen := environment.get("BIREFNET_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        local = environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-        return Path(local) / "birefnet" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "birefnet"
-    base = Path(environment.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():  # it then counts for nothing, says the XDG specification
-        base = Path.home() / ".cache"
-    return base / "birefnet"
+    """`BIREFNET_CACHE`, or `birefnet` in the operating system's directory for caches.
+
+    Raises:
+        CacheError: that depends on the user's home directory, and none is known.
+    """
+    try:
+        if chosen := environment.get("BIREFNET_CACHE"):
+            return Path(chosen).expanduser()
+        if sys.platform == "win32":
+            local = environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+            return Path(local) / "birefnet" / "Cache"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "birefnet"
+        base = Path(environment.get("XDG_CACHE_HOME", ""))
+        if not base.is_absolute():  # it then counts for nothing, says the XDG specification
+            base = Path.home() / ".cache"
+        return base / "birefnet"
+    except RuntimeError as error:  # no HOME, and a user that the system does not know
+        raise CacheError(
+            "no home directory is known for the cache of models; set BIREFNET_CACHE to a directory"
+        ) from error
 
 
 def downloads() -> Path:
-    """The folder of downloaded release files."""
+    """The folder of downloaded release files; errors are those of `cache_root`."""
     return cache_root() / "downloads"
 
 
 def export_directory(name: str, variant: str) -> Path:
-    """Where an export belongs; `name` is a short name or `OWNER/REPO`."""
+    """Where an export belongs; errors are those of `cache_root`.
+
+    Args:
+        name: a short name or `OWNER/REPO`.
+        variant: precision and lowering, such as `fp32-native`.
+    """
     return cache_root() / "models" / _folder_name(name) / variant
 
 
 def _folder_name(name: str) -> str:
     """The folder of a model: the zoo's short name where it has one."""
     card = lookup(name)
-    return card.name if card else re.sub(r"[^\w.-]|^\.+", "_", name.replace("/", "--"))
+    folder = card.name if card else re.sub(r"[^\w.-]|^\.+", "_", name.replace("/", "--"))
+    return folder.encode("utf-8", "replace")[:_LONGEST_BYTES].decode("utf-8", "ignore")
 
 
 def cached_exports(name: str | None = None) -> tuple[CachedExport, ...]:
-    """The whole exports in the cache, of one model or of all; the preferred of a model first."""
-    root = cache_root() / "models"
-    exports = [
-        CachedExport(directory.parent.name, directory.name, directory)
-        for directory in root.glob(f"{_folder_name(name) if name else '*'}/*")
-    ]
-    return tuple(sorted((e for e in exports if e.file.is_file()), key=_order))
+    """The whole exports in the cache, of one model or of all; the preferred of a model first.
+
+    None without a cache, or one that can't be read.
+    """
+    try:
+        root = cache_root() / "models"
+        directories = list(root.glob(f"{_folder_name(name) if name else '*'}/*"))
+    except (CacheError, OSError):
+        return ()
+    exports = [CachedExport(path.parent.name, path.name, path) for path in directories]
+    return tuple(sorted((e for e in exports if os.path.isfile(e.file)), key=_order))
 
 
 def _order(export: CachedExport) -> tuple[object, ...]:

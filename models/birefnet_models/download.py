@@ -1,26 +1,35 @@
-"""Download a file over http: resumed where it was interrupted, whole or not at all."""
+"""Download a file over http: resumed where it was interrupted, whole or not at all.
+
+Bounded in size, in time and in tries, whatever the server does.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import shutil
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from .atomic_write import replacing
 from .cache import downloads
 from .errors import AccessError, FetchError, OfflineError
+from .http_client import TooSlowError, open_url, request_for
+from .names import file_name
+from .text import first_line, printable, shown_url
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that have come, and of how many (None: the server does not say)."""
 
 TIMEOUT_S = 30.0
+MOST_BYTES = 16 << 30
+"""Of one file; the largest checkpoint of a BiRefNet has 1 GB."""
+_MOST_RESUMES = 20
 _CHUNK_BYTES = 1 << 20
 
 
@@ -35,6 +44,7 @@ def download(
     anew: bool = False,
     progress: Progress | None = None,
     timeout_s: float = TIMEOUT_S,
+    most_bytes: int = MOST_BYTES,
 ) -> Path:
     """Fetch a file into the cache; one that is there is not asked for again.
 
@@ -42,40 +52,39 @@ def download(
     server still has the same file.
 
     Args:
-        url: http or https.
+        url: http or https; a user's name and password in it are sent to its host alone, and never
+            printed or stored.
         anew: fetch it even if it is there.
         progress: called after every piece.
         timeout_s: for the server to answer, and between two pieces.
+        most_bytes: a larger file is refused.
 
     Raises:
         OfflineError: the network must not be used, or the server can't be reached.
         AccessError: the server wants a login.
-        FetchError: no such file, a page in its place, an interruption, a full disk.
+        FetchError: no URL, no such file, a page in its place, an interruption, too large a file or
+            too slow a server, a full disk.
     """
-    name = Path(unquote(urlsplit(url).path)).name or "file"
+    shown = shown_url(url)
+    try:
+        name = file_name(request_for(url).selector.partition("?")[0])
+    except ValueError as error:
+        raise FetchError(f"{shown}: is no http or https URL") from error
     # A folder for each URL, so that files of the same name stay apart.
-    target = downloads() / hashlib.sha256(url.encode()).hexdigest()[:16] / name
-    if target.is_file() and not anew:
+    target = downloads() / hashlib.sha256(shown.encode()).hexdigest()[:16] / name
+    if os.path.isfile(target) and not anew:
         return target
     if offline():
-        raise OfflineError(f"{url}: is not in the cache, and HF_HUB_OFFLINE forbids to fetch it")
+        raise OfflineError(f"{shown}: is not in the cache, and HF_HUB_OFFLINE forbids to fetch it")
     part = _Part(target.with_name(f"{target.name}.part"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        whole = False
-        while not whole:
-            before = part.size
-            whole = _fetch(url, part, progress, timeout_s)
-            if not whole and part.size <= before:
-                raise FetchError(
-                    f"{url}: the download was interrupted at {before} bytes; "
-                    "the same command goes on from there"
-                )
-        _refuse_pages(url, part.file)
+        _Download(url, part, progress, timeout_s, most_bytes).run()
         os.replace(part.file, target)
         part.forget()
     except OSError as error:
-        raise FetchError(f"{url}: can't be stored in {target.parent}: {error.strerror}") from error
+        reason = error.strerror or first_line(error)
+        raise FetchError(f"{shown}: can't be stored in {target.parent}: {reason}") from error
     return target
 
 
@@ -88,7 +97,7 @@ class _Part:
 
     @property
     def size(self) -> int:
-        return self.file.stat().st_size if self.file.is_file() else 0
+        return self.file.stat().st_size if os.path.isfile(self.file) else 0
 
     @property
     def validator(self) -> str | None:
@@ -109,73 +118,124 @@ class _Part:
         self._note.unlink(missing_ok=True)
 
 
-def _fetch(url: str, part: _Part, progress: Progress | None, timeout_s: float) -> bool:
-    """Fetch what is missing of `part`; False where the connection ended before the file did."""
-    request = urllib.request.Request(url, headers={"User-Agent": "birefnet-ort"})
-    if part.size and (validator := part.validator):
-        request.add_header("Range", f"bytes={part.size}-")
-        request.add_header("If-Range", validator)
-    try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-            start = part.size if answer.status == 206 else 0
-            length = answer.headers.get("Content-Length", "")
-            total = start + int(length) if length.isdecimal() else None
-            _require_space(url, part.file.parent, 0 if total is None else total - start)
-            if not start:
-                part.note_version(answer)
-            return _store(answer, part.file, start, total, progress)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:  # what is here is longer than the file: of another time
-            part.file.unlink(missing_ok=True)
-            return _fetch(url, part, progress, timeout_s)
-        raise _refusal(url, error.code) from error
-    except urllib.error.URLError as error:
-        raise OfflineError(f"{url}: the server can't be reached: {error.reason}") from error
-    except (TimeoutError, ConnectionError) as error:
-        raise OfflineError(f"{url}: the server does not answer: {error}") from error
-    except HTTPException as error:
-        raise FetchError(f"{url}: the server does not speak HTTP: {error!r}") from error
+@dataclass(frozen=True, slots=True)
+class _Download:
+    """One file on its way."""
 
+    url: str
+    part: _Part
+    progress: Progress | None
+    timeout_s: float
+    most_bytes: int
 
-def _store(
-    answer: HTTPResponse, file: Path, start: int, total: int | None, progress: Progress | None
-) -> bool:
-    size = start
-    with file.open("ab" if start else "wb") as stream:
-        while True:
-            try:
-                chunk = answer.read(_CHUNK_BYTES)
-            except (TimeoutError, ConnectionError, HTTPException):
-                return False
-            if not chunk:
-                return total is None or size >= total
-            stream.write(chunk)
-            size += len(chunk)
-            if progress:
-                progress(size, total)
+    def run(self) -> None:
+        """Bring the whole file into `part`.
 
+        Raises:
+            FetchError: as `download`.
+            OSError: it can't be stored.
+        """
+        for _ in range(_MOST_RESUMES):
+            before = self.part.size
+            if self._fetch_rest():
+                break
+            if self.part.size <= before:
+                raise self._interrupted()
+        else:
+            raise self._interrupted()
+        with self.part.file.open("rb") as stream:
+            head = stream.read(256).lstrip().lower()
+        if head.startswith((b"<!doctype", b"<html")):
+            self.part.file.unlink()
+            raise self._error("the server sent an HTML page in place of the file")
 
-def _require_space(url: str, folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise FetchError(
-            f"{url}: the disk is full: {needed} bytes are needed in {folder}, "
-            f"{free} are free; set BIREFNET_CACHE to a directory on another disk"
+    def _error(self, problem: str, kind: type[FetchError] = FetchError) -> FetchError:
+        return kind(f"{shown_url(self.url)}: {problem}")
+
+    def _interrupted(self) -> FetchError:
+        return self._error(
+            f"the download was interrupted at {self.part.size} bytes; the same command goes on "
+            "from there"
         )
 
+    def _fetch_rest(self) -> bool:
+        """Fetch what is missing; False where the connection ended before the file did."""
+        request = request_for(self.url)
+        if self.part.size and (validator := self.part.validator):
+            request.add_header("Range", f"bytes={self.part.size}-")
+            request.add_header("If-Range", validator)
+        try:
+            with open_url(request, self.timeout_s) as answer:
+                return self._store(answer)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == 416 and request.has_header("Range"):
+                self.part.file.unlink(missing_ok=True)  # longer than the file: of another time
+                return self._fetch_rest()
+            raise self._refusal(error.code) from error
+        except urllib.error.URLError as error:
+            reason = printable(error.reason)
+            raise self._error(f"the server can't be reached: {reason}", OfflineError) from error
+        except (TimeoutError, ConnectionError) as error:
+            raise self._error(f"the server does not answer: {error}", OfflineError) from error
+        except TooSlowError as error:
+            raise self._error(f"{error}; the same command goes on from there") from error
+        except (HTTPException, ValueError) as error:
+            raise self._error(f"the server does not speak HTTP: {error!r}") from error
 
-def _refusal(url: str, status: int) -> FetchError:
-    if status in (401, 403):
-        return AccessError(f"{url}: the server refuses access (HTTP {status})")
-    if status in (404, 410):
-        return FetchError(f"{url}: the server has no such file (HTTP {status})")
-    return FetchError(f"{url}: the server failed (HTTP {status}); try again later")
+    def _refusal(self, status: int) -> FetchError:
+        if status in (401, 403):
+            return self._error(f"the server refuses access (HTTP {status})", AccessError)
+        if status in (404, 410):
+            return self._error(f"the server has no such file (HTTP {status})")
+        if status in range(300, 400):
+            return self._error(f"the server redirects in a circle or to no URL (HTTP {status})")
+        return self._error(f"the server failed (HTTP {status}); try again later")
 
+    def _store(self, answer: HTTPResponse) -> bool:
+        """Append what comes; False where the connection ended before the file did."""
+        size = self.part.size if answer.status == 206 else 0
+        total = self._total(answer, size)
+        if not size:
+            self.part.note_version(answer)
+        with self.part.file.open("ab" if size else "wb") as stream:
+            while total is None or size < total:
+                try:
+                    chunk = answer.read1(_CHUNK_BYTES)
+                except (TimeoutError, ConnectionError, HTTPException):
+                    return False
+                if not chunk:
+                    return total is None
+                size += len(chunk)
+                if size > self.most_bytes:
+                    stream.truncate(0)  # nothing is gone on from here
+                    raise self._too_large()
+                stream.write(chunk)
+                if self.progress:
+                    self.progress(size, total)
+        return True
 
-def _refuse_pages(url: str, file: Path) -> None:
-    with file.open("rb") as stream:
-        head = stream.read(256).lstrip().lower()
-    if head.startswith((b"<!doctype", b"<html")):
-        file.unlink()
-        raise FetchError(f"{url}: the server sent an HTML page in place of the file")
+    def _total(self, answer: HTTPResponse, start: int) -> int | None:
+        """Bytes of the whole file, if the server says it and there is room for them."""
+        given = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+        if start and (given is None or int(given[1]) != start):
+            raise self._error("the server sent another part of the file than was asked for")
+        length = answer.headers.get("Content-Length")
+        if length is None:
+            return None
+        if not re.fullmatch(r"[0-9]{1,18}", length.strip()):
+            raise self._error(f"the server states a length of {length[:20]!r}")
+        total = start + int(length)
+        if total > self.most_bytes:
+            raise self._too_large()
+        folder = self.part.file.parent
+        free = shutil.disk_usage(folder).free
+        if total - start > free:
+            raise self._error(
+                f"the disk is full: {total - start} bytes are needed in {folder}, "
+                f"{free} are free; set BIREFNET_CACHE to a directory on another disk"
+            )
+        return total
+
+    def _too_large(self) -> FetchError:
+        return self._error(f"is larger than the {self.most_bytes} bytes that a download may have")

@@ -2,6 +2,7 @@
 
 BirefnetError
 ├── UnknownModelError          no model of that name
+├── CacheError                 there is no place for the cache
 ├── OnnxFileError              the file is no ONNX model
 ├── FetchError                 a file can't be had; says from where, and why
 │   ├── OfflineError           it is not here and the network must not be used, or can't be
@@ -19,6 +20,10 @@ class BirefnetError(Exception):
 
 class UnknownModelError(BirefnetError):
     """No model of that name is in the zoo; the message lists those that are."""
+
+
+class CacheError(BirefnetError):
+    """No directory for the cache is known; the message says how to give one."""
 
 
 class OnnxFileError(BirefnetError):

@@ -18,16 +18,19 @@ The key is what was asked for: `REPO@REVISION`, or the URL of a file, which has 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .atomic_write import replacing
 from .errors import PinError
+from .names import stays_inside
 
 LOCK_FILE = Path("birefnet.lock")
 """In the working directory, to be checked in beside the code that uses the model."""
 _VERSION = 1
+_MOST_CHARACTERS = 16 << 20
+"""Of a lock file; 40,000 pins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,9 @@ class Pin:
     file: str
     """Its name in the repository, or at the end of the URL."""
     size: int
-    """In bytes."""
+    """In bytes, with the shards if it is an index."""
     sha256: str
+    """Of its content; of an index, with that of the shards behind it."""
 
 
 def read_lock(path: Path) -> dict[str, Pin]:
@@ -50,18 +54,22 @@ def read_lock(path: Path) -> dict[str, Pin]:
         PinError: the file can't be read, or is no lock file of a known version.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["version"] != _VERSION:
+        with path.open(encoding="utf-8") as stream:
+            content = json.loads(stream.read(_MOST_CHARACTERS))
+        version = content["version"]
+        if isinstance(version, int) and not isinstance(version, bool) and version > _VERSION:
             raise PinError(
-                f"{path}: lock file of version {content['version']}; this birefnet-ort knows "
+                f"{path}: lock file of version {version}; this birefnet-ort knows "
                 f"{_VERSION}, a newer one may be needed"
             )
+        if version != _VERSION or isinstance(version, bool):
+            raise ValueError(f"version {version}")
         return {reference: _pin(entry) for reference, entry in content["pins"].items()}
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise PinError(f"{path}: can't be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PinError(
             f"{path}: is no lock file, or a damaged one; restore it, or delete it to pin anew"
         ) from error
@@ -82,13 +90,15 @@ def write_pin(path: Path, reference: str, pin: Pin) -> None:
         raise PinError(f"{path}: can't be written: {error.strerror}") from error
 
 
-def check_pin(file: Path, reference: str, pin: Pin, lock: Path) -> None:
-    """Compare a file with its pin.
+def check_pin(
+    file: Path, reference: str, pin: Pin, lock: Path, shards: Sequence[Path] = ()
+) -> None:
+    """Compare a file, and the shards that it lists, with its pin.
 
     Raises:
         PinError: it has another content; the message shows both hashes.
     """
-    sha256 = sha256_of(file)
+    sha256 = sha256_of(file, *shards)
     if sha256 != pin.sha256:
         raise PinError(
             f"{file} is not what {lock} pins for {reference}: it has sha256 {sha256}, pinned is "
@@ -96,18 +106,28 @@ def check_pin(file: Path, reference: str, pin: Pin, lock: Path) -> None:
         )
 
 
-def sha256_of(file: Path) -> str:
-    """The hash of a file's content, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def sha256_of(*files: Path) -> str:
+    """The hash of a file's content, or of several files' one after the other, in hexadecimal.
+
+    Raises:
+        OSError: one can't be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            hashlib.file_digest(stream, lambda: digest)
+    return digest.hexdigest()
 
 
 def _pin(entry: Mapping[str, object]) -> Pin:
     commit, file, size, sha256 = (entry[key] for key in ("commit", "file", "size", "sha256"))
     if not (
-        (commit is None or isinstance(commit, str))
+        (commit is None or (isinstance(commit, str) and re.fullmatch(r"[0-9a-f]{40}", commit)))
         and isinstance(file, str)
+        and stays_inside(file)
         and isinstance(size, int)
+        and not isinstance(size, bool)
+        and size >= 0
         and isinstance(sha256, str)
         and re.fullmatch(r"[0-9a-f]{64}", sha256)
     ):

@@ -7,6 +7,7 @@ touched.
 from __future__ import annotations
 
 import mmap
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -37,6 +38,9 @@ _FIELDS = {
 }
 """The messages and fields of `onnx.proto` that are read, by their numbers there, which are part of
 the format and never change."""
+_MOST_VALUES = 2_000_000
+"""Fields and integers of a file; the graph of the largest BiRefNet has 100,000."""
+_LARGEST = (1 << 64) - 1
 _EXTERNAL = 1
 """`TensorProto.DataLocation.EXTERNAL`."""
 _DATA_TYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"} | {
@@ -110,10 +114,12 @@ class OnnxFile:
         The operators are followed backwards from the output, through those that keep values.
         """
         makers = {name: node for node in self.nodes for name in node.outputs}
-        node = makers.get(output)
-        while node is not None and node.op_type in _KEEP_VALUES:
-            node = makers.get(node.inputs[0])
-        return node is not None and node.op_type in _END_IN_UNIT_RANGE
+        for _ in self.nodes:  # and no further, where a damaged graph runs in a circle
+            node = makers.get(output)
+            if node is None or node.op_type not in _KEEP_VALUES or not node.inputs:
+                return node is not None and node.op_type in _END_IN_UNIT_RANGE
+            output = node.inputs[0]
+        return False
 
 
 def read_onnx(path: str | Path) -> OnnxFile:
@@ -124,11 +130,13 @@ def read_onnx(path: str | Path) -> OnnxFile:
     """
     path = Path(path)
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise OnnxFileError(f"{path}: is no regular file")  # opening a pipe would wait
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
-            return _onnx_file(path, _Message(m, (0, len(m)), "ModelProto"))
+            return _onnx_file(path, _Message(_Wire(m), (0, len(m)), "ModelProto"))
     except OSError as error:
         raise OnnxFileError(f"{path}: can't be read: {error.strerror}") from error
-    except (ValueError, IndexError) as error:  # an empty file, a field that runs past the end
+    except ValueError as error:  # an empty file, a field that runs past the end
         raise OnnxFileError(f"{path}: is no ONNX model, or a damaged one") from error
 
 
@@ -215,10 +223,10 @@ class _Message:
         ValueError: the bytes are no message, or a value is of another kind than is asked for.
     """
 
-    def __init__(self, data: mmap.mmap, span: _Span, kind: str) -> None:
-        self._data = data
+    def __init__(self, wire: _Wire, span: _Span, kind: str) -> None:
+        self._wire = wire
         self._values: dict[str, list[int | _Span]] = {}
-        for number, value in self._fields(span):
+        for number, value in wire.fields(span):
             if name := _FIELDS[kind].get(number):
                 self._values.setdefault(name, []).append(value)
 
@@ -230,15 +238,10 @@ class _Message:
         return [0, *self.integers(name)][-1]
 
     def integers(self, name: str) -> Iterator[int]:
-        """All values of a field, packed by some writers, one by one by others."""
+        """All values of an int64 field, packed by some writers, one by one by others."""
         for value in self._values.get(name, ()):
-            if isinstance(value, int):
-                yield value
-            else:
-                at, end = value
-                while at < end:
-                    packed, at = self._varint(at, end)
-                    yield packed
+            for number in (value,) if isinstance(value, int) else self._wire.varints(value):
+                yield number - (1 << 64) if number >> 63 else number
 
     def text(self, name: str) -> str:
         """The last value of a field; empty where there is none."""
@@ -246,11 +249,11 @@ class _Message:
 
     def texts(self, name: str) -> Iterator[str]:
         for at, end in self._spans(name):
-            yield self._data[at:end].decode("utf-8")
+            yield self._wire.data[at:end].decode("utf-8")
 
     def messages(self, name: str, kind: str) -> Iterator[_Message]:
         for span in self._spans(name):
-            yield _Message(self._data, span, kind)
+            yield _Message(self._wire, span, kind)
 
     def _spans(self, name: str) -> Iterator[_Span]:
         for value in self._values.get(name, ()):
@@ -258,11 +261,22 @@ class _Message:
                 raise ValueError(f"an integer in the place of {name}")
             yield value
 
-    def _fields(self, span: _Span) -> Iterator[tuple[int, int | _Span]]:
+
+class _Wire:
+    """Protobuf's encoding: fields and integers among bytes, as many as a model may have."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data = data
+        self._left = _MOST_VALUES
+
+    def fields(self, span: _Span) -> Iterator[tuple[int, int | _Span]]:
+        """The number of each field in a message, with an integer or where its bytes lie."""
         at, end = span
         while at < end:
             key, at = self._varint(at, end)
             number, wire_type = key >> 3, key & 7
+            if number == 0:
+                raise ValueError("a field without a number")
             if wire_type == _WireType.VARINT:
                 value, at = self._varint(at, end)
                 yield number, value
@@ -273,18 +287,28 @@ class _Message:
                 size = 4 if wire_type == _WireType.FIXED_32 else 8
             else:
                 raise ValueError(f"wire type {wire_type}")
-            if number == 0 or at + size > end:
+            if at + size > end:
                 raise ValueError("a field runs past its message")
             yield number, (at, at + size)
             at += size
 
+    def varints(self, span: _Span) -> Iterator[int]:
+        at, end = span
+        while at < end:
+            value, at = self._varint(at, end)
+            yield value
+
     def _varint(self, at: int, end: int) -> tuple[int, int]:
+        """An integer of up to ten bytes, and where the next value begins."""
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"more than {_MOST_VALUES} values")
         value = shift = 0
         while at < end and shift < 64:
-            byte = self._data[at]
+            byte = self.data[at]
             at += 1
             value |= (byte & 127) << shift
             if byte < 128:
-                return value, at
+                return value & _LARGEST, at
             shift += 7
         raise ValueError("an integer without an end")

@@ -1,11 +1,16 @@
 """Short pieces that messages are made of, each written once."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
+from urllib.parse import SplitResult, urlsplit
+
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it has no text."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """The first line of an error's text, printable, or its type where it has no text."""
+    return printable(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
 def joined(words: Sequence[str], last: str = " and ") -> str:
@@ -15,12 +20,49 @@ def joined(words: Sequence[str], last: str = " and ") -> str:
 
 
 def shortened(names: Iterable[str], most: int = 20) -> str:
-    """`a, b, c and 12 more`: a list that does not fill the screen."""
-    every = list(names)
+    """`a, b, c and 12 more`: a printable list that does not fill the screen."""
+    every = [printable(name) for name in names]
     more = len(every) - most
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def printable(text: object) -> str:
+    r"""Escape what a terminal would act on: `\x1b`, `\n`, `\u202e`.
+
+    Control characters, line and paragraph separators, surrogates of names that are no UTF-8, and
+    the controls of writing direction (Unicode Standard Annex 9). A second time changes nothing.
+    """
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} or char in _DIRECTIONS
+        else char
+        for char in str(text)
+    )
 
 
 def format_size(sides: Iterable[int]) -> str:
     """`768x1024`: height first, as it is typed; of shapes as well, `2x3x224x160`."""
     return "x".join(map(str, sides))
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of an http or https URL.
+
+    Raises:
+        ValueError: it is none: no host, a wrong port or bracket, a control character.
+    """
+    parts = urlsplit(url)
+    bad = parts.scheme not in ("http", "https") or not parts.hostname or printable(url) != url
+    if bad or parts.port == 0:  # reading the port raises ValueError, too
+        raise ValueError("no http or https URL")
+    return parts
+
+
+def shown_url(url: str) -> str:
+    """A URL as it may be printed and stored: without a user's name and password."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        return printable(parts._replace(netloc=host).geturl() if "@" in parts.netloc else url)
+    except ValueError:
+        return printable(re.sub(r"(?<=://)[^/]*@", "", url))

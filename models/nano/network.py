@@ -46,7 +46,7 @@ def stages_and_logits(decoder: Decoder, image: Tensor, maps: list[Tensor]) -> li
     assert isinstance(last, nn.Conv2d)
     below, patches = torch.split(last.weight, list(decoder.head_channels), 1)
     logits = resize_as(F.conv2d(finest, below, last.bias), image)
-    logits = logits + F.conv2d(decoder.patch_branch(1)(image), patches)
+    logits = logits + F.conv2d(decoder.image_branch(1)(image), patches)
     return [*stages, logits]
 
 

@@ -5,8 +5,9 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from birefnet_models.text import first_line
@@ -28,7 +29,7 @@ from .model.signature import Session, read_signature
 from .model.third_party import as_logits
 from .session.inference_session import SessionInfo
 from .session.int8_sums import saturation_notes
-from .session.memory_limit import DEFAULT, SETTINGS, Memory, as_bytes, choose
+from .session.memory_limit import DEFAULT, PICTURE_BYTES, SETTINGS, Memory, as_bytes, choose
 from .session.open import open_session
 from .session.ort_errors import onnxruntime_errors
 from .session.providers import Providers
@@ -50,7 +51,9 @@ class Prepared:
 class Segmenter:
     """A model, open and ready.
 
-    Threads may share it. As a context manager it gives its memory back when the block ends.
+    Threads may share it. Sent to another process (pickled), it opens its model there anew; in a
+    forked one, too, when it first runs. As a context manager it gives its memory back when the
+    block ends.
 
     Images are paths or bytes of image files, PIL images, or arrays: uint8 or uint16, (H, W) gray,
     (H, W, 3) RGB or (H, W, 4) RGBA. The EXIF orientation of a file is applied. The network sees
@@ -69,7 +72,8 @@ class Segmenter:
             answer. What can't run is an error unless another is named behind it.
         memory: settings of the CPU by name: "fast", "balanced" or "low".
         max_memory: bytes that the process may take, or text such as "1GB". The settings follow from
-            it, and, where `size` is left open, a smaller size if need be.
+            it, and, where `size` is left open, a smaller size if need be, so that room is left for
+            a photograph of 12 megapixels; how much is left for pictures `memory_left` says.
         verbose: let ONNX Runtime's own log lines through to stderr.
         session: what to run; all that is said of the model and how to run it then counts for
             nothing.
@@ -83,6 +87,8 @@ class Segmenter:
     """
 
     metadata: ModelMetadata
+    memory_left: float | None = None
+    """Bytes that `max_memory` leaves for pictures beside the model; None without a limit."""
     session_info: SessionInfo | None = None
     """The provider it runs on and those passed over; None for a session that was handed in."""
 
@@ -99,11 +105,23 @@ class Segmenter:
         session: Session | None = None,
     ) -> None:
         path = None
+        self._recipe: dict[str, Any] | None = None
         if session is None:
             path = find_model(model)
+            self._recipe = {
+                "model": path.absolute(),
+                "size": size,
+                "threads": threads,
+                "providers": providers,
+                "memory": memory,
+                "max_memory": max_memory,
+                "verbose": verbose,
+            }
             if max_memory is not None:
-                choice = choose(path, size, as_bytes(max_memory))
+                limit = as_bytes(max_memory)
+                choice = choose(path, size, limit, PICTURE_BYTES)
                 memory, size = choice.memory, choice.size
+                self.memory_left = limit - choice.estimate_bytes
                 if choice.note:
                     warnings.warn(choice.note, MemoryWarning, stacklevel=2)
             opened = open_session(
@@ -123,6 +141,19 @@ class Segmenter:
         self.metadata = model_facts(session, self._signature, path)
         self._fixed_size = self._resolve(size)
         self._warned = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was opened with: another process opens the model anew.
+
+        Raises:
+            ModelError: its session was handed in.
+        """
+        if self._recipe is None:
+            raise ModelError(
+                "a Segmenter whose session was handed in can't be sent to another process; "
+                "open one there, or give it a model instead of a session"
+            )
+        return partial(type(self), **self._recipe), ()
 
     def __call__(self, image: ImageSource) -> NDArray[np.float32]:
         """The same as `alpha`."""

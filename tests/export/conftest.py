@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,6 +31,19 @@ TINY = Architecture(
     patch_width=6,
     gradient_width=4,
 )
+SETTINGS: dict[str, dict[str, Any]] = {
+    "batch1": {"batch_norm": False},
+    "cxt_none": {"context": 0},
+    "dec_att_aspp": {"attention": "ASPP", "aspp_kernels": ()},
+    "dec_att_none": {"attention": "none", "aspp_kernels": (), "aspp_width": 0},
+    "dec_blk_res": {"decoder_block": "ResBlk"},
+    "dec_ipt_whole": {"whole_image": True},
+    "mul_scl_add": {"multi_scale": "add"},
+    "mul_scl_none": {"multi_scale": "none"},
+    "no_gradient": {"gradient_width": 0},
+    "no_supervision": {"gradient_width": 0},
+}
+"""What `golden/swin_v1_t_NAME*` differ in from the released models."""
 
 
 def load_fill() -> ModuleType:
@@ -58,7 +72,8 @@ def drawn(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
 
 def golden_cases(backbone: str) -> list[tuple[int, int, int]]:
     """Batch, height and width of every reference file."""
-    found = [re.search(r"_(\d+)x(\d+)x(\d+)$", p.stem) for p in GOLDEN.glob(f"{backbone}_*.npz")]
+    name = re.compile(rf"{backbone}_(\d+)x(\d+)x(\d+)")
+    found = [name.fullmatch(file.stem) for file in GOLDEN.glob(f"{backbone}_*.npz")]
     return sorted((int(m[1]), int(m[2]), int(m[3])) for m in found if m)
 
 

@@ -13,8 +13,9 @@ from birefnet_export.export import export_onnx
 from birefnet_export.graph.signature import check_signature
 from birefnet_export.options import LOWERINGS, OPSETS
 from birefnet_export.parity.sample_tensors import INPUT_SHAPES
+from safetensors.torch import save_file
 
-from .conftest import fill, golden, golden_cases
+from .conftest import SETTINGS, drawn, fill, golden, golden_cases, key_list
 
 TOLERANCE = 1e-4
 
@@ -26,8 +27,6 @@ def run(file, image: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, tiny):
-    from safetensors.torch import save_file
-
     folder = tmp_path_factory.mktemp("tiny")
     save_file(tiny.state_dict(), folder / "model.safetensors")
     return export_onnx(folder, folder / "out", trained_size=(96, 160))
@@ -38,7 +37,12 @@ def test_the_directory_follows_the_hub(exported):
     files = sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
     processor = json.loads((directory / "preprocessor_config.json").read_text())
 
-    assert files == ["config.json", "onnx/model.onnx", "preprocessor_config.json"]
+    assert files == [
+        "config.json",
+        "onnx/SHA256SUMS",
+        "onnx/model.onnx",
+        "preprocessor_config.json",
+    ]
     assert json.loads((directory / "config.json").read_text()) == {
         "architectures": ["BiRefNet"],
         "model_type": "birefnet",
@@ -145,6 +149,22 @@ def test_swin_t_with_golden_weights_gives_the_official_logits(swin_t_file, tmp_p
     for case in cases:
         image, expected = golden("swin_v1_t", case)
         assert abs(run(report.file, image) - expected["logits"]).max() < TOLERANCE, case
+
+
+@pytest.mark.parametrize("name", ["mul_scl_none", "dec_att_aspp"])
+def test_other_settings_give_the_official_logits(tmp_path, name):
+    save_file(drawn(key_list(f"swin_v1_t_{name}")), tmp_path / "model.safetensors")
+
+    report = export_onnx(
+        tmp_path,
+        tmp_path / "out",
+        multi_scale=SETTINGS[name].get("multi_scale"),
+        verify=False,
+    )
+
+    (case,) = golden_cases(f"swin_v1_t_{name}")
+    image, expected = golden(f"swin_v1_t_{name}", case)
+    assert abs(run(report.file, image) - expected["logits"]).max() < TOLERANCE
 
 
 def spoiled(change):

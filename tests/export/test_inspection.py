@@ -1,6 +1,7 @@
 """`birefnet inspect`: what is in a checkpoint or an `.onnx`, without its weights."""
 
 import json
+from dataclasses import replace
 
 import onnx
 import pytest
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
-from .conftest import drawn, key_list
+from .conftest import TINY, drawn, key_list, network
 
 NANO = embedded_path(find("nano"))
 
@@ -46,6 +47,22 @@ def test_a_file_that_the_zoo_knows_is_recognized_by_its_hash(tiny_file, monkeypa
     facts = inspect_file(tiny_file.parent)
 
     assert (facts.models, facts.match) == (("hr",), "sha256")
+
+
+def test_settings_that_are_not_the_released_models_are_named(tmp_path):
+    arch = replace(TINY, attention="ASPP", aspp_kernels=(), gradient_width=0, multi_scale="none")
+    save_file(network(arch).state_dict(), tmp_path / "model.safetensors")
+
+    facts = inspect_file(tmp_path)
+    lines = inspect(tmp_path).stdout.splitlines()
+
+    assert (facts.backbone, facts.problems, facts.models) == ("swin", (), ())
+    assert facts.settings == {
+        "mul_scl_ipt": "none or add",
+        "dec_att": "ASPP",
+        "out_ref": "off",
+    }
+    assert "  setting     dec_att ASPP" in lines
 
 
 @pytest.mark.parametrize("prefix", ["", "module._orig_mod."])
@@ -128,6 +145,7 @@ def test_a_file_that_is_neither_is_one_line(tmp_path):
 
     with pytest.raises(CheckpointError, match="HTML page"):
         inspect_file(tmp_path / "x.bin")
+    assert "can't be read" in inspect("x" * 5000).stderr
     result = inspect(tmp_path / "none.onnx")
     assert result.exit_code == 1
     assert "can't be read" in result.stderr

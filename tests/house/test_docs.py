@@ -21,8 +21,8 @@ PAGES = [
 LINKING = [
     *PAGES,
     ROOT / "CHANGELOG.md",
+    *(ROOT / f"{folder}/README.md" for folder in ("benchmarks", "models/nano", "tests")),
     ROOT / "examples/photos/README.md",
-    ROOT / "models/nano/README.md",
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 
@@ -128,6 +128,22 @@ def test_every_page_is_in_the_index():
 def test_every_results_file_that_is_named_exists(page):
     for file in re.findall(r"benchmarks/results/[\w./-]*\w", page.read_text(encoding="utf-8")):
         assert (ROOT / file).exists(), file
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_file_of_the_project_that_is_named_exists(page):
+    names = r"`((?:benchmarks|docs|examples|models|runtime|export|tests)/[\w./-]+\.\w+)`"
+
+    for file in re.findall(names, page.read_text(encoding="utf-8")):
+        assert (ROOT / file).exists(), file
+
+
+def test_every_results_file_has_the_script_that_wrote_it():
+    files = sorted((ROOT / "benchmarks/results").glob("*.json"))
+
+    assert files
+    for file in files:
+        assert (ROOT / f"benchmarks/studies/{file.stem}.py").is_file(), file.name
 
 
 def test_every_verb_of_make_that_is_named_exists():

@@ -17,7 +17,8 @@ def test_init_holds_only_imports_and_a_sorted_all(name):
     imported = []
     for statement in statements:
         if isinstance(statement, ast.ImportFrom):
-            imported += [alias.asname or alias.name for alias in statement.names]
+            names = [alias.asname or alias.name for alias in statement.names]
+            imported += [name for name in names if name != "_telemetry"]  # acts when imported
         else:
             target = (
                 statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]

@@ -92,14 +92,21 @@ CONFINED = {
     ("benchmarks", "msgspec"): "bench/results.py",
     ("benchmarks", "onnx"): "bench/measure/roofline.py",
     ("benchmarks", "onnxruntime"): "bench/backends/onnxruntime.py bench/measure/roofline.py",
-    ("benchmarks", "psutil"): "bench/measure/process.py bench/interleave.py",
+    ("benchmarks", "psutil"): "bench/measure/memory.py bench/environment.py bench/interleave.py",
     ("benchmarks", "pynvml"): "bench/measure/energy_and_gpu.py",
     ("benchmarks", "py_sod_metrics"): "evaluation/quality.py",
 }
 # The house, from the top: a row imports only rows under it. What stands beside each other in a row
 # knows nothing of each other.
 ROWS = {
-    "models": ["download lock", "cache", "zoo", "card onnx_file atomic_write", "errors names text"],
+    "models": [
+        "checksums",
+        "download lock",
+        "cache",
+        "zoo",
+        "card onnx_file atomic_write http_client",
+        "errors names telemetry text",
+    ],
     "runtime": [
         "cli",
         "batch doctor",

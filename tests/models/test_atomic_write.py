@@ -134,6 +134,20 @@ def test_a_pid_that_no_system_has_is_no_process(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_files_of_another_users_process_stay(tmp_path, monkeypatch):
+    def refuse(pid: int, number: int) -> None:
+        assert number == 0
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    name = f".birefnet-{atomic_write._machine()}-1-01234567.png"
+    (tmp_path / name).touch()
+
+    sweep(tmp_path)
+
+    assert os.listdir(tmp_path) == [name]
+
+
 @pytest.mark.parametrize(
     "name", [".birefnet-settings", ".birefnet", "birefnet-0badcafe-1-01234567.png", ".hidden"]
 )

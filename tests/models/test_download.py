@@ -2,7 +2,9 @@
 
 import errno
 import shutil
+import time
 import types
+from urllib.parse import unquote
 
 import pytest
 from birefnet_models import AccessError, FetchError, OfflineError
@@ -28,6 +30,7 @@ def hub(server, tmp_path, monkeypatch):
     server.failure = Failure()
     server.files = {PATH: CONTENT}
     server.requests.clear()
+    server.authorizations.clear()
     return server
 
 
@@ -182,3 +185,151 @@ def test_a_full_disk_is_known_before_and_said_during(hub, monkeypatch):
 
     with pytest.raises(FetchError, match=r"can't be stored in .*: No space left on device"):
         download(hub.url + PATH, progress=full)
+
+
+def test_what_is_here_already_needs_no_room(hub, monkeypatch):
+    hub.failure = Failure(cut_at=3000)
+    with pytest.raises(KeyboardInterrupt):
+        download(hub.url + PATH, progress=interrupt)
+    hub.failure = Failure()
+    rest = len(CONTENT) - 3000
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=rest))
+
+    assert download(hub.url + PATH).read_bytes() == CONTENT
+
+
+def test_a_weak_validator_is_none_and_the_file_comes_anew(hub):
+    hub.failure = Failure(cut_at=3000, weak=True)
+    with pytest.raises(KeyboardInterrupt):
+        download(hub.url + PATH, progress=interrupt)
+    hub.failure = Failure(weak=True)
+
+    assert download(hub.url + PATH).read_bytes() == CONTENT
+    assert ranges(hub) == [None, None]
+
+
+def test_a_server_that_closes_after_every_piece_is_given_up(hub):
+    hub.failure = Failure(cut_at=100)
+
+    with pytest.raises(FetchError, match="interrupted at 2000 bytes; the same command goes on"):
+        download(hub.url + PATH)
+    assert len(hub.requests) == 20
+
+
+def test_another_part_than_was_asked_for_is_refused(hub):
+    hub.failure = Failure(cut_at=3000, times=1, wrong_part=True)
+
+    with pytest.raises(FetchError, match="sent another part of the file than was asked for"):
+        download(hub.url + PATH)
+
+
+@pytest.mark.parametrize("length", ["-5", "1e3", "0x10", "5, 5", "9" * 30])
+def test_a_length_that_is_no_number_is_refused(hub, length):
+    hub.failure = Failure(length=length)
+
+    with pytest.raises(FetchError, match="states a length of '"):
+        download(hub.url + PATH)
+
+
+def test_a_file_without_a_length_ends_with_the_connection(hub):
+    hub.failure = Failure(length="")
+
+    assert download(hub.url + PATH).read_bytes() == CONTENT
+
+
+def test_a_file_without_an_end_is_given_up_and_not_kept(hub):
+    hub.failure = Failure(endless=True)
+
+    with pytest.raises(FetchError, match="is larger than the 1000000 bytes that a download may"):
+        download(hub.url + PATH, most_bytes=1_000_000)
+    assert sum(p.stat().st_size for p in downloads().rglob("*.part")) == 0
+
+
+def test_a_stated_length_beyond_the_limit_is_refused_before_anything_is_stored(hub):
+    hub.failure = Failure(length="1000001")
+
+    with pytest.raises(FetchError, match="is larger than the 1000000 bytes that a download may"):
+        download(hub.url + PATH, most_bytes=1_000_000)
+    assert left_over() == []
+
+
+@pytest.mark.parametrize("failure", [Failure(pause_s=0.02), Failure(header_pause_s=0.02)])
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(hub, failure):
+    hub.failure = failure
+    started = time.monotonic()
+
+    with pytest.raises(FetchError, match=r"the server sent \d+ bytes in \d s; the same command"):
+        download(hub.url + PATH, timeout_s=0.5)
+    assert time.monotonic() - started < 3
+
+
+def test_a_user_and_a_password_go_to_their_host_alone_and_are_never_shown(hub):
+    secret = hub.url.replace("://", "://me:hunter2@")
+    hub.failure = Failure(redirect=hub.storage + PATH + "/elsewhere")
+    hub.files[PATH + "/elsewhere"] = CONTENT
+
+    assert download(secret + PATH).read_bytes() == CONTENT
+    assert hub.authorizations == ["Basic bWU6aHVudGVyMg==", None]
+
+    hub.failure = Failure(status=404)
+    for url in (secret + "/no", "http://me:hunter2@127.0.0.1:9/x", "https://me:hunter2@[::bad/x"):
+        with pytest.raises(FetchError) as caught:
+            download(url)
+        assert "hunter2" not in str(caught.value)
+    assert not [p for p in downloads().rglob("*") if "hunter2" in str(p)]
+
+
+@pytest.mark.parametrize("there", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://[::bad/x"])
+def test_a_redirect_to_something_else_than_http_is_refused(hub, there):
+    hub.failure = Failure(redirect=there)
+
+    with pytest.raises(FetchError, match=r"no URL .HTTP 302.|Invalid IPv6 URL|which is no http"):
+        download(hub.url + PATH)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://[::bad", "http://[::1", "http:///x", "https://", "http://host:99999/x"),
+        *("http://host:x/", "http://a..b/", "http://" + "a" * 70 + "/x", "file:///etc/passwd"),
+        *("ftp://host/x", "http://host/\x1b[2J", "http://host/a b\n", "", "http://host:0/"),
+    ],
+)
+def test_what_is_no_url_is_one_printable_line(hub, url):
+    with pytest.raises(FetchError, match="is no http or https URL") as caught:
+        download(url)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/a%1b%5B2J%0a.pth", "a__2J_.pth"),
+        ("/%2e%2e", "_"),
+        ("/..%2f..%2fetc%2fpasswd", "passwd"),
+        ("/", "file"),
+        ("/" + "x" * 300 + ".pth", "x" * 96 + ".pth"),
+        ("/gew%C3%A4hlt.pth", "gewählt.pth"),
+    ],
+)
+def test_the_name_of_the_file_is_one_that_any_system_takes(hub, path, name):
+    hub.files = {unquote(path): CONTENT}
+
+    file = download(hub.url + path)
+
+    assert file.name == name
+    assert file.parent.parent == downloads()
+
+
+def test_a_redirect_in_a_circle_ends(hub):
+    hub.failure = Failure(redirect=hub.url + PATH)
+
+    with pytest.raises(FetchError, match=r"redirects in a circle or to no URL .HTTP 302."):
+        download(hub.url + PATH)
+
+
+def test_a_server_that_refuses_every_range_ends(hub):
+    hub.failure = Failure(status=416)
+
+    with pytest.raises(FetchError, match=r"failed .HTTP 416"):
+        download(hub.url + PATH)

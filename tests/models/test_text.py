@@ -1,5 +1,13 @@
 import pytest
-from birefnet_models.text import first_line, format_size, joined, shortened
+from birefnet_models.text import (
+    first_line,
+    format_size,
+    joined,
+    printable,
+    shortened,
+    shown_url,
+    split_url,
+)
 
 
 @pytest.mark.parametrize(
@@ -8,6 +16,7 @@ from birefnet_models.text import first_line, format_size, joined, shortened
         (ValueError("one\ntwo"), "one"),
         (ValueError("\n  one\n"), "one"),
         (MemoryError(), "MemoryError"),
+        (ValueError("a\x1b[2J"), r"a\x1b[2J"),
     ],
 )
 def test_an_error_is_one_line_and_never_an_empty_one(error, line):
@@ -27,8 +36,47 @@ def test_a_long_list_is_shortened():
     assert shortened(str(i) for i in range(3)) == "0, 1, 2"
     assert shortened("abcde", most=2) == "a, b and 3 more"
     assert shortened(()) == ""
+    assert shortened(["a\n", "b\x1b"]) == r"a\n, b\x1b"
 
 
 def test_sizes_and_shapes_are_written_height_first():
     assert format_size((768, 1024)) == "768x1024"
     assert format_size((2, 3, 224, 160)) == "2x3x224x160"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("photo é 写真.jpg", "photo é 写真.jpg"),
+        ("a\x1b[2Jb\r\n\t\x7f\x9b", r"a\x1b[2Jb\r\n\t\x7f\x9b"),
+        ("\u202egnp.exe\u2028", r"\u202egnp.exe\u2028"),
+        ("\udcff", r"\udcff"),
+        ("Größe 👩\u200d🚀", "Größe 👩\u200d🚀"),
+    ],
+)
+def test_control_characters_are_written_out(text, shown):
+    assert printable(text) == shown
+    assert printable(text).encode("utf-8")
+    assert printable(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://a/x?y=1#z", "https://a/x?y=1#z"),
+        ("https://me:pass@a:8080/x", "https://a:8080/x"),
+        ("https://me@a/x@y", "https://a/x@y"),
+        ("https://me:p@ss@a/x", "https://a/x"),
+        ("https://me:pass@[::bad/x", "https://[::bad/x"),
+        ("https://a/\x1b[2J", r"https://a/\x1b[2J"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url, shown):
+    assert shown_url(url) == shown
+
+
+def test_a_url_has_a_host_and_a_port_that_exists():
+    assert split_url("https://a:443/x").port == 443
+    for url in ("https://[::bad", "http://", "http://a:x/", "http://a:70000/", "file:///x", "x"):
+        with pytest.raises(ValueError, match=r"."):
+            split_url(url)

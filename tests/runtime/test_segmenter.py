@@ -1,13 +1,17 @@
+import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import types
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from birefnet_runtime import ImageError, ModelError, Segmenter, SizeError, SizeWarning, compose
+from birefnet_runtime import segmenter as module
+from birefnet_runtime.session.memory_limit import SETTINGS
 from PIL import Image
 
 
@@ -164,6 +168,23 @@ def test_a_size_near_the_trained_one_does_not_warn(picture):
         Segmenter(session=FakeSession(), size=(1024, 768))(picture)
 
 
+@pytest.mark.parametrize("memory", ["fast", "balanced", "low"])
+def test_memory_settings_reach_the_session(model, monkeypatch, memory):
+    asked = []
+    real = module.open_session
+
+    def opened(path, **how):
+        asked.append(how["cpu"])
+        return real(path, **how)
+
+    monkeypatch.setattr(module, "open_session", opened)
+
+    Segmenter(model, memory=memory)
+
+    assert asked == [SETTINGS[memory]]
+    assert len({repr(cpu) for cpu in SETTINGS.values()}) == 3
+
+
 def test_logits_runs_the_graph_alone(model):
     tensor = np.random.default_rng(4).normal(size=(2, 3, 32, 96)).astype(np.float32)
 
@@ -209,7 +230,7 @@ def test_the_models_own_mean_and_std_are_used(make_model, picture):
     alpha = Segmenter(make_model(facts=facts, weight=1))(picture)
 
     # White lies at the mean now, so its logit is 0.
-    np.testing.assert_allclose(alpha[:, :18], 0.5, atol=1e-4)
+    np.testing.assert_allclose(alpha[:, :16], 0.5, atol=1e-4)
 
 
 def test_warming_up_runs_the_shape_that_will_come():
@@ -378,3 +399,59 @@ def test_closing_gives_the_memory_back_to_the_system():
     used, kept = map(int, done.stdout.split())
     assert used > 40_000_000
     assert kept < used / 4
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_worker_process_opens_the_model_anew(model, picture, method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system has no {method}")
+    segmenter = Segmenter(model, size=(64, 96), threads=1, memory="low")
+    context = multiprocessing.get_context(method)
+
+    with ProcessPoolExecutor(1, context) as pool:
+        alpha = pool.submit(Segmenter.alpha, segmenter, picture).result()
+    np.testing.assert_array_equal(alpha, segmenter(picture))
+
+
+def test_a_copy_is_opened_as_the_first_was(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(model.parent)
+    segmenter = Segmenter(model.name, size=(64, 96), providers="cpu", memory="low")
+    monkeypatch.chdir(tmp_path)
+
+    copy = pickle.loads(pickle.dumps(segmenter))
+
+    assert copy.model_size((5, 5)) == (64, 96)
+    assert copy.metadata == segmenter.metadata
+    assert copy.session_info == segmenter.session_info
+
+
+def test_a_session_that_was_handed_in_cannot_be_sent():
+    with pytest.raises(ModelError, match="whose session was handed in can't be sent to another"):
+        pickle.dumps(Segmenter(session=FakeSession(facts={})))
+
+
+FORK = """
+import os, sys
+import numpy as np
+from birefnet_runtime import Segmenter
+
+segmenter = Segmenter(sys.argv[1], threads=2)
+image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+expected = segmenter.cutout(image)
+child = os.fork()
+if child == 0:
+    same = np.array_equal(segmenter.cutout(image), expected)
+    segmenter.close()
+    sys.exit(7 if same else 8)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status), np.array_equal(segmenter.cutout(image), expected))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_cuts_out_and_ends(model):
+    program = [sys.executable, "-c", FORK, model]
+
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120)
+
+    assert done.stdout == "7 True\n", done.stderr

@@ -1,5 +1,7 @@
+import os
+
 import pytest
-from birefnet_runtime.units import aligned, format_bytes, format_seconds
+from birefnet_runtime.units import aligned, format_bytes, format_seconds, printable
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,23 @@ from birefnet_runtime.units import aligned, format_bytes, format_seconds
 )
 def test_seconds_as_text(seconds, text):
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("photo.jpg", "photo.jpg"),
+        ("Größe 写真 👩\u200d🚀.png", "Größe 写真 👩\u200d🚀.png"),
+        ("a\nbirefnet: 9 cutouts", "a\\nbirefnet: 9 cutouts"),
+        ("\x1b[2Kb\r\x07\x7f\x9b", "\\x1b[2Kb\\r\\x07\\x7f\\x9b"),
+        ("gpj.\u202etxt\u2028", "gpj.\\u202etxt\\u2028"),
+        (os.fsdecode(b"\xff.jpg"), "\\udcff.jpg"),
+    ],
+)
+def test_what_a_terminal_would_act_on_is_escaped(text, shown):
+    assert printable(text) == shown
+    assert printable(shown) == shown
+    shown.encode()
 
 
 @pytest.mark.parametrize(

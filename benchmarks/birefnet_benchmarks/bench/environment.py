@@ -31,7 +31,7 @@ class Environment:
     cores: int
     """That this process may use."""
     memory_bytes: int
-    """Of the machine."""
+    """Of the machine; 0 where the system doesn't say."""
     system: str
     """Operating system and architecture."""
     python: str
@@ -50,7 +50,7 @@ def read_environment() -> Environment:
     return Environment(
         processor=read_processor().model,
         cores=usable_cores(),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        memory_bytes=_memory_bytes(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         packages={name: text for name in PACKAGES if (text := _version(name))},
@@ -59,6 +59,16 @@ def read_environment() -> Environment:
         else (),
         driver=driver.version if driver else None,
     )
+
+
+def _memory_bytes() -> int:
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        import psutil
+    except ModuleNotFoundError:  # `evaluate` alone is installed
+        return 0
+    return int(psutil.virtual_memory().total)
 
 
 def _version(package: str) -> str | None:

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 from birefnet_runtime.units import format_seconds
 
 from ..errors import MeasurementError
 from .configuration import Configuration
 from .measure.energy_and_gpu import Counters, counters_for
-from .measure.process import ConfigurationProcess, Limits, memory_left_bytes
+from .measure.memory import memory_left_bytes
+from .measure.process import ConfigurationProcess, Limits
 from .measure.timing import Clock
 from .results import ColdStart, Result, Round
 
@@ -219,7 +219,7 @@ class InterleavedRuns:
         took_s = time.perf_counter() - begun
         others = max(0.0, machine_busy_s() - busy - answer["busy_s"]) / took_s
         after = running.counters.energy_j()
-        spent = after - energy if energy is not None and after is not None else None
+        spent = None if energy is None or after is None else max(0.0, after - energy)
         times = tuple(answer["times_s"])
         running.rounds.append(Round(self._group, number, times, round(others, 3), spent))
 
@@ -268,6 +268,8 @@ def read_into_page_cache(file: Path) -> None:
 
 def machine_busy_s() -> float:
     """Processor seconds that all processes of this machine have used so far."""
+    import psutil
+
     spent: Any = psutil.cpu_times()
     idle = spent.idle + getattr(spent, "iowait", 0.0)
     guests = getattr(spent, "guest", 0.0) + getattr(spent, "guest_nice", 0.0)  # within user, nice

@@ -54,10 +54,13 @@ def bench_models(request: Request, scratch: Path, log: Log, clock: Clock) -> tup
         BenchmarkError: the request makes no sense.
         BirefnetError: a model or checkpoint that isn't there.
     """
-    models = [_graphs(model, request, scratch, log, clock) for model in request.models]
-    if request.against is None:
+    try:
+        models = [_graphs(model, request, scratch, log, clock) for model in request.models]
+        reference = None if request.against is None else _reference(request, request.against)
+    except OSError as error:
+        raise BenchmarkError(f"{error.filename}: can't be read: {error.strerror}") from error
+    if reference is None:
         return tuple(_with_pytorch(model, request) for model in models)
-    reference = _reference(request)
     checkpoint = next((m.checkpoint for m in (reference, *models) if m.checkpoint), None)
     setups = tuple(setup for model in models for setup in model.setups)
     return (_with_pytorch(BenchModel(reference.name, setups, checkpoint), request, reference),)
@@ -75,24 +78,25 @@ def _with_pytorch(
     return BenchModel(model.name, (*first, *pytorch, *model.setups, *others), checkpoint)
 
 
-def _reference(request: Request) -> BenchModel:
+def _reference(request: Request, against: str) -> BenchModel:
     """The model of `--against`: a checkpoint, or a repository's own code as a setup."""
-    assert request.against
-    if not request.against.startswith(REMOTE):
-        checkpoint = fetch(request.against, request.fetching)
+    if not against:
+        raise BenchmarkError("--against names nothing; give a checkpoint")
+    if not against.startswith(REMOTE):
+        checkpoint = fetch(against, request.fetching)
         return BenchModel(checkpoint.name or _name(checkpoint.path), (), checkpoint.path)
-    place = request.against.removeprefix(REMOTE)
+    place = against.removeprefix(REMOTE)
     if not request.trust_remote_code:
         raise BenchmarkError(
-            f"{request.against} means to run Python code from {place} on this machine, with all "
+            f"{against} means to run Python code from {place} on this machine, with all "
             "your rights; read it, and if you trust it add --trust-remote-code"
         )
     if not Path(place).is_dir() and "@" not in place:
         raise BenchmarkError(
-            f"{request.against}: code that may change without notice is not run; name the "
-            f"revision, as {request.against}@COMMIT"
+            f"{against}: code that may change without notice is not run; name the "
+            f"revision, as {against}@COMMIT"
         )
-    setup = Setup("pytorch", "transformers", "fp32", ("cpu",), request.against)
+    setup = Setup("pytorch", "transformers", "fp32", ("cpu",), against)
     return BenchModel(place, (setup,), None)
 
 

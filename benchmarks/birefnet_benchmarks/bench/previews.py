@@ -26,22 +26,26 @@ def image_files(paths: Sequence[Path]) -> tuple[Path, ...]:
     Raises:
         BenchmarkError: one isn't there, a folder without images, or two files of one name.
     """
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-            if not inside:
-                kinds = ", ".join(sorted(SUFFIXES))
-                raise BenchmarkError(f"{path}: no image in this folder ({kinds})")
-            files += inside
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise BenchmarkError(f"{path}: no such image or folder of images")
+    files = [file for path in paths for file in _files_at(path)]
     names = [path.name for path in files]
     if twice := {name for name in names if names.count(name) > 1}:
         raise BenchmarkError(f"two images are called {min(twice)}; rename one")
     return tuple(files)
+
+
+def _files_at(path: Path) -> list[Path]:
+    try:
+        if path.is_file():
+            return [path]
+        if not path.is_dir():
+            raise BenchmarkError(f"{path}: no such image or folder of images")
+        inside = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file())
+    except OSError as error:
+        raise BenchmarkError(f"{path}: can't be read: {error.strerror}") from error
+    if not inside:
+        kinds = ", ".join(sorted(SUFFIXES))
+        raise BenchmarkError(f"{path}: no image in this folder ({kinds})")
+    return inside
 
 
 def save_preview(file: Path, target: Path) -> None:

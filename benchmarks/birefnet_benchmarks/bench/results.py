@@ -6,11 +6,13 @@ A run's folder holds `report.json`, which is a `BenchReport`, and `pictures/` wi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 from birefnet_models.atomic_write import replacing
+from birefnet_models.text import first_line, printable
 
 from ..errors import ReportError
 from .configuration import Configuration as Configuration
@@ -185,11 +187,18 @@ class BenchReport:
 
 
 def write_report(directory: Path, report: BenchReport) -> Path:
-    """Write a run's `report.json`, whole or not at all; returns its path."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write a run's `report.json`, whole or not at all; returns its path.
+
+    Raises:
+        ReportError: the folder or the file can't be written.
+    """
     path = directory / REPORT_FILE
-    with replacing(path) as unnamed:
-        unnamed.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as unnamed:
+            unnamed.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    except OSError as error:
+        raise ReportError(f"{path}: can't be written: {error.strerror}") from error
     return path
 
 
@@ -197,28 +206,45 @@ def read_report(path: Path) -> BenchReport:
     """Read a run back, from its folder or from the JSON file itself.
 
     Raises:
-        ReportError: no such file, no report of `birefnet bench`, or one of another version.
+        ReportError: no such file, no report of `birefnet bench`, one of another version, or one
+            with numbers that nothing can have measured.
     """
-    file = path / REPORT_FILE if path.is_dir() else path
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ReportError(
-            f"{file}: can't be read: {error.strerror}; give a folder that `birefnet bench --output`"
-            " wrote"
-        ) from error
+    file, content = _content(path)
     try:
         head = msgspec.json.decode(content, type=_Head)
-    except msgspec.DecodeError as error:
-        raise ReportError(f"{file}: no report of `birefnet bench`: {error}") from error
+    except UNREADABLE as error:
+        raise ReportError(f"{file}: no report of `birefnet bench`: {first_line(error)}") from error
     if (head.schema, head.version) != (SCHEMA, VERSION):
         raise ReportError(
-            f"{file}: holds {head.schema} {head.version}, and this version reads {SCHEMA} {VERSION}"
+            f"{file}: holds {printable(head.schema[:40])} {head.version}, and this version reads "
+            f"{SCHEMA} {VERSION}; measure again"
         )
     try:
-        return msgspec.json.decode(content, type=BenchReport)
-    except msgspec.DecodeError as error:
-        raise ReportError(f"{file}: a damaged report: {error}") from error
+        report = msgspec.json.decode(content, type=BenchReport)
+    except UNREADABLE as error:
+        raise ReportError(f"{file}: a damaged report: {first_line(error)}") from error
+    if problem := _problem(report):
+        raise ReportError(f"{file}: a damaged report: {problem}")
+    return report
+
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _content(path: Path) -> tuple[Path, bytes]:
+    """The file of a report, and its bytes."""
+    file = path
+    try:
+        if path.is_dir():
+            file = path / REPORT_FILE
+            if file.exists() and not file.is_file():
+                raise ReportError(f"{file}: no regular file")  # a pipe would never end
+        return file, file.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ReportError(
+            f"{file}: can't be read: {why}; give a folder that `birefnet bench --output` wrote"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +252,28 @@ class _Head:
     """What tells a report from other JSON."""
 
     schema: str = "something else"
-    version: int = 0
+    version: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+
+
+POSITIVE = frozenset(("size", "batch", "threads", "times_s", "flops_per_s"))
+SMALLEST, LARGEST = 1e-9, 1e18
+"""Bounds of numbers; those of `POSITIVE` fields are at least the smallest, others may be 0."""
+
+
+def _problem(value: Any, name: str = "report") -> str | None:
+    """The first number in a record that nothing can have measured."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        least = SMALLEST if name in POSITIVE else 0
+        return None if least <= value <= LARGEST else f"`{name}` is out of range"
+    if is_dataclass(value):
+        parts = [(getattr(value, field.name), field.name) for field in fields(value)]
+    elif isinstance(value, tuple):
+        parts = [(part, name) for part in value]
+    else:
+        return None
+    return next((problem for part, of in parts if (problem := _problem(part, of))), None)
 
 
 def baseline_of(configuration: Configuration, results: Iterable[Result]) -> Result | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_models.text import format_size
+from birefnet_runtime.images.read import read_image
 
 from ..errors import BenchmarkError
 from .accuracy import AccuracyCheck
@@ -77,7 +78,9 @@ class Run:
             BirefnetError: the request makes no sense, or a model isn't there. A configuration that
                 fails is a result, not an error.
         """
-        self.report = replace(self.report, seconds=settings.seconds, notes=settings.notes)
+        self._write(seconds=settings.seconds, notes=settings.notes)
+        for image in settings.images:
+            read_image(image)  # one that can't be read is an error before anything is measured
         with tempfile.TemporaryDirectory() as temporary:
             scratch = Path(temporary)
             models = bench_models(request, scratch, self._log, self._clock)

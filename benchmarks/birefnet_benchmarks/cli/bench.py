@@ -12,12 +12,17 @@ from birefnet_export.checkpoint.fetch import Fetching
 from birefnet_export.cli.fetch_options import fetching_options
 from birefnet_export.options import DEFAULT_LOWERING, LOWERINGS, PRECISIONS
 from birefnet_models.errors import BirefnetError
+from birefnet_models.text import printable
 from birefnet_runtime.cli.options import read_bytes
 from birefnet_runtime.machine.cores import usable_cores
 from birefnet_runtime.model.input_size import parse_size
 from birefnet_runtime.session.providers import parse_providers
 
-from .report import compare, report, write_documents
+from .report import FiniteRange, compare, report, write_documents
+
+LARGEST_SIDE = 1 << 15
+MOST = 1024
+"""Threads, and images in a batch."""
 
 
 class BenchGroup(click.Group):
@@ -59,11 +64,12 @@ def _listed(read: Callable[[str], Any]) -> Callable[..., Any]:
 
 def _size(text: str) -> tuple[int, int]:
     size = parse_size(text)
-    if isinstance(size, int):
-        return size, size
-    if not isinstance(size, tuple):
+    height_width = (size, size) if isinstance(size, int) else size
+    if not isinstance(height_width, tuple):
         raise ValueError(f"{text!r} is no size; give N or HxW, height first")
-    return size
+    if not all(1 <= side <= LARGEST_SIDE for side in height_width):
+        raise ValueError(f"{text!r} is no size that can run; sides go from 1 to {LARGEST_SIDE}")
+    return height_width
 
 
 def _provider(text: str) -> str:
@@ -72,8 +78,8 @@ def _provider(text: str) -> str:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{text!r} is no whole number from 1 on")
+    if not (text.isdecimal() and len(text) < 9 and 1 <= int(text) <= MOST):
+        raise ValueError(f"{text[:40]!r} is no whole number from 1 to {MOST}")
     return int(text)
 
 
@@ -166,7 +172,7 @@ def _among(*known: str) -> Callable[[str], str]:
 @click.option(
     "--min-iou",
     metavar="IOU",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     help="The least mask IoU of int8, as for `birefnet export`.",
 )
 @click.option(
@@ -179,7 +185,7 @@ def _among(*known: str) -> Callable[[str], str]:
 @click.option(
     "--seconds",
     metavar="S",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(0, 1_000_000),
     default=10.0,
     show_default=True,
     help="Time for warm runs of each configuration: at most this, at least three rounds; less once "
@@ -188,7 +194,7 @@ def _among(*known: str) -> Callable[[str], str]:
 @click.option(
     "--timeout",
     metavar="S",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(0, 1_000_000, min_open=True),
     default=600.0,
     show_default=True,
     help="A configuration whose start, round or image takes longer is ended, with that as result.",
@@ -280,7 +286,7 @@ def run(
         notes=notes,
     )
     measurement = Run(
-        directory, ("birefnet", *sys.argv[1:]), lambda line: click.echo(line, err=True)
+        directory, ("birefnet", *sys.argv[1:]), lambda line: click.echo(printable(line), err=True)
     )
     try:
         measured = measurement.measure(request, settings)

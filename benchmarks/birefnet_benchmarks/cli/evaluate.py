@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from birefnet_models.text import shortened
 from birefnet_runtime import Segmenter
 from birefnet_runtime.cli.options import (
     max_memory_option,
@@ -22,12 +23,10 @@ from birefnet_runtime.model.locate import find_model
 from birefnet_runtime.session.memory_limit import Memory
 
 from ..errors import DatasetError
-from ..evaluation.dataset import Dataset, Pair, find_dataset, spread
+from ..evaluation.dataset import Dataset, Sample, find_dataset, spread
 
 if TYPE_CHECKING:
     from ..evaluation.run import Evaluation, Evaluator
-
-_SHOWN = 3
 
 
 @click.command(epilog="Example: birefnet evaluate lite --images DIS5K/DIS-VD --output scores")
@@ -112,10 +111,9 @@ def evaluate(
     from ..evaluation.results import summary, table, write_files
     from ..evaluation.run import Evaluation, Evaluator
 
-    show = _Show()
     dataset = find_dataset(images, masks, partial=partial)
-    pairs = spread(dataset.pairs, limit)
-    show.left_out(dataset)
+    samples = spread(dataset.samples, limit)
+    _say_left_out(dataset)
     file = find_model(model)
     evaluation = Evaluation(dataset.subsets, worst, hce)
     with Segmenter(
@@ -129,13 +127,13 @@ def evaluate(
     ) as segmenter:
         runs_on = segmenter.session_info.provider.name if segmenter.session_info else None
         evaluator = Evaluator(segmenter, hce, bool(output and worst))
-        stopped = show.follow(evaluator, pairs, evaluation)
+        stopped = _score(evaluator, samples, evaluation)
     if not evaluation.overall.images:
-        raise DatasetError(f"{images}: not one of {len(pairs)} images could be scored")
+        raise DatasetError(f"{images}: not one of {len(samples)} images could be scored")
     settings = {
         "images": str(images),
         "masks": None if masks is None else str(masks),
-        "pairs": len(dataset.pairs),
+        "pairs": len(dataset.samples),
         "unmatched": len(dataset.unmatched),
         "limit": limit,
         "stopped": stopped,
@@ -148,47 +146,45 @@ def evaluate(
     if output is not None:
         write_files(output, stored, evaluation)
     click.echo(json.dumps(stored, indent=1) if as_json else "\n".join(table(stored)))
-    show.sum_up(evaluation, len(pairs), output)
+    _say_counts(evaluation, len(samples), output)
     if stopped or evaluation.failures:
         raise click.exceptions.Exit(STOPPED if stopped else 1)
 
 
-class _Show:
-    """Lines and a bar for people on standard error."""
+def _say_left_out(dataset: Dataset) -> None:
+    if dataset.training:
+        say(f"{dataset.training} is for training and left out; name it to score it")
+    if dataset.unmatched:
+        files = shortened(map(str, dataset.unmatched), 3)
+        say(f"left out for want of a counterpart: {len(dataset.unmatched)} ({files})")
 
-    def left_out(self, dataset: Dataset) -> None:
-        if dataset.training:
-            say(f"{dataset.training} is for training and left out; name it to score it")
-        if dataset.unmatched:
-            first = ", ".join(map(str, dataset.unmatched[:_SHOWN]))
-            more = ", ..." if len(dataset.unmatched) > _SHOWN else ""
-            say(f"left out for want of a counterpart: {len(dataset.unmatched)} ({first}{more})")
 
-    def follow(self, evaluator: Evaluator, pairs: Sequence[Pair], evaluation: Evaluation) -> bool:
-        """Score the pairs under a progress bar; whether Ctrl-C ended it early."""
-        with interruptible() as stopped, progress_bar(len(pairs)) as bar:
-            task = bar.add_task("scoring", total=len(pairs))
-            for outcome in evaluator.score(pairs, stopped=stopped):
-                if outcome.error is not None:
-                    say(outcome.error)
-                evaluation.add(outcome)
-                bar.advance(task)
-        return len(evaluation.outcomes) < len(pairs)
+def _score(evaluator: Evaluator, samples: Sequence[Sample], evaluation: Evaluation) -> bool:
+    """Score the samples under a progress bar; whether Ctrl-C ended it early."""
+    with interruptible() as stopped, progress_bar(len(samples)) as bar:
+        task = bar.add_task("scoring", total=len(samples))
+        for result in evaluator.score(samples, stopped=stopped):
+            if result.error is not None:
+                say(result.error)
+            evaluation.add(result)
+            bar.advance(task)
+    return len(evaluation.results) < len(samples)
 
-    def sum_up(self, evaluation: Evaluation, asked: int, output: Path | None) -> None:
-        """What a reader of the figures should know, a line each."""
-        tally = evaluation.overall
-        line = f"{tally.images} of {asked} images scored"
-        if evaluation.failures:
-            line += f", {len(evaluation.failures)} failed"
-        say(f"{line}: {output}" if output else line)
-        if tally.empty:
-            say(
-                f"masks without a subject: {tally.empty}; there weighted F, F and IoU are 0, "
-                "whatever is found"
-            )
-        if tally.stretched:
-            say(
-                f"found in less than half of the levels: {tally.stretched}; stretched to all of "
-                "them, as in upstream's evaluation, but for alpha MAE"
-            )
+
+def _say_counts(evaluation: Evaluation, asked: int, output: Path | None) -> None:
+    """Say what a reader of the scores should know, a line each."""
+    tally = evaluation.overall
+    line = f"{tally.images} of {asked} images scored"
+    if evaluation.failures:
+        line += f", {len(evaluation.failures)} failed"
+    say(f"{line}: {output}" if output else line)
+    if tally.empty:
+        say(
+            f"ground truths without a subject: {tally.empty}; there weighted F, F and IoU are 0, "
+            "whatever the mask"
+        )
+    if tally.stretched:
+        say(
+            f"masks that span less than half of the levels: {tally.stretched}; stretched to all of "
+            "them, as in upstream's evaluation, but for alpha MAE"
+        )

@@ -1,20 +1,34 @@
 """`birefnet bench report` and `birefnet bench compare`."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 from birefnet_models.atomic_write import replacing
 
+from ..errors import ReportError
+
 MARKDOWN_FILE = "report.md"
 PAGE_FILE = "report.html"
+
+
+class FiniteRange(click.FloatRange):
+    """A float range without NaN, which compares as neither too small nor too large."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
 
 
 def write_documents(directory: Path) -> tuple[Path, ...]:
     """Make `report.md` and `report.html` of a run's `report.json`; returns their paths.
 
     Raises:
-        ReportError: the folder holds no report that can be read.
+        ReportError: the folder holds no report that can be read, or can't be written to.
     """
     from ..bench.results import read_report
     from ..report.html import page
@@ -23,8 +37,11 @@ def write_documents(directory: Path) -> tuple[Path, ...]:
     report = read_report(directory)
     texts = {MARKDOWN_FILE: document(report), PAGE_FILE: page(report, directory)}
     for name, text in texts.items():
-        with replacing(directory / name) as unnamed:
-            unnamed.write_text(text, encoding="utf-8")
+        try:
+            with replacing(directory / name) as unnamed:
+                unnamed.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ReportError(f"{directory / name}: can't be written: {error.strerror}") from error
     return tuple(directory / name for name in texts)
 
 
@@ -47,7 +64,7 @@ def report(directory: Path) -> None:
 @click.option(
     "--threshold",
     metavar="PERCENT",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(0, 1_000_000),
     default=5.0,
     show_default=True,
     help="A configuration is slower if the whole interval of its ratio is beyond this.",

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -19,7 +18,7 @@ TOO_MUCH, MISSING = (255, 140, 0), (60, 150, 255)
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class SheetRow:
     """A row of the sheet.
 
     Attributes:
@@ -55,13 +54,16 @@ def thumbnails(image: Pixels, truth: Pixels, mask: Pixels) -> tuple[Pixels, ...]
     return (small_image, *gray, np.asarray(np.rint(difference), np.uint8))
 
 
-def draw_sheet(cases: Sequence[Case], heading: str) -> Image.Image:
-    """The sheet: a heading, the columns' names, and a row for each case."""
+def draw_sheet(rows: Sequence[SheetRow], heading: str) -> Image.Image:
+    """The sheet: a heading, the columns' names, and the rows."""
     gap, line = 10, 22
     ink, faint = (20, 20, 20), (110, 110, 110)
-    # Pillow's own font has no letters beyond ASCII; file names have.
-    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 13)
-    heights = [max(picture.shape[0] for picture in case.pictures) for case in cases]
+    # For its font: Pillow's own has no letters beyond ASCII. Imported here, so that without the
+    # extra the metrics' library is what is missed first.
+    from matplotlib import get_data_path
+
+    font = ImageFont.truetype(Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 13)
+    heights = [max(picture.shape[0] for picture in row.pictures) for row in rows]
     width = gap + len(COLUMNS) * (SIDE + gap)
     height = 2 * gap + 2 * line + sum(line + tallest + gap for tallest in heights)
     sheet = Image.new("RGB", (width, height), (250, 250, 250))
@@ -71,11 +73,11 @@ def draw_sheet(cases: Sequence[Case], heading: str) -> Image.Image:
     for left, name in zip(lefts, COLUMNS, strict=True):
         pen.text((left, gap + line), name, faint, font)
     top = gap + 2 * line
-    for case, tallest in zip(cases, heights, strict=True):
-        room = width - 3 * gap - pen.textlength(case.scores, font)
-        pen.text((gap, top), _shorten(case.title, room, font), ink, font)
-        pen.text((width - gap, top), case.scores, faint, font, anchor="ra")
-        for left, picture in zip(lefts, case.pictures, strict=True):
+    for row, tallest in zip(rows, heights, strict=True):
+        room = width - 3 * gap - pen.textlength(row.scores, font)
+        pen.text((gap, top), _shorten(row.title, room, font), ink, font)
+        pen.text((width - gap, top), row.scores, faint, font, anchor="ra")
+        for left, picture in zip(lefts, row.pictures, strict=True):
             sheet.paste(Image.fromarray(picture), (left, top + line))
         top += line + tallest + gap
     return sheet

@@ -8,9 +8,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
+from birefnet_models.text import shortened
 from birefnet_runtime import ImageError, read_image
 from birefnet_runtime.images.picture import full_scale, to_eight_bits
 from birefnet_runtime.images.read import SUFFIXES
@@ -26,8 +28,8 @@ HALF = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """An image and its mask.
+class Sample:
+    """An image and its mask, which is the ground truth.
 
     Attributes:
         subset: the data set, or the part of it, that they are of.
@@ -42,9 +44,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The pairs that can be scored, sorted by subset and name, and what was left out."""
+    """The samples that can be scored, sorted by subset and name, and what was left out."""
 
-    pairs: tuple[Pair, ...]
+    samples: tuple[Sample, ...]
     unmatched: tuple[Path, ...] = ()
     """Images without a mask and masks without an image."""
     training: Path | None = None
@@ -53,11 +55,11 @@ class Dataset:
     @property
     def subsets(self) -> tuple[str, ...]:
         """Their names, in order."""
-        return tuple(dict.fromkeys(pair.subset for pair in self.pairs))
+        return tuple(dict.fromkeys(sample.subset for sample in self.samples))
 
 
 def find_dataset(images: Path, masks: Path | None = None, *, partial: bool = False) -> Dataset:
-    """Pair images with masks that have the same path but for the suffix.
+    """Sample images with masks that have the same path but for the suffix.
 
     Args:
         images: folder of images, searched through; without `masks` a folder that holds `im/` and
@@ -66,17 +68,19 @@ def find_dataset(images: Path, masks: Path | None = None, *, partial: bool = Fal
         partial: leave out what has no counterpart, instead of refusing it.
 
     Raises:
-        DatasetError: there is no such folder, nothing in it, two files of one name, or, unless
-            `partial`, a file without its counterpart.
+        DatasetError: there is no such folder, it can't be read, nothing is in it, two files have
+            one name, or, unless `partial`, a file is without its counterpart.
     """
     for folder in (images, masks):
-        if folder is not None and not folder.is_dir():
+        if folder is not None and not os.path.isdir(folder):
             raise DatasetError(f"{folder}: no such folder")
     if masks is not None:
         if _same(images, masks):
             raise DatasetError(f"{images}: images and masks are to lie in two folders")
         return _paired({_name(images): (images, masks)}, partial)
-    folders = [images] if _is_subset(images) else sorted(filter(_is_subset, images.iterdir()))
+    if _is_subset(images):
+        return _paired({_name(images): (images / IMAGES, images / MASKS)}, partial)
+    folders = [folder for folder in _entries(images) if _is_subset(folder)]
     training = images / TRAINING if len(folders) > 1 and images / TRAINING in folders else None
     folders = [folder for folder in folders if folder != training]
     if not folders:
@@ -84,15 +88,15 @@ def find_dataset(images: Path, masks: Path | None = None, *, partial: bool = Fal
             f"{images} holds no folders {IMAGES}/ and {MASKS}/, nor subsets that do; "
             "name the folder of the masks with --masks"
         )
-    subsets = {_name(folder): (folder / IMAGES, folder / MASKS) for folder in folders}
+    subsets = {folder.name: (folder / IMAGES, folder / MASKS) for folder in folders}
     return replace(_paired(subsets, partial), training=training)
 
 
-def spread(pairs: tuple[Pair, ...], limit: int | None) -> tuple[Pair, ...]:
-    """At most `limit` pairs, taken evenly from all of them; None for all."""
-    if limit is None or limit >= len(pairs):
-        return pairs
-    return tuple(pairs[place * len(pairs) // limit] for place in range(limit))
+def spread(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...]:
+    """At most `limit` samples, taken evenly from all of them; None for all."""
+    if limit is None or limit >= len(samples):
+        return samples
+    return tuple(samples[place * len(samples) // limit] for place in range(limit))
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
@@ -123,23 +127,23 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 
 def _paired(subsets: Mapping[str, tuple[Path, Path]], partial: bool) -> Dataset:
-    pairs: list[Pair] = []
+    samples: list[Sample] = []
     lonely_images: list[Path] = []
     lonely_masks: list[Path] = []
     for subset, (images, masks) in subsets.items():
         image_of, mask_of = _by_name(images, masks), _by_name(masks, images)
         both = sorted(image_of.keys() & mask_of.keys())
-        pairs += (Pair(subset, name, image_of[name], mask_of[name]) for name in both)
+        samples += (Sample(subset, name, image_of[name], mask_of[name]) for name in both)
         lonely_images += (image_of[name] for name in sorted(image_of.keys() - mask_of.keys()))
         lonely_masks += (mask_of[name] for name in sorted(mask_of.keys() - image_of.keys()))
-    if not pairs:
+    if not samples:
         looked = "; ".join(f"{images} and {masks}" for images, masks in subsets.values())
         raise DatasetError(
             f"no image has a mask of the same name: {looked} ({len(lonely_images)} images, "
             f"{len(lonely_masks)} masks)"
         )
     lonely = [
-        f"{len(files)} without {what} ({_some(files)})"
+        f"{len(files)} without {what} ({shortened(map(str, files), 3)})"
         for what, files in (("a mask", lonely_images), ("an image", lonely_masks))
         if files
     ]
@@ -148,13 +152,13 @@ def _paired(subsets: Mapping[str, tuple[Path, Path]], partial: bool) -> Dataset:
             f"images and masks don't fit together: {', '.join(lonely)}; "
             "--partial scores those that do"
         )
-    return Dataset(tuple(pairs), (*lonely_images, *lonely_masks))
+    return Dataset(tuple(samples), (*lonely_images, *lonely_masks))
 
 
 def _by_name(folder: Path, other: Path) -> dict[str, Path]:
     """The image files below a folder by their path without suffix; those of `other` left out."""
     files: dict[str, Path] = {}
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_refuse):
         here = Path(root)
         folders[:] = (
             below
@@ -162,7 +166,10 @@ def _by_name(folder: Path, other: Path) -> dict[str, Path]:
             if not below.startswith(".") and not _same(here / below, other)
         )
         for path in (here / name for name in names if not name.startswith(".")):
-            if path.suffix.lower() not in SUFFIXES:
+            # A pipe would be waited for; a link that leads nowhere is said to when it is read.
+            if path.suffix.lower() not in SUFFIXES or (
+                os.path.exists(path) and not os.path.isfile(path)
+            ):
                 continue
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name in files:
@@ -171,21 +178,27 @@ def _by_name(folder: Path, other: Path) -> dict[str, Path]:
     return files
 
 
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        _refuse(error)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """A folder that can't be read is no empty one."""
+    raise DatasetError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from error
+
+
 def _same(folder: Path, other: Path) -> bool:
     return folder.resolve() == other.resolve()
 
 
 def _is_subset(folder: Path) -> bool:
-    return (folder / IMAGES).is_dir() and (folder / MASKS).is_dir()
+    return os.path.isdir(folder / IMAGES) and os.path.isdir(folder / MASKS)
 
 
 def _name(folder: Path) -> str:
     """The name of a data set: its folder's, or that of the one above for a folder called `im`."""
     whole = folder.resolve()
     return whole.parent.name if whole.name == IMAGES else whole.name
-
-
-def _some(files: list[Path]) -> str:
-    shown = 3
-    more = f" and {len(files) - shown} more" if len(files) > shown else ""
-    return ", ".join(map(str, files[:shown])) + more

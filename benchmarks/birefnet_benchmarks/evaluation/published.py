@@ -5,9 +5,9 @@ from pathlib import Path
 
 from birefnet_models import OnnxFileError, all_cards
 from birefnet_models.card import ModelCard, Score
+from birefnet_models.names import METADATA_PREFIX
 from birefnet_models.onnx_file import read_onnx
 from birefnet_models.zoo import lookup
-from birefnet_runtime.model.metadata import PREFIX
 
 from .quality import Metric
 
@@ -20,7 +20,7 @@ def card_of(file: Path, sha256: str) -> ModelCard | None:
         sha256: of the file, in hexadecimal.
     """
     try:
-        name = read_onnx(file).properties.get(f"{PREFIX}model")
+        name = read_onnx(file).properties.get(f"{METADATA_PREFIX}model")
     except OnnxFileError:  # some other format that ONNX Runtime knows
         name = None
     if name is not None:

@@ -39,7 +39,7 @@ def summary(
     sha256 = sha256_of(file)
     card = card_of(file, sha256)
     size, columns = evaluation.model_size(), metrics(evaluation.overall.efforts)
-    failed = Counter(outcome.pair.subset for outcome in evaluation.failures)
+    failed = Counter(result.sample.subset for result in evaluation.failures)
     subsets = []
     for name, tally in evaluation.parts.items():
         part = {"name": name, **_part(tally, failed[name])}
@@ -66,8 +66,8 @@ def summary(
         "subsets": subsets,
         "overall": _part(evaluation.overall, failed.total()),
         "failures": [
-            {"image": str(outcome.pair.image), "error": str(outcome.error)}
-            for outcome in evaluation.failures
+            {"image": str(result.sample.image), "error": str(result.error)}
+            for result in evaluation.failures
         ],
     }
 
@@ -93,7 +93,7 @@ def _published(score: Score, measured: float) -> dict[str, Any]:
 
 
 def write_files(directory: Path, stored: Mapping[str, Any], evaluation: Evaluation) -> None:
-    """Write `summary.json`, `scores.csv` and, where cases were kept, `worst.png`.
+    """Write `summary.json`, `scores.csv` and, where rows were kept, `worst.png`.
 
     Args:
         directory: made if missing.
@@ -107,10 +107,10 @@ def write_files(directory: Path, stored: Mapping[str, Any], evaluation: Evaluati
         directory.mkdir(parents=True, exist_ok=True)
         write_results(directory / "summary.json", stored)
         _write_rows(directory / "scores.csv", evaluation)
-        if cases := evaluation.worst():
+        if rows := evaluation.worst():
             heading = f"{_heading(stored)}: the worst of {evaluation.overall.images} by S-measure"
             with replacing(directory / "worst.png") as unnamed:
-                draw_sheet(cases, heading).save(unnamed)
+                draw_sheet(rows, heading).save(unnamed)
     except OSError as error:
         raise OutputError(f"{directory}: {(error.strerror or str(error)).lower()}") from error
 

@@ -1,11 +1,12 @@
 """A comparison of two runs, as a table in the terminal and as plain values for JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from birefnet_runtime.units import format_bytes
+from birefnet_models.text import printable
+from birefnet_runtime.units import aligned, format_bytes
 
 from ..bench.results import BenchReport, Result
 from . import statistics, wording
@@ -37,7 +38,7 @@ def text(comparison: Comparison, a: BenchReport, b: BenchReport, names: tuple[st
                 f"  {wording.workload_name(c.workload)}: {wording.configuration_name(c)}"
                 for c in configurations
             ]
-    return "\n".join([*lines, "", *_conclusion(comparison)]) + "\n"
+    return "\n".join(map(printable, [*lines, "", *_conclusion(comparison)])) + "\n"
 
 
 def as_dict(comparison: Comparison) -> dict[str, Any]:
@@ -132,8 +133,7 @@ def _conclusion(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest cell; empty ones are left out."""
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The rows in columns; those that are empty below their heads are left out."""
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in columns]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in zip(*columns, strict=True)]
+    return aligned(zip(*columns, strict=True))

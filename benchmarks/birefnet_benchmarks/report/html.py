@@ -229,7 +229,7 @@ def _environment(report: BenchReport) -> list[tuple[str, str]]:
     configurations = [
         ("processor", environment.processor),
         ("cores", str(environment.cores)),
-        ("memory", format_bytes(environment.memory_bytes)),
+        ("memory", format_bytes(environment.memory_bytes) if environment.memory_bytes else ""),
         ("system", environment.system),
         *(("GPU", gpu) for gpu in environment.gpus),
         ("NVIDIA driver", environment.driver or ""),

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterable, Sequence
 
-from birefnet_models.text import format_size, joined
+from birefnet_models.text import format_size, joined, printable
 from birefnet_runtime.units import format_bytes, format_seconds
 
 from ..bench.results import BenchReport, Result, baseline_of
@@ -56,9 +56,9 @@ def document(report: BenchReport) -> str:
 def caption(report: BenchReport) -> str:
     """Where and when, in one line."""
     environment = report.environment
+    memory = f"{format_bytes(environment.memory_bytes)}, " if environment.memory_bytes else ""
     return plain(
-        f"{wording.machine(report)}, {format_bytes(environment.memory_bytes)}, "
-        f"{environment.system}; {wording.versions(report)}; "
+        f"{wording.machine(report)}, {memory}{environment.system}; {wording.versions(report)}; "
         f"{report.started.partition('T')[0]}, {format_seconds(report.took_s)} in all."
     )
 
@@ -134,7 +134,7 @@ def lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def plain(text: str) -> str:
     """Text as it is: no markup, no line breaks, nothing that would end a table's cell."""
-    flat = html.escape(" ".join(text.split()), quote=False)
+    flat = html.escape(printable(" ".join(text.split())), quote=False)
     for character in "\\`*_[]|":
         flat = flat.replace(character, f"\\{character}")
     return flat

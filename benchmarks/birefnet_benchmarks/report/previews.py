@@ -19,6 +19,8 @@ MEDIA_TYPES = {
     ".webp": "image/webp",
 }
 
+LARGEST_BYTES = 1 << 24
+
 
 @dataclass(frozen=True, slots=True)
 class ShownImage:
@@ -83,9 +85,9 @@ def _difference(directory: Path, name: str, of: str) -> ShownImage:
     if isinstance(content, str):
         return ShownImage(title, alt, None, content)
     try:
-        with Image.open(io.BytesIO(content)) as opened:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as opened:
             levels = np.asarray(opened.convert("L"))
-    except OSError:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ShownImage(title, alt, None, f"{name} can't be read")
     largest = int(levels.max(initial=0))
     factor = amplification(largest)
@@ -106,15 +108,17 @@ def amplification(largest: int) -> int:
 
 def _content(directory: Path, name: str) -> bytes | str:
     """A file's bytes, or why it can't be shown. Files outside of the folder are not read."""
-    path = (directory / name).resolve()
-    if not path.is_relative_to(directory.resolve()):
-        return f"{name} lies outside of the run's folder"
-    if path.suffix.lower() not in MEDIA_TYPES:
-        return f"{name} is no image that a page can show"
     try:
+        path = (directory / name).resolve()
+        if not path.is_relative_to(directory.resolve()):
+            return f"{name} lies outside of the run's folder"
+        if path.suffix.lower() not in MEDIA_TYPES:
+            return f"{name} is no image that a page can show"
+        if path.exists() and not (path.is_file() and path.stat().st_size <= LARGEST_BYTES):
+            return f"{name} is no file of a preview's size"
         return path.read_bytes()
-    except OSError as error:
-        return f"{name} can't be read: {error.strerror}"
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        return f"{name} can't be read: {getattr(error, 'strerror', error)}"
 
 
 def _uri(media: str, content: bytes) -> str:

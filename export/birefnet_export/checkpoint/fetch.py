@@ -11,6 +11,7 @@ from birefnet_models.download import Progress, download
 from birefnet_models.errors import LicenseError, PinError
 from birefnet_models.lock import LOCK_FILE, Pin, check_pin, read_lock, sha256_of, write_pin
 
+from .shards import files_of
 from .source import HubSource, LocalSource, UrlSource, parse_source
 
 
@@ -81,13 +82,15 @@ def fetch(checkpoint: str | Path, how: Fetching = DEFAULT_FETCHING) -> Fetched:
         )
     file, resolved = _get(source, pin, how)
     if pin is not None:
-        check_pin(file, source.reference, pin, how.lock)
+        check_pin(file, source.reference, pin, how.lock, shards=files_of(file)[1:])
     elif not how.locked:
         write_pin(how.lock, source.reference, resolved)
         if how.say:
             where = f" at commit {resolved.commit}" if resolved.commit else ""
             how.say(f"pinned {source.reference}{where}, sha256 {resolved.sha256}, in {how.lock}")
-    origin = f"{source.repo}@{resolved.commit}" if isinstance(source, HubSource) else source.url
+    origin = source.reference
+    if isinstance(source, HubSource):
+        origin = f"{source.repo}@{resolved.commit}"
     return Fetched(file, source.name, source.card, origin)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from birefnet_models.errors import AccessError, FetchError, OfflineError
+from birefnet_models.errors import AccessError, CacheError, FetchError, OfflineError
 from birefnet_models.lock import Pin, sha256_of
-from birefnet_models.names import PREPROCESSOR_FILE, WEIGHTS_FILE
+from birefnet_models.names import PREPROCESSOR_FILE, WEIGHTS_FILE, choose_weights
 from birefnet_models.text import first_line, shortened
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -24,12 +24,9 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoSibling
 
+from .shards import files_of
 from .source import HubSource
 
-_WEIGHTS = (
-    re.escape(WEIGHTS_FILE), r".+\.safetensors", r"pytorch_model\.bin", r".+\.(pth|pt)"
-)  # fmt: skip
-"""Which file of a repository holds the weights: the first pattern that one file alone fits."""
 _TRANSPORT_ERRORS: tuple[type[Exception], ...] = tuple(
     base for base in HfHubHTTPError.__bases__ if base is not OSError and issubclass(base, Exception)
 )
@@ -50,37 +47,58 @@ def resolve_and_get(source: HubSource) -> tuple[Path, Pin]:
     if not files:  # known from the cache alone, which `_resolve` has seen the weights in
         name = source.file or WEIGHTS_FILE
         file = Path(str(try_to_load_from_cache(source.repo, name, revision=commit)))
-        return file, Pin(commit, file.name, file.stat().st_size, sha256_of(file))
-    chosen = _choose_weights(source, files)
-    was_cached = isinstance(
-        try_to_load_from_cache(source.repo, chosen.rfilename, revision=commit), str
-    )
+        return file, _pin(commit, name, file)
+    by_name = {entry.rfilename: entry for entry in files}
+    name = _choose_weights(source, list(by_name))
     # By the revision, not by the commit: the client then notes what it stands for.
-    file = get(source.repo, source.revision, chosen.rfilename)
-    if commit not in file.parts:
-        raise FetchError(f"{source.reference}: moved while it was fetched; try again")
-    if PREPROCESSOR_FILE in {entry.rfilename for entry in files}:
+    file = _get_as_listed(source.repo, source.revision, commit, by_name[name])
+    for shard in _shards(name, file):
+        if shard not in by_name:
+            raise FetchError(f"{source.reference}: {name} lists {shard}, which is not there")
+        _get_as_listed(source.repo, commit, commit, by_name[shard])
+    if PREPROCESSOR_FILE in by_name:
         get(source.repo, commit, PREPROCESSOR_FILE)
-    pin = Pin(commit, chosen.rfilename, file.stat().st_size, sha256_of(file))
-    if chosen.lfs and chosen.lfs.sha256 != pin.sha256:  # git itself keeps small files, unhashed
+    return file, _pin(commit, name, file)
+
+
+def _get_as_listed(repo: str, revision: str, commit: str, entry: RepoSibling) -> Path:
+    """A file whose content is what the hub lists; small files, which git keeps, have no hash."""
+    name = entry.rfilename
+    was_cached = isinstance(try_to_load_from_cache(repo, name, revision=commit), str)
+    file = get(repo, revision, name)
+    if commit not in file.parts:
+        raise FetchError(f"{repo}@{revision}: moved while it was fetched; try again")
+    if entry.lfs and entry.lfs.sha256 != (sha256 := sha256_of(file)):
         if not was_cached:  # it must not count as a model
             file.resolve().unlink(missing_ok=True)
             file.unlink(missing_ok=True)
         raise FetchError(
-            f"{file}: has sha256 {pin.sha256}, and {source.repo} lists {chosen.rfilename} with "
-            f"{chosen.lfs.sha256}; it was damaged on the way or in the cache, delete it and fetch "
-            "anew"
+            f"{file}: has sha256 {sha256}, and {repo} lists {name} with {entry.lfs.sha256}; it was "
+            "damaged on the way or in the cache, delete it and fetch anew"
         )
-    return file, pin
+    return file
+
+
+def _shards(name: str, file: Path) -> list[str]:
+    """Names in the repository of the files that an index lists."""
+    folder = name.rpartition("/")[0]
+    return [f"{folder}/{shard.name}".lstrip("/") for shard in files_of(file)[1:]]
+
+
+def _pin(commit: str, name: str, file: Path) -> Pin:
+    parts = files_of(file)
+    return Pin(commit, name, sum(part.stat().st_size for part in parts), sha256_of(*parts))
 
 
 def get_pinned(repo: str, commit: str, name: str) -> Path:
-    """A file of the hub at a commit, and the preprocessor file beside it if there is one.
+    """A file of the hub at a commit, its shards, and the preprocessor file if there is one.
 
     Raises:
         FetchError: as `get`.
     """
     file = get(repo, commit, name)
+    for shard in _shards(name, file):
+        get(repo, commit, shard)
     if try_to_load_from_cache(repo, PREPROCESSOR_FILE, revision=commit) is None:
         with suppress(FetchError):  # most repositories have none
             get(repo, commit, PREPROCESSOR_FILE)
@@ -93,8 +111,13 @@ def get(repo: str, commit: str, file: str) -> Path:
     Raises:
         OfflineError: not in the cache, and the network must not be used or can't be.
         AccessError: the repository wants a login or is gated.
+        CacheError: there is no place for the client's cache.
         FetchError: no such repository, commit or file; an interruption; a full disk.
     """
+    if str(constants.HF_HUB_CACHE).startswith("~"):
+        raise CacheError(  # the client would make a directory named ~
+            "no home directory is known for the hub's cache; set HF_HOME to a directory"
+        )
     with _explained(f"{repo}@{commit[:12]}: {file}"):
         return Path(hf_hub_download(repo, file, revision=commit, library_name="birefnet-ort"))
 
@@ -140,19 +163,21 @@ def _known_commit(source: HubSource) -> str | None:
     return snapshot[1] if snapshot else None
 
 
-def _choose_weights(source: HubSource, files: Sequence[RepoSibling]) -> RepoSibling:
-    for pattern in (re.escape(source.file),) if source.file else _WEIGHTS:
-        fitting = [entry for entry in files if re.fullmatch(pattern, entry.rfilename)]
-        if len(fitting) == 1:
-            return fitting[0]
-        if fitting:
-            names = shortened(entry.rfilename for entry in fitting)
-            raise FetchError(
-                f"{source.reference}: holds several files of weights ({names}); give the one to "
-                f"use as {constants.ENDPOINT}/{source.repo}/resolve/{source.revision}/FILE"
-            )
-    names = shortened(entry.rfilename for entry in files)
-    raise FetchError(f"{source.reference}: holds no {source.file or 'weights'}; it holds {names}")
+def _choose_weights(source: HubSource, names: Sequence[str]) -> str:
+    if source.file:
+        fitting = [source.file] if source.file in names else []
+    else:
+        fitting = choose_weights(names)
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise FetchError(
+            f"{source.reference}: holds several files of weights ({shortened(fitting)}); give the "
+            f"one to use as {constants.ENDPOINT}/{source.repo}/resolve/{source.revision}/FILE"
+        )
+    raise FetchError(
+        f"{source.reference}: holds no {source.file or 'weights'}; it holds {shortened(names)}"
+    )
 
 
 @contextmanager

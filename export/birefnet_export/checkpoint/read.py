@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from birefnet_models.lock import sha256_of
 from birefnet_models.names import PREPROCESSOR_FILE
-from birefnet_models.text import shortened
+from birefnet_models.text import first_line, shortened
 from torch import Tensor
 
 from ..errors import ArchitectureError, CheckpointError
@@ -19,11 +20,15 @@ from ..network.architecture import Architecture
 from ..network.birefnet import BiRefNet
 from ..network.swin import relative_position_index
 from .fetch import Fetched
-from .tensors import dtype_name, read_tensors, unwrap, weights_file
+from .shards import files_of
+from .tensors import dtype_name, read_state_dict, weights_file
 
 _TRAINING_ONLY = re.compile(
     r"decoder\.(conv_ms_spvn_\d|gdt_convs_pred_\d\.\d)\.(weight|bias)|.+\.num_batches_tracked"
 )
+_MOST_JSON_BYTES = 1 << 20
+_LARGEST_SIDE = 1 << 16
+"""Of an image that anything is trained at."""
 _POSITION_INDEX = ".relative_position_index"
 
 
@@ -50,6 +55,17 @@ class Checkpoint:
     """The zoo's name for it."""
     license: str | None = None
 
+    def with_multi_scale(self, stated: str | None) -> Checkpoint:
+        """Return the checkpoint with `multi_scale` as it is stated, where tensors can't tell.
+
+        Raises:
+            ArchitectureError: as `Architecture.with_multi_scale`.
+        """
+        try:
+            return replace(self, arch=self.arch.with_multi_scale(stated))
+        except ArchitectureError as error:
+            raise ArchitectureError(f"{self.path}: {error}") from error
+
     def module(self) -> BiRefNet:
         """The network in evaluation mode, sharing these tensors."""
         with torch.device("meta"):  # no time spent on random weights
@@ -64,22 +80,19 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint: a `.safetensors` or `.pth` file, or a directory with `model.safetensors`.
+    """Read a checkpoint: a `.safetensors` or `.pth` file, an index of shards, or a directory.
 
-    The format is told by the file's content. Nothing in the file is executed.
+    The format is told by the file's content. Nothing in the file is executed. Checkpoints of a
+    training run are read too: wrappers, prefixes of names and whatever else they hold are left out.
 
     Raises:
         CheckpointError: the file can't be read, is no checkpoint, or its tensors don't fit.
         ArchitectureError: the tensors show a network that is not supported.
     """
+    file = weights_file(Path(path))
     try:
-        file = weights_file(Path(path))
-    except OSError as error:
-        raise CheckpointError(f"{path}: can't be read: {error.strerror}") from error
-    try:
-        stored = unwrap(read_tensors(file))
-        shapes = {name: tuple(tensor.shape) for name, tensor in stored.items()}
-        arch = Architecture.from_shapes(shapes)
+        stored = read_state_dict(file)
+        arch = architecture_of(stored)
         if problems := mismatches(stored, arch):
             lines = "; ".join(f"{what}: {shortened(names)}" for what, names in problems.items())
             raise CheckpointError(f"its tensors are not those of a BiRefNet; {lines}")
@@ -88,12 +101,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ArchitectureError(f"{file}: {error}") from error
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from error
+    tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise CheckpointError(f"{file}: holds NaN or infinity in {shortened(broken)}")
     dtypes = sorted({dtype_name(stored[name]) for name in tensors})
     return Checkpoint(
         path=file,
-        sha256=sha256_of(file),
+        sha256=sha256_of(*files_of(file)),
         arch=arch,
-        tensors={name: tensor.float() for name, tensor in tensors.items()},
+        tensors=tensors,
         dtypes=tuple(dtypes),
         trained_size=_trained_size(file.parent / PREPROCESSOR_FILE),
     )
@@ -113,6 +129,20 @@ def read_fetched(fetched: Fetched) -> Checkpoint:
     )
 
 
+def architecture_of(stored: Mapping[str, Tensor]) -> Architecture:
+    """The architecture that a state dict shows; its tensors may be on the meta device.
+
+    Raises:
+        ArchitectureError: it shows none that is supported; the message says what it shows.
+    """
+    if not any(name.startswith("bb.") for name in stored):
+        raise ArchitectureError(
+            "it has no Swin v1 backbone, and so is no BiRefNet: of its tensors' names none holds "
+            f"'bb.'; they are {shortened(stored, 5)}"
+        )
+    return Architecture.from_shapes({name: tuple(t.shape) for name, t in stored.items()})
+
+
 def mismatches(stored: Mapping[str, Tensor], arch: Architecture) -> dict[str, list[str]]:
     """How a state dict differs from what an architecture needs: kinds of problem, with names.
 
@@ -129,8 +159,14 @@ def mismatches(stored: Mapping[str, Tensor], arch: Architecture) -> dict[str, li
         for name, shape in expected.items()
         if name in stored and stored[name].shape != shape
     ]
+    missing = sorted(expected.keys() - stored.keys())
+    norms = {name.removesuffix(".running_mean") for name in missing if "running_mean" in name}
+    without_norms = bool(missing) and all(name.rpartition(".")[0] in norms for name in missing)
     problems = {
-        "missing": sorted(expected.keys() - stored.keys()),
+        "missing batch norms, as upstream trains with batches of one": (
+            missing if without_norms else []
+        ),
+        "missing": [] if without_norms else missing,
         "left over": left_over,
         "of another shape": misshapen,
         "not floating-point": [
@@ -164,9 +200,32 @@ def _other_window_orders(stored: Mapping[str, Tensor], arch: Architecture) -> li
 
 
 def _trained_size(file: Path) -> tuple[int, int] | None:
-    """The size in a hub-style preprocessor file; None without one or without a size in it."""
+    """Height and width in a hub-style preprocessor file; None without one or without them in it.
+
+    Raises:
+        CheckpointError: the file can't be read, or its size is none of an image.
+    """
     try:
-        size = json.loads(file.read_text())["size"]
-        return int(size["height"]), int(size["width"])
-    except (OSError, ValueError, KeyError, TypeError):
+        with file.open("rb") as stream:
+            config = json.loads(stream.read(_MOST_JSON_BYTES))
+        size = config.get("size")
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{file}: is no JSON object: {first_line(error)}") from error
+    if isinstance(size, dict):
+        height, width = size.get("height"), size.get("width")
+    else:
+        height = width = size
+    if height is None and width is None:  # or {"shortest_edge": …}
+        return None
+    if not (_is_side(height) and _is_side(width)):
+        raise CheckpointError(
+            f"{file}: states the size {json.dumps(size)[:80]}, which no image has; correct it or "
+            "delete the file"
+        )
+    return height, width
+
+
+def _is_side(number: object) -> TypeGuard[int]:
+    return type(number) is int and 0 < number <= _LARGEST_SIDE  # True is no side

@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from birefnet_models.card import ModelCard
-from birefnet_models.names import CHECKPOINT_SUFFIXES, REPOSITORY
+from birefnet_models.names import CHECKPOINT_SUFFIXES, REPOSITORY, file_name, stays_inside
+from birefnet_models.text import first_line, printable, shown_url, split_url
 from birefnet_models.zoo import RELEASE, all_cards, lookup, unknown_model
 
 from ..errors import CheckpointError
@@ -63,11 +64,12 @@ class UrlSource:
     """A file on some web server."""
 
     url: str
+    """With a user's name and password, if they were given."""
 
     @property
     def reference(self) -> str:
-        """What the lock file calls it."""
-        return self.url
+        """What the lock file and messages call it: the URL without a name and a password."""
+        return shown_url(self.url)
 
     @property
     def card(self) -> ModelCard | None:
@@ -80,7 +82,7 @@ class UrlSource:
     @property
     def file(self) -> str:
         """The file's name."""
-        return Path(unquote(urlsplit(self.url).path)).name
+        return file_name(split_url(self.url).path)
 
     @property
     def name(self) -> str:
@@ -102,41 +104,53 @@ def parse_source(text: str | Path) -> Source:
     """
     if isinstance(text, Path):
         return LocalSource(text)
-    if re.match(r"https?://", text):
+    if re.match(r"https?://", text, re.IGNORECASE):
         return _from_url(text)
     name, at, revision = text.partition("@")
     card = lookup(name)
     if card is not None and not card.embedded and "/" not in name:
         return HubSource(card.id, _revision(text, at, revision))
     path = Path(text)
-    if path.exists():
-        return LocalSource(path)
+    try:
+        if path.exists():
+            return LocalSource(path)
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+        raise CheckpointError(f"{printable(text)}: can't be read: {first_line(error)}") from error
     if REPOSITORY.fullmatch(name) and not name.endswith(CHECKPOINT_SUFFIXES):
         return HubSource(card.id if card else name, _revision(text, at, revision))
     if os.sep in text or path.suffix:
-        raise CheckpointError(f"{text}: no such file or directory")
+        raise CheckpointError(f"{printable(text)}: no such file or directory")
     if card is not None:
         reason = f"{card.name} ships as a finished model: there is nothing to export"
     else:
         reason = unknown_model(name)
-    raise CheckpointError(f"{text}: no such file or directory, and {reason}")
+    raise CheckpointError(f"{printable(text)}: no such file or directory, and {reason}")
 
 
 def _from_url(url: str) -> Source:
     """A URL; one of a file on the hub stands for the hub's file, with all that the hub can do."""
-    parts = urlsplit(url)
-    endpoint = urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc
+    try:
+        parts = split_url(url)
+    except ValueError as error:
+        raise CheckpointError(f"{shown_url(url)}: is no URL of a file") from error
+    try:
+        endpoint = split_url(os.environ.get("HF_ENDPOINT", "")).netloc
+    except ValueError:  # not set, or wrong, which the hub's client will say
+        endpoint = ""
     if parts.netloc in {"huggingface.co", "www.huggingface.co", endpoint}:
-        if page := _FILE_PAGE.fullmatch(unquote(parts.path)):
+        page = _FILE_PAGE.fullmatch(unquote(parts.path))
+        if page and REPOSITORY.fullmatch(page[1]) and stays_inside(page[3]):
             return HubSource(*page.groups())
         repo = parts.path.strip("/")
         if REPOSITORY.fullmatch(repo):
             return HubSource(repo)
-        raise CheckpointError(f"{url}: no repository and no file of one; give OWNER/NAME@REVISION")
+        raise CheckpointError(
+            f"{shown_url(url)}: no repository and no file of one; give OWNER/NAME@REVISION"
+        )
     return UrlSource(url)
 
 
 def _revision(text: str, at: str, revision: str) -> str:
     if at and not revision:
-        raise CheckpointError(f"{text}: a revision is missing behind @")
+        raise CheckpointError(f"{printable(text)}: a revision is missing behind @")
     return revision or _DEFAULT_REVISION

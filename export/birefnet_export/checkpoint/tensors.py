@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
-from birefnet_models.names import WEIGHTS_FILE
+from birefnet_models.names import WEIGHTS_FILE, choose_weights
 from birefnet_models.text import first_line, shortened
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import CheckpointError
+from .pytorch_file import read_pytorch
+from .shards import files_of, is_index
+from .state_dict import StoredTensor, find_state_dict
 
-_PREFIXES = ("module.", "_orig_mod.")
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
     "I64": torch.int64,
     "I32": torch.int32,
     "I16": torch.int16,
@@ -31,94 +34,139 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+_MOST_EXPANSION = 4
+"""How many times the size of their files all tensors together may take."""
+_SMALL = 16 << 20
+"""Bytes that they may take in any case."""
 
 
 def weights_file(path: Path) -> Path:
     """The file of weights that a path means: itself, or the one in a directory.
 
+    In a directory that is `model.safetensors`, an index of shards, a `.safetensors` or `.pth` if it
+    is the only one, or `pytorch_model.bin`.
+
     Raises:
-        CheckpointError: there is none.
-        OSError: the directory can't be read.
+        CheckpointError: there is none, or there are several.
     """
-    if path.is_dir():
-        file = path / WEIGHTS_FILE
-        if not file.is_file():
-            names = shortened(sorted(entry.name for entry in path.iterdir())) or "nothing"
-            raise CheckpointError(f"{path}: the directory has no {WEIGHTS_FILE}; it holds {names}")
-        return file
-    if not path.exists():
-        raise CheckpointError(f"{path}: no such file or directory")
-    return path
+    try:
+        if not path.is_dir():
+            if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait
+                raise CheckpointError(f"{path}: is no regular file")
+            return path
+        names = sorted(entry.name for entry in path.iterdir())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file or directory") from error
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+        raise CheckpointError(f"{path}: can't be read: {first_line(error)}") from error
+    fitting = choose_weights(names)
+    if not fitting:
+        content = shortened(names) or "nothing"
+        raise CheckpointError(f"{path}: the directory has no {WEIGHTS_FILE}; it holds {content}")
+    if len(fitting) > 1:
+        raise CheckpointError(
+            f"{path}: holds several files of weights ({shortened(fitting)}); name the one to use"
+        )
+    return path / fitting[0]
 
 
-def read_tensors(file: Path, values: bool = True) -> Any:
-    """The object that a file holds, a mapping as a rule; `unwrap` checks what is in it.
+def read_state_dict(file: Path, values: bool = True) -> dict[str, Tensor]:
+    """The tensors of the network in a checkpoint, by their names in BiRefNet.
 
     Args:
         file: its format is told by its content. Nothing in it is executed.
         values: False leaves them on the disk: the tensors are then on the meta device.
 
     Raises:
-        CheckpointError: the file can't be read, is damaged or none of the formats, or wants to run
-            code.
+        CheckpointError: the file can't be read, is damaged or none of the formats, wants to run
+            code, or holds no state dict.
     """
+    files = files_of(file)
+    content: Any = {}
+    for part in files[1:]:
+        content |= _read_shard(part)
+    stored = find_state_dict(content if is_index(file) else _read_file(file))
+    on_disk = sum(part.stat().st_size for part in files)
+    in_memory = sum(
+        prod(max(side, 1) for side in tensor.shape) * tensor.dtype.itemsize
+        for tensor in stored.values()
+    )
+    if in_memory > max(_MOST_EXPANSION * on_disk, _SMALL):
+        raise CheckpointError(f"has {on_disk} bytes and describes tensors of {in_memory}")
+    if values:
+        return {name: tensor.read() for name, tensor in stored.items()}
+    return {
+        name: torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+        for name, tensor in stored.items()
+    }
+
+
+def file_format(file: Path) -> Literal["safetensors", "pytorch"]:
+    """The format of a file, by its first bytes, or of the shards that it lists, by their name.
+
+    Raises:
+        CheckpointError: it can't be read, or is neither.
+    """
+    if is_index(file):
+        return "safetensors" if ".safetensors" in file.name else "pytorch"
     try:
         with file.open("rb") as stream:
             head = stream.read(64)
     except OSError as error:
         raise CheckpointError(f"can't be read: {error.strerror}") from error
-    kind = file_format(head)
-    if kind == "safetensors":
-        try:
-            return load_file(file) if values else _headers(file)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"is a damaged safetensors file: {error}") from error
-    if kind == "pytorch":
-        return _read_pickle(file, "cpu" if values else "meta")
+    if head[8:9] == b"{":
+        return "safetensors"
+    if head.startswith((b"PK\x03\x04", b"\x80")):
+        return "pytorch"
     raise CheckpointError(
-        f"is neither a safetensors nor a PyTorch checkpoint; it {_described(head)}"
+        f"is neither a safetensors nor a PyTorch checkpoint; it {_describe(head)}"
     )
 
 
-def file_format(head: bytes) -> Literal["safetensors", "pytorch"] | None:
-    """What the first bytes of a file (9 or more) say that it is."""
-    if head[8:9] == b"{":
-        return "safetensors"
-    return "pytorch" if head.startswith((b"PK\x03\x04", b"\x80")) else None
+def dtype_name(tensor: Tensor) -> str:
+    """`float16`, as numpy names it."""
+    return str(tensor.dtype).removeprefix("torch.")
 
 
-def _headers(file: Path) -> dict[str, Tensor]:
-    tensors = {}
-    with safe_open(file, framework="pt") as stored:
-        names = stored.keys()
-        for name in names:
-            part = stored.get_slice(name)
-            dtype = _DTYPES.get(part.get_dtype(), torch.float32)
-            tensors[name] = torch.empty(part.get_shape(), dtype=dtype, device="meta")
-    return tensors
-
-
-def _read_pickle(file: Path, device: str) -> Any:
+def _read_shard(file: Path) -> dict[str, StoredTensor]:
     try:
-        with warnings.catch_warnings():
-            # Torch warns of old pickle protocols; what matters is whether tensors come out.
-            warnings.simplefilter("ignore")
-            return torch.load(file, map_location=device, weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error)
-        if "weights_only" in reason or "Unsupported" in reason:
-            named = re.search(r"GLOBAL ([\w.]+)", reason)
-            what = f" ({named[1]})" if named else ""
-            raise CheckpointError(
-                f"wants to run code when loaded{what}, which is refused; "
-                "save its state_dict() alone, as safetensors"
-            ) from error
-        raise CheckpointError(f"is a damaged PyTorch checkpoint: {first_line(error)}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise CheckpointError(f"is a damaged PyTorch checkpoint: {first_line(error)}") from error
+        content = _read_file(file)
+    except CheckpointError as error:
+        raise CheckpointError(f"lists {file.name}, which {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"lists {file.name}, which is no state dict")
+    return content
 
 
-def _described(head: bytes) -> str:
+def _read_file(file: Path) -> Any:
+    if file_format(file) == "pytorch":
+        return read_pytorch(file)
+    with _damage_explained():
+        archive: Any = safe_open(file, framework="pt")
+        return {name: _safetensor(archive, name) for name in archive.keys()}  # noqa: SIM118
+
+
+def _safetensor(archive: Any, name: str) -> StoredTensor:
+    part = archive.get_slice(name)
+    if (dtype := _DTYPES.get(part.get_dtype())) is None:
+        raise CheckpointError(f"holds tensors of type {part.get_dtype()}, which no BiRefNet has")
+
+    def read() -> Tensor:
+        with _damage_explained():
+            return cast(Tensor, archive.get_tensor(name))
+
+    return StoredTensor(dtype, tuple(part.get_shape()), read)
+
+
+@contextmanager
+def _damage_explained() -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, OverflowError, MemoryError) as error:
+        raise CheckpointError(f"is a damaged safetensors file: {first_line(error)}") from error
+
+
+def _describe(head: bytes) -> str:
     if not head:
         return "is empty"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
@@ -126,34 +174,3 @@ def _described(head: bytes) -> str:
     if head.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer; fetch the file itself with `git lfs pull`"
     return f"starts with {head[:8]!r}"
-
-
-def unwrap(stored: Any) -> dict[str, Tensor]:
-    """The state dict inside a checkpoint: tensors by their names, without wrappers' prefixes.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    for key in ("state_dict", "model"):
-        if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping):
-            stored = stored[key]
-    if not isinstance(stored, Mapping):
-        raise CheckpointError(f"holds a {type(stored).__name__}, not a mapping of tensors")
-    other = [str(name) for name, value in stored.items() if not isinstance(value, Tensor)]
-    if other or not stored:
-        content = f"entries that are no tensors: {shortened(other)}" if other else "no tensors"
-        raise CheckpointError(f"is no state dict: it holds {content}")
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in stored.items():
-        bare = str(name)
-        while bare.startswith(_PREFIXES):
-            bare = bare.partition(".")[2]
-        if bare in tensors:
-            raise CheckpointError(f"holds {bare} twice, once behind a prefix")
-        tensors[bare] = tensor
-    return tensors
-
-
-def dtype_name(tensor: Tensor) -> str:
-    """`float16`, as numpy names it."""
-    return str(tensor.dtype).removeprefix("torch.")

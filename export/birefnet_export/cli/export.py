@@ -14,7 +14,7 @@ from ..export import export_onnx
 from ..options import DEFAULT_LOWERING, LOWERINGS, OPSETS, PRECISIONS, ExportReport
 from ..precision.mask_quality import Quality
 from ..precision.request import DEFAULT_MIN_IOU
-from .fetch_options import fetching_options
+from .fetch_options import fetching_options, multi_scale_option
 
 
 def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -86,6 +86,7 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     help="Size the checkpoint was trained at, N or HxW. Default: what the zoo or a "
     "preprocessor_config.json beside it says.",
 )
+@multi_scale_option
 @click.option(
     "--external-data",
     is_flag=True,
@@ -110,6 +111,7 @@ def export(
     calibrate: Path | None,
     min_iou: float | None,
     trained_size: tuple[int, int] | None,
+    multi_scale: str | None,
     external_data: bool,
     verify: bool,
     fetching: Fetching,
@@ -135,6 +137,7 @@ def export(
         precision=precision,
         calibrate=calibrate,
         min_iou=min_iou,
+        multi_scale=multi_scale,
     )
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else "\n".join(_lines(report)))
 

@@ -38,6 +38,12 @@ _OPTIONS = (
     click.option("--accept-licence", "accept_license_of_old", is_flag=True, hidden=True),
 )
 
+multi_scale_option = click.option(
+    "--multi-scale",
+    type=click.Choice(["none", "add"]),
+    help="Setting mul_scl_ipt of a checkpoint whose tensors can't tell it; without, it is refused.",
+)
+
 
 def fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command, which gets them as one argument, `fetching`."""

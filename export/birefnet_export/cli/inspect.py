@@ -39,6 +39,8 @@ def _checkpoint(facts: CheckpointFacts) -> Iterable[tuple[str, str]]:
     yield "sha256", facts.sha256
     yield "tensors", f"{facts.tensors} ({dtypes}), {facts.parameters / 1e6:.1f} M parameters"
     yield "backbone", facts.backbone or "not supported"
+    for name, value in facts.settings.items():
+        yield "setting", f"{name} {value}"
     for problem in facts.problems:
         yield "problem", problem
     yield "export", "" if facts.problems else "birefnet export takes it as it is"

@@ -11,7 +11,7 @@ import click
 from birefnet_models.text import format_size
 
 from ..checkpoint.fetch import Fetching
-from .fetch_options import fetching_options
+from .fetch_options import fetching_options, multi_scale_option
 
 if TYPE_CHECKING:
     from ..verify.compare_models import GraphComparison, ImageComparison, ModelComparison
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     help="Compare what lies between input and output, too, and name the first layer that differs. "
     "For exports of `birefnet export`.",
 )
+@multi_scale_option
 @fetching_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def verify(
@@ -63,6 +64,7 @@ def verify(
     tolerance: float | None,
     images: tuple[Path, ...],
     layers: bool,
+    multi_scale: str | None,
     fetching: Fetching,
     as_json: bool,
 ) -> None:
@@ -80,6 +82,7 @@ def verify(
         layers=layers,
         trust_remote_code=trust_remote_code,
         tolerance=tolerance,
+        multi_scale=multi_scale,
         fetching=fetching,
     )
     text = json.dumps(comparison.to_dict(), indent=2) if as_json else "\n".join(_lines(comparison))
@@ -99,6 +102,7 @@ def _lines(comparison: ModelComparison) -> Iterator[str]:
         note = f" (upstream ignores {image.ignored})" if image.ignored else ""
         yield f"pipeline, {image.file} at {format_size(image.network_size)}{note}:"
         yield from _verdict(image)
+        yield f"  the model card's 8-bit mask: {image.card_levels:g} levels apart at most"
     if comparison.layers:
         yield f"layers, at {format_size(comparison.layers.case)}:"
         yield from (f"  {line}" for line in comparison.layers.lines())

@@ -2,7 +2,7 @@
 
 A fact that the file carries, so that the runtime can say beforehand what fits. Memory peaks in one
 of two places, both a quarter of the input's height and width: attention in the first stage, or the
-largest deformable convolution of the last decoder block. What is held there is counted in channels;
+largest convolution of the last decoder block. What is held there is counted in channels;
 `benchmarks/results/targets.json` has the measured peaks that this is compared with.
 """
 
@@ -15,16 +15,17 @@ def activation_bytes_per_pixel(arch: Architecture, lowering: str) -> float:
     """Bytes that live tensors and ONNX Runtime's buffers take at their peak, per input pixel."""
     # Residual, padded and cut tokens, q, k and v twice, the result twice; scores twice.
     attention = (3 + 6 + 2) * arch.embed_dim + 2 * arch.num_heads[0] * arch.window**2
-    side = max(arch.aspp_kernels)
-    taps = side**2
-    sampled = taps if lowering == "native" else side
-    deformable_convolution = (
-        2 * arch.decoder_width  # input and running sum of the block
-        + 3 * taps  # predicted offsets and modulations
-        + 8 * sampled  # four neighbors of a tap: an index and a weight each
-        + sampled * arch.decoder_width
-        + 2 * arch.aspp_width  # result and sum of rows
-    )
+    # Input and running sum of the block; result and sum of the branches, if there are any.
+    decoder = 2 * arch.decoder_width + 2 * arch.aspp_width
+    if arch.attention == "ASPPDeformable":
+        side = max(arch.aspp_kernels, default=1)
+        taps = side**2
+        sampled = taps if lowering == "native" else side
+        decoder += (
+            3 * taps  # predicted offsets and modulations
+            + 8 * sampled  # four neighbors of a tap: an index and a weight each
+            + sampled * arch.decoder_width
+        )
     at_full_size = 3 + 1  # channels of the input and of the logits
     pixels_per_position = 4 * 4  # of a map at stride 4
-    return 4 * (max(attention, deformable_convolution) / pixels_per_position + at_full_size)
+    return 4 * (max(attention, decoder) / pixels_per_position + at_full_size)

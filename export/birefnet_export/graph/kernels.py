@@ -29,17 +29,19 @@ def kernel_of(conv: nn.Conv2d) -> Kernel:
     return Kernel(weight, bias)
 
 
-def affine_of(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """BatchNorm in inference as ``scale * x + shift``: float64 (channels,) each."""
+def with_norm(kernel: Kernel, norm: nn.Module) -> Kernel:
+    """BatchNorm behind a convolution, folded into its weights; an Identity changes nothing.
+
+    In inference BatchNorm is ``scale * x + shift``.
+    """
+    if isinstance(norm, nn.Identity):
+        return kernel
+    if not isinstance(norm, nn.BatchNorm2d):
+        raise TypeError(f"expected a BatchNorm, found {type(norm).__name__}")
     if norm.running_var is None or norm.running_mean is None:
         raise TypeError("a BatchNorm without running statistics cannot be folded")
     scale = _double(norm.weight) / torch.sqrt(_double(norm.running_var) + norm.eps)
-    return scale, _double(norm.bias) - scale * _double(norm.running_mean)
-
-
-def with_norm(kernel: Kernel, norm: nn.BatchNorm2d) -> Kernel:
-    """BatchNorm behind a convolution, folded into its weights."""
-    scale, shift = affine_of(norm)
+    shift = _double(norm.bias) - scale * _double(norm.running_mean)
     return Kernel(kernel.weight * scale[:, None, None, None], kernel.bias * scale + shift)
 
 

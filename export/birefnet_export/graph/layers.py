@@ -11,13 +11,16 @@ from .builder import Graph, Value
 from .kernels import Kernel
 
 
-def conv(g: Graph, x: Value, kernel: Kernel, stride: int = 1) -> Value:
+def conv(g: Graph, x: Value, kernel: Kernel, stride: int = 1, dilation: int = 1) -> Value:
     """A convolution; with stride 1 the map keeps its size, otherwise patches don't overlap."""
     height, width = kernel.weight.shape[2:]
-    pads = [0] * 4 if stride > 1 else [height // 2, width // 2] * 2
+    pads = [0] * 4 if stride > 1 else [dilation * (height // 2), dilation * (width // 2)] * 2
     bias = kernel.bias if kernel.bias.any() else None
     operands = [x, kernel.weight] if bias is None else [x, kernel.weight, bias]
-    return g.op("Conv", *operands, kernel_shape=[height, width], pads=pads, strides=[stride] * 2)
+    attributes = {"kernel_shape": [height, width], "pads": pads, "strides": [stride] * 2}
+    if dilation > 1:
+        attributes["dilations"] = [dilation] * 2
+    return g.op("Conv", *operands, **attributes)
 
 
 def linear(g: Graph, x: Value, layer: nn.Linear) -> Value:

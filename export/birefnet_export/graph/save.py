@@ -6,13 +6,13 @@ Weights beside the graph are mapped into memory by ONNX Runtime instead of being
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
+from birefnet_models.atomic_write import temporary_folder
+from birefnet_models.checksums import checksums_of, record_checksums
 
 
 def data_path(file: Path) -> Path:
@@ -47,16 +47,17 @@ def replacing_model(file: Path) -> Iterator[Path]:
     """Yield a path of the same name in a folder of its own; what is there moves to `file`.
 
     If the block raises, `file` and its weights are what they were. Between the moves there is no
-    `file` at all, never a graph with another's weights.
+    `file` at all, never a graph with another's weights. The folder's record of checksums follows.
+    The folder of an export that was killed is removed by the next one.
     """
-    folder = Path(tempfile.mkdtemp(prefix=".birefnet-", dir=file.parent))
-    try:
+    with temporary_folder(file.parent) as folder:
         written = folder / file.name
         yield written
+        checksums = checksums_of(files_of(written))
+        record_checksums(file.parent, {}, forget=(file.name, data_path(file).name))
         if data_path(written).exists() or data_path(file).exists():
             for old in files_of(file):
                 old.unlink()
         for new in reversed(files_of(written)):
             os.replace(new, file.with_name(new.name))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        record_checksums(file.parent, checksums)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .architecture import Architecture
-from .decoder import Decoder, DecoderBlock, resize_as
+from .decoder import BLOCKS, Decoder, resize_as
 from .swin import SwinTransformer
 
 
@@ -24,32 +22,38 @@ class BiRefNet(nn.Module):
         self.arch = arch
         self.bb = SwinTransformer(arch)
         deepest = arch.channels[-1]
-        self.squeeze_module = nn.Sequential(DecoderBlock(arch, sum(arch.channels), deepest))
+        read = deepest + sum(arch.channels[3 - arch.context : 3])
+        self.squeeze_module = nn.Sequential()
+        for kind in arch.squeeze:
+            self.squeeze_module.append(BLOCKS[kind](arch, read, deepest))
+            read = deepest
         self.decoder = Decoder(arch)
 
-    def squeeze(self) -> DecoderBlock:
-        """The block that squeezes the deepest map with its context."""
-        return cast(DecoderBlock, self.squeeze_module[0])
-
     def backbone_maps(self, image: Tensor) -> list[Tensor]:
-        """Four maps at strides 4, 8, 16 and 32: both scales of the backbone, concatenated."""
+        """Four maps at strides 4, 8, 16 and 32, of one scale of the image or both."""
+        multi_scale = self.arch.with_multi_scale(None).multi_scale  # known, that is
+        full_maps: list[Tensor] = self.bb(image)
+        if multi_scale == "none":
+            return full_maps
         half = F.interpolate(
             image,
             size=(image.shape[2] // 2, image.shape[3] // 2),
             mode="bilinear",
             align_corners=True,
         )
-        full_maps, half_maps = self.bb(image), self.bb(half)
-        return [
-            torch.cat((full, resize_as(small, full)), 1)
-            for full, small in zip(full_maps, half_maps, strict=True)
+        pairs = [
+            (full, resize_as(small, full))
+            for full, small in zip(full_maps, self.bb(half), strict=True)
         ]
+        if multi_scale == "add":
+            return [full + small for full, small in pairs]
+        return [torch.cat(pair, 1) for pair in pairs]
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """Backbone maps with the deepest one given its context and squeezed."""
         *shallow, deepest = self.backbone_maps(image)
-        context = [resize_as(x, deepest) for x in shallow]
-        return [*shallow, self.squeeze()(torch.cat((*context, deepest), 1))]
+        context = [resize_as(x, deepest) for x in shallow[3 - self.arch.context :]]
+        return [*shallow, self.squeeze_module(torch.cat((*context, deepest), 1))]
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits, float (batch, 1, height, width), of `image`, float (batch, 3, height, width).

@@ -1,7 +1,8 @@
 """The decoder of BiRefNet (arXiv 2401.03407), with upstream's state-dict names.
 
-Deep to shallow, each of four blocks refines a map with deformable ASPP; image patches enter every
-block (inward reference), predicted gradients weigh what leaves it (outward reference).
+Deep to shallow, each of four blocks refines a map, with deformable ASPP in the released models; the
+image's patches enter every block (inward reference), predicted gradients weigh what leaves it
+(outward reference). Which kinds of block there are, and what is optional, `Architecture` says.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ def image_patches(image: Tensor, grid: int) -> Tensor:
     return x.transpose(3, 4).flatten(1, 3)
 
 
+def batch_norm(arch: Architecture, channels: int) -> nn.Module:
+    """BatchNorm, or nothing where the network was trained without."""
+    return nn.BatchNorm2d(channels) if arch.batch_norm else nn.Identity()
+
+
 class DeformableConv(nn.Module):
     """A deformable convolution that predicts its own offsets and modulation."""
 
@@ -53,38 +59,49 @@ class DeformableConv(nn.Module):
 
 
 class DeformableBranch(nn.Module):
-    """One branch of the ASPP: deformable convolution, BatchNorm, ReLU."""
+    """One branch of the deformable ASPP: deformable convolution, BatchNorm, ReLU."""
 
-    def __init__(self, width: int, out: int, kernel: int) -> None:
+    def __init__(self, arch: Architecture, width: int, kernel: int) -> None:
         super().__init__()
-        self.atrous_conv = DeformableConv(width, out, kernel)
-        self.bn = nn.BatchNorm2d(out)
+        self.atrous_conv = DeformableConv(width, arch.aspp_width, kernel)
+        self.bn = batch_norm(arch, arch.aspp_width)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.bn(self.atrous_conv(x)))
 
 
-class DeformableASPP(nn.Module):
-    """Deformable convolutions of several sizes and a global mean, side by side, then merged."""
+class DilatedBranch(nn.Module):
+    """One branch of the plain ASPP: dilated convolution, BatchNorm, ReLU."""
 
-    def __init__(self, arch: Architecture) -> None:
+    def __init__(self, arch: Architecture, width: int, kernel: int, dilation: int) -> None:
         super().__init__()
-        width, branch = arch.decoder_width, arch.aspp_width
-        self.aspp1 = DeformableBranch(width, branch, 1)
-        self.aspp_deforms = nn.ModuleList(
-            DeformableBranch(width, branch, kernel) for kernel in arch.aspp_kernels
-        )
+        self.atrous_conv = nn.Conv2d(
+            width, arch.aspp_width, kernel,
+            padding=dilation * (kernel // 2), dilation=dilation, bias=False,
+        )  # fmt: skip
+        self.bn = batch_norm(arch, arch.aspp_width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.atrous_conv(x)))
+
+
+class ASPP(nn.Module):
+    """Convolutions of several reaches and a global mean, side by side, then merged."""
+
+    def __init__(self, arch: Architecture, width: int, out: int, branches: int) -> None:
+        super().__init__()
         self.global_avg_pool = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(width, branch, 1, bias=False),
-            nn.BatchNorm2d(branch),
+            nn.Conv2d(width, arch.aspp_width, 1, bias=False),
+            batch_norm(arch, arch.aspp_width),
             nn.ReLU(),
         )
-        self.conv1 = nn.Conv2d((2 + len(arch.aspp_kernels)) * branch, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d((branches + 1) * arch.aspp_width, out, 1, bias=False)
+        self.bn1 = batch_norm(arch, out)
 
-    def branches(self) -> list[DeformableBranch]:
-        return [self.aspp1, *(cast(DeformableBranch, branch) for branch in self.aspp_deforms)]
+    def branches(self) -> list[DeformableBranch | DilatedBranch]:
+        """The convolutions side by side, in the order in which they are concatenated."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         local = [branch(x) for branch in self.branches()]
@@ -92,17 +109,48 @@ class DeformableASPP(nn.Module):
         return F.relu(self.bn1(self.conv1(torch.cat([*local, mean], 1))))
 
 
+class DeformableASPP(ASPP):
+    """ASPP of deformable convolutions of several sizes (upstream's ASPPDeformable)."""
+
+    def __init__(self, arch: Architecture, width: int, out: int) -> None:
+        super().__init__(arch, width, out, branches=1 + len(arch.aspp_kernels))
+        self.aspp1 = DeformableBranch(arch, width, 1)
+        self.aspp_deforms = nn.ModuleList(
+            DeformableBranch(arch, width, kernel) for kernel in arch.aspp_kernels
+        )
+
+    def branches(self) -> list[DeformableBranch | DilatedBranch]:
+        return [self.aspp1, *(cast(DeformableBranch, branch) for branch in self.aspp_deforms)]
+
+
+class DilatedASPP(ASPP):
+    """ASPP of a 1 x 1 convolution and 3 x 3 ones, dilated by 6, 12 and 18 (upstream's ASPP)."""
+
+    def __init__(self, arch: Architecture, width: int, out: int) -> None:
+        super().__init__(arch, width, out, branches=4)
+        self.aspp1 = DilatedBranch(arch, width, 1, 1)
+        self.aspp2 = DilatedBranch(arch, width, 3, 6)
+        self.aspp3 = DilatedBranch(arch, width, 3, 12)
+        self.aspp4 = DilatedBranch(arch, width, 3, 18)
+
+    def branches(self) -> list[DeformableBranch | DilatedBranch]:
+        return [self.aspp1, self.aspp2, self.aspp3, self.aspp4]
+
+
 class DecoderBlock(nn.Module):
-    """3 x 3 in, deformable ASPP, 3 x 3 out, all at one scale (upstream's BasicDecBlk)."""
+    """3 x 3 in, an ASPP if there is one, 3 x 3 out, all at one scale (upstream's BasicDecBlk)."""
 
     def __init__(self, arch: Architecture, channels: int, out: int) -> None:
         super().__init__()
         width = arch.decoder_width
         self.conv_in = nn.Conv2d(channels, width, 3, padding=1)
-        self.bn_in = nn.BatchNorm2d(width)
-        self.dec_att = DeformableASPP(arch)
+        self.bn_in = batch_norm(arch, width)
+        if arch.attention == "none":
+            self.dec_att: nn.Module = nn.Identity()
+        else:
+            self.dec_att = BLOCKS[arch.attention](arch, width, width)
         self.conv_out = nn.Conv2d(width, out, 3, padding=1)
-        self.bn_out = nn.BatchNorm2d(out)
+        self.bn_out = batch_norm(arch, out)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn_in(self.conv_in(x)))
@@ -110,16 +158,37 @@ class DecoderBlock(nn.Module):
         return out
 
 
-class PatchBranch(nn.Module):
-    """Two 3 x 3 convolutions over image patches, nothing between (upstream's SimpleConvs)."""
+class ResidualBlock(DecoderBlock):
+    """A decoder block with a 1 x 1 convolution around it (upstream's ResBlk)."""
+
+    def __init__(self, arch: Architecture, channels: int, out: int) -> None:
+        super().__init__(arch, channels, out)
+        self.conv_resi = nn.Conv2d(channels, out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(x) + self.conv_resi(x)
+        return out
+
+
+BLOCKS = {
+    "BasicDecBlk": DecoderBlock,
+    "ResBlk": ResidualBlock,
+    "ASPP": DilatedASPP,
+    "ASPPDeformable": DeformableASPP,
+}
+"""By upstream's names. Each is made from an architecture and its channels, in and out."""
+
+
+class ImageBranch(nn.Module):
+    """Two 3 x 3 convolutions over the image or its patches, nothing between (SimpleConvs)."""
 
     def __init__(self, channels: int, width: int, out: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1)
         self.conv_out = nn.Conv2d(width, out, 3, padding=1)
 
-    def forward(self, patches: Tensor) -> Tensor:
-        out: Tensor = self.conv_out(self.conv1(patches))
+    def forward(self, image: Tensor) -> Tensor:
+        out: Tensor = self.conv_out(self.conv1(image))
         return out
 
 
@@ -138,38 +207,43 @@ class Lateral(nn.Module):
 class Decoder(nn.Module):
     """Four decoder blocks from the squeezed deepest map up to logits at the image's size.
 
-    Upstream numbers blocks, laterals and patch branches 4 to 1, deep to shallow; the methods that
+    Upstream numbers blocks, laterals and image branches 4 to 1, deep to shallow; the methods that
     take a `level` look a module up by that number.
     """
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
+        self.whole_image = arch.whole_image
+        self.attends = arch.gradient_width > 0
         c1, c2, c3, c4 = arch.channels
-        patches = {5: c4 // 8, 4: c4 // 8, 3: c3 // 8, 2: c2 // 8, 1: c1 // 8}
+        features = {5: c4 // 8, 4: c4 // 8, 3: c3 // 8, 2: c2 // 8, 1: c1 // 8}
         for level, grid in PATCH_GRIDS.items():
-            branch = PatchBranch(3 * grid * grid, arch.patch_width, patches[level])
-            self.add_module(f"ipt_blk{level}", branch)
+            channels = 3 if arch.whole_image else 3 * grid * grid
+            self.add_module(
+                f"ipt_blk{level}", ImageBranch(channels, arch.patch_width, features[level])
+            )
         for level, channels, out in ((4, c4, c3), (3, c3, c2), (2, c2, c1), (1, c1, c1 // 2)):
-            block = DecoderBlock(arch, channels + patches[level + 1], out)
+            block = BLOCKS[arch.decoder_block](arch, channels + features[level + 1], out)
             self.add_module(f"decoder_block{level}", block)
-        self.head_channels = (c1 // 2, patches[1])
+        self.head_channels = (c1 // 2, features[1])
         self.conv_out1 = nn.Sequential(nn.Conv2d(sum(self.head_channels), 1, 1))
         for level, channels in ((4, c3), (3, c2), (2, c1)):
             self.add_module(f"lateral_block{level}", Lateral(channels))
-            gradient = nn.Sequential(
-                nn.Conv2d(channels, arch.gradient_width, 3, padding=1),
-                nn.BatchNorm2d(arch.gradient_width),
-                nn.ReLU(),
-            )
-            self.add_module(f"gdt_convs_{level}", gradient)
-            attention = nn.Sequential(nn.Conv2d(arch.gradient_width, 1, 1))
-            self.add_module(f"gdt_convs_attn_{level}", attention)
+            if self.attends:
+                gradient = nn.Sequential(
+                    nn.Conv2d(channels, arch.gradient_width, 3, padding=1),
+                    batch_norm(arch, arch.gradient_width),
+                    nn.ReLU(),
+                )
+                self.add_module(f"gdt_convs_{level}", gradient)
+                attention = nn.Sequential(nn.Conv2d(arch.gradient_width, 1, 1))
+                self.add_module(f"gdt_convs_attn_{level}", attention)
 
     def block(self, level: int) -> DecoderBlock:
         return cast(DecoderBlock, self.get_submodule(f"decoder_block{level}"))
 
-    def patch_branch(self, level: int) -> PatchBranch:
-        return cast(PatchBranch, self.get_submodule(f"ipt_blk{level}"))
+    def image_branch(self, level: int) -> ImageBranch:
+        return cast(ImageBranch, self.get_submodule(f"ipt_blk{level}"))
 
     def lateral(self, level: int) -> Lateral:
         return cast(Lateral, self.get_submodule(f"lateral_block{level}"))
@@ -184,13 +258,18 @@ class Decoder(nn.Module):
 
     def attend(self, x: Tensor, level: int) -> Tensor:
         """Weigh a block's output by the gradient that it predicts (outward reference)."""
+        if not self.attends:
+            return x
         attention = self.gradient_attention(level)(self.gradient(level)(x))
         return x * cast(Tensor, attention).sigmoid()
 
-    def with_patches(self, x: Tensor, image: Tensor, level: int) -> Tensor:
-        """Append the features of the image's own patches (inward reference)."""
-        patches = image_patches(image, PATCH_GRIDS[level])
-        return torch.cat((x, self.patch_branch(level)(patches)), 1)
+    def with_image(self, x: Tensor, image: Tensor, level: int) -> Tensor:
+        """Append the features of the image itself, brought to the map's size (inward reference)."""
+        if self.whole_image:
+            image = resize_as(image, x)
+        else:
+            image = image_patches(image, PATCH_GRIDS[level])
+        return torch.cat((x, self.image_branch(level)(image)), 1)
 
     def stages(self, image: Tensor, maps: list[Tensor]) -> list[Tensor]:
         """Outputs of blocks 4 to 1, at strides 32, 16, 8 and 4.
@@ -200,14 +279,14 @@ class Decoder(nn.Module):
             maps: four maps at strides 4, 8, 16, 32, the last one squeezed.
         """
         *skips, x = maps
-        outputs = [self.block(4)(self.with_patches(x, image, 5))]
+        outputs = [self.block(4)(self.with_image(x, image, 5))]
         for level in (4, 3, 2):
             skip = skips.pop()
             x = resize_as(self.attend(outputs[-1], level), skip) + self.lateral(level)(skip)
-            outputs.append(self.block(level - 1)(self.with_patches(x, image, level)))
+            outputs.append(self.block(level - 1)(self.with_image(x, image, level)))
         return outputs
 
     def forward(self, image: Tensor, maps: list[Tensor]) -> Tensor:
         """Logits (batch, 1, height, width); arguments as of `stages`."""
         finest = resize_as(self.stages(image, maps)[-1], image)
-        return cast(Tensor, self.conv_out1(self.with_patches(finest, image, 1)))
+        return cast(Tensor, self.conv_out1(self.with_image(finest, image, 1)))

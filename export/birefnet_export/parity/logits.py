@@ -66,7 +66,7 @@ class GraphTolerance:
     def problem(self, parity: Parity) -> str | None:
         """The first difference that is larger, in words; None if all pass."""
         for name, allowed in asdict(self).items():
-            if (value := getattr(parity, name)) > allowed:
+            if not (value := getattr(parity, name)) <= allowed:  # NaN on either side is no pass
                 what, how, _ = name.split("_")
                 return (
                     f"the graph's {what.rstrip('s')}s differ from PyTorch's by {value:.1e} ({how}),"

@@ -70,13 +70,14 @@ class MaskTolerance:
 
     def problem(self, parity: MaskParity) -> str | None:
         """The first figure that does not pass, in words; None if all do."""
-        if parity.mae > self.mae:
+        # Each comparison is written so that NaN on either side does not pass.
+        if not parity.mae <= self.mae:
             return f"a mean difference of {parity.mae:.1e}, more than the {self.mae:.0e} allowed"
-        if parity.max_levels > self.max_levels:
+        if not parity.max_levels <= self.max_levels:
             largest, allowed = f"{parity.max_levels:.3g}", f"{self.max_levels:g}"
             return f"a difference of {largest} levels, more than the {allowed} allowed"
         for name, what in (("iou", "an IoU"), ("boundary_iou", "a boundary IoU")):
-            if (value := getattr(parity, name)) < (least := getattr(self, name)):
+            if not (value := getattr(parity, name)) >= (least := getattr(self, name)):
                 return f"{what} of {value:.4f}, less than the {least:g} asked for"
         return None
 

@@ -42,7 +42,7 @@ class Rewriting:
     def constant(self, name: str, values: NDArray[Any]) -> str:
         """A new constant; one that is there under this name is taken for the same."""
         if name not in self._new:
-            self._new[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+            self._new[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 
     def copy(self, node: NodeProto, inputs: Mapping[int, str] | None = None) -> NodeProto:

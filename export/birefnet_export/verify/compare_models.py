@@ -6,12 +6,16 @@ file through both whole pipelines.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from birefnet_models.names import METADATA_PREFIX
 from birefnet_models.onnx_file import read_onnx
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import find_model
@@ -19,7 +23,7 @@ from torch import nn
 
 from ..checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
 from ..checkpoint.read import read_fetched
-from ..errors import ParityError
+from ..errors import ExportError, ParityError
 from ..parity.logits import TOLERANCES, GraphTolerance, Parity
 from ..parity.masks import MASK_TOLERANCES, MaskParity, MaskTolerance, compare_masks
 from ..parity.sample_tensors import INPUT_SHAPES
@@ -27,7 +31,10 @@ from .export_check import logits_parity
 from .layer_diff import BOUNDS, LayerDifferences, compare_layers
 from .remote_code import load_remote
 from .remote_source import REMOTE_PREFIX
-from .upstream_pipeline import ignored_of, reference_alpha
+from .upstream_pipeline import brought_back, ignored_of, reference_mask
+
+CARD_LEVELS = 2
+"""What the model card's lines may differ by from the same in float32, in levels of 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +58,21 @@ class ImageComparison:
     network_size: tuple[int, int]
     """(height, width) at which the network ran on both sides."""
     parity: MaskParity
+    """To upstream's steps with the mask in float32 throughout."""
     tolerance: MaskTolerance
+    card_levels: float
+    """The largest difference to the 8-bit mask of the model card's lines, in levels of 255, both
+    rounded: up to `CARD_LEVELS` are the card's own, which cuts the mask to 8 bits early."""
     ignored: str | None
     """What of the file upstream's pipeline ignores and the runtime does not."""
 
     @property
     def problem(self) -> str | None:
         """What is beyond the tolerance; None if nothing is."""
-        return self.tolerance.problem(self.parity)
+        problem = self.tolerance.problem(self.parity)
+        if problem is None and self.card_levels > CARD_LEVELS + self.tolerance.max_levels:
+            return f"a difference of {self.card_levels:g} levels to the model card's 8-bit mask"
+        return problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,7 @@ class ModelComparison:
                 {
                     "file": str(image.file),
                     "network_size": image.network_size,
+                    "card_levels": image.card_levels,
                     "ignored": image.ignored,
                     **_plain(image),
                 }
@@ -106,6 +121,7 @@ def compare_models(
     layers: bool = False,
     trust_remote_code: bool = False,
     tolerance: float | None = None,
+    multi_scale: str | None = None,
     fetching: Fetching = DEFAULT_FETCHING,
 ) -> ModelComparison:
     """Run a model and its reference on the same tensors, and on the same image files.
@@ -120,19 +136,24 @@ def compare_models(
         trust_remote_code: the reference's own Python code may be run; only for `transformers:`.
         tolerance: largest difference of logits that passes (of masks, where the graph gives
             masks); by default what an export of that precision must keep.
+        multi_scale: as `export_onnx` takes it; by default what the model's metadata says.
         fetching: how a checkpoint from elsewhere is fetched and pinned.
 
     Raises:
+        ExportError: the tolerance is no finite number, or negative.
         ModelError: no such model.
         RemoteCodeError: code would be run without consent.
         CheckpointError, FetchError, PinError: no such reference.
         ImageError: an image can't be read.
         ParityError: nothing can be compared: NaN, another shape, layers without names.
     """
+    if tolerance is not None and not 0 <= tolerance < inf:
+        raise ExportError(f"tolerance {tolerance:g}: give a finite number that is not negative")
     file = find_model(model)
     segmenter = Segmenter(file, providers="cpu")
     precision = _precision(file, segmenter)
-    net, name = _reference(reference, trust_remote_code, fetching)
+    multi_scale = multi_scale or _stated_multi_scale(file)
+    net, name = _reference(reference, trust_remote_code, multi_scale, fetching)
     differences = compare_layers(file, net, precision) if layers else None
     on_images = tuple(_on_image(segmenter, net.float(), image, precision) for image in images)
     metadata = segmenter.metadata
@@ -147,17 +168,31 @@ def compare_models(
     return ModelComparison(file, name, graph, on_images, differences)
 
 
-def _reference(text: str, trust: bool, fetching: Fetching) -> tuple[nn.Module, str]:
+def _reference(
+    text: str, trust: bool, multi_scale: str | None, fetching: Fetching
+) -> tuple[nn.Module, str]:
+    """The network to compare with, and its name."""
     if text.startswith(REMOTE_PREFIX):
         remote = load_remote(text, trust, fetching.say or (lambda _: None))
         return remote, f"remote code of {remote.origin}"
     checkpoint = read_fetched(fetch(text, fetching))
+    if checkpoint.arch.multi_scale is None:
+        checkpoint = checkpoint.with_multi_scale(multi_scale)
     return checkpoint.module(), checkpoint.origin or str(checkpoint.path)
+
+
+def _stated_multi_scale(file: Path) -> str | None:
+    """What an export says of its architecture; None of other files."""
+    text = read_onnx(file).properties.get(f"{METADATA_PREFIX}architecture", "{}")
+    with suppress(ValueError, AttributeError, RecursionError):
+        stated = json.loads(text).get("multi_scale")
+        return stated if stated in ("none", "add") else None
+    return None
 
 
 def _precision(file: Path, segmenter: Segmenter) -> str:
     """What an export says of itself; of other files whether they take float16."""
-    stated = read_onnx(file).properties.get("birefnet.precision")
+    stated = read_onnx(file).properties.get(f"{METADATA_PREFIX}precision")
     precision = stated or ("fp16" if segmenter.is_half else "fp32")
     return precision if precision in BOUNDS else "fp32"
 
@@ -177,8 +212,12 @@ def _tolerance(precision: str, segmenter: Segmenter, largest: float | None) -> G
 def _on_image(segmenter: Segmenter, net: nn.Module, file: Path, precision: str) -> ImageComparison:
     alpha = segmenter.alpha(file)
     size = segmenter.model_size((alpha.shape[0], alpha.shape[1]))
-    parity = compare_masks(alpha, reference_alpha(net, file, size))
-    return ImageComparison(file, size, parity, MASK_TOLERANCES[precision], ignored_of(file))
+    mask, image_size = reference_mask(net, file, size)
+    parity = compare_masks(alpha, brought_back(mask, image_size, eight_bits=False))
+    card = brought_back(mask, image_size, eight_bits=True)
+    card_levels = float(np.abs(np.rint(alpha * 255) - np.rint(card * 255)).max())
+    tolerance = MASK_TOLERANCES[precision]
+    return ImageComparison(file, size, parity, tolerance, card_levels, ignored_of(file))
 
 
 def _plain(comparison: GraphComparison | ImageComparison) -> dict[str, Any]:

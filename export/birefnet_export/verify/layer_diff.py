@@ -34,7 +34,8 @@ POINTS = (
     *(f"decoder.block{level}" for level in (4, 3, 2, 1)),
     OUTPUT.name,
 )
-"""In the order in which they are computed."""
+"""In the order in which they are computed; a network without a second scale or a squeeze block has
+none of their points."""
 SHAPE: InputShape = (2, 224, 160)
 """A batch of odd multiples of 32: windows and patch merging pad at both scales."""
 BOUNDS = {"fp32": 3e-5, "fp16": 2e-2, "int8": 0.5}
@@ -106,9 +107,10 @@ def compare_layers(file: Path, net: nn.Module, precision: str) -> LayerDifferenc
         ParityError: the file or the network doesn't name the points, or shapes differ.
     """
     image = sample_image(SHAPE)
-    actual = _in_graph(file, image)
     expected = _in_module(net.double(), torch.from_numpy(image).double())
-    layers = tuple(_difference(point, actual[point], expected[point]) for point in POINTS)
+    points = [point for point in POINTS if point in expected]
+    actual = _in_graph(file, image, points)
+    layers = tuple(_difference(point, actual[point], expected[point]) for point in points)
     return LayerDifferences(layers, SHAPE, BOUNDS[precision])
 
 
@@ -126,19 +128,19 @@ def _rms(values: NDArray[np.floating[Any]]) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def _in_graph(file: Path, image: Array) -> dict[str, Array]:
+def _in_graph(file: Path, image: Array, points: list[str]) -> dict[str, Array]:
     """What the graph computes at each point."""
     model = onnx.load(file)
     known = {name for node in model.graph.node for name in node.output}
-    if missing := [point for point in POINTS if point not in known]:
+    if missing := [point for point in points if point not in known]:
         raise ParityError(
             f"{file}: no tensor in it is called {missing[0]}: it is another exporter's, or older "
             "than these names; export the checkpoint anew with birefnet export"
         )
-    for point in POINTS[:-1]:  # the last is an output already
+    for point in points[:-1]:  # the last is an output already
         model.graph.output.append(onnx.ValueInfoProto(name=point))
     with opened(model) as session:
-        return dict(zip(POINTS, session.run(list(POINTS), {INPUT.name: image}), strict=True))
+        return dict(zip(points, session.run(points, {INPUT.name: image}), strict=True))
 
 
 def _in_module(net: nn.Module, image: Tensor) -> Mapping[str, Array]:
@@ -155,8 +157,9 @@ def _in_module(net: nn.Module, image: Tensor) -> Mapping[str, Array]:
         return module.register_forward_hook(lambda m, inputs, x: outputs.update({point: x}))
 
     try:
-        blocks = {f"decoder.block{i}": f"decoder.decoder_block{i}" for i in (4, 3, 2, 1)}
-        watched = {"squeeze": "squeeze_module.0", **blocks}
+        watched = {f"decoder.block{i}": f"decoder.decoder_block{i}" for i in (4, 3, 2, 1)}
+        if any(name.startswith("squeeze_module.") for name in network.state_dict()):
+            watched["squeeze"] = "squeeze_module"
         hooks = [network.get_submodule("bb").register_forward_hook(keep_maps)]
         hooks += [keep_as(point, network.get_submodule(name)) for point, name in watched.items()]
         last = cast(nn.Conv2d, network.get_submodule("decoder.conv_out1.0"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,8 +50,8 @@ def consented_source(reference: str, consent: bool) -> RemoteSource:
 
 def _located(reference: str) -> RemoteSource:
     text = reference.removeprefix(REMOTE_PREFIX)
-    path = Path(text)
-    if path.is_dir():
+    if os.path.isdir(text):  # not Path.is_dir, which raises on names that no file can have
+        path = Path(text)
         return RemoteSource(str(path), None, tuple(sorted(file.name for file in path.glob("*.py"))))
     source = parse_source(text)
     if not isinstance(source, HubSource):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor, nn
@@ -22,22 +21,26 @@ STD = (0.229, 0.224, 0.225)
 """What upstream normalizes with: ImageNet's, per channel in RGB order, of values in [0, 1]."""
 
 
-def reference_alpha(net: nn.Module, file: Path, size: tuple[int, int]) -> NDArray[np.float32]:
-    """What upstream's pipeline answers to an image file.
+def reference_alpha(
+    net: nn.Module, file: Path, size: tuple[int, int], *, eight_bits: bool = True
+) -> NDArray[np.float32]:
+    """Run upstream's pipeline on an image file, by the lines that its model cards give.
 
     RGB; Pillow's antialiased bilinear filter, on 8-bit values, stretches to `size`; ImageNet's mean
-    and deviation; the network, on the device and in the precision that it has; sigmoid; a bilinear
-    filter, antialiased where it shrinks, back to the image's own size.
+    and deviation; the network, on the device and in the precision that it has; sigmoid; the mask
+    cut to 8 bits, as `torchvision.transforms.ToPILImage` does it, and resized to the image's own
+    size by Pillow's default filter, which is bicubic.
 
-    Two things are the runtime's way rather than upstream's demonstrations'. The EXIF orientation
-    is applied. And after the sigmoid everything stays float32: the model cards' example rounds the
-    mask to 8 bits before it resizes it, bicubically by Pillow's default, and upstream's own
-    inference script resizes in float with aligned corners and rounds to 8 bits when it saves.
+    One thing is the runtime's way rather than upstream's: the EXIF orientation is applied.
+    (Upstream's own inference script, which made the published scores, is another pipeline: it
+    resizes bilinearly in float with aligned corners and cuts to 8 bits when it saves.)
 
     Args:
         net: normalized images to logits, (batch, 1, height, width): `BiRefNet`, `RemoteModel`.
         file: an image that Pillow reads. Of what upstream ignores `ignored_of` tells.
         size: (height, width) at which the network runs.
+        eight_bits: False: the mask stays float32, and what the filter overshoots is cut off after
+            each direction, as in 8 bits; for differences far below a level.
 
     Returns:
         float32 (H, W) in [0, 1], at the image's own size.
@@ -45,19 +48,35 @@ def reference_alpha(net: nn.Module, file: Path, size: tuple[int, int]) -> NDArra
     Raises:
         ParityError: the file can't be read as an image.
     """
+    mask, image_size = reference_mask(net, file, size)
+    return brought_back(mask, image_size, eight_bits=eight_bits)
+
+
+def reference_mask(
+    net: nn.Module, file: Path, size: tuple[int, int]
+) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """The first half of `reference_alpha`, with its arguments: the mask at the network's size,
+    float32 (height, width) in [0, 1], and the (H, W) of the image."""
     image = _read(file).convert("RGB")
     weight = next(net.parameters())
     with torch.inference_mode():
         logits = net(_normalized(image, size).to(weight.device, weight.dtype))
-        mask = torch.sigmoid(logits.float())
-        alpha = F.interpolate(
-            mask,
-            size=(image.height, image.width),
-            mode="bilinear",
-            align_corners=False,
-            antialias=True,
-        )
-    return np.asarray(alpha[0, 0].clamp(0, 1).cpu().numpy(), np.float32)
+        mask = torch.sigmoid(logits.float())[0, 0].cpu().numpy()
+    return np.asarray(mask, np.float32), (image.height, image.width)
+
+
+def brought_back(
+    mask: NDArray[np.float32], image_size: tuple[int, int], *, eight_bits: bool
+) -> NDArray[np.float32]:
+    """The second half of `reference_alpha`: a mask at an image's (H, W), float32 in [0, 1]."""
+    height, width = image_size
+    if eight_bits:
+        levels = Image.fromarray((mask * 255).astype(np.uint8)).resize((width, height))
+        return np.asarray(levels, np.float32) / np.float32(255)
+    for step in ((width, mask.shape[0]), (width, height)):
+        resized = Image.fromarray(mask).resize(step, Image.Resampling.BICUBIC)
+        mask = np.asarray(resized, np.float32).clip(0, 1)
+    return mask
 
 
 def ignored_of(file: Path) -> str | None:

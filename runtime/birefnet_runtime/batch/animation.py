@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -11,8 +12,9 @@ from PIL import Image
 from ..cutout.compose import Style
 from ..cutout.subject import Subject
 from ..errors import OutputError
+from ..images.convert import picture_of
 from ..images.picture import to_eight_bits
-from ..images.read import open_image
+from ..images.read import DECODING_ERRORS, decoding_error, open_image
 from ..images.write import Encoding, open_output, pillow_options
 from ..segmenter import Segmenter
 from .plan import STANDARD_STREAM, Job
@@ -42,18 +44,23 @@ class FramesReport:
 
 def is_animated(image: Image.Image) -> bool:
     """Whether an opened file has several frames that follow each other in time."""
-    return image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1
+    return image.format in _ANIMATED and getattr(image, "n_frames", 1) - _first(image) > 1
+
+
+def _first(image: Image.Image) -> int:
+    """The number of the first frame: a PNG may have a still image before them."""
+    return int(bool(image.info.get("default_image")))
 
 
 def cut_out_frames(
-    content: bytes, job: Job, segmenter: Segmenter, style: Style, encoding: Encoding
+    source: Path | bytes, job: Job, segmenter: Segmenter, style: Style, encoding: Encoding
 ) -> FramesReport:
     """Cut the subject out of every frame, one after another.
 
     Frames are not cropped one by one, which would make the subject jump: `style.crop` is refused.
 
     Args:
-        content: the animation's file.
+        source: the animation's file, or its bytes.
         job: the file that it comes from, and the one to write.
         segmenter: the open model.
         style: what comes out.
@@ -66,17 +73,17 @@ def cut_out_frames(
     if encoding.format.name not in {"webp", "png"}:
         raise OutputError(f"{job.target}: animations are written as WebP or PNG")
     if style.crop is not None:
-        raise OutputError(f"{job.source}: frames of an animation can't be cropped")
+        raise OutputError(f"{job.name}: frames of an animation can't be cropped")
     started = time.perf_counter()
     subjects: list[Subject] = []
 
     def cut(frame: Image.Image) -> Image.Image:
-        result = segmenter.compose(frame.convert("RGBA"), style)
+        result = segmenter.compose(picture_of(frame, job.name), style)
         subjects.append(result.subject)
         return Image.fromarray(to_eight_bits(result.pixels))
 
-    with open_image(content, str(job.source)) as (image, _):
-        frames = _Frames(image, cut)
+    with open_image(source, job.name) as (image, _):
+        frames = _Frames(image, job.name, cut)
         common = {"save_all": True, "loop": image.info.get("loop", 1)}
 
         target = sys.stdout.buffer if job.target == STANDARD_STREAM else job.target
@@ -100,17 +107,20 @@ class _Frames(Image.Image):
 
     Args:
         source: the opened animation.
+        name: what messages call it.
         cut: cuts the subject out of a frame.
     """
 
     n_frames: int
 
-    def __init__(self, source: Any, cut: Callable[[Image.Image], Image.Image]) -> None:
+    def __init__(self, source: Any, name: str, cut: Callable[[Image.Image], Image.Image]) -> None:
         super().__init__()
         self._source = source
+        self._name = name
         self._cut = cut
         self._place = -1
-        self.n_frames = source.n_frames
+        self._first = _first(source)
+        self.n_frames = source.n_frames - self._first
         self.durations: list[float] = []
         self.seek(0)
 
@@ -131,8 +141,11 @@ class _Frames(Image.Image):
         if frame <= self._place:
             return  # a writer goes back to the first frame when it is done
         self._place = frame
-        self._source.seek(frame)
-        self._source.load()
+        try:
+            self._source.seek(self._first + frame)
+            self._source.load()
+        except DECODING_ERRORS as error:
+            raise decoding_error(self._name, error) from error
         self.durations.append(self._source.info.get("duration") or _FRAME_MS)
         made = self._cut(self._source)
         self.im = made.im

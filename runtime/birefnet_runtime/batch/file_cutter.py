@@ -1,9 +1,13 @@
 """Image files to result files, with a report of each."""
 
+import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +17,13 @@ from numpy.typing import NDArray
 from ..cutout.compose import Style, compose
 from ..cutout.subject import Subject
 from ..errors import ImageError, OutputError
-from ..images.read import decode, open_image, pixels_of
-from ..images.write import Encoding
-from ..machine.pipeline import Finished, overlap
+from ..images.read import MOST_PIPE_BYTES, decode, open_image
+from ..images.write import PNG, Encoding
+from ..machine.pipeline import CAPACITY, Finished, overlap
 from ..segmenter import Prepared, Segmenter
+from ..units import format_bytes
 from .animation import cut_out_frames, is_animated
+from .picture_memory import SLACK_BYTES, check_fits, peak_bytes
 from .plan import STANDARD_STREAM, Job
 
 
@@ -80,6 +86,25 @@ class FileReport:
 
 
 @dataclass(frozen=True, slots=True)
+class _Opened:
+    """A job whose turn has come.
+
+    Attributes:
+        job: the files.
+        source: the image's path, or its bytes where they can be read but once.
+        needed_bytes: what the picture will take at its peak.
+        error: why it can't be read.
+        is_there: whether the result is there and stays.
+    """
+
+    job: Job
+    source: Path | bytes
+    needed_bytes: float = 0
+    error: BirefnetError | None = None
+    is_there: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _Read:
     """A job whose image is in memory."""
 
@@ -99,6 +124,7 @@ class FileCutter:
         all_frames: animations come out as animations.
         skip_existing: a file whose result is there is not done again.
         batch: how many images may go through the graph at once.
+        max_pixels: a larger image is not read; by default Pillow's bound.
     """
 
     segmenter: Segmenter
@@ -107,11 +133,15 @@ class FileCutter:
     all_frames: bool = False
     skip_existing: bool = False
     batch: int = 1
+    max_pixels: int | None = None
 
     def cut_out(
         self, jobs: Iterable[Job], *, stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[FileReport]:
         """Do the jobs: reading, the graph and writing overlap, and memory stays bounded.
+
+        Where the segmenter has a limit of memory, no more is under way than it leaves beside the
+        model, and a picture that would take more is not decoded.
 
         Args:
             jobs: as `plan_cutouts` makes them.
@@ -120,36 +150,49 @@ class FileCutter:
         Yields:
             A report of each, in order. A file that fails has an error in it and the others go on.
         """
+        left = self.segmenter.memory_left
         return overlap(
-            jobs,
+            map(self._open, jobs),
             self._read,
             self._run,
             self._write,
             failed=_failed,
-            weigh=self._weigh,
+            weigh=attrgetter("needed_bytes"),
+            capacity=CAPACITY if left is None else left - SLACK_BYTES,
             batch=self.batch,
             stopped=stopped,
         )
 
-    def _weigh(self, job: Job) -> int:
-        if job.source == STANDARD_STREAM or self._is_there(job):
-            return 0
-        return pixels_of(job.source)
+    def _open(self, job: Job) -> _Opened:
+        keeps = self.skip_existing or not job.overwrite
+        if keeps and job.target != STANDARD_STREAM and os.path.exists(job.target):
+            return _Opened(job, job.source, is_there=True)
+        source: Path | bytes = job.source
+        try:
+            source = _content_of_pipe(job) or source
+            with open_image(source, job.name, max_pixels=self.max_pixels) as (image, _):
+                needed = peak_bytes(image, self.style, self.encoding)
+                if self.all_frames and self.encoding.format == PNG:
+                    needed += 4 * image.width * image.height * getattr(image, "n_frames", 1)
+                if self.segmenter.memory_left is not None:
+                    check_fits(job.name, image, needed, self.segmenter.memory_left)
+        except BirefnetError as error:
+            return _Opened(job, source, error=error)
+        return _Opened(job, source, needed)
 
-    def _is_there(self, job: Job) -> bool:
-        return self.skip_existing and job.target != STANDARD_STREAM and job.target.exists()
-
-    def _read(self, job: Job) -> _Read | Finished[FileReport]:
-        if self._is_there(job):
+    def _read(self, opened: _Opened) -> _Read | Finished[FileReport]:
+        job, source = opened.job, opened.source
+        if opened.is_there:
             return Finished(FileReport(job, skipped=True))
+        if opened.error is not None:
+            raise opened.error
         started = time.perf_counter()
-        source = sys.stdin.buffer.read() if job.source == STANDARD_STREAM else job.source
-        name = "standard input" if isinstance(source, bytes) else None
-        with open_image(source, name) as (image, known_as):
-            if self.all_frames and is_animated(image):
-                content = source if isinstance(source, bytes) else source.read_bytes()
-                return Finished(self._cut_out_frames(job, content))
-            prepared = self.segmenter.prepare(decode(image, known_as))
+        with open_image(source, job.name, max_pixels=self.max_pixels) as (image, _):
+            animated = self.all_frames and is_animated(image)
+            picture = None if animated else decode(image, job.name)
+        if picture is None:
+            return Finished(self._cut_out_frames(job, source))
+        prepared = self.segmenter.prepare(picture)
         return _Read(job, prepared, {"read": time.perf_counter() - started})
 
     def _run(self, read: Sequence[_Read]) -> list[NDArray[np.float32]]:
@@ -177,8 +220,8 @@ class FileCutter:
             seconds={**read.seconds, "compose": composed - started, "write": written - composed},
         )
 
-    def _cut_out_frames(self, job: Job, content: bytes) -> FileReport:
-        done = cut_out_frames(content, job, self.segmenter, self.style, self.encoding)
+    def _cut_out_frames(self, job: Job, source: Path | bytes) -> FileReport:
+        done = cut_out_frames(source, job, self.segmenter, self.style, self.encoding)
         return FileReport(
             job,
             image_size=done.image_size,
@@ -189,7 +232,41 @@ class FileCutter:
         )
 
 
-def _failed(job: Job, error: Exception) -> FileReport:
-    if not isinstance(error, BirefnetError):
-        error = ImageError(f"{job.source}: not enough memory for it")
-    return FileReport(job, error)
+def _content_of_pipe(job: Job) -> bytes | None:
+    """All of a pipe or of standard input, which can be read but once; None for a file.
+
+    Read in the calling thread, so that Ctrl-C ends the waiting.
+
+    Raises:
+        ImageError: nothing comes out of it, or more than `MOST_PIPE_BYTES`.
+    """
+    if job.source == STANDARD_STREAM:
+        content = sys.stdin.buffer.read(MOST_PIPE_BYTES + 1)
+    else:
+        try:
+            mode = os.stat(job.source).st_mode
+        except (OSError, ValueError):
+            return None  # reading it as a file will say what is wrong
+        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+            return None
+        try:
+            with open(job.source, "rb") as pipe:
+                content = pipe.read(MOST_PIPE_BYTES + 1)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ImageError(f"{job.name}: {reason}") from error
+    if not content:
+        raise ImageError(f"{job.name}: the file is empty")
+    if len(content) > MOST_PIPE_BYTES:
+        most = format_bytes(MOST_PIPE_BYTES)
+        raise ImageError(f"{job.name}: more than {most} from a pipe; save it as a file")
+    return content
+
+
+def _failed(item: _Opened | _Read, error: Exception) -> FileReport:
+    """Report of a file that failed, whatever its stage raised."""
+    if isinstance(error, MemoryError):
+        error = ImageError(f"{item.job.name}: not enough memory for it")
+    elif not isinstance(error, BirefnetError):
+        error = ImageError(f"{item.job.name}: can't be cut out: {error}")
+    return FileReport(item.job, error)

@@ -1,7 +1,12 @@
-"""Which file becomes which: inputs and an output place, as typed, to a list of jobs."""
+"""Which file becomes which: inputs and an output place, as typed, to a list of jobs.
 
+The file system is asked through `os.path`, which answers no where it can't be asked: `Path.is_dir`
+raises on long names and in folders that may not be searched.
+"""
+
+import codecs
 import os
-from collections import Counter
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +16,7 @@ from birefnet_models.errors import BirefnetError
 from ..errors import ImageError, OutputError
 from ..images.read import SUFFIXES
 from ..images.write import FORMATS, PNG, Format, format_of
+from .naming import InputFile, name_results
 
 STANDARD_STREAM = Path("-")
 """Standard input as a source, standard output as a target."""
@@ -18,10 +24,30 @@ STANDARD_STREAM = Path("-")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One image file and the file that its result goes to."""
+    """One image file and the file that its result goes to.
+
+    Attributes:
+        source: the image.
+        target: its result.
+        overwrite: whether a target that is there is replaced; in place it might be an input.
+    """
 
     source: Path
     target: Path
+    overwrite: bool = True
+
+    @property
+    def name(self) -> str:
+        """The source as messages call it."""
+        return "standard input" if self.source == STANDARD_STREAM else str(self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An input that can't be done, and why."""
+
+    source: Path
+    error: BirefnetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +55,7 @@ class CutoutPlan:
     """The jobs of a run, and the inputs that can't be done."""
 
     jobs: tuple[Job, ...]
-    failures: tuple[BirefnetError, ...]
+    failures: tuple[Failure, ...]
     format: Format = PNG
 
 
@@ -37,9 +63,9 @@ def plan_cutouts(inputs: Sequence[Path], output: Path, form: Format | None = Non
     """Decide where each result goes.
 
     One input file: `output` is the file if it ends in a format's suffix, else a directory. Several,
-    or a folder: `output` is a directory, and names and the tree below each folder are kept. In a
-    directory `a.jpg` becomes `a.png`; where that name is claimed twice, by `a.jpg` and `a.webp`,
-    both keep their suffix: `a.jpg.png`, `a.webp.png`. `-` is standard input, and standard output.
+    or a folder: `output` is a directory, and names and the tree below each folder are kept, as
+    `name_results` says. Where `output` is the folder itself, results of earlier runs are no inputs,
+    and nothing that is there is overwritten. `-` is standard input, and standard output.
 
     Args:
         inputs: files and folders.
@@ -47,9 +73,8 @@ def plan_cutouts(inputs: Sequence[Path], output: Path, form: Format | None = Non
         form: the format; by default what the file's suffix says, PNG in a directory.
 
     Raises:
-        OutputError: `output` doesn't suit the inputs, or two results would be one file.
+        OutputError: `output` doesn't suit the inputs.
     """
-    failures: list[BirefnetError] = []
     single = _is_single_file(inputs, output)
     if single and output != STANDARD_STREAM:
         named = format_of(output)
@@ -57,105 +82,134 @@ def plan_cutouts(inputs: Sequence[Path], output: Path, form: Format | None = Non
             raise OutputError(f"{output}: that name says {named.name}, not {form.name}")
         form = named
     form = form or PNG
-    images = list(_find_images(inputs, output, failures))
+    failures: list[Failure] = []
+    files = list(_find_files(inputs, output, failures))
     if single:
-        jobs = [Job(source, output) for source, _ in images]
+        targets = [output] * len(files)
     else:
-        jobs = _in_directory(images, output, form)
-    taken = _identities(job.source for job in jobs)
-    safe = []
-    for job in jobs:
-        if taken.isdisjoint(_identities([job.target])):
-            safe.append(job)
+        targets = [output / name for name in name_results(files, output, form.suffixes[0])]
+    taken = {_identity(file.path) for file in files} - {None}
+    jobs: dict[Path, Job] = {}
+    for file, target in zip(files, targets, strict=True):
+        reason = None
+        if target in jobs:
+            reason = f"its result would be {target}, which is that of {jobs[target].source}"
+        elif _identity(target) in taken:
+            reason = f"{target} is an input; not overwritten"
+        if reason:
+            failures.append(Failure(file.path, OutputError(f"{file.path}: {reason}")))
         else:
-            failures.append(OutputError(f"{job.source}: {job.target} is an input; not overwritten"))
-    return CutoutPlan(tuple(safe), tuple(failures), form)
+            jobs[target] = Job(file.path, target, overwrite=not file.in_place)
+    return CutoutPlan(tuple(jobs.values()), tuple(failures), form)
 
 
 def read_list(content: bytes) -> list[Path]:
-    """Paths of a list: ended by NUL if there is one (`find -print0`), else one a line."""
+    """Paths of a list: ended by NUL if there is one (`find -print0`), else one a line.
+
+    UTF-16 is known by its byte order mark, which a list in UTF-8 may have, too.
+
+    Raises:
+        ImageError: the list begins as UTF-16 and is none.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            content = content.decode("utf-16").encode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise ImageError(f"the list of files is no UTF-16: {error.reason}") from error
+    content = content.removeprefix(codecs.BOM_UTF8)
     end = b"\0" if b"\0" in content else b"\n"
     return [Path(os.fsdecode(line.rstrip(b"\r"))) for line in content.split(end) if line.strip()]
 
 
 def _is_single_file(inputs: Sequence[Path], output: Path) -> bool:
     """Whether `output` names the result itself."""
-    several = len(inputs) > 1 or inputs[0].is_dir()
+    several = len(inputs) > 1 or os.path.isdir(inputs[0])
     if output == STANDARD_STREAM:
         if several:
             raise OutputError("for more than one file, --output is a directory, not -")
         return True
     suffix = output.suffix.lower()
-    if output.is_dir() or not suffix:
+    if os.path.isdir(output) or not suffix:
         return False
     if several:
-        if output.exists() or any(suffix in form.suffixes for form in FORMATS):
+        if os.path.exists(output) or any(suffix in form.suffixes for form in FORMATS):
             raise OutputError(f"{output}: for more than one file, --output is a directory")
         return False
     return True
 
 
-def _find_images(
-    inputs: Iterable[Path], output: Path, failures: list[BirefnetError]
-) -> Iterator[tuple[Path, Path]]:
+def _find_files(
+    inputs: Iterable[Path], output: Path, failures: list[Failure]
+) -> Iterator[InputFile]:
     """Each image file, with its place below the output directory; each file once."""
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for path in inputs:
-        if path.is_dir():
-            pairs = [(file, file.relative_to(path)) for file in _walk(path, output, failures)]
-            if not pairs:
-                failures.append(ImageError(f"{path}: no image files in this folder"))
-        elif path == STANDARD_STREAM:
-            pairs = [(path, Path("stdin"))]
+        if os.path.isdir(path):
+            in_place = os.path.realpath(path) == os.path.realpath(output)
+            files = [
+                InputFile(file, file.relative_to(path), in_place)
+                for file in _walk(path, output, in_place, failures)
+            ]
+            if not files:
+                error = ImageError(f"{path}: no image files in this folder")
+                failures.append(Failure(path, error))
         else:
-            pairs = [(path, Path(path.name))]
-        for file, place in pairs:
-            if file not in seen:
-                seen.add(file)
-                yield file, place
+            place = Path("stdin") if path == STANDARD_STREAM else Path(path.name)
+            files = [InputFile(path, place)]
+        for file in files:
+            if (known_as := os.path.abspath(file.path)) not in seen:
+                seen.add(known_as)
+                yield file
 
 
-def _walk(folder: Path, output: Path, failures: list[BirefnetError]) -> Iterator[Path]:
+def _walk(folder: Path, output: Path, in_place: bool, failures: list[Failure]) -> Iterator[Path]:
     """Image files below a folder by suffix, sorted; hidden ones and earlier results left out."""
 
     def failed(error: OSError) -> None:
-        failures.append(ImageError(f"{error.filename}: {(error.strerror or '').lower()}"))
+        reason = f"{error.filename}: {(error.strerror or '').lower()}"
+        failures.append(Failure(Path(error.filename), ImageError(reason)))
 
-    results = output.resolve()
+    results = os.path.realpath(output)
     for root, folders, names in os.walk(folder, onerror=failed):
         here = Path(root)
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and (here / name).resolve() != results
+            if not name.startswith(".") and os.path.realpath(here / name) != results
         )
-        for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield here / name
+        images = {name for name in names if _is_image(name) and not name.startswith(".")}
+        for name in sorted(images):
+            if in_place and _is_result_of(Path(name), images):
+                continue
+            if _is_special(here / name):
+                reason = f"{here / name}: no file, but a pipe or device; name it by itself"
+                failures.append(Failure(here / name, ImageError(reason)))
+                continue
+            yield here / name
 
 
-def _in_directory(images: Sequence[tuple[Path, Path]], directory: Path, form: Format) -> list[Job]:
-    suffix = form.suffixes[0]
-    short = [place.with_suffix(suffix) for _, place in images]
-    claims = Counter(short)
-    jobs: dict[Path, Job] = {}
-    for (source, place), name in zip(images, short, strict=True):
-        if claims[name] > 1:
-            name = place.with_name(place.name + suffix)
-        target = directory / name
-        if target in jobs:
-            raise OutputError(f"{jobs[target].source} and {source} would both become {target}")
-        jobs[target] = Job(source, target)
-    return list(jobs.values())
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES
 
 
-def _identities(paths: Iterable[Path]) -> set[tuple[int, int]]:
-    """Device and inode of those paths that exist: the same file under any name is the same."""
-    identities = set()
-    for path in paths:
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        identities.add((status.st_dev, status.st_ino))
-    return identities
+def _is_result_of(result: Path, images: set[str]) -> bool:
+    """Whether `a.jpg.png` stands beside `a.jpg`."""
+    formats = {suffix for form in FORMATS for suffix in form.suffixes}
+    return result.suffix in formats and result.stem in images
+
+
+def _is_special(path: Path) -> bool:
+    """Whether something is there that is no regular file."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False  # reading it will say what is wrong
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode, the same for a file under any name; None if there is no file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino

@@ -1,25 +1,22 @@
 """Video through ffmpeg's pipes: a file in, the subject with alpha out, its sound kept."""
 
-import json
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass
-from fractions import Fraction
+from contextlib import closing
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 from birefnet_models.atomic_write import replacing
 from numpy.typing import NDArray
 
 from ..cutout.compose import Style, compose
-from ..errors import ImageError, MissingExtraError, OutputError
+from ..errors import ImageError, OutputError
 from ..images.picture import Picture
 from ..machine.pipeline import overlap
 from ..segmenter import Prepared, Segmenter
+from .ffmpeg import Ffmpeg, has_filter, named
+from .footage import Footage, probe
+from .matroska import frame_header, header, read_frames
 
 SUFFIXES = (".mov", ".webm")
 _CODECS = {
@@ -31,51 +28,17 @@ _CODECS = {
 _PIXELS = {".mov": "yuva444p10le", ".webm": "yuva420p"}
 _SOUND = {".mov": "-c:a pcm_s16le", ".webm": "-c:a libopus"}
 _COLORS = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv"
-_HD_HEIGHT = 720
-"""Untagged video is BT.709 from this height on and BT.601 below: what players assume."""
-
-
-@dataclass(frozen=True, slots=True)
-class Footage:
-    """Facts of a video file.
-
-    Attributes:
-        size: (height, width) in pixels, turned as it is shown.
-        rate: frames a second.
-        frames: how many, about; None if the file doesn't say.
-        sound: whether there is any.
-        matrix: how its colors are encoded, as ffmpeg's scaler calls it.
-    """
-
-    size: tuple[int, int]
-    rate: Fraction
-    frames: int | None
-    sound: bool
-    matrix: str
-
-
-def probe(source: Path) -> Footage:
-    """Look into a video file.
-
-    Raises:
-        MissingExtraError: ffmpeg is not installed.
-        ImageError: the file is no video that ffmpeg reads.
-    """
-    command = [_tool("ffprobe"), "-v", "error", "-print_format", "json", "-show_streams"]
-    command += ["-show_format", _named(source)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode != 0:
-        raise ImageError(f"{source}: ffmpeg can't read it: {_last_line(done.stderr)}")
-    streams = json.loads(done.stdout).get("streams", [])
-    pictures = [
-        stream
-        for stream in streams
-        if stream.get("codec_type") == "video"
-        and not stream.get("disposition", {}).get("attached_pic")
-    ]
-    if not pictures:
-        raise ImageError(f"{source}: there is no video in it")
-    return _footage(pictures[0], any(stream.get("codec_type") == "audio" for stream in streams))
+_TONE_MAP = (
+    "zscale=tin={transfer}:pin=bt2020:min=bt2020nc:t=linear:npl=203,format=gbrpf32le,"
+    "zscale=p=bt709,tonemap=mobius:param=0.8:peak=5:desat=0,zscale=t=bt709:m=bt709:r=pc"
+)
+"""HDR to BT.709: reference white, 203 cd/m² (ITU-R BT.2408), becomes nearly white; what is
+brighter, up to 1000, is pressed together above it."""
+_NARROW = "zscale=pin=bt2020:p=bt709:t=bt709:m=bt709"
+_LOOKED_THROUGH = 250
+"""Frames behind the first word of damage that are searched for the place."""
+_EARLY_S, _EARLY_SHARE = 1.0, 0.05
+"""How much a video may be shorter than it says, in seconds and as a share."""
 
 
 def cut_out_video(
@@ -91,8 +54,9 @@ def cut_out_video(
     """Cut the subject out of every frame.
 
     Frames pass through pipes: memory is bounded and nothing but the result is written. Each is
-    cut out by itself; there is no smoothing in time. Colors are 8-bit. A variable frame rate
-    becomes an even one, which keeps the sound in step.
+    cut out by itself; there is no smoothing in time. Frames keep their times and the shape of
+    their pixels; transparency that the video has is multiplied in. Colors are 8-bit BT.709, to
+    which HDR is tone-mapped.
 
     Args:
         source: any file that ffmpeg reads.
@@ -109,16 +73,17 @@ def cut_out_video(
 
     Raises:
         MissingExtraError: ffmpeg is not installed.
-        ImageError: the file is no video that ffmpeg reads.
+        ImageError: the file is no video that ffmpeg reads, is damaged, or ends early; says at
+            which frame.
         OutputError: it can't be written, or was stopped.
     """
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:
         raise OutputError(f"{target}: video with alpha is written as .mov or .webm")
     footage = probe(source)
-    if target.exists() and source.samefile(target):
-        raise OutputError(f"{source}: {target} is an input; not overwritten")
     try:
+        if target.exists() and source.samefile(target):
+            raise OutputError(f"{source}: {target} is an input; not overwritten")
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as temporary:
             return _convert(
@@ -143,13 +108,14 @@ def _convert(
         alpha = segmenter.finish(prepared, logits)
         return compose(prepared.picture, alpha, style, threads=1).pixels.data
 
+    times: list[int] = []
     done = 0
     with (
-        _Ffmpeg(_decoding(source, footage), reads=False) as decoder,
-        _Ffmpeg(_encoding(source, target, footage), reads=True) as encoder,
+        Ffmpeg(_decoding(source, footage), reads=False) as decoder,
+        Ffmpeg(_encoding(source, target, footage), reads=True) as encoder,
         closing(
             overlap(
-                _frames(decoder.stream, footage.size),
+                _pictures(source, decoder, footage, times),
                 segmenter.prepare,
                 segmenter.run,
                 finish,
@@ -159,7 +125,9 @@ def _convert(
         ) as frames,
     ):
         try:
+            encoder.stream.write(header(footage.size))
             for frame in frames:
+                encoder.stream.write(frame_header(times[done], frame.nbytes))
                 encoder.stream.write(frame)
                 done += 1
                 progress(done)
@@ -174,126 +142,76 @@ def _convert(
     return done
 
 
-class _Ffmpeg:
-    """An ffmpeg at the other end of a pipe; ended with the block, however that ends.
+def _pictures(
+    source: Path, decoder: Ffmpeg, footage: Footage, times: list[int]
+) -> Iterator[Picture]:
+    """Frames as they are decoded; their times, in milliseconds, are added to `times`.
 
-    In a session of its own: Ctrl-C is for us, who finish the frame in hand first.
-
-    Args:
-        command: with arguments.
-        reads: whether it reads from the pipe; else it writes.
+    Raises:
+        ImageError: the video is damaged, or ends early.
     """
+    frames = read_frames(decoder.stream, footage.size)
+    for time_ms, pixels in frames:
+        if damage := decoder.damage():
+            seen = [*times, time_ms, *(time for time, _ in islice(frames, _LOOKED_THROUGH))]
+            raise _damaged(source, _first_gap(seen, footage), damage)
+        times.append(time_ms)
+        opacity = np.ascontiguousarray(pixels[..., 3]) if footage.alpha else None
+        yield Picture(np.ascontiguousarray(pixels[..., :3]), opacity)
+    if damage := decoder.damage():
+        raise _damaged(source, _first_gap(times, footage), damage)
+    if times and footage.duration_s:
+        missing_s = footage.duration_s - times[-1] / 1000 - float(1 / footage.rate)
+        if missing_s > max(_EARLY_S, _EARLY_SHARE * footage.duration_s):
+            raise _damaged(source, len(times), f"it ends {missing_s:.3g} s early")
 
-    def __init__(self, command: list[str], *, reads: bool) -> None:
-        # Not a pipe, which fills up when nobody reads it.
-        self._messages = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if reads else subprocess.PIPE,
-            stderr=self._messages,
-            start_new_session=True,
-        )
-        stream = self._process.stdin if reads else self._process.stdout
-        assert stream is not None
-        self.stream: IO[bytes] = stream
 
-    def finish(self, name: Path, kind: type[Exception], problem: str) -> None:
-        """Close the pipe and wait.
+def _damaged(source: Path, frame: int, reason: str) -> ImageError:
+    return ImageError(f"{source}: damaged after frame {frame}: {reason}; nothing was written")
 
-        Raises:
-            kind: ffmpeg failed; the message ends with its last line.
-        """
-        with suppress(BrokenPipeError):
-            self.stream.close()
-        if self._process.wait() != 0:
-            self._messages.seek(0)
-            text = self._messages.read().decode(errors="replace")
-            raise kind(f"{name}: {problem}: {_last_line(text)}")
 
-    def __enter__(self) -> "_Ffmpeg":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        with suppress(BrokenPipeError):
-            self.stream.close()
-        self._messages.close()
+def _first_gap(times: list[int], footage: Footage) -> int:
+    """The number of the last frame before one is missing."""
+    step = 1500 / float(footage.rate)
+    gaps = (number for number, (a, b) in enumerate(pairwise(times), 1) if b - a > step)
+    return next(gaps, len(times))
 
 
 def _decoding(source: Path, footage: Footage) -> list[str]:
-    """To raw RGB: turned upright, at an even rate, by the file's own color matrix."""
-    scale = f"scale=in_color_matrix={footage.matrix}:flags=accurate_rnd+full_chroma_int"
-    command = [_tool("ffmpeg"), "-v", "error", "-nostdin", "-i", _named(source)]
-    command += ["-map", "0:V:0", "-r", str(footage.rate), "-vf", scale]
-    return [*command, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    """Arguments that make RGBA with times: turned upright, in the colors of BT.709."""
+    filters = [f"scale=in_color_matrix={footage.matrix}:flags=accurate_rnd+full_chroma_int"]
+    if (footage.transfer or footage.wide) and not has_filter("zscale"):
+        raise ImageError(
+            f"{source}: its colors are BT.2020's, for which this ffmpeg lacks zscale; convert it "
+            "to BT.709 first"
+        )
+    if footage.transfer and footage.alpha:
+        raise ImageError(f"{source}: HDR with alpha is not supported; convert it to BT.709 first")
+    if footage.transfer:
+        filters = [_TONE_MAP.format(transfer=footage.transfer)]
+    elif footage.wide:
+        filters = [_NARROW]
+    command = ["-nostdin", *(["-c:v", footage.decoder] if footage.decoder else [])]
+    command += ["-i", named(source), "-map", f"0:{footage.stream}", "-vf", ",".join(filters)]
+    command += ["-enc_time_base", "1:1000", "-c:v", "rawvideo", "-pix_fmt", "rgba"]
+    return [*command, "-f", "matroska", "-"]
 
 
 def _encoding(source: Path, target: Path, footage: Footage) -> list[str]:
-    """From raw RGBA, with the sound of the source beside it."""
-    height, width = footage.size
+    """Arguments that take RGBA with times, and the sound of the source beside it."""
     suffix = target.suffix.lower()
-    command = [_tool("ffmpeg"), "-v", "error", "-nostats", "-y", "-f", "rawvideo"]
-    command += ["-pix_fmt", "rgba", "-s", f"{width}x{height}", "-r", str(footage.rate), "-i", "-"]
+    command = ["-nostats", "-y", "-f", "matroska", "-i", "-"]
     if footage.sound:
-        command += ["-i", _named(source), "-map", "0:v", "-map", "1:a", *_SOUND[suffix].split()]
-    scale = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int"
-    tags = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
-    command += [
-        "-vf",
-        f"{scale},format={_PIXELS[suffix]},{tags}",
-        *_CODECS[suffix].split(),
-        *_COLORS.split(),
+        command += ["-i", named(source), "-map", "0:v", "-map", "1:a", *_SOUND[suffix].split()]
+    filters = [
+        "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int",
+        f"format={_PIXELS[suffix]}",
+        "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv",
+        f"setsar={footage.pixel_aspect}",
     ]
-    return [*command, _named(target)]
-
-
-def _frames(stream: IO[bytes], size: tuple[int, int]) -> Iterator[Picture]:
-    """Frames of this (height, width), until the pipe ends."""
-    height, width = size
-    while len(content := stream.read(height * width * 3)) == height * width * 3:
-        yield Picture(np.frombuffer(content, np.uint8).reshape(height, width, 3))
-
-
-def _footage(stream: dict[str, Any], sound: bool) -> Footage:
-    width, height = int(stream["width"]), int(stream["height"])
-    turns = [float(side.get("rotation", 0)) for side in stream.get("side_data_list", [])]
-    if any(round(turn / 90) % 2 for turn in turns):
-        width, height = height, width
-    rates = (_rate(stream.get(key, "0/0")) for key in ("avg_frame_rate", "r_frame_rate"))
-    rate = next((rate for rate in rates if rate), Fraction(25))
-    frames = stream.get("nb_frames")
-    if frames is None and "duration" in stream:
-        frames = round(float(stream["duration"]) * rate)
-    tagged = {"bt709": "bt709", "smpte170m": "bt601", "bt470bg": "bt601", "bt2020nc": "bt2020"}
-    untagged = "bt709" if min(height, width) >= _HD_HEIGHT else "bt601"
-    matrix = tagged.get(stream.get("color_space", ""), untagged)
-    return Footage((height, width), rate, None if frames is None else int(frames), sound, matrix)
-
-
-def _rate(text: str) -> Fraction | None:
-    with suppress(ValueError, ZeroDivisionError):
-        rate = Fraction(text)
-        return rate if rate > 0 else None
-    return None
-
-
-def _tool(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        raise MissingExtraError(
-            f"{name} is not installed; video needs ffmpeg (apt install ffmpeg, brew install ffmpeg)"
-        )
-    return path
-
-
-def _named(path: Path) -> str:
-    """A path that ffmpeg takes for one, whatever it is called."""
-    return f"file:{path}"
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else "no reason given"
+    if footage.even:  # milliseconds back to the exact rate
+        command += ["-r", str(footage.rate)]
+    else:
+        command += ["-fps_mode", "vfr", "-enc_time_base", "1:1000"]
+    command += ["-vf", ",".join(filters), *_CODECS[suffix].split(), *_COLORS.split()]
+    return [*command, named(target)]

@@ -1,9 +1,11 @@
 """`birefnet cutout`."""
 
 import json
+import math
+import sys
 import time
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, get_args
 
 import click
 
@@ -12,7 +14,8 @@ from ..batch.plan import STANDARD_STREAM, CutoutPlan, plan_cutouts, read_list
 from ..cutout.background import parse_background
 from ..cutout.compose import SHADOWS, Shadow, Style
 from ..cutout.foreground import Estimator
-from ..images.write import FORMATS, Encoding, format_named
+from ..errors import ImageError, OutputError
+from ..images.write import Encoding, FormatName, format_named
 from ..model.input_size import Size
 from ..segmenter import Segmenter
 from ..session.memory_limit import Memory
@@ -22,6 +25,7 @@ from .options import (
     foreground_option,
     max_memory_option,
     memory_option,
+    parsed,
     provider_option,
     size_option,
     threads_option,
@@ -36,16 +40,26 @@ DEMONSTRATION = (
 DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
 
 
+def _parse_pixels(text: str) -> int:
+    number = text.lower().removesuffix("p").removesuffix("m")
+    count = int(number) if number.isdecimal() and len(number) < 13 else 0
+    if not count:
+        raise ImageError(f"{text!r} is no number of pixels; give 200M or 200000000")
+    return count if number == text else count * 1_000_000
+
+
 @click.command(
     epilog="Example: birefnet cutout photo.jpg holiday/ --output cutouts --format webp --crop"
 )
-@click.argument("inputs", metavar="INPUT...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument(
+    "inputs", metavar="INPUT...", nargs=-1, type=click.Path(readable=False, path_type=Path)
+)
 @click.option(
     "--output",
     "-o",
     metavar="PATH",
     required=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="A file for one input file (its suffix is the format), - for standard output, else a "
     "directory; made if missing.",
 )
@@ -66,13 +80,19 @@ DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
 @provider_option
 @memory_option
 @max_memory_option
+@click.option(
+    "--max-pixels",
+    metavar="N",
+    callback=parsed(_parse_pixels),
+    help="Read images of up to N pixels, as 200M for 200 megapixels; by default 178M.",
+)
 @verbose_option
 @batch_option
 @click.option(
     "--format",
     "form",
     metavar="FORMAT",
-    type=click.Choice([form.name for form in FORMATS]),
+    type=click.Choice(get_args(FormatName)),
     help="png, webp, tiff or jpeg. By default the output's suffix, else png.",
 )
 @click.option(
@@ -100,7 +120,7 @@ DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
 @click.option(
     "--margin",
     metavar="PERCENT",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, max=1000),
     default=5.0,
     show_default=True,
     help="Around a cropped subject, of its longer side.",
@@ -129,6 +149,7 @@ def cutout(
     provider: str,
     memory: Memory,
     max_memory: float | None,
+    max_pixels: int | None,
     verbose: bool,
     batch: int,
     form: str | None,
@@ -149,12 +170,20 @@ def cutout(
     """Cut the subject out of images: files, whole folders, - for standard input.
 
     The EXIF orientation is applied, the color profile is kept. Folders are searched through, and
-    their tree is kept. An input is never overwritten. A file that fails gets a line and the others
-    are still done; the exit code is then 1. Ctrl-C finishes the files in hand; the same command
-    with --skip-existing goes on from there.
+    their tree is kept. Where results would have one name, they keep the suffix (a.jpg.png) or as
+    much of their folders as tells them apart; so do results in the folder that is searched, where
+    nothing is overwritten. An input never is. A file that fails gets a line and the others are
+    still done; the exit code is then 1. Ctrl-C finishes the files in hand; the same command with
+    --skip-existing goes on from there.
     """
+    if math.isnan(margin):
+        raise click.BadParameter("nan is no number of percent", param_hint="'--margin'")
+    if max_memory and batch > 1:
+        raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
     if as_json and output == STANDARD_STREAM:
         raise click.UsageError("--json and the image can't both go to standard output")
+    if (as_json or output == STANDARD_STREAM) and not sys.stdout.writable():
+        raise OutputError("standard output is closed; nothing was done")
     listed = [*inputs, *(read_list(files_from.read()) if files_from else ())]
     if not listed:
         raise click.UsageError("nothing to cut out: give files or folders")
@@ -185,7 +214,9 @@ def cutout(
             say(DEMONSTRATION)
         if segmenter.session_info and segmenter.session_info.provider.name != "cpu":
             say(segmenter.session_info.describe())
-        cutter = FileCutter(segmenter, style, encoding, all_frames, skip_existing, batch)
+        cutter = FileCutter(
+            segmenter, style, encoding, all_frames, skip_existing, batch, max_pixels
+        )
         with interruptible() as stopped, progress_bar(len(plan.jobs)) as bar:
             task = bar.add_task("cutting out", total=len(plan.jobs))
             for report in cutter.cut_out(plan.jobs, stopped=stopped):
@@ -214,9 +245,10 @@ class _Summary:
         self._failed = len(plan.failures)
         self._reports = 0
         for failure in plan.failures:
-            say(failure)
+            say(failure.error)
             if as_json:
-                click.echo(json.dumps({"input": None, "output": None, "error": str(failure)}))
+                record = {"input": str(failure.source), "output": None, "error": str(failure.error)}
+                click.echo(json.dumps(record))
 
     def add(self, report: FileReport) -> None:
         """Count the next file, and say what is worth a line."""

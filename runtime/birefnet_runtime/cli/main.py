@@ -4,10 +4,14 @@ No package is imported here for what its command might need; so `birefnet --help
 and a distribution that registers a command in the group `birefnet.commands` adds it.
 """
 
+import errno
+import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
 from typing import IO, Any
 
@@ -16,6 +20,7 @@ from birefnet_models.errors import BirefnetError
 
 from ..errors import MemoryWarning, MissingExtraError, ProviderWarning, SizeWarning
 from ..extras import missing_extra
+from ..units import printable
 
 COMMANDS = "birefnet.commands"
 
@@ -24,11 +29,26 @@ class OneLine(click.ClickException):
     """An error of the library, as the command line shows it."""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"birefnet: {self.message}", file=file or sys.stderr)
+        click.echo(printable(f"birefnet: {self.message}"), file=file or sys.stderr)
 
 
 class EntryPointGroup(click.Group):
     """The commands registered under `birefnet.commands`, each loaded when it is asked for."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command. Closed standard streams are stood in for: an input that is empty, an
+        output that can't be written."""
+        for name, mode in (("stdin", "r"), ("stdout", "r"), ("stderr", "w")):
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        try:
+            return super().main(*args, **kwargs)
+        finally:
+            try:
+                sys.stdout.flush()
+            except OSError:  # has been reported; Python would try again at its end
+                with suppress(OSError), open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(entry_points(group=COMMANDS).names)
@@ -47,10 +67,15 @@ class EntryPointGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _warnings_as_lines():
+            with _warnings_as_lines(), _termination_as_interrupt():
                 return super().invoke(ctx)
         except BirefnetError as error:
             raise OneLine(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE or not _comes_of_printing(error):
+                raise  # click ends quietly where a pipe's reader has left
+            reason = error.strerror or "it is closed"
+            raise OneLine(f"standard output can't be written: {reason.lower()}") from error
         except ModuleNotFoundError as error:
             missing = missing_extra(error.name)
             if missing is None:
@@ -95,9 +120,31 @@ def _warnings_as_lines() -> Iterator[None]:
         ) -> None:
             if issubclass(category, MemoryWarning | ProviderWarning | SizeWarning):
                 # Not echo, which would write behind a progress bar's back.
-                print(f"birefnet: {message}", file=sys.stderr)
+                print(printable(f"birefnet: {message}"), file=sys.stderr)
             else:
                 show(message, category, *rest, **named)
 
         warnings.showwarning = showwarning
         yield
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: what it has begun to write is removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _comes_of_printing(error: OSError) -> bool:
+    """Whether an error was raised as a line was printed, and not by our own files."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    module = str(trace.tb_frame.f_globals.get("__name__")) if trace else ""
+    return module.partition(".")[0] in {"click", "rich"}

@@ -46,14 +46,14 @@ size_option = click.option(
 threads_option = click.option(
     "--threads",
     metavar="N",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1024),
     help="By default as many as there are usable cores.",
 )
 
 batch_option = click.option(
     "--batch",
     metavar="N",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1024),
     default=1,
     show_default=True,
     help="Images that may go through the network at once; GPUs gain from it, CPUs don't.",
@@ -92,7 +92,8 @@ max_memory_option = click.option(
     "--max-memory",
     metavar="AMOUNT",
     callback=read_bytes,
-    help="Stay below this, as 800MB or 1GB: settings and, without --size, the size follow from it.",
+    help="Stay below this with model and pictures, as 800MB or 1GB: settings, without --size the "
+    "size, and how many pictures are under way follow from it.",
 )
 
 verbose_option = click.option(

@@ -1,9 +1,10 @@
-"""What commands show on standard error while they work: lines, a bar, and how Ctrl-C is taken."""
+"""Lines and a bar on standard error while a command works, and how it is stopped."""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from signal import SIGINT, SIGTERM
 from types import FrameType
 
 from rich.console import Console
@@ -11,16 +12,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.progress import Task as BarTask
 from rich.text import Text
 
+from ..units import printable
+
 STOPPED = 130
-"""Exit code after Ctrl-C: what shells give a program that SIGINT ends."""
+"""Exit code after Ctrl-C or SIGTERM: what shells give a program that SIGINT ends."""
 
 # One console for the bar and the lines, so that neither is written into the other.
 _console = Console(stderr=True)
 
 
 def say(what: object) -> None:
-    """Print a line for people."""
-    _console.print(f"birefnet: {what}", markup=False, highlight=False, emoji=False, soft_wrap=True)
+    """Print a line for people, whatever names are in it."""
+    line = printable(f"birefnet: {what}")
+    _console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def progress_bar(total: int | None) -> Progress:
@@ -38,27 +42,28 @@ def progress_bar(total: int | None) -> Progress:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a question; a second one interrupts.
+    """Turn the first Ctrl-C or SIGTERM into a question; a second one interrupts.
 
     Yields:
-        Whether Ctrl-C was pressed.
+        Whether one has come.
     """
-    pressed = threading.Event()
+    asked = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if pressed.is_set():
+        if asked.is_set():
             raise KeyboardInterrupt
-        pressed.set()
+        asked.set()
         say("finishing what is in hand; Ctrl-C again to drop it")
 
     if threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
+        yield asked.is_set
         return
-    previous = signal.signal(signal.SIGINT, handle)
+    interrupt, terminate = signal.signal(SIGINT, handle), signal.signal(SIGTERM, handle)
     try:
-        yield pressed.is_set
+        yield asked.is_set
     finally:
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(SIGINT, interrupt)
+        signal.signal(SIGTERM, terminate)
 
 
 class Rate(TextColumn):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from ..batch.video import cut_out_video, probe
+from ..batch.footage import probe
+from ..batch.video import cut_out_video
 from ..cutout.compose import Style
 from ..cutout.foreground import Estimator
 from ..model.input_size import Size
@@ -21,13 +22,13 @@ from .progress import interruptible, progress_bar, say
 
 
 @click.command(epilog="Example: birefnet video clip.mp4 --output clip.webm")
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="INPUT", type=click.Path(readable=False, path_type=Path))
 @click.option(
     "--output",
     "-o",
     metavar="FILE",
     required=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="A .mov file for ProRes 4444, a .webm file for VP9, both with alpha.",
 )
 @click.option("--model", "-m", metavar="MODEL", default="nano", help="As `birefnet cutout` has it.")

@@ -20,6 +20,7 @@ from ..session.providers.shared_libraries import (
     missing_libraries,
     required_versions,
 )
+from .opencv import opencv_problem
 from .provider_check import check_provider
 
 
@@ -57,6 +58,8 @@ class Diagnosis:
     memory_limit_bytes: int | None
     memory_bytes: int | None
     required: tuple[str, ...] = field(default=())
+    opencv: str | None = None
+    """What is wrong with the installed OpenCV; None if nothing is."""
 
     @property
     def healthy(self) -> bool:
@@ -80,6 +83,8 @@ class Diagnosis:
                 return f"{state.name} is installed and doesn't work: {state.reason}"
         if self.driver and self.driver.gpus and not states["cuda"].installed:
             return f"there is a GPU ({self.driver.gpus[0].name}); {states['cuda'].reason}"
+        if self.opencv:
+            return self.opencv
         best = next((name for name in ("tensorrt", "cuda") if states[name].verified), "cpu")
         return f"all that is installed works; fastest is --provider {best}"
 
@@ -103,6 +108,7 @@ def diagnose(required: Sequence[str] = (), *, verbose: bool = False) -> Diagnosi
         memory_limit_bytes=memory_limit_bytes(),
         memory_bytes=_memory_bytes(),
         required=tuple(required),
+        opencv=opencv_problem(),
     )
 
 

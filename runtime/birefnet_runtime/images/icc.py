@@ -1,6 +1,7 @@
 """ICC profiles: their color space, and conversion to and from sRGB."""
 
 import io
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,16 @@ def space_of(profile: bytes | None) -> str | None:
     if profile is None or len(profile) < 128 or profile[36:40] != b"acsp":
         return None
     return profile[16:20].decode("ascii", "replace").strip()
+
+
+@lru_cache(maxsize=16)
+def rgb_profile(profile: bytes | None) -> bytes | None:
+    """Return a profile if it is one for RGB that converts both ways, else None."""
+    if profile is None or space_of(profile) != "RGB":
+        return None
+    one = Image.new("RGB", (1, 1))
+    converts = _convert(one, profile, _SRGB) and _convert(one, _SRGB, profile)
+    return profile if converts else None
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:

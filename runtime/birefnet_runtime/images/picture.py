@@ -1,14 +1,17 @@
 """An image in memory."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 """8 or 16 bits a channel; the full range of the type is black to white."""
+STRIP_PIXELS = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,11 @@ def quantize(share: NDArray[np.float32], depth: int) -> Pixels:
     if depth == 8:
         return np.asarray(cv2.convertScaleAbs(share, alpha=255.0), dtype=np.uint8)
     return np.asarray(np.rint(share * np.float32(65535)), dtype=np.uint16)
+
+
+def strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """Cut a PIL image into strips of whole rows: whole, each step of a conversion is a copy."""
+    rows = max(1, STRIP_PIXELS // max(1, image.width))
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))

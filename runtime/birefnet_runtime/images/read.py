@@ -1,23 +1,26 @@
-"""Image files in: what Pillow reads, and through OpenCV what Pillow would cut to 8 bits."""
+"""Image files in: what Pillow reads, in 8 bits or, where the file has them, in 16."""
 
 import io
 import os
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from numpy.typing import ArrayLike
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError
-from .icc import gray_curve, lab_to_srgb, space_of, to_srgb
+from ..units import format_bytes, printable
+from .convert import check_kind, gray_table, picture_of
+from .icc import rgb_profile, space_of
 from .picture import Picture
-from .sixteen_bit import is_sixteen_bit_color, read_sixteen_bit_color
+from .pillow_settings import pillow_settings, silence_libtiff
+from .png import without_texts
+from .raw_file import describe_tiff, raw_kind
+from .sixteen_bit import read_sixteen_bit_color, sixteen_bit_packing
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | ArrayLike | Picture
 
@@ -28,26 +31,55 @@ SUFFIXES = frozenset({
 })
 # fmt: on
 """What counts as an image when a folder is searched. A file named by itself may have any suffix."""
+PILLOW_FORMATS = (
+    *("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000"),
+    *("ICO", "PSD", "QOI", "PCX", "SGI", "TGA"),
+)
+"""All that Pillow may open, and HEIF: none that runs another program, as EPS does."""
+MOST_PIPE_BYTES = 1 << 30
 
-# What Pillow's decoders raise on damaged files; they share no base class.
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
     TypeError,
     EOFError,
     LookupError,
-    OverflowError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
     MemoryError,
     RuntimeError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
 )
+"""What Pillow's decoders raise on damaged files; they share no base class."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PLAIN = (_PNG, b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM")
+"""Signatures of files that are surely no raw ones."""
+_NOT_READ = {
+    b"%!PS": "PostScript",
+    b"\xc5\xd0\xd3\xc6": "PostScript",
+    b"%PDF": "PDF",
+    b"<svg": "SVG",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"v/1\x01": "OpenEXR",
+}
+"""Signatures of images that nothing here reads, for the message."""
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
+_UNSUPPORTED = ("unsupported", "not supported", "not yet supported", "not available", "not impl")
+"""Words of Pillow's about sound files of a kind that it doesn't read."""
+_DECODER_BYTES = {"WEBP": 20, "AVIF": 16, "HEIF": 14, "JPEG2000": 28}
+"""For each pixel, of decoders that hold a whole picture of their own beside Pillow's."""
+_STRIPS_BYTES = 32 << 20
+_END_OF_JPEG = b"\xff\xd9"
+_MOST_LOST = 0.02
+"""Share of a picture up to which the lost end of a JPEG is overlooked."""
 
 
-def read_image(source: ImageSource) -> Picture:
+def read_image(source: ImageSource, *, max_pixels: int | None = None) -> Picture:
     """Read any of the accepted inputs.
 
     Of a file (a path, or its bytes) the first frame is read and its EXIF orientation applied. A PIL
@@ -58,6 +90,8 @@ def read_image(source: ImageSource) -> Picture:
     Args:
         source: path, bytes of an image file, PIL image, Picture, or an array: uint8 or uint16,
             (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, alpha not premultiplied.
+        max_pixels: of a file: the most that its header may say; by default Pillow's bound, twice
+            `PIL.Image.MAX_IMAGE_PIXELS` (179 million).
 
     Raises:
         ImageError: the input is none of these; the message names the file.
@@ -65,58 +99,104 @@ def read_image(source: ImageSource) -> Picture:
     if isinstance(source, Picture):
         return source
     if isinstance(source, Image.Image):
-        return _picture(source, "PIL image")
+        return picture_of(source, "PIL image")
     if isinstance(source, str | os.PathLike | bytes):
-        with open_image(source) as (image, name):
+        with open_image(source, max_pixels=max_pixels) as (image, name):
             return decode(image, name)
     return _from_array(source)
 
 
 @contextmanager
 def open_image(
-    source: str | os.PathLike[str] | bytes, name: str | None = None
+    source: str | os.PathLike[str] | bytes,
+    name: str | None = None,
+    *,
+    max_pixels: int | None = None,
 ) -> Iterator[tuple[Image.Image, str]]:
     """Open an image file without decoding it; yield it and the name that errors give it.
 
     Args:
-        source: a path, or the file's bytes.
+        source: a path, or the file's bytes. A pipe is read whole, up to `MOST_PIPE_BYTES`.
         name: by default the path.
+        max_pixels: as in `read_image`.
 
     Raises:
-        ImageError: it is no image, or the block finds it damaged.
+        ImageError: it is no image that is read, it is too large, or the block finds it damaged.
     """
     if name is None:
         name = f"image of {len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
+    name = printable(name)
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
-            start = stream.read(32)
-            if not start:
-                raise ImageError(f"{name}: the file is empty")
-            heif = start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
-            if heif and not _heif_is_read():
+        with (
+            io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file,
+            pillow_settings(max_pixels),
+            _identify(file, name) as image,
+        ):
+            limit = pillow_settings.limit if max_pixels is None else max_pixels
+            if limit is not None and image.width * image.height > limit:
                 raise ImageError(
-                    f"{name}: HEIC needs a plugin; install it with: "
-                    "pip install 'birefnet-ort[heic]'"
+                    f"{name}: too large to be read safely: {image.width} x {image.height} pixels, "
+                    f"more than {limit / 1e6:.6g} megapixels; max_pixels (--max-pixels) raises "
+                    "the limit"
                 )
-            with _quiet(), Image.open(stream) as image:
-                yield image, name
-    except _DECODING_ERRORS as error:
-        raise ImageError(f"{name}: {_decoding_reason(error)}") from error
+            yield image, name
+    except DECODING_ERRORS as error:
+        raise decoding_error(name, error) from error
 
 
-def decode(image: Image.Image, name: str) -> Picture:
+def decode(image: Any, name: str) -> Picture:
     """Decode the current frame of an opened file.
 
     Raises:
         ImageError: it has no pixels, or pixels that mean no colors.
     """
-    if is_sixteen_bit_color(image):
-        pixels = read_sixteen_bit_color(image)
+    packing = sixteen_bit_packing(image) if image.format in {"PNG", "TIFF"} else None
+    if packing:
         profile = image.info.get("icc_profile")
-        return _split(pixels, profile if space_of(profile) == "RGB" else None)
-    image.load()
+        pixels, opacity = read_sixteen_bit_color(image, packing)
+        table = None
+        if profile and packing.startswith("LA") and space_of(profile) == "GRAY":
+            table = gray_table(profile)
+        if table is not None:
+            for row in pixels:
+                row[...] = table[row]
+        return Picture(pixels, opacity, rgb_profile(profile))
+    check_kind(image, name)
+    key = image.info.get("transparency")
+    if image.format == "PNG" and image.mode == "L" and isinstance(key, int):
+        bits = {"L;2": 2, "L;4": 4}.get(image.tile[0].args if image.tile else "", 8)
+        image.info["transparency"] = key * 255 // (2**bits - 1)  # as the pixels are scaled
+    stream = image.fp
+    try:
+        image.load()
+    except OSError:
+        mended = _with_end(stream) if image.format in {"JPEG", "MPO"} else None
+        if mended is None:
+            raise
+        image = mended
     ImageOps.exif_transpose(image, in_place=True)
-    return _picture(image, name)
+    return picture_of(image, name)
+
+
+def picture_bytes(image: Image.Image) -> int:
+    """Bytes that the Picture of an opened file keeps, from its header."""
+    wide = 2 if sixteen_bit_packing(image) or image.mode.startswith("I") else 1
+    return image.width * image.height * wide * (4 if image.has_transparency_data else 3)
+
+
+def decoded_bytes(image: Image.Image) -> int:
+    """Bytes that `decode` takes at most for an opened file, from its header.
+
+    The Picture is among them, the encoded file is not. Measured for every format with pictures of
+    12 megapixels (the test of this name repeats it, smaller).
+    """
+    pixels = image.width * image.height
+    stored = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(image.mode, 4)
+    at_once = pixels * _DECODER_BYTES.get(image.format or "", 0)
+    if "progressive" in image.info:
+        at_once = stored + 2 * pixels * len(image.getbands())  # the coefficients of all scans
+    turned = 2 * stored  # by the EXIF orientation, which may come behind the pixels
+    return max(stored + picture_bytes(image), turned, at_once) + _STRIPS_BYTES
 
 
 def pixels_of(source: str | os.PathLike[str] | bytes) -> int:
@@ -126,46 +206,6 @@ def pixels_of(source: str | os.PathLike[str] | bytes) -> int:
             return image.width * image.height
     except ImageError:
         return 0
-
-
-def _picture(image: Image.Image, name: str) -> Picture:
-    """Make a Picture of a PIL image of any mode."""
-    if image.width == 0 or image.height == 0:
-        raise ImageError(f"{name}: the image has no pixels: {image.width} x {image.height}")
-    profile = image.info.get("icc_profile")
-    space = space_of(profile)
-    if image.mode == "F":
-        raise ImageError(f"{name}: floating-point pixels have no known range; convert to 8 bits")
-    if image.mode.startswith("I"):  # 16-bit gray; as 32-bit integers where a format has no other
-        return Picture(_sixteen_bit_gray(image, profile if space == "GRAY" else None))
-    opacity = None
-    if image.has_transparency_data:
-        image = image.convert("LA" if image.mode in {"L", "LA", "La"} else "RGBA")
-        opacity = np.asarray(image.getchannel("A"))
-        image = image.getchannel("L") if image.mode == "LA" else image.convert("RGB")
-    if profile and space == {"1": "GRAY", "L": "GRAY", "CMYK": "CMYK"}.get(image.mode):
-        image = to_srgb(image.convert("L") if image.mode == "1" else image, profile) or image
-        profile = None
-    if image.mode == "LAB":
-        image = lab_to_srgb(image)
-    if image.mode == "CMYK":
-        profile = None
-    if image.mode != "RGB":
-        try:
-            image = image.convert("RGB")
-        except ValueError as error:
-            raise ImageError(f"{name}: mode {image.mode} can't become RGB") from error
-    return Picture(np.asarray(image), opacity, profile if space == "RGB" else None)
-
-
-def _sixteen_bit_gray(image: Image.Image, profile: bytes | None) -> NDArray[np.uint16]:
-    """Convert 16-bit gray to uint16 (H, W, 3), through its profile if it has one."""
-    levels = np.asarray(image).clip(0, 65535).astype(np.uint16)
-    curve = gray_curve(profile) if profile else None
-    if curve is not None:
-        table = np.interp(np.arange(65536) / 257, np.arange(256), curve * 257)
-        levels = np.rint(table).astype(np.uint16)[levels]
-    return np.repeat(levels[..., None], 3, axis=2)
 
 
 def _split(pixels: Any, profile: bytes | None = None) -> Picture:
@@ -193,6 +233,58 @@ def _from_array(source: ArrayLike) -> Picture:
     return Picture(np.repeat(array[..., None], 3, axis=2)) if array.ndim == 2 else _split(array)
 
 
+def _identify(file: BinaryIO, name: str) -> Image.Image:
+    """Open the image in a file by what is in it."""
+    if not file.seekable():
+        file = io.BytesIO(file.read(MOST_PIPE_BYTES + 1))
+        if file.getbuffer().nbytes > MOST_PIPE_BYTES:
+            raise ImageError(
+                f"{name}: more than {format_bytes(MOST_PIPE_BYTES)} from a pipe; save it as a file"
+            )
+    start = file.read(32)
+    if not start:
+        raise ImageError(f"{name}: the file is empty")
+    if not start.startswith(_PLAIN) and (kind := raw_kind(file)):
+        raise ImageError(f"{name}: a raw file ({kind}); develop it first, to TIFF or PNG")
+    heif = start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
+    if heif and not _heif_is_read():
+        raise ImageError(
+            f"{name}: HEIC needs a plugin; install it with: pip install 'birefnet-ort[heic]'"
+        )
+    png = start.startswith(_PNG)
+    stream, profile = without_texts(file) if png else (file, None)
+    try:
+        image = Image.open(stream, formats=[*PILLOW_FORMATS, *(["HEIF"] if heif else [])])
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: {_unidentified_reason(start, stream)}") from error
+    if profile is not None:
+        image.info["icc_profile"] = profile
+    if image.format == "TIFF":
+        silence_libtiff()
+    return image
+
+
+def _with_end(stream: Any) -> Image.Image | None:
+    """Decode a JPEG that lacks its last bytes; None if more than a trace of the picture is lost.
+
+    Pixels that are lost take what follows: with nothing behind the file and with something they
+    differ.
+    """
+    stream.seek(0)
+    content = stream.read().rstrip(b"\xff")
+    whole = []
+    for filler in (b"", b"\xaa\x55\xa5" * 1000):
+        image = Image.open(io.BytesIO(content + filler + _END_OF_JPEG), formats=["JPEG"])
+        image.load()
+        whole.append(image)
+    lost = ImageChops.difference(*whole).getbbox(alpha_only=False)
+    if lost is not None:
+        left, top, right, bottom = lost
+        if (right - left) * (bottom - top) > _MOST_LOST * image.width * image.height:
+            return None
+    return whole[0]
+
+
 def _heif_is_read() -> bool:
     """Register Pillow's HEIC plugin if it is installed; whether HEIC can be read."""
     try:
@@ -203,44 +295,26 @@ def _heif_is_read() -> bool:
     return True
 
 
-class _Quiet:
-    """Keeps Pillow's warnings back while any thread reads.
-
-    It warns of half the pixels that it refuses, and of damage that it reads past. Python's own
-    `catch_warnings` isn't safe in threads: two that overlap leave the filters wrong.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._readers = 0
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            self._readers += 1
-            if self._readers == 1:
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-                self._rule: Any = warnings.filters[0]
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._readers -= 1
-                filters: Any = warnings.filters
-                if self._readers == 0 and self._rule in filters:
-                    filters.remove(self._rule)
+def _unidentified_reason(start: bytes, stream: BinaryIO) -> str:
+    for signature, kind in _NOT_READ.items():
+        if start.startswith(signature):
+            return f"{kind}, which isn't read; convert it to PNG or TIFF first"
+    return describe_tiff(stream) or "not an image, or of a format that Pillow doesn't read"
 
 
-_quiet = _Quiet()
-
-
-def _decoding_reason(error: BaseException) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image, or of a format that Pillow doesn't read"
+def decoding_error(name: str, error: BaseException) -> ImageError:
+    """Make the error for what Pillow raised of a file of that name."""
+    reason = printable(" ".join(str(error).split())) or type(error).__name__
     if isinstance(error, Image.DecompressionBombError):
-        return f"too large to be read safely: {error}"
-    if isinstance(error, OSError) and error.errno is not None:
-        return (error.strerror or str(error)).lower()
-    if isinstance(error, MemoryError):
-        return "not enough memory to read it"
-    return f"the image is damaged: {' '.join(str(error).split()) or type(error).__name__}"
+        reason = (
+            f"too large to be read safely: {reason}; max_pixels (--max-pixels) raises the limit"
+        )
+    elif isinstance(error, OSError) and error.errno is not None:
+        reason = (error.strerror or reason).lower()
+    elif isinstance(error, MemoryError):
+        reason = "not enough memory to read it"
+    elif any(word in reason.lower() for word in _UNSUPPORTED):
+        reason = f"can't be read: {reason}"
+    else:
+        reason = f"the image is damaged: {reason}"
+    return ImageError(f"{name}: {reason}")

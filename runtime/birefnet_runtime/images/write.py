@@ -6,19 +6,27 @@ since OpenCV's encoder takes as long and two more copies of the picture; the oth
 
 import io
 import os
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
+import numpy as np
 from birefnet_models.atomic_write import replacing
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import OutputError
+from ..units import printable
 from .picture import Pixels, to_eight_bits
-from .png import write_png
 
+STRIP_BYTES = 1 << 20
+_PNG_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+"""By channels: gray, gray with alpha, RGB, RGBA."""
+_PNG_FILTER_UP = 2
 CLASSIC_TIFF_BYTES = 2**32 - 2**25
 """Largest picture, uncompressed, that surely fits the 4 GB of classic TIFF; beyond it BigTIFF."""
 FormatName: TypeAlias = Literal["png", "webp", "tiff", "jpeg"]
@@ -89,7 +97,7 @@ def format_of(path: Path) -> Format:
         if path.suffix.lower() in form.suffixes:
             return form
     suffixes = ", ".join(suffix for form in FORMATS for suffix in form.suffixes)
-    raise OutputError(f"{path}: results are {suffixes} files; end the name in one of these")
+    raise OutputError(f"{_name(path)}: results are {suffixes} files; end the name in one of these")
 
 
 def write_image(
@@ -113,10 +121,10 @@ def write_image(
     Raises:
         OutputError: the format can't hold the picture, or the file can't be written.
     """
-    name = getattr(target, "name", "output") if hasattr(target, "write") else os.fspath(target)
-    if encoding is None:
-        encoding = Encoding() if hasattr(target, "write") else Encoding(format_of(Path(name)))
-    check_fits(encoding.format, pixels.shape, str(name))
+    if encoding is None and isinstance(target, str | os.PathLike):
+        encoding = Encoding(format_of(Path(target)))
+    encoding = encoding or Encoding()
+    check_fits(encoding.format, pixels.shape, _name(target))
     with open_output(target) as stream:
         if encoding.format == PNG:
             write_png(stream, pixels, profile)
@@ -137,13 +145,15 @@ def open_output(target: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]
     Raises:
         OutputError: the target can't be written.
     """
-    failure = f"{getattr(target, 'name', 'output')}: can't be written"
+    failure = f"{_name(target)}: can't be written"
     try:
         if isinstance(target, str | os.PathLike):
             path = Path(target)
-            failure = f"{path.parent}: can't be made"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            failure = f"{path}: can't be written"
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError:
+                failure = f"{_name(path.parent)}: can't be made"
+                raise
             with replacing(path) as temporary, open(temporary, "wb") as stream:
                 yield stream
         else:
@@ -170,6 +180,57 @@ def check_fits(form: Format, shape: tuple[int, ...], name: str) -> None:
             f"{name}: {form.name.upper()} holds sides of up to {form.largest_side} pixels, "
             f"not {shape[1]} x {shape[0]}; write a PNG"
         )
+
+
+def write_png(stream: BinaryIO, pixels: Pixels, profile: bytes | None = None) -> None:
+    """Write a PNG in strips: no second copy of the picture is in memory.
+
+    Every row is filtered as the difference to the row above and deflated by zlib at its lowest
+    level.
+
+    Args:
+        stream: where to.
+        pixels: uint8 or uint16 (H, W) gray or (H, W, 3 or 4) RGB or RGBA.
+        profile: an ICC profile to go with it.
+    """
+    height, width = pixels.shape[:2]
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    bits = 8 * pixels.dtype.itemsize
+    stream.write(b"\x89PNG\r\n\x1a\n")
+    header = (width, height, bits, _PNG_COLOR_TYPES[channels], 0, 0, 0)
+    _write_chunk(stream, b"IHDR", struct.pack(">IIBBBBB", *header))
+    if profile is not None:
+        _write_chunk(stream, b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
+    deflate = zlib.compressobj(1, memLevel=9)
+    for rows in _filtered(pixels):
+        if compressed := deflate.compress(rows.data):
+            _write_chunk(stream, b"IDAT", compressed)
+    _write_chunk(stream, b"IDAT", deflate.flush())
+    _write_chunk(stream, b"IEND", b"")
+
+
+def _filtered(pixels: Pixels) -> Iterator[NDArray[np.uint8]]:
+    """Strips of rows, uint8 (rows, 1 + bytes a row): each row's filter, then its differences."""
+    height = pixels.shape[0]
+    stride = pixels[:1].nbytes
+    step = max(1, STRIP_BYTES // stride)
+    above: NDArray[np.uint8] = np.zeros((1, stride), np.uint8)
+    for top in range(0, height, step):
+        strip = pixels[top : top + step]
+        big_endian = np.ascontiguousarray(strip, dtype=strip.dtype.newbyteorder(">"))
+        rows = big_endian.view(np.uint8).reshape(len(strip), stride)
+        filtered = np.empty((len(strip), 1 + stride), np.uint8)
+        filtered[:, 0] = _PNG_FILTER_UP
+        np.subtract(rows[:1], above, out=filtered[:1, 1:])
+        np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+        above = rows[-1:]
+        yield filtered
+
+
+def _write_chunk(stream: BinaryIO, kind: bytes, content: bytes) -> None:
+    stream.write(struct.pack(">I", len(content)) + kind)
+    stream.write(content)
+    stream.write(struct.pack(">I", zlib.crc32(content, zlib.crc32(kind))))
 
 
 def write_tiff(
@@ -212,3 +273,9 @@ def pillow_options(encoding: Encoding) -> dict[str, Any]:
         return {"lossless": True, "quality": 50, "method": 2, "exact": True}
     extra = {"method": 4} if encoding.format == WEBP else {"subsampling": 0}
     return {"quality": encoding.quality, **extra}
+
+
+def _name(target: str | os.PathLike[str] | BinaryIO) -> str:
+    """Name of a target in messages."""
+    name = target if isinstance(target, str | os.PathLike) else getattr(target, "name", "output")
+    return printable(str(name))

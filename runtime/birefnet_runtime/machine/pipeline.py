@@ -15,10 +15,10 @@ Prepared = TypeVar("Prepared")
 Answer = TypeVar("Answer")
 Done = TypeVar("Done")
 
-HEAVY = 100_000_000
-"""Weight that may be under way at once, pixels of images. A heavier item goes alone."""
+CAPACITY = 1.2e9
+"""Weight that may be under way at once where no limit is given: bytes that pictures take."""
 
-_OF_ONE_ITEM = (BirefnetError, MemoryError)
+_OF_ONE_ITEM = (BirefnetError, MemoryError, ArithmeticError)
 """Errors of one item, which don't end the others where `failed` is given."""
 
 
@@ -32,7 +32,7 @@ class Finished(Generic[Done]):
 @dataclass(slots=True)
 class _UnderWay(Generic[Item]):
     item: Item
-    weight: int
+    weight: float
     stage: Future[Any]
     """Gives what was prepared of the item; once it was run, its result."""
 
@@ -89,7 +89,8 @@ def overlap(
     finish: Callable[[Prepared, Answer], Done],
     *,
     failed: Callable[[Item, Exception], Done] | None = None,
-    weigh: Callable[[Item], int] = lambda item: 0,
+    weigh: Callable[[Item], float] = lambda item: 0,
+    capacity: float = CAPACITY,
     batch: int = 1,
     workers: int | None = None,
     stopped: Callable[[], bool] = lambda: False,
@@ -105,9 +106,10 @@ def overlap(
         run: some prepared items, never more than `batch`, to as many answers. Only what is
             prepared already goes together; nothing is waited for to fill a batch.
         finish: what was prepared and its answer to the result.
-        failed: the result of an item for which a stage raised a BirefnetError or ran out of
-            memory, so that the others go on. By default that is raised like anything else.
-        weigh: how heavy an item is; together no more than `HEAVY` are under way, or one.
+        failed: the result of an item for which a stage raised a BirefnetError, MemoryError or
+            ArithmeticError, so that the others go on. By default that is raised like anything else.
+        weigh: how heavy an item is.
+        capacity: how much may be under way together; an item that is heavier goes alone.
         workers: threads for the first and last stage; by default as many as cores may be used.
         stopped: once true, what has been run is still finished, and nothing else is begun.
 
@@ -120,7 +122,7 @@ def overlap(
     following = next(waiting, None)
     preparing: deque[_UnderWay[Item]] = deque()
     finishing: deque[_UnderWay[Item]] = deque()
-    load = 0
+    load = 0.0
     pool = ThreadPoolExecutor(workers)
     stages = _Stages(run, finish, failed, pool)
     try:
@@ -129,7 +131,7 @@ def overlap(
                 following is not None
                 and not stopped()
                 and len(preparing) < ahead
-                and (load == 0 or load + following[1] <= HEAVY)
+                and (load == 0 or load + following[1] <= capacity)
             ):
                 item, weight = following
                 stage = pool.submit(stages.attempt, item, prepare, item)

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 from birefnet_models.text import format_size
 
 from ..errors import SizeError
+from .facts import LARGEST_SIDE, as_side
 
 Size: TypeAlias = int | tuple[int, int] | Literal["auto"] | None
 """None: the trained size; N: N x N; (height, width); "auto": the image's aspect ratio is kept."""
@@ -27,7 +28,7 @@ def parse_size(text: str) -> Size:
     if text == "auto":
         return "auto"
     if text.isdecimal():
-        return int(text)
+        return parse_height_width(f"{text}x{text}")[0]
     return parse_height_width(text)
 
 
@@ -38,17 +39,26 @@ def parse_height_width(text: str) -> tuple[int, int]:
         SizeError: it is something else.
     """
     height, times, width = text.lower().partition("x")
-    if not (times and height.isdecimal() and width.isdecimal()):
-        raise SizeError(f"{text!r} is no size; give N, HxW (height first) or auto")
-    return int(height), int(width)
+    try:
+        if not (times and height.isdecimal() and width.isdecimal()):
+            raise ValueError("not two numbers with an x between them")
+        return as_side(int(height)), as_side(int(width))
+    except ValueError as error:
+        raise SizeError(
+            f"{text[:40]!r} is no size; give N, HxW (height first) or auto, "
+            f"with sides from 1 to {LARGEST_SIDE:,}"
+        ) from error
 
 
 def check_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
     """Return the size if the network can run at it.
 
     Raises:
-        SizeError: a side is not a positive multiple; the message names the nearest valid size.
+        SizeError: a side is not a positive multiple, or too large; the message names what is
+            possible.
     """
+    if max(size) > LARGEST_SIDE:
+        raise SizeError(f"{format_size(size)} is too large: sides go up to {LARGEST_SIDE:,}")
     if all(side > 0 and side % multiple == 0 for side in size):
         return size
     nearest = tuple(_nearest_multiple(side, multiple) * multiple for side in size)

@@ -1,17 +1,19 @@
 """The facts that the export wrote into the `.onnx` file."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from birefnet_models.names import METADATA_PREFIX
+from birefnet_models.text import format_size
+
 from ..errors import ModelError, SizeError
+from .facts import LEAST_MEAN, LEAST_STD, as_amount, as_channels, as_side, read_json
 from .input_size import parse_height_width
 from .signature import OutputKind, Session, Signature
 from .third_party import output_kind, preprocessing_facts
 
-PREFIX = "birefnet."
 FORMAT = "1"
 RESIZE = "stretch-bilinear-antialias"
 OUTPUT = "logits"
@@ -34,6 +36,8 @@ class ModelMetadata:
     fixed: bool = False
     """The graph runs at `trained_size` and at no other."""
     output: OutputKind = "logits"
+    activation_bytes_per_pixel: float | None = None
+    """Of live tensors at their peak, per pixel of the input."""
 
 
 def model_facts(session: Session, signature: Signature, path: Path | None) -> ModelMetadata:
@@ -49,13 +53,15 @@ def model_facts(session: Session, signature: Signature, path: Path | None) -> Mo
     """
     properties = session.get_modelmeta().custom_metadata_map
     metadata = read_metadata(properties)
-    if path is not None and f"{PREFIX}format" not in properties:  # not from `birefnet export`
+    if (
+        path is not None and f"{METADATA_PREFIX}format" not in properties
+    ):  # not from `birefnet export`
         metadata = replace(
             metadata, **preprocessing_facts(path), output=output_kind(path, signature.output)
         )
     if signature.size is not None:
         metadata = replace(metadata, trained_size=signature.size, fixed=True)
-    return metadata
+    return checked(metadata)
 
 
 def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
@@ -65,45 +71,56 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
         ModelError: an entry can't be read, or states something this runtime doesn't do.
     """
     for key, supported in (("format", FORMAT), ("resize", RESIZE), ("output", OUTPUT)):
-        stated = properties.get(f"{PREFIX}{key}", supported)
+        stated = properties.get(f"{METADATA_PREFIX}{key}", supported)
         if stated != supported:
             raise ModelError(
-                f"the model says birefnet.{key} = {stated!r} and this runtime knows only "
+                f"the model says birefnet.{key} = {_shown(stated)} and this runtime knows only "
                 f"{supported!r}; a newer birefnet-ort may be needed"
             )
     read: dict[str, Any] = {}
     for key, parse in _PARSERS.items():
-        if (text := properties.get(f"{PREFIX}{key}")) is not None:
+        if (text := properties.get(f"{METADATA_PREFIX}{key}")) is not None:
             try:
                 read[key] = parse(text)
-            except (ValueError, TypeError, SizeError) as error:
+            except (ValueError, SizeError) as error:
                 raise ModelError(
-                    f"the model's metadata is damaged: birefnet.{key} = {text!r}"
+                    f"the model's metadata is damaged: birefnet.{key} = {_shown(text)}"
                 ) from error
-    return ModelMetadata(**read)
+    return checked(ModelMetadata(**read))
 
 
-def _channels(text: str) -> tuple[float, float, float]:
-    red, green, blue = json.loads(text)
-    return float(red), float(green), float(blue)
+def checked(metadata: ModelMetadata) -> ModelMetadata:
+    """Return metadata whose facts fit each other.
+
+    Raises:
+        ModelError: the network couldn't run at the size that it was trained at.
+    """
+    least = 1 if metadata.fixed else metadata.size_multiple
+    if min(metadata.trained_size) < least:
+        raise ModelError(
+            f"the model says it was trained at {format_size(metadata.trained_size)}, and that its "
+            f"sides are multiples of {metadata.size_multiple}: one of them is wrong"
+        )
+    return metadata
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+def _shown(text: str) -> str:
+    """A fact in a message: escaped, and not for pages."""
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")
 
 
 def _range(text: str) -> tuple[tuple[int, int], tuple[int, int]]:
-    smallest, largest = text.split("-")
-    return parse_height_width(smallest), parse_height_width(largest)
+    smallest, largest = map(parse_height_width, text.split("-"))
+    if smallest[0] > largest[0] or smallest[1] > largest[1]:
+        raise ValueError("the smallest size is larger than the largest")
+    return smallest, largest
 
 
-_PARSERS = {
+_PARSERS: dict[str, Callable[[str], object]] = {
     "trained_size": parse_height_width,
     "trained_range": _range,
-    "mean": _channels,
-    "std": _channels,
-    "size_multiple": _positive,
+    "mean": lambda text: as_channels(read_json(text), LEAST_MEAN),
+    "std": lambda text: as_channels(read_json(text), LEAST_STD),
+    "size_multiple": lambda text: as_side(int(text)),
+    "activation_bytes_per_pixel": as_amount,
 }

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import ModelError
+from .facts import LARGEST_SIDE
 
 DTYPES: dict[str, DTypeLike] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -82,6 +83,11 @@ def read_signature(session: Session) -> Signature:
     sides = (height, width)
     if any(isinstance(side, int) for side in sides) and not all(isinstance(s, int) for s in sides):
         raise ModelError(f"its size is half fixed: {height}x{width}; such a graph is not supported")
+    if any(isinstance(side, int) and not 1 <= side <= LARGEST_SIDE for side in sides) or batch == 0:
+        raise ModelError(
+            f"its input is fixed at {list(image.shape)}: batches hold at least one image, "
+            f"sides 1 to {LARGEST_SIDE:,} pixels"
+        )
     return Signature(
         input=str(image.name),
         output=str((same_size or masks)[0].name),

@@ -5,7 +5,6 @@ size, whether it ends in a sigmoid) and from the `preprocessor_config.json` of a
 rest is upstream's: ImageNet's mean and std, 1024 x 1024.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from birefnet_models.onnx_file import read_onnx
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from .facts import LARGEST_FACT, LEAST_MEAN, LEAST_STD, as_channels, as_side, read_json
 from .signature import OutputKind
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -37,7 +37,8 @@ def preprocessing_facts(path: Path) -> dict[str, Any]:
         file = folder / PREPROCESSOR
         if file.is_file():
             try:
-                config = json.loads(file.read_text(encoding="utf-8"))
+                with file.open(encoding="utf-8") as stream:
+                    config = read_json(stream.read(LARGEST_FACT + 1))
             except (OSError, ValueError) as error:
                 raise ModelError(f"{file}: can't be read as JSON: {error}") from error
             if not isinstance(config, dict):
@@ -69,19 +70,18 @@ def _preprocessing(file: Path, config: dict[str, Any]) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = {}
         if (size := config.get("size")) is not None:
-            sides = (size, size) if isinstance(size, int) else (size["height"], size["width"])
-            facts["trained_size"] = (int(sides[0]), int(sides[1]))
+            sides = (size["height"], size["width"]) if isinstance(size, dict) else (size, size)
+            facts["trained_size"] = (as_side(sides[0]), as_side(sides[1]))
         if not config.get("do_normalize", True):
             facts |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
         else:
-            for key in ("mean", "std"):
+            for key, least in (("mean", LEAST_MEAN), ("std", LEAST_STD)):
                 if (channels := config.get(f"image_{key}")) is not None:
-                    red, green, blue = map(float, channels)
-                    facts[key] = (red, green, blue)
+                    facts[key] = as_channels(channels, least)
         rescales = config.get("do_rescale", True)
         factor = float(config.get("rescale_factor", 1 / 255)) if rescales else 1.0
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{file}: size, image_mean or image_std can't be read") from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(f"{file}: size, image_mean or image_std can't be read: {error}") from error
     if not math.isclose(factor, 1 / 255, rel_tol=1e-3):
         raise ModelError(f"{file}: pixels scaled by {factor:g}; only 1/255 is supported")
     return facts

@@ -1,6 +1,9 @@
 """From a plan to a session of ONNX Runtime that runs on what the plan says, or an error."""
 
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError, ProviderError
 from .io_binding import BoundRunner, run_options
 from .ort_errors import Caught, caught_stderr, log_reason, onnxruntime_errors
-from .providers.node_placement import NodePlacement
+from .providers.node_placement import NodePlacement, read_placement
 from .providers.openvino import openvino_devices
 from .providers.options import OpenVINO, Provider, TensorRT
 from .providers.ort_options import SessionPlan
@@ -58,30 +61,52 @@ class SessionInfo:
 class OpenSession:
     """An ONNX Runtime session that runs on the provider it says.
 
+    A process that was forked from the one which opened it has none of its threads; there it is
+    opened anew when it first runs. Ctrl-C ends a run on the CPU.
+
     Raises, when it runs:
         SizeError: TensorRT's engine was built for other shapes.
+        ModelError: in a forked process, it can't be opened anew.
+        ProviderError: the same, for the provider's sake: CUDA doesn't survive a fork.
     """
 
-    def __init__(self, session: Any, info: SessionInfo, plan: SessionPlan) -> None:
-        self.info = info
-        self._session = session
-        self.get_inputs: Callable[[], Sequence[Any]] = session.get_inputs
-        self.get_outputs: Callable[[], Sequence[Any]] = session.get_outputs
-        self.get_modelmeta: Callable[[], Any] = session.get_modelmeta
-        self._run_options = run_options(plan.run_entries) if plan.run_entries else None
+    def __init__(
+        self,
+        start: Callable[[], Any],
+        provider: Provider,
+        plan: SessionPlan,
+        skipped: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self._start = start
+        self._plan = plan
+        self._opening = threading.Lock()
+        self._open()
+        self.info = SessionInfo(provider, skipped, read_placement(self._session))
+        self.get_inputs: Callable[[], Sequence[Any]] = self._session.get_inputs
+        self.get_outputs: Callable[[], Sequence[Any]] = self._session.get_outputs
+        self.get_modelmeta: Callable[[], Any] = self._session.get_modelmeta
+
+    def _open(self) -> None:
+        plan = self._plan
+        self._session = self._start()
         self._bound = None
         if plan.device != "cpu":
             self._bound = BoundRunner(
-                session,
+                self._session,
                 plan.device,
                 plan.device_id,
                 cuda_graph=plan.cuda_graph,
                 run_entries=plan.run_entries,
             )
+        self._process = os.getpid()
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[np.float32]]
     ) -> Sequence[Any]:
+        if self._process != os.getpid():
+            with self._opening:
+                if self._process != os.getpid():
+                    self._open()
         if isinstance(self.info.provider, TensorRT) and self.info.provider.profile:
             (tensor,) = input_feed.values()
             batch, _, height, width = tensor.shape
@@ -90,7 +115,17 @@ class OpenSession:
             (tensor,) = input_feed.values()
             (name,) = output_names or [self.get_outputs()[0].name]
             return [self._bound.run(tensor, name)]
-        return list(self._session.run(output_names, input_feed, self._run_options))
+        options = run_options(self._plan.run_entries)
+        if threading.current_thread() is not threading.main_thread():
+            return list(self._session.run(output_names, input_feed, options))
+        # Python handles signals on the main thread, and not while that is inside of a run, which
+        # may take minutes or, in a hostile graph, not end at all. So it only waits.
+        with ThreadPoolExecutor(1, "birefnet-run") as thread:
+            running = thread.submit(self._session.run, output_names, input_feed, options)
+            try:
+                return list(running.result())
+            finally:
+                options.terminate = True  # Ctrl-C: the run ends at its next node
 
 
 def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -> Any:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from birefnet_models.names import METADATA_PREFIX
+
 from ..machine.processor import read_processor
-from ..model.metadata import PREFIX
 
 
 def saturation_notes(properties: Mapping[str, str]) -> list[str]:
@@ -16,7 +17,8 @@ def saturation_notes(properties: Mapping[str, str]) -> list[str]:
     Args:
         properties: the file's metadata_props.
     """
-    if properties.get(f"{PREFIX}precision") != "int8" or f"{PREFIX}int8_pair_limit" in properties:
+    is_int8 = properties.get(f"{METADATA_PREFIX}precision") == "int8"
+    if not is_int8 or f"{METADATA_PREFIX}int8_pair_limit" in properties:
         return []
     processor = read_processor()
     if "AVX2" not in processor.features or "VNNI" in processor.features:

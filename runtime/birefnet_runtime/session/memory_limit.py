@@ -6,6 +6,7 @@ what each costs and saves. The estimates here are made to lie above what was mea
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import ceil
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,7 +17,7 @@ from birefnet_models.text import format_size
 
 from ..errors import MemoryLimitError, ModelError
 from ..model.input_size import Size, check_size
-from ..model.metadata import PREFIX, read_metadata
+from ..model.metadata import read_metadata
 from ..units import format_bytes
 from .providers.options import Cpu
 
@@ -45,6 +46,8 @@ WEIGHTS: dict[tuple[Memory, bool], float] = {
 """Bytes per byte of weights, by setting and whether they lie beside the graph."""
 PACKING: dict[Memory, float] = {"fast": 1.4, "balanced": 1.4, "low": 1.3}
 """How much more the arena takes than the tensors that live at once."""
+PICTURE_BYTES = 220e6
+"""Left for pictures where the limit allows it: a photograph of 12 megapixels as PNG or TIFF."""
 SMALLEST_SHARE = 0.5
 """Of the trained side: below it quality falls so far that refusing is kinder."""
 
@@ -90,28 +93,28 @@ def read_footprint(path: Path) -> Footprint:
         model = read_onnx(path)
     except OnnxFileError as error:
         raise ModelError(str(error)) from error
-    stated = model.properties.get(f"{PREFIX}activation_bytes_per_pixel")
-    if stated is None:
+    metadata = read_metadata(model.properties)
+    if metadata.activation_bytes_per_pixel is None:
         raise ModelError(
             f"{path}: the file doesn't say how much memory it needs, so no limit can be kept; "
             "export it with `birefnet export`"
         )
-    metadata = read_metadata(model.properties)
     beside = path.with_name(path.name + "_data")
     external = beside.is_file()
     return Footprint(
         weights_bytes=(beside if external else path).stat().st_size,
         external=external,
-        bytes_per_pixel=float(stated),
+        bytes_per_pixel=metadata.activation_bytes_per_pixel,
         trained_size=metadata.trained_size,
         size_multiple=metadata.size_multiple,
     )
 
 
-def choose(path: Path, size: Size, limit_bytes: float) -> Choice:
+def choose(path: Path, size: Size, limit_bytes: float, room_bytes: float = 0) -> Choice:
     """The fastest settings under which the model stays below the limit.
 
-    A size that was asked for is kept. Left open, it is the trained one, or, if nothing fits that,
+    With room for pictures, or, where nothing leaves that, without. A size that was asked for is
+    kept. Left open, it is the trained one, or, if nothing fits that,
     the largest of the same shape down to half its sides.
 
     Raises:
@@ -120,18 +123,16 @@ def choose(path: Path, size: Size, limit_bytes: float) -> Choice:
         SizeError: the network can't run at `size`.
     """
     footprint = read_footprint(path)
-    for fitted in _sizes(footprint, size):
-        for memory in SETTINGS:
-            estimate = footprint.peak_bytes(fitted, memory)
-            if estimate <= limit_bytes:
-                if fitted == _full_size(footprint, size):
-                    return Choice(memory, size, estimate)
-                note = (
-                    f"running at {format_size(fitted)} instead of "
-                    f"{format_size(footprint.trained_size)} to stay below "
-                    f"{format_bytes(limit_bytes)}"
-                )
-                return Choice(memory, fitted, estimate, note)
+    for room, fitted, memory in product((room_bytes, 0), _sizes(footprint, size), SETTINGS):
+        estimate = footprint.peak_bytes(fitted, memory)
+        if estimate + room <= limit_bytes:
+            if fitted == _full_size(footprint, size):
+                return Choice(memory, size, estimate)
+            note = (
+                f"running at {format_size(fitted)} instead of "
+                f"{format_size(footprint.trained_size)} to stay below {format_bytes(limit_bytes)}"
+            )
+            return Choice(memory, fitted, estimate, note)
     least = footprint.peak_bytes(fitted, "low")
     raise MemoryLimitError(
         f"{path} doesn't fit in {format_bytes(limit_bytes)}: at {format_size(fitted)} it takes up "

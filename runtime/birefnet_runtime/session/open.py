@@ -6,15 +6,16 @@ named the next one.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ..errors import ProviderError
 from ..extras import missing_extra
 from ..machine.cores import usable_cores
 from ..model.input_size import Size
-from .inference_session import OpenSession, SessionInfo, start
+from ..model.integrity import check_files
+from .inference_session import OpenSession, start
 from .providers.availability import why_unavailable
-from .providers.node_placement import read_placement
 from .providers.options import Cpu, Provider, TensorRT
 from .providers.ort_build import installed_build
 from .providers.ort_options import EXECUTION_PROVIDER, plan_session
@@ -46,7 +47,7 @@ def open_session(
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
-        ModelError: ONNX Runtime can't load the file.
+        ModelError: the file is not the one that was recorded, or ONNX Runtime can't load it.
         ProviderError: nothing of what was asked for can run here; says why and what to install.
         SizeError: the network can't run at one of the sizes.
     """
@@ -56,15 +57,15 @@ def open_session(
         if missing := missing_extra(error.name):
             raise missing from error
         raise
+    check_files(path)
     cores = threads or usable_cores()
 
     def open_on(
         provider: Provider, directory: Path | None = None, input_name: str = "input_image"
     ) -> OpenSession:
         plan = plan_session(provider, cores, engine=directory, input_name=input_name)
-        session = start(path, provider, plan, verbose=verbose)
-        placement = read_placement(session)
-        return OpenSession(session, SessionInfo(provider, tuple(skipped), placement), plan)
+        opening = partial(start, path, provider, plan, verbose=verbose)
+        return OpenSession(opening, provider, plan, tuple(skipped))
 
     skipped: list[tuple[str, str]] = []
     for provider in parse_providers(providers, cpu):

@@ -18,12 +18,13 @@ def zone(root, name, energy_uj, called):
 def test_packages_count_and_their_parts_do_not(tmp_path):
     first = zone(tmp_path, "intel-rapl:0", 1_000_000, "package-0")
     second = zone(tmp_path, "intel-rapl:1", 2_000_000, "package-1")
-    zone(tmp_path, "intel-rapl:0:0", 500_000, "core")
+    part = zone(tmp_path, "intel-rapl:0:0", 500_000, "core")
     counters = CpuCounters(tmp_path)
     begun = counters.energy_j()
 
     (first / "energy_uj").write_text("3500000")
     (second / "energy_uj").write_text("2500000")
+    (part / "energy_uj").write_text("7500000")
 
     assert counters.energy_j() - begun == pytest.approx(3.0)
     assert counters.device_bytes() is None

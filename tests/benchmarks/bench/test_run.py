@@ -123,6 +123,10 @@ def test_the_documents_can_be_made_anew_and_a_run_is_no_regression_of_itself(run
         (["nano", "--against", "transformers:a/b@c"], "add --trust-remote-code"),
         (["nano", "--against", "transformers:a/b", "--trust-remote-code"], "name the revision"),
         (["nano", "nano"], "have the same name"),
+        (["nano", "--images", "x" * 5000], "can't be read: File name too long"),
+        (["nano", "--images", __file__], "test_run.py"),
+        (["nano", "--against", ""], "--against names nothing"),
+        (["nano", "--against", "x" * 5000], "x" * 5000),
         (["nano", "--against", CHECKPOINT, "--pytorch", "swift"], "PyTorch runs as eager"),
     ],
 )
@@ -146,6 +150,17 @@ def test_what_makes_no_sense_is_one_line(tmp_path, arguments, said):
         ("--lowerings", "columns"),
         ("--precisions", "fp8"),
         ("--max-memory", "much"),
+        ("--seconds", "nan"),
+        ("--seconds", "inf"),
+        ("--timeout", "nan"),
+        ("--timeout", "1e300"),
+        ("--min-iou", "nan"),
+        ("--sizes", "32x1000000000"),
+        ("--sizes", "0"),
+        ("--sizes", "9" * 5000),
+        ("--threads", "99999999999999"),
+        ("--threads", "9" * 5000),
+        ("--batches", "1025"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_a_usage_error(tmp_path, option, value):

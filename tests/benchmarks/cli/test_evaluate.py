@@ -118,11 +118,38 @@ def test_published_scores_stand_beside_those_measured(tmp_path):
     lines = [line.split() for line in at_trained.stdout.splitlines()]
     assert lines[4] == ["published", "0.8880", "0.8400", "0.0400"]
     assert lines[5][0] == "difference"
+    assert float(lines[5][1]) == pytest.approx(float(lines[3][2]) - 0.888, abs=1e-4)
+    assert lines[5][1].startswith("+")
     assert "published for DIS-VD, at 512x512: huggingface.co" in at_trained.stdout
     (subset,) = json.loads((tmp_path / "out" / "summary.json").read_text())["subsets"]
     known = subset["published"]["s_measure"]
     assert known["difference"] == pytest.approx(subset["scores"]["s_measure"] - 0.888)
     assert "published" not in elsewhere.stdout
+
+
+def test_a_part_is_said_to_be_one_and_efforts_are_whole_numbers(brightness, folder):
+    done = run(brightness, "--images", folder, "--limit", 2, "--hce")
+
+    heading, _, labels, row = done.stdout.splitlines()
+    assert heading.endswith("; 2 of 3 images")
+    assert labels.split()[-1] == "HCE"
+    assert row.split()[-1].isdecimal()
+
+
+def test_failures_are_counted_where_they_are(brightness, tmp_path):
+    for subset, names in (("DIS-TE1", "ab"), ("DIS-VD", "c")):
+        for name in names:
+            write_pair(tmp_path / subset, name)
+    (tmp_path / "DIS-TE1" / "im" / "b.png").write_bytes(b"damaged")
+
+    done = run(brightness, "--images", tmp_path, "--json")
+
+    stored = json.loads(done.stdout)
+    assert [(part["name"], part["failed"]) for part in stored["subsets"]] == [
+        ("DIS-TE1", 1),
+        ("DIS-VD", 0),
+    ]
+    assert (stored["overall"]["failed"], stored["overall"]["images"]) == (1, 2)
 
 
 def test_what_a_reader_should_know_is_said(brightness, folder):
@@ -134,7 +161,7 @@ def test_what_a_reader_should_know_is_said(brightness, folder):
 
     assert done.exit_code == 0
     assert "left out for want of a counterpart: 2 (" in done.stderr
-    assert "masks without a subject: 1; there weighted F, F and IoU are 0" in done.stderr
+    assert "ground truths without a subject: 1; there weighted F, F and IoU are 0" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -229,8 +256,9 @@ def test_it_needs_no_torch(folder):
     assert json.loads(done.stdout)["overall"]["images"] == 3
 
 
-def test_without_the_metrics_library_the_extra_is_named(folder):
-    done = run_without("py_sod_metrics", "evaluate", "nano", "--images", folder)
+@pytest.mark.parametrize("blocked", ["py_sod_metrics", "matplotlib,py_sod_metrics"])
+def test_without_the_metrics_library_the_extra_is_named(folder, blocked):
+    done = run_without(blocked, "evaluate", "nano", "--images", folder)
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (

@@ -4,11 +4,12 @@ from birefnet_benchmarks.evaluation.contact_sheet import (
     MISSING,
     SIDE,
     TOO_MUCH,
-    Case,
+    SheetRow,
+    _shorten,
     draw_sheet,
     thumbnails,
 )
-from PIL import Image
+from PIL import Image, ImageFont
 
 PHOTO = np.full((40, 60, 3), (10, 200, 30), np.uint8)
 TRUTH = np.zeros((40, 60), np.uint8)
@@ -19,7 +20,7 @@ FOUND[:, 30:50] = 255
 
 def case(title="a", scale=1):
     grown = [np.repeat(np.repeat(each, scale, 0), scale, 1) for each in (PHOTO, TRUTH, FOUND)]
-    return Case(title, "S 0.500", thumbnails(*grown))
+    return SheetRow(title, "S 0.500", thumbnails(*grown))
 
 
 def test_a_row_has_a_picture_for_each_column():
@@ -65,3 +66,15 @@ def test_long_names_of_any_script_are_drawn_on_one_line(tmp_path):
 
     with Image.open(tmp_path / "worst.png") as written:
         assert written.size == draw_sheet([case("short")], "").size
+
+
+def test_of_a_long_name_the_end_stays_as_far_as_it_fits():
+    font = ImageFont.load_default(13)
+    name = "folder/of/many/" + "photographs-" * 20 + "0042"
+
+    short = _shorten(name, 200, font)
+
+    assert short.startswith("…")
+    assert name.endswith(short[1:])
+    assert 180 < font.getlength(short) <= 200
+    assert _shorten("0042", 200, font) == "0042"

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from birefnet_benchmarks.errors import DatasetError
@@ -10,6 +13,9 @@ DISC = np.zeros((40, 60), np.uint8)
 DISC[10:30, 15:45] = 255
 
 
+SEEN = ("a", "folder.jpg/b")
+
+
 def touch(folder, *names):
     for name in names:
         path = folder / name
@@ -18,7 +24,7 @@ def touch(folder, *names):
 
 
 def names(dataset):
-    return [f"{pair.subset}:{pair.name}" for pair in dataset.pairs]
+    return [f"{sample.subset}:{sample.name}" for sample in dataset.samples]
 
 
 def test_pairs_have_the_same_path_but_for_the_suffix(tmp_path):
@@ -29,7 +35,7 @@ def test_pairs_have_the_same_path_but_for_the_suffix(tmp_path):
     dataset = find_dataset(tmp_path / "photos", tmp_path / "truth")
 
     assert names(dataset) == ["photos:a", "photos:b", "photos:deep/a"]
-    assert dataset.pairs[2].mask == tmp_path / "truth" / "deep" / "a.tif"
+    assert dataset.samples[2].mask == tmp_path / "truth" / "deep" / "a.tif"
     assert dataset.unmatched == ()
 
 
@@ -38,7 +44,7 @@ def test_masks_may_lie_in_a_folder_below_the_images(tmp_path):
 
     dataset = find_dataset(tmp_path, tmp_path / "masks")
 
-    assert [pair.name for pair in dataset.pairs] == ["a"]
+    assert [sample.name for sample in dataset.samples] == ["a"]
 
 
 def test_a_folder_with_im_and_gt_needs_no_masks(tmp_path):
@@ -60,6 +66,86 @@ def test_the_root_of_dis5k_is_its_subsets_but_the_one_for_training(tmp_path):
     assert names(find_dataset(tmp_path / "DIS-TR")) == ["DIS-TR:x"]
 
 
+def test_a_training_subset_alone_is_scored(tmp_path):
+    touch(tmp_path / "DIS-TR", "im/x.jpg", "gt/x.png")
+
+    dataset = find_dataset(tmp_path)
+
+    assert (names(dataset), dataset.training) == (["DIS-TR:x"], None)
+
+
+def test_subsets_are_told_apart_by_their_own_names(tmp_path):
+    """And not by those of the folders that links lead to."""
+    for place in ("one", "two"):
+        touch(tmp_path / place / "DIS-VD", "im/x.jpg", "gt/x.png")
+        (tmp_path / "all").mkdir(exist_ok=True)
+        (tmp_path / "all" / place).symlink_to(tmp_path / place / "DIS-VD")
+
+    assert names(find_dataset(tmp_path / "all")) == ["one:x", "two:x"]
+
+
+def test_pipes_and_folders_called_like_images_are_passed_over(tmp_path):
+    touch(tmp_path, "im/a.jpg", "gt/a.png")
+    os.mkfifo(tmp_path / "im" / "pipe.jpg")
+    os.mkfifo(tmp_path / "gt" / "pipe.png")
+    (tmp_path / "im" / "folder.jpg").mkdir()
+    touch(tmp_path / "im" / "folder.jpg", "b.jpg")
+    touch(tmp_path / "gt" / "folder.jpg", "b.png")
+
+    assert names(find_dataset(tmp_path)) == [f"{tmp_path.name}:{name}" for name in SEEN]
+
+
+def test_a_link_that_leads_nowhere_is_a_pair_all_the_same(tmp_path):
+    """So that it gets a line of its own when it is read."""
+    touch(tmp_path, "im/a.jpg", "gt/a.png", "gt/b.png")
+    (tmp_path / "im" / "b.jpg").symlink_to("nowhere")
+
+    assert [sample.name for sample in find_dataset(tmp_path).samples] == ["a", "b"]
+
+
+def test_a_folder_that_can_not_be_read_is_named(tmp_path, monkeypatch):
+    touch(tmp_path / "DIS-VD", "im/a.jpg", "im/deep/b.jpg", "gt/a.png")
+
+    def forbidding(name, scandir=os.scandir):
+        def scan(folder):
+            if Path(folder).name == name:
+                raise PermissionError(13, "Permission denied", str(folder))
+            return scandir(folder)
+
+        return scan
+
+    monkeypatch.setattr(os, "scandir", forbidding("deep"))
+    with pytest.raises(DatasetError, match=r"DIS-VD/im/deep: permission denied$"):
+        find_dataset(tmp_path, partial=True)
+    monkeypatch.setattr(os, "listdir", forbidding(tmp_path.name, os.listdir))
+    with pytest.raises(DatasetError, match=rf"{tmp_path.name}: permission denied$"):
+        find_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "y/" * 3000])
+def test_a_name_too_long_for_the_system_is_no_folder(tmp_path, name):
+    touch(tmp_path, "a.jpg")
+
+    for folders in ((Path(name),), (tmp_path, Path(name))):
+        with pytest.raises(DatasetError, match="no such folder"):
+            find_dataset(*folders)
+
+
+def test_hidden_folders_are_passed_over(tmp_path):
+    touch(tmp_path / "im", "a.jpg", ".thumbnails/a.jpg", ".thumbnails/b.jpg")
+    touch(tmp_path / "gt", "a.png")
+
+    assert [sample.name for sample in find_dataset(tmp_path).samples] == ["a"]
+
+
+def test_three_files_are_named_without_more(tmp_path):
+    touch(tmp_path / "im", "a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    touch(tmp_path / "gt", "a.png")
+
+    with pytest.raises(DatasetError, match=r"3 without a mask \(.+b\.jpg, .+c\.jpg, .+d\.jpg\);"):
+        find_dataset(tmp_path)
+
+
 def test_what_has_no_counterpart_is_named_and_refused(tmp_path):
     touch(tmp_path / "im", "a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg")
     touch(tmp_path / "gt", "a.png", "z.png")
@@ -74,7 +160,7 @@ def test_what_has_no_counterpart_is_named_and_refused(tmp_path):
         f"1 without an image ({gt}/z.png); --partial scores those that do"
     )
     dataset = find_dataset(tmp_path, partial=True)
-    assert [pair.name for pair in dataset.pairs] == ["a"]
+    assert [sample.name for sample in dataset.samples] == ["a"]
     assert len(dataset.unmatched) == 5
 
 
@@ -103,9 +189,9 @@ def test_two_images_of_one_name_are_refused(tmp_path):
 def test_a_limit_takes_evenly_from_all(tmp_path):
     touch(tmp_path / "im", *(f"{number}.jpg" for number in range(10)))
     touch(tmp_path / "gt", *(f"{number}.png" for number in range(10)))
-    pairs = find_dataset(tmp_path).pairs
+    pairs = find_dataset(tmp_path).samples
 
-    assert [pair.name for pair in spread(pairs, 4)] == ["0", "2", "5", "7"]
+    assert [sample.name for sample in spread(pairs, 4)] == ["0", "2", "5", "7"]
     assert spread(pairs, 10) == spread(pairs, 99) == spread(pairs, None) == pairs
 
 
@@ -144,6 +230,23 @@ def test_soft_masks_keep_their_levels(tmp_path):
     Image.fromarray(ramp).save(tmp_path / "soft.png")
 
     np.testing.assert_array_equal(read_mask(tmp_path / "soft.png"), ramp)
+
+
+def test_colors_count_by_their_luminance(tmp_path):
+    """BT.601, as Pillow's convert("L") has it: red .299, green .587, blue .114."""
+    colors = [(255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)]
+    Image.fromarray(np.array([colors], np.uint8)).save(tmp_path / "mask.png")
+
+    assert read_mask(tmp_path / "mask.png").tolist() == [[255, 76, 150, 29, 0]]
+
+
+def test_what_is_brighter_than_half_is_a_subject(tmp_path):
+    for level in (128, 129):
+        Image.fromarray(np.array([[0, level]], np.uint8)).save(tmp_path / f"{level}.png")
+
+    with pytest.raises(ImageError, match="its brightest level is 128 of 255"):
+        read_mask(tmp_path / "128.png")
+    assert read_mask(tmp_path / "129.png").tolist() == [[0, 129]]
 
 
 def test_masks_that_number_their_classes_are_refused_and_empty_ones_are_not(tmp_path):

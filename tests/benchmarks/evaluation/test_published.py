@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from birefnet_benchmarks.evaluation.published import card_of, published_scores
 from birefnet_benchmarks.evaluation.quality import metrics
@@ -6,6 +8,7 @@ from birefnet_models import embedded_path, find
 from ..conftest import write_brightness
 
 ALL = metrics(efforts=True)
+S_AT_TRAINED = ("S", "DIS-VD", None)
 
 
 def test_scores_are_of_the_data_set_and_the_size():
@@ -21,6 +24,16 @@ def test_scores_are_of_the_data_set_and_the_size():
     }
     assert at_half["s_measure"].value == 0.86
     assert at_half["s_measure"].size == (512, 512)
+
+
+def test_of_several_scores_the_first_counts():
+    general = find("general")
+    (first,) = (s for s in general.scores if (s.metric, s.dataset, s.size) == S_AT_TRAINED)
+    later = replace(first, value=0.5)
+
+    scores = published_scores(replace(general, scores=(first, later)), "DIS-VD", (1024, 1024), ALL)
+
+    assert scores == {"s_measure": first}
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,18 @@ def test_a_faint_mask_is_stretched_but_for_the_error_of_alpha():
     assert scores["alpha_mae"] == pytest.approx(SHARE * 205 / 255)
 
 
+@pytest.mark.parametrize(("level", "expected"), [(100, 1.0), (127, 1.0), (129, 0.0)])
+def test_the_boundary_is_where_the_mask_passes_half(level, expected):
+    """All of the picture but a stripe at the right has the level; the square is white on it."""
+    soft = np.full_like(EMPTY, level)
+    soft[:, 50:] = 0  # black, so that nothing is stretched
+    soft[10:30, 10:30] = 255
+    if expected:
+        assert tally_of((soft, SQUARE)).scores()["boundary_iou"] == expected
+    else:
+        assert tally_of((soft, SQUARE)).scores()["boundary_iou"] < 0.5
+
+
 def test_a_soft_truth_counts_from_above_half_but_for_the_error_of_alpha():
     soft = EMPTY.copy()
     soft[10:30, 10:20], soft[10:30, 20:30] = 200, 100
@@ -111,13 +123,13 @@ def test_many_are_the_mean_of_each_but_for_the_best_thresholds():
 
 
 def test_tallies_add_up():
-    pairs = list(soft_pairs())
+    pairs = [*soft_pairs(), (SQUARE // 255 * 50, SQUARE), (EMPTY, EMPTY)]
     merged = Tally(efforts=True)
     for pair in pairs:
         merged.merge(tally_of(pair, efforts=True))
 
     assert merged.scores() == tally_of(*pairs, efforts=True).scores()
-    assert merged.images == 4
+    assert (merged.images, merged.stretched, merged.empty) == (6, 1, 1)
 
 
 def test_every_metric_has_its_figure():
@@ -125,6 +137,11 @@ def test_every_metric_has_its_figure():
         scores = tally_of((SQUARE, SQUARE), efforts=efforts).scores()
         assert list(scores) == [metric.key for metric in metrics(efforts)]
     assert metrics(efforts=True) == (*METRICS, EFFORTS)
+
+
+@pytest.mark.parametrize(("brightest", "stretched"), [(0, 0), (1, 1), (127, 1), (128, 0)])
+def test_a_mask_is_stretched_that_spans_less_than_half_of_the_levels(brightest, stretched):
+    assert tally_of((SQUARE // 255 * brightest, SQUARE)).stretched == stretched
 
 
 def test_masks_without_a_subject_are_counted():

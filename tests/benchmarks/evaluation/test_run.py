@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from birefnet_benchmarks.evaluation import run
 from birefnet_benchmarks.evaluation.dataset import find_dataset
 from birefnet_benchmarks.evaluation.quality import Tally
 from birefnet_benchmarks.evaluation.run import Evaluation, Evaluator
@@ -26,18 +27,18 @@ def folder(tmp_path):
 def evaluate(folder, segmenter, **options):
     dataset = find_dataset(folder)
     evaluation = Evaluation(dataset.subsets, **options)
-    for outcome in Evaluator(segmenter, pictures=True).score(dataset.pairs):
-        evaluation.add(outcome)
+    for result in Evaluator(segmenter, pictures=True).score(dataset.samples):
+        evaluation.add(result)
     return evaluation
 
 
 def test_each_image_has_the_scores_of_its_mask(folder, segmenter):
     evaluation = evaluate(folder, segmenter)
 
-    ious = {each.pair.name: each.scores["iou"] for each in evaluation.outcomes}
+    ious = {each.sample.name: each.scores["iou"] for each in evaluation.results}
     assert ious == {"a": 1, "b": 0.25, "c": 0.5, "d": 0.75}
     assert evaluation.overall.scores()["iou"] == pytest.approx(2.5 / 4)
-    first = evaluation.outcomes[0]
+    first = evaluation.results[0]
     assert (first.image_size, first.model_size, first.levels) == ((64, 64), (64, 64), (0, 255))
     assert evaluation.model_size() == (SIDE, SIDE)
 
@@ -50,9 +51,43 @@ def test_the_worst_are_kept_and_come_in_order(folder, segmenter):
     assert evaluate(folder, segmenter, worst=0).worst() == []
 
 
+def test_of_equally_bad_ones_the_first_are_the_worst(tmp_path, segmenter):
+    for name in "abc":
+        write_pair(tmp_path, name, 0.5)
+
+    worst = evaluate(tmp_path, segmenter, worst=2).worst()
+
+    assert [row.title.rpartition("/")[2] for row in worst] == ["a", "b"]
+
+
+def test_masks_are_rounded_to_eight_bits(folder, brightness, monkeypatch):
+    faint = Segmenter(brightness)
+    alpha = np.full((SIDE, SIDE), 0.4 / 255, np.float32)
+    alpha[20:40] = 254.6 / 255
+    monkeypatch.setattr(faint, "finish", lambda prepared, logits: alpha)
+
+    assert [result.levels for result in evaluate(folder, faint).results] == [(0, 255)] * 4
+
+
+def test_scoring_weighs_more_than_the_pixels(folder, segmenter, monkeypatch):
+    weights = []
+
+    def remember(samples, *stages, weigh, **options):
+        weights.extend(map(weigh, samples))
+        return iter(())
+
+    monkeypatch.setattr(run, "overlap", remember)
+
+    assert evaluate(folder, segmenter).results == []
+    assert weights == [5 * SIDE * SIDE] * 4
+
+
 def test_pictures_and_curves_are_not_kept(folder, segmenter):
-    for outcome in evaluate(folder, segmenter, worst=1).outcomes:
-        assert (outcome.tally, outcome.case) == (None, None)
+    results = evaluate(folder, segmenter, worst=1).results
+
+    assert [result.sample.name for result in results] == ["a", "b", "c", "d"]
+    assert [result.scores["iou"] for result in results] == [1, 0.25, 0.5, 0.75]
+    assert [(result.tally, result.row) for result in results] == [(None, None)] * 4
 
 
 def test_an_image_that_fails_leaves_the_others_alone(folder, segmenter):
@@ -72,12 +107,13 @@ def test_an_image_that_fails_leaves_the_others_alone(folder, segmenter):
     )
     assert unscorable.startswith(f"{folder / 'gt' / 'c.png'}: the subject's center")
     assert evaluation.overall.images == 1
+    assert evaluation.model_size() == (SIDE, SIDE)  # of those that ran
     rows = list(evaluation.rows())
     assert [row["error"] for row in rows] == [damaged, unlike, unscorable, ""]
     assert "iou" not in rows[0]
 
 
-def test_a_run_that_fails_is_an_outcome_too(folder, brightness, monkeypatch):
+def test_a_run_that_fails_is_a_result_too(folder, brightness, monkeypatch):
     broken = Segmenter(brightness)
 
     def fail(tensors):
@@ -85,7 +121,7 @@ def test_a_run_that_fails_is_an_outcome_too(folder, brightness, monkeypatch):
 
     monkeypatch.setattr(broken, "run", fail)
 
-    assert [str(each.error) for each in evaluate(folder, broken).outcomes] == ["no more"] * 4
+    assert [str(each.error) for each in evaluate(folder, broken).results] == ["no more"] * 4
 
 
 def test_the_images_own_opacity_counts(folder, segmenter):
@@ -95,20 +131,20 @@ def test_the_images_own_opacity_counts(folder, segmenter):
     half.paste(0, (0, 0, SIDE, SIDE // 2))
     Image.merge("LA", [gray, half]).save(folder / "im" / "a.png")
 
-    outcome = evaluate(folder, segmenter).outcomes[0]
+    result = evaluate(folder, segmenter).results[0]
 
-    assert outcome.scores["iou"] == 0.5
+    assert result.scores["iou"] == 0.5
 
 
 def test_it_stops_when_it_is_told_to(folder, segmenter, monkeypatch):
     runs = []
     run = segmenter.run
     monkeypatch.setattr(segmenter, "run", lambda tensors: runs.append(1) or run(tensors))
-    pairs = find_dataset(folder).pairs
+    pairs = find_dataset(folder).samples
 
-    outcomes = list(Evaluator(segmenter).score(pairs, stopped=lambda: len(runs) == 2))
+    results = list(Evaluator(segmenter).score(pairs, stopped=lambda: len(runs) == 2))
 
-    assert [outcome.pair.name for outcome in outcomes] == ["a", "b"]
+    assert [result.sample.name for result in results] == ["a", "b"]
 
 
 def test_parts_are_added_up_for_themselves(tmp_path, segmenter):

@@ -176,6 +176,40 @@ def test_what_a_configuration_shares_with_its_baseline_is_the_machines():
         assert [pair.regressions for pair in compare(a, later).pairs] == [(), ("time",)]
 
 
+@pytest.mark.parametrize(
+    ("ratios", "judgment"),
+    [
+        ((0.3, 0.3, 0.3), Judgment.DRIFTED),
+        ((0.2, 0.2, 0.2), Judgment.DRIFTED),  # even better than before, beside its baseline
+        ((0.29, 0.36, 0.36), Judgment.DRIFTED),  # perhaps worse, which is no proof
+        ((0.4, 0.4, 0.4), Judgment.WORSE),
+    ],
+)
+def test_on_a_slower_machine_only_a_worse_ratio_counts(ratios, judgment):
+    slow = (16.0, 16.1, 16.2)
+    mine = tuple(ratio * time_s for ratio, time_s in zip(ratios, slow, strict=True))
+    before = run(*results(8.0, 0.3))
+    after = run(Result(BASELINE, rounds=rounds(*slow)), Result(ROWS, rounds=rounds(*mine)))
+    if ratios[0] == 0.2:
+        before = run(*results(4.0, 0.3))
+
+    found = compare(before, after).pairs[1]
+
+    assert found.judgments["time"] is judgment
+    assert found.regressions == (("time",) if judgment is Judgment.WORSE else ())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"processor": "another"}, {"cores": 4}, {"gpus": ()}, {"gpus": ("Another GPU (8.0)",)}],
+)
+def test_processor_cores_and_gpus_make_a_machine(other):
+    a, b = run(*results(8.0, 0.3)), run(*results(8.0, 0.3), **other)
+
+    assert not compare(a, b).same_machine
+    assert compare(a, run(*results(8.0, 0.3), driver="another")).same_machine
+
+
 def test_a_baseline_that_is_a_graph_is_judged_as_well():
     graph = dataclasses.replace(NATIVE, baseline=True)
     times = [rounds(*(speed * each for each in (1.0, 1.1, 1.05))) for speed in (8.0, 16.0)]

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+import os
 import re
 from html.parser import HTMLParser
 
@@ -174,9 +175,13 @@ def test_a_picture_that_is_not_there_is_said(run, report):
     assert "pictures/disc-int8-off.png can&#39;t be read" in text
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "report.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["../secret.png", "/etc/passwd", "report.json", "a\0.png", "x" * 5000 + ".png", "pipe.png"],
+)
 def test_only_pictures_of_the_run_are_shown(run, name):
     (run.parent / "secret.png").write_bytes(b"secret")
+    os.mkfifo(run / "pipe.png")
     result = Result(ROWS, previews=(dataclasses.replace(preview("rows", 1), mask=name),))
 
     (strip,) = strips([result], run)

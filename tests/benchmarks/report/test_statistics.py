@@ -4,10 +4,10 @@ import dataclasses
 import math
 
 import pytest
-from birefnet_benchmarks.bench.results import Result, Round
+from birefnet_benchmarks.bench.results import ColdStart, Result, Round
 from birefnet_benchmarks.report import statistics
 
-from .sample import BASELINE, INT8, ROWS, make_report, preview, rounds
+from .sample import BASELINE, INT8, ROWS, close, make_report, preview, rounds
 
 
 def timed(*times: float, other_cores: float = 0.0) -> Result:
@@ -156,6 +156,48 @@ def test_the_roofline_is_the_best_product_of_so_many_threads():
 )
 def test_there_is_no_roofline_where_it_means_nothing(changes):
     assert statistics.roofline_s(dataclasses.replace(ROWS, **changes), make_report()) is None
+
+
+def test_the_worst_of_several_images_is_taken_for_each_number():
+    result = Result(INT8, previews=tuple(preview("rows", levels) for levels in (20, 60, 40)))
+
+    worst = statistics.worst_parity(result)
+
+    assert worst == statistics.WorstParity(
+        images=3,
+        mae=60 / 2550,
+        max_levels=60,
+        iou=0.94,
+        band_mae=60 / 510,
+        band_max_levels=60,
+        boundary_iou=0.4,
+        problem=None,
+    )
+    assert not statistics.differs(result)
+
+
+def test_a_result_differs_by_its_graph_alone_or_its_pipeline_alone():
+    assert statistics.differs(Result(INT8, graph=close(1, "off")))
+    assert statistics.differs(Result(INT8, previews=(preview("int8", 60, "off"),)))
+    both = Result(INT8, graph=close(1), previews=(preview("int8", 60),))
+    assert not statistics.differs(both)
+
+
+def test_what_was_not_measured_is_none_and_not_zero():
+    nothing = Result(ROWS)
+
+    assert statistics.cold_start_s(nothing) is None
+    assert statistics.images_per_s(nothing) is None
+    assert statistics.energy_per_image_j(nothing) is None
+    assert statistics.other_cores(nothing) == 0.0
+    assert statistics.cold_start_s(Result(ROWS, ColdStart(0.25, 0.5, 2.0))) == 2.75
+
+
+def test_rounds_are_matched_by_group_and_number():
+    baseline = Result(BASELINE, rounds=(*rounds(1.0, 2.0), *rounds(4.0, group=1)))
+    result = Result(ROWS, rounds=(*rounds(0.5, group=1), *rounds(0.5, 0.5)))
+
+    assert sorted(statistics.round_ratios(result, baseline)) == [0.125, 0.25, 0.5]
 
 
 def test_pipeline_parity_is_that_of_the_worst_picture():

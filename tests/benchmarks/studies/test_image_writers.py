@@ -1,7 +1,7 @@
 import io
 
 import numpy as np
-from birefnet_runtime.images.png import write_png
+from birefnet_runtime.images.write import write_png
 from studies.image_writers import WRITERS, compare, keeps_profile
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 from birefnet_export.checkpoint.fetch import Fetching, fetch
-from birefnet_models import AccessError, FetchError, LicenseError, OfflineError, PinError
+from birefnet_models import (
+    AccessError,
+    BirefnetError,
+    FetchError,
+    LicenseError,
+    OfflineError,
+    PinError,
+)
 from birefnet_models.lock import read_lock
 from huggingface_hub import constants
 from huggingface_hub.utils import disable_progress_bars
@@ -29,6 +36,7 @@ def server():
 def hub(server, tmp_path, monkeypatch):
     """A hub with one repository; the client's settings as the environment variables set them."""
     server.failure = Failure()
+    server.after_listing = None
     server.repos.clear()
     server.repo(REPO).commit({"model.safetensors": WEIGHTS, "config.json": b"{}"})
     server.requests.clear()
@@ -212,6 +220,7 @@ def test_a_connection_that_stays_broken_leaves_no_file(hub, tmp_path):
         (Failure(page=True), FetchError, "does not answer as a hub does; check HF_ENDPOINT"),
         (Failure(status=500), FetchError, "the hub failed .HTTP 500.; try again later"),
         (Failure(status=429), FetchError, "the hub failed .HTTP 429."),
+        (Failure(status=403), AccessError, "the hub refuses access .HTTP 403.; log in"),
     ],
 )
 def test_a_hub_that_fails_is_one_line(hub, failure, error, says):
@@ -248,6 +257,16 @@ def test_a_private_or_missing_repository_is_said(hub, monkeypatch):
     assert fetch(REPO).path.read_bytes() == WEIGHTS
 
 
+def test_a_branch_that_moves_between_listing_and_download_is_said(hub):
+    hub.after_listing = lambda: hub.repo(REPO).commit({"model.safetensors": WEIGHTS + b"new"})
+
+    with pytest.raises(FetchError, match=f"{REPO}@main: moved while it was fetched; try again"):
+        fetch(REPO)
+    assert not Path("birefnet.lock").exists()
+    hub.after_listing = None
+    assert fetch(REPO).path.read_bytes() == WEIGHTS + b"new"
+
+
 def test_a_missing_revision_is_said(hub):
     with pytest.raises(FetchError, match=r"shoes@v9: the repository has no such revision"):
         fetch(f"{REPO}@v9")
@@ -279,6 +298,39 @@ def test_another_file_of_weights_is_found_or_named(hub):
     assert "a/many@main:two.pth" in pins()
     with pytest.raises(FetchError, match=r"holds no weights; it holds README\.md"):
         fetch("a/none")
+
+
+def test_shards_come_along_and_are_pinned_together(hub, tmp_path, monkeypatch):
+    weight_map = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+    files = {
+        "model.safetensors.index.json": json.dumps({"weight_map": weight_map}).encode(),
+        "model-1.safetensors": WEIGHTS,
+        "model-2.safetensors": WEIGHTS + b"2",
+    }
+    hub.repo("a/large").commit(files)
+
+    index = fetch("a/large").path
+
+    assert index.name == "model.safetensors.index.json"
+    assert {p.name: p.read_bytes() for p in index.parent.iterdir()} == files
+    whole = hashlib.sha256(b"".join(files.values())).hexdigest()
+    assert (pins()["a/large@main"]["sha256"], pins()["a/large@main"]["size"]) == (
+        whole,
+        sum(map(len, files.values())),
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "elsewhere"))
+    shard = fetch("a/large").path.with_name("model-2.safetensors")
+    shard.resolve().write_bytes(WEIGHTS + b"3")
+    with pytest.raises(PinError, match=r"is not what birefnet\.lock pins"):
+        fetch("a/large")
+
+
+def test_a_shard_that_is_not_there_or_elsewhere_is_named(hub):
+    for name, says in (("gone.safetensors", "lists gone"), ("../a.safetensors", "no file beside")):
+        index = json.dumps({"weight_map": {"a": name}}).encode()
+        hub.repo("a/large").commit({"model.safetensors.index.json": index})
+        with pytest.raises(BirefnetError, match=says):
+            fetch("a/large")
 
 
 def test_the_preprocessor_file_comes_along(hub, tmp_path, monkeypatch):

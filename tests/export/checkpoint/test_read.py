@@ -1,9 +1,11 @@
 """Files that hold a BiRefNet, files that almost do, and files that don't."""
 
+import argparse
 import hashlib
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from birefnet_export.checkpoint.read import read_checkpoint
@@ -63,8 +65,54 @@ def test_a_directory_is_read_with_the_size_it_was_trained_at(tiny_file):
     assert checkpoint.trained_size == (96, 160)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        ("{}", None),
+        ('{"size": null}', None),
+        ('{"size": {"shortest_edge": 1024}}', None),
+        ('{"size": 96}', (96, 96)),
+        ('{"size": {"height": 96, "width": 65536}}', (96, 65536)),
+    ],
+)
+def test_a_preprocessor_file_may_state_a_size(tiny_file, config, size):
+    (tiny_file.parent / "preprocessor_config.json").write_text(config)
+
+    assert read_checkpoint(tiny_file).trained_size == size
+
+
+WRONG_SIDES = ("0", "-32", "true", "Infinity", "NaN", "1e9", "65537", '"96"', "[96]", "9" * 4000)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        *WRONG_SIDES,
+        *(f'{{"height": 96, "width": {side}}}' for side in WRONG_SIDES[:3]),
+        '{"height": 96}',
+        '{"width": 96}',
+    ],
+)
+def test_a_size_that_no_image_has_is_refused(tiny_file, size):
+    config = tiny_file.parent / "preprocessor_config.json"
+    config.write_text(f'{{"size": {size}}}')
+
+    with pytest.raises(CheckpointError, match=r"config\.json: states the size .{1,80}, which no"):
+        read_checkpoint(tiny_file)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"3", b"\xff", b"[" * 100_000, b'{"size": ' * 99_999]
+)
+def test_a_preprocessor_file_of_anything_else_is_named(tiny_file, content):
+    (tiny_file.parent / "preprocessor_config.json").write_bytes(content)
+
+    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json: is no JSON object"):
+        read_checkpoint(tiny_file)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "birefnet."])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "net", "ema"])
 def test_pth_files_are_read_behind_prefixes_and_wrappers(tmp_path, tensors, prefix, wrapper):
     content = {prefix + name: value for name, value in tensors.items()}
     file = tmp_path / "epoch_244.pth"
@@ -129,6 +177,17 @@ def test_what_is_missing_left_over_or_misshapen_is_listed(tmp_path, tensors):
     assert f"{NAME} (8, 5, 3, 3) instead of (8, 40, 3, 3)" in message
 
 
+def test_a_network_without_batch_norms_is_told_by_them(tmp_path, tensors):
+    norms = {name.rpartition(".")[0] for name in tensors if name.endswith(".running_mean")}
+    without = {n: value for n, value in tensors.items() if n.rpartition(".")[0] not in norms}
+    save_file(without, tmp_path / "one.safetensors")
+
+    refused(tmp_path / "one.safetensors", "missing batch norms, as upstream trains with batches of")
+    del without["decoder.lateral_block3.conv.bias"]
+    save_file(without, tmp_path / "two.safetensors")
+    refused(tmp_path / "two.safetensors", r"BiRefNet; missing: decoder\.")
+
+
 def test_integer_weights_are_refused(tmp_path, tensors):
     tensors[NAME] = tensors[NAME].to(torch.int8)
     file = tmp_path / "quantized.safetensors"
@@ -141,7 +200,59 @@ def test_another_network_is_refused_by_what_it_lacks(tmp_path):
     file = tmp_path / "resnet.safetensors"
     save_file({"conv1.weight": torch.zeros(64, 3, 7, 7)}, file)
 
-    refused(file, "no Swin v1 backbone", ArchitectureError)
+    assert "they are conv1.weight" in refused(file, "no Swin v1 backbone", ArchitectureError)
+
+
+def test_a_training_run_is_read_with_all_that_it_keeps(tmp_path, tiny, tensors):
+    optimizer = torch.optim.AdamW(tiny.parameters(), lr=1e-4)
+    content = {
+        "model": {f"module._orig_mod.{name}": value for name, value in tensors.items()},
+        "optimizer": optimizer.state_dict() | {"moments": {0: torch.zeros(3)}},
+        "args": argparse.Namespace(lr=1e-4),
+        "best": np.float64(0.9),
+        "epoch": 3,
+    }
+    torch.save(content, tmp_path / "last.ckpt")
+
+    same(read_checkpoint(tmp_path / "last.ckpt").tensors, tensors)
+
+
+def test_a_whole_pickled_network_is_read(tmp_path, tiny, tensors):
+    torch.save(torch.nn.DataParallel(tiny), tmp_path / "whole.pth")
+
+    same(read_checkpoint(tmp_path / "whole.pth").tensors, tensors)
+
+
+def test_a_directory_of_shards_is_read_and_hashed_as_a_whole(tmp_path, tensors):
+    names = sorted(tensors)
+    shards = {"1.safetensors": names[::2], "2.safetensors": names[1::2]}
+    for file, part in shards.items():
+        save_file({name: tensors[name] for name in part}, tmp_path / file)
+    index = tmp_path / "model.safetensors.index.json"
+    places = {name: file for file, part in shards.items() for name in part}
+    index.write_text(json.dumps({"weight_map": places}))
+
+    checkpoint = read_checkpoint(tmp_path)
+
+    same(checkpoint.tensors, tensors)
+    assert checkpoint.path == index
+    content = b"".join(f.read_bytes() for f in (index, *(tmp_path / name for name in shards)))
+    assert checkpoint.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_directory_with_a_pytorch_file_is_read(tmp_path, tensors):
+    torch.save(tensors, tmp_path / "pytorch_model.bin")
+
+    same(read_checkpoint(tmp_path).tensors, tensors)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_no_network_computes_with_are_named(tmp_path, tensors, value):
+    broken = tensors[NAME].clone()
+    broken[0, 0, 0, 0] = value
+    save_file(tensors | {NAME: broken}, tmp_path / "diverged.safetensors")
+
+    refused(tmp_path / "diverged.safetensors", f"holds NaN or infinity in {NAME}")
 
 
 class Code:
@@ -198,6 +309,6 @@ def test_a_pickle_without_tensors_is_refused(tmp_path, content):
 def test_a_missing_file_and_an_empty_directory_are_named(tmp_path):
     refused(tmp_path / "none.pth", "no such file")
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "pytorch_model.bin").touch()
+    (tmp_path / "weights" / "optimizer.bin").touch()
 
-    assert "pytorch_model.bin" in refused(tmp_path / "weights", "has no model.safetensors")
+    assert "optimizer.bin" in refused(tmp_path / "weights", "has no model.safetensors")

@@ -62,6 +62,15 @@ def test_a_name_wins_over_a_path_and_a_path_over_a_repository():
         ("nano", "ships as a finished model"),
         ("lite@", "revision is missing"),
         ("https://huggingface.co/datasets", "no repository and no file"),
+        ("https://huggingface.co/a/b/resolve/main/../../x", "no repository and no file"),
+        ("https://[::bad", r"^https://\[::bad: is no URL of a file$"),
+        ("http://[::bad", "is no URL of a file"),
+        ("http://me:secret@[::bad", r"^http://\[::bad: is no URL"),
+        ("https://", "is no URL"),
+        ("https://host:99999/x.pth", "is no URL"),
+        ("https://host/\x1b[2J.pth", r"^https://host/\\x1b\[2J\.pth: is no URL"),
+        ("x" * 5000, "can't be read: .*File name too long"),
+        ("a\0b", r"^a\\x00b: no such file"),
     ],
 )
 def test_what_is_none_of_them_says_what_was_tried(typed, says):
@@ -81,3 +90,18 @@ def test_upstreams_release_files_are_known_by_their_name():
     assert card is not None
     assert card.name == "lite"
     assert UrlSource("https://example.org/BiRefNet-general-epoch_244.pth").card is None
+
+
+def test_a_password_is_for_the_server_and_not_for_the_lock_file(monkeypatch):
+    source = parse_source("https://me:secret@example.org/w.pth")
+
+    assert isinstance(source, UrlSource)
+    assert source.url == "https://me:secret@example.org/w.pth"
+    assert source.reference == "https://example.org/w.pth"
+    assert source.name == "w"
+
+
+def test_a_wrong_endpoint_is_no_traceback(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://[::bad")
+
+    assert parse_source("https://example.org/w.pth") == UrlSource("https://example.org/w.pth")

@@ -1,11 +1,18 @@
 """`birefnet export` as it is typed."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
+from birefnet_models.onnx_file import read_onnx
+from birefnet_runtime import Segmenter
 from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import save_file
+
+from ..conftest import TINY, fill, network
 
 
 def invoke(*arguments):
@@ -44,7 +51,18 @@ def test_a_file_that_is_no_checkpoint_is_one_line_and_a_failure(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("size", "code"), [("big", 2), ("64x", 2), ("x64", 2), ("0", 1), ("100", 1), ("96x-32", 1)]
+    ("size", "code"),
+    [
+        ("big", 2),
+        ("64x", 2),
+        ("x64", 2),
+        ("0", 1),
+        ("100", 1),
+        ("96x-32", 1),
+        ("32x1000000000", 1),
+        ("16416", 1),
+        ("9" * 5000, 2),
+    ],
 )
 def test_a_size_that_cannot_be_is_refused(tiny_file, tmp_path, size, code):
     result = invoke(tiny_file, "--output", tmp_path / "out", "--trained-size", size)
@@ -80,3 +98,37 @@ def test_a_folder_that_is_not_there_is_one_line(tiny_file, tmp_path):
         "--calibrate wants a folder of images\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_setting_that_tensors_cannot_tell_is_asked_for_and_kept(tmp_path):
+    added = network(replace(TINY, multi_scale="add"))
+    save_file(added.state_dict(), tmp_path / "model.safetensors")
+    out = tmp_path / "out"
+
+    refused = invoke(tmp_path, "-o", out)
+    exported = invoke(tmp_path, "-o", out, "--multi-scale", "add", "--lowering", "native")
+
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert "model.safetensors: its backbone runs at one scale (mul_scl_ipt 'none')" in (
+        refused.stderr
+    )
+    assert refused.stderr.endswith("say which with --multi-scale none or --multi-scale add\n")
+    assert exported.exit_code == 0, exported.output
+    metadata = read_onnx(out / "onnx" / "model.onnx").properties
+    assert json.loads(metadata["birefnet.architecture"])["multi_scale"] == "add"
+    image = fill.image(1, 96, 160)
+    logits = Segmenter(out, size=(96, 160)).logits(image)
+    assert abs(logits - added(torch.from_numpy(image)).numpy()).max() < 1e-4
+
+    verify = ["verify", str(out), "--against", str(tmp_path)]
+    as_stated = CliRunner().invoke(main, verify)  # by the model's own metadata
+    otherwise = CliRunner().invoke(main, [*verify, "--multi-scale", "none"])
+    assert as_stated.exit_code == 0, as_stated.output
+    assert (otherwise.exit_code, "NOT equal" in otherwise.stdout) == (1, True)
+
+
+def test_a_setting_that_tensors_tell_otherwise_is_refused(tiny_file, tmp_path):
+    result = invoke(tiny_file, "-o", tmp_path / "out", "--multi-scale", "none")
+
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "its tensors show mul_scl_ipt 'cat', not 'none'" in result.stderr

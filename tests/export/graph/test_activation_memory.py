@@ -1,5 +1,7 @@
 """The fact that tells the runtime how much memory a graph needs."""
 
+from dataclasses import replace
+
 import pytest
 from birefnet_export.graph.activation_memory import activation_bytes_per_pixel
 from birefnet_export.network.architecture import SWIN_V1
@@ -19,3 +21,14 @@ def test_rows_take_less_than_whole_kernels(arch):
     assert needs["native"] > 784
     assert needs["native"] >= needs["rows"]
     assert activation_bytes_per_pixel(arch, "gridsample") == needs["rows"]
+
+
+@pytest.mark.parametrize("attention", ["ASPP", "none"])
+def test_without_deformable_convolutions_attention_is_what_counts(attention):
+    arch = replace(SWIN_V1["swin_v1_t"], attention=attention, aspp_kernels=())
+
+    needs = {activation_bytes_per_pixel(arch, lowering) for lowering in ("native", "rows")}
+
+    # 11 maps of 96 channels and two of scores, 3 heads of 49 tokens, at a 16th of the pixels; four
+    # channels at all of them: float32.
+    assert needs == {4 * ((11 * 96 + 2 * 3 * 49) / 16 + 4)}

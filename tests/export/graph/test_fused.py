@@ -3,6 +3,8 @@
 from itertools import pairwise
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from birefnet_export.graph.fused import decoder as fused_decoder
 from birefnet_export.graph.fused.composed_conv import composed_convs
 from birefnet_export.graph.fused.model import build
 from birefnet_export.graph.fused.windows import layout, merge_index
-from birefnet_export.graph.kernels import kernel_of, with_norm
+from birefnet_export.graph.kernels import kernel_of
 from birefnet_export.graph.lowering import LOWERINGS, native
 from birefnet_export.network.birefnet import BiRefNet
 from birefnet_export.network.decoder import image_patches, resize_as
@@ -176,7 +178,7 @@ def test_gelu_is_exact_in_one_operator_or_five(opset):
 @pytest.mark.parametrize("lower", LOWERINGS.values(), ids=LOWERINGS)
 @pytest.mark.parametrize("branch", [0, 1, 2, 3])
 def test_a_deformable_branch_predicts_offsets_and_mask_at_once(tiny, branch, lower):
-    module = tiny.squeeze().dec_att.branches()[branch]
+    module = tiny.squeeze_module[0].dec_att.branches()[branch]
     x = torch.randn(2, 8, 6, 5)
 
     found = evaluated(lambda g, v: fused_decoder.deformable_branch(g, v, module, lower), x)
@@ -185,7 +187,7 @@ def test_a_deformable_branch_predicts_offsets_and_mask_at_once(tiny, branch, low
 
 
 def test_the_aspp_sums_what_the_plain_form_concatenates(tiny):
-    module = tiny.squeeze().dec_att
+    module = tiny.squeeze_module[0].dec_att
     x = torch.randn(2, 8, 6, 5)
 
     found = evaluated(lambda g, v: fused_decoder.aspp(g, v, module, native.deform_conv), x)
@@ -194,13 +196,12 @@ def test_the_aspp_sums_what_the_plain_form_concatenates(tiny):
 
 
 def test_a_decoder_block_reads_its_parts_unconcatenated(tiny):
-    block, channels = tiny.squeeze(), tiny.arch.channels
+    block, channels = tiny.squeeze_module[0], tiny.arch.channels
     parts = [torch.randn(2, c, 4, 6) for c in channels]
-    out = with_norm(kernel_of(block.conv_out), block.bn_out)
 
     def fused(g, *values):
         named = [fused_decoder.Part(*part) for part in zip(values, channels, strict=True)]
-        return fused_decoder.decoder_block(g, named, block, out, native.deform_conv)
+        return fused_decoder.decoder_block(g, named, block, native.deform_conv)
 
     close(evaluated(fused, *parts), block(torch.cat(parts, 1)))
 
@@ -218,6 +219,31 @@ def test_the_whole_is_the_plain_network(tiny: BiRefNet, size):
     x = torch.from_numpy(fill.image(2, *size))
 
     close(evaluated(lambda g, v: build(g, v, tiny, native.deform_conv), x), tiny(x), 5e-5)
+
+
+def test_large_stages_feed_a_quarter_of_the_tokens_forward_at_a_time(tiny: BiRefNet):
+    """The hidden maps of the first two stages at full scale are the largest tensors of all."""
+    from birefnet_export.pipeline import build_model
+
+    model = build_model(tiny, 20, "native")
+    hidden = [n.output[0] for n in model.graph.node if n.op_type == "Gelu"]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in hidden)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    maps = dict(
+        zip(hidden, session.run(hidden, {"input_image": fill.image(1, 64, 64)}), strict=True)
+    )
+
+    def tokens(stage: str) -> list[int]:
+        return [x.shape[1] for name, x in maps.items() if name.startswith(f"{stage}/")]
+
+    # Two blocks a stage, at 64 x 64: maps of 16, 8, 4 and 2 tokens a side, half of that below.
+    assert tokens("full/stage0") == [16 * 16 // 4] * 8
+    assert tokens("full/stage1") == [8 * 8 // 4] * 8
+    assert tokens("full/stage2") == [4 * 4] * 2
+    assert tokens("full/stage3") == [2 * 2] * 2
+    assert tokens("half/stage0") == [8 * 8] * 2
 
 
 def test_the_scales_share_weights_and_window_indices(tiny: BiRefNet):

@@ -1,6 +1,9 @@
 """Models with their weights in the file or beside it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -9,7 +12,8 @@ from birefnet_export import pipeline
 from birefnet_export.errors import ParityError
 from birefnet_export.export import export_onnx
 from birefnet_export.graph.save import replacing_model
-from birefnet_runtime import Segmenter
+from birefnet_models.checksums import checksums_of, read_checksums
+from birefnet_runtime import ModelError, Segmenter
 
 
 def contents(directory):
@@ -26,6 +30,22 @@ def test_weights_lie_beside_the_graph_and_compute_the_same(tiny_file, tmp_path):
     assert beside.file.stat().st_size < 0.5 * within.file.stat().st_size
     assert beside.file_bytes > 0.9 * within.file_bytes
     assert contents(beside.directory) == contents(within.directory) | {"onnx/model.onnx_data"}
+
+
+def test_the_files_are_recorded_and_checked(tiny_file, tmp_path):
+    directory = export_onnx(tiny_file, tmp_path / "out", external_data=True).directory / "onnx"
+    assert read_checksums(directory) == checksums_of(
+        [directory / "model.onnx", directory / "model.onnx_data"]
+    )
+
+    with (directory / "model.onnx_data").open("r+b") as weights:
+        weights.seek(1000)
+        weights.write(b"\0\0\0\0")
+
+    with pytest.raises(ModelError, match=r"model\.onnx_data is not the file that SHA256SUMS"):
+        Segmenter(tmp_path / "out")
+    export_onnx(tiny_file, tmp_path / "out", verify=False)
+    assert read_checksums(directory) == checksums_of([directory / "model.onnx"])
 
 
 def test_other_tools_are_told_where_the_weights_are(tiny_file, tmp_path):
@@ -53,17 +73,19 @@ def test_an_export_over_another_leaves_none_of_it(tiny_file, tmp_path, first, se
     Segmenter(tmp_path / "out", size=32).logits(np.zeros((1, 3, 32, 32), np.float32))
 
 
-def test_an_export_that_fails_keeps_graph_and_weights(tiny_file, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [ParityError, KeyboardInterrupt])
+def test_an_export_that_ends_early_keeps_graph_and_weights(tiny_file, tmp_path, monkeypatch, error):
     directory = export_onnx(tiny_file, tmp_path / "out", external_data=True).directory
     before = {name: (directory / name).read_bytes() for name in contents(directory)}
 
     def refuse(path, net, tolerance):
-        raise ParityError("differs")
+        raise error
 
     monkeypatch.setattr(pipeline, "check_export", refuse)
-    with pytest.raises(ParityError):
+    with pytest.raises(error):
         export_onnx(tiny_file, directory, external_data=True)
 
+    assert contents(directory) == set(before)
     assert {name: (directory / name).read_bytes() for name in contents(directory)} == before
 
 
@@ -77,3 +99,26 @@ def test_a_block_that_raises_leaves_no_folder(tmp_path):
         fail()
 
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from birefnet_export.graph.save import replacing_model
+with replacing_model(Path("model.onnx")) as unnamed:
+    unnamed.write_bytes(b"a whole model")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows shows no ended processes")
+def test_a_killed_export_leaves_a_model_until_the_next_one_alone(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+    assert done.returncode < 0
+    assert not (tmp_path / "model.onnx").exists()
+    assert len(list(tmp_path.rglob("model.onnx"))) == 1
+
+    with replacing_model(tmp_path / "model.onnx") as unnamed:
+        unnamed.write_bytes(b"new")
+
+    assert [path.name for path in tmp_path.rglob("*")] == ["model.onnx"]

@@ -1,10 +1,13 @@
 """The architecture, read off names and shapes."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 from birefnet_export.errors import ArchitectureError
 from birefnet_export.network.architecture import SWIN_V1, Architecture
 
-from ..conftest import TINY, key_list
+from ..conftest import SETTINGS, TINY, key_list, network
 
 
 @pytest.mark.parametrize(("backbone", "arch"), SWIN_V1.items())
@@ -24,11 +27,78 @@ def test_a_small_model_is_read_with_all_its_widths(tiny):
     assert found.backbone == "swin"
 
 
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_are_read_off_the_tensors(name):
+    arch = Architecture.from_shapes(key_list(f"swin_v1_t_{name}"))
+    arch = arch.with_multi_scale(SETTINGS[name].get("multi_scale"))
+
+    assert arch == replace(SWIN_V1["swin_v1_t"], **SETTINGS[name])
+    assert arch.backbone == "swin_v1_t"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"squeeze": (), "context": 0},
+        {"squeeze": ("ASPP",), "context": 2},
+        {"squeeze": ("ASPPDeformable",) * 3, "context": 0},
+        {"squeeze": ("ResBlk",) * 4, "context": 0},
+        {"squeeze": ("ASPP",), "attention": "none", "aspp_kernels": ()},
+        {"squeeze": ("ASPPDeformable",), "attention": "none", "context": 1},
+        {"multi_scale": "add", "whole_image": True, "batch_norm": False, "gradient_width": 0},
+    ],
+)
+def test_settings_come_back_as_they_were(settings):
+    """With blocks of which the official implementation's numbers are not at hand."""
+    arch = replace(TINY, **settings)
+    shapes = {name: tuple(x.shape) for name, x in network(arch).state_dict().items()}
+
+    found = Architecture.from_shapes(shapes)
+
+    assert (found if arch.multi_scale == "cat" else found.with_multi_scale("add")) == arch
+
+
+def test_what_tensors_cannot_tell_is_asked_for():
+    shapes = key_list("swin_v1_t_mul_scl_add")
+    assert shapes == key_list("swin_v1_t_mul_scl_none")
+    arch = Architecture.from_shapes(shapes)
+
+    assert arch.multi_scale is None
+    for stated in (None, "cat", "both"):
+        with pytest.raises(ArchitectureError, match=r"'none'.*'add'.*--multi-scale none or --mul"):
+            arch.with_multi_scale(stated)
+    with pytest.raises(ArchitectureError, match="can't tell apart"):
+        network(arch)(torch.zeros(1, 3, 32, 32))
+
+
+def test_a_statement_that_the_tensors_contradict_is_refused():
+    arch = Architecture.from_shapes(key_list("swin_v1_t"))
+
+    assert arch.with_multi_scale(None) == arch
+    with pytest.raises(ArchitectureError, match="show mul_scl_ipt 'cat', not 'add'"):
+        arch.with_multi_scale("add")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("batch1", {"batch_size": "1"}),
+        ("cxt_none", {"cxt_num": "0"}),
+        ("dec_att_aspp", {"dec_att": "ASPP"}),
+        ("dec_att_none", {"dec_att": "none"}),
+        ("dec_blk_res", {"dec_blk": "ResBlk"}),
+        ("dec_ipt_whole", {"dec_ipt_split": "off"}),
+        ("mul_scl_add", {"mul_scl_ipt": "none or add"}),
+        ("no_gradient", {"out_ref": "off"}),
+    ],
+)
+def test_settings_have_upstreams_names(name, settings):
+    assert Architecture.from_shapes(key_list(f"swin_v1_t_{name}")).settings() == settings
+    assert SWIN_V1["swin_v1_l"].settings() == {}
+
+
 def replaced(old: str, new: str) -> dict[str, tuple[int, ...]]:
     return {name.replace(old, new): shape for name, shape in key_list("swin_v1_t").items()}
-
-
-ASPP = "squeeze_module.0.dec_att.aspp1.atrous_conv"
 
 
 @pytest.mark.parametrize(
@@ -36,11 +106,16 @@ ASPP = "squeeze_module.0.dec_att.aspp1.atrous_conv"
     [
         ({"conv1.weight": (64, 3, 7, 7)}, "no Swin v1 backbone"),
         (replaced("bb.patch_embed.", "bb.patch_embed1."), "PVT v2"),
-        (replaced("squeeze_module", "squeezed"), "no squeeze block"),
-        (replaced(f"{ASPP}.regular_conv", ASPP), "plain ASPP"),
-        (replaced("dec_att", "attention"), "no deformable ASPP"),
-        (replaced("ipt_blk5", "other"), "no image patches"),
-        (replaced("gdt_convs_4", "other"), "no gradient attention"),
+        (
+            replaced("squeeze_module.0.conv_in", "squeeze_module.0.other"),
+            "none of upstream's blocks",
+        ),
+        (replaced("aspp1", "aspp9"), "dec_att is none of upstream's blocks"),
+        (replaced("ipt_blk5", "other"), "takes no image"),
+        (
+            key_list("swin_v1_t") | {"squeeze_module.0.conv_in.weight": (64, 1537, 3, 3)},
+            "reads 1537 channels, no context",
+        ),
         (replaced("bb.layers.3.", "bb.layers.4."), "bb.layers.3"),
     ],
 )

@@ -5,7 +5,7 @@ import torch
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.birefnet import BiRefNet
 
-from ..conftest import drawn, golden, golden_cases, key_list, network
+from ..conftest import SETTINGS, drawn, golden, golden_cases, key_list, network
 
 TOLERANCE = 5e-5
 
@@ -57,6 +57,41 @@ def test_names_and_shapes_are_upstreams(backbone):
     for_training = {name for name in upstream if "conv_ms_spvn_" in name or "convs_pred_" in name}
     assert len(for_training) == 12
     assert ours == {name: upstream[name] for name in upstream if name not in for_training}
+
+
+def read_setting(name):
+    """The architecture of a golden network with another setting."""
+    arch = Architecture.from_shapes(key_list(f"swin_v1_t_{name}"))
+    return arch.with_multi_scale(SETTINGS[name].get("multi_scale"))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_other_settings_give_the_official_logits(name):
+    (case,) = golden_cases(f"swin_v1_t_{name}")
+    image, expected = golden(f"swin_v1_t_{name}", case)
+    net = network(read_setting(name))
+
+    with torch.inference_mode():
+        logits = net(torch.from_numpy(image)).numpy()
+
+    assert logits.shape == expected["logits"].shape
+    assert abs(logits - expected["logits"]).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_names_and_shapes_of_other_settings_are_upstreams(name):
+    upstream = {
+        key: shape
+        for key, shape in key_list(f"swin_v1_t_{name}").items()
+        if not key.endswith("relative_position_index")
+    }
+    with torch.device("meta"):
+        net = BiRefNet(read_setting(name))
+    ours = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+
+    left_over = {key for key in upstream if key not in ours}
+    assert all("conv_ms_spvn_" in key or "convs_pred_" in key for key in left_over)
+    assert ours == {key: upstream[key] for key in upstream if key not in left_over}
 
 
 def test_training_reaches_every_parameter(tiny):

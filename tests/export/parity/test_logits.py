@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 from birefnet_export.errors import ParityError
-from birefnet_export.parity.logits import compare_logits
+from birefnet_export.parity.logits import (
+    FLOAT32_TOLERANCES,
+    TOLERANCES,
+    GraphTolerance,
+    Parity,
+    compare_logits,
+)
 
 CASES = ((1, 2, 3), (1, 1, 2))
 
@@ -22,7 +28,8 @@ def test_a_known_difference_is_reported():
 
     assert found.logits_max_abs == 0.5
     assert found.logits_mean_abs == pytest.approx(0.5 / 8)
-    assert found.logits_p99_abs == pytest.approx(np.percentile([0] * 7 + [0.5], 99))
+    # Of eight sorted values the 99th percentile lies at place .99 * 7 = 6.93, between 0 and .5.
+    assert found.logits_p99_abs == pytest.approx(0.93 * 0.5)
     assert found.mask_max_abs == pytest.approx(1 / (1 + np.exp(-0.5)) - 0.5)
     assert found.cases == CASES
 
@@ -67,6 +74,50 @@ def test_a_shape_difference_fails():
 
     with pytest.raises(ParityError, match=r"\(1, 1, 2, 2\), not \(1, 1, 2, 3\)"):
         compare_logits([(found[..., :2], expected)], CASES[:1], "torch", "ort")
+
+
+def test_a_batch_that_would_broadcast_is_another_shape():
+    one, two = np.zeros((1, 1, 2, 3)), np.zeros((2, 1, 2, 3))
+
+    for pair_of_batches in ((one, two), (two, one)):
+        with pytest.raises(
+            ParityError, match=r"the graph gives \(., 1, 2, 3\), not \(., 1, 2, 3\)"
+        ):
+            compare_logits([pair_of_batches], [(2, 2, 3)], "torch", "ort")
+
+
+@pytest.mark.parametrize(
+    ("tolerances", "off_by", "passes"),
+    [
+        (TOLERANCES, 0.9e-4, True),
+        (TOLERANCES, 2e-4, False),
+        (FLOAT32_TOLERANCES, 0.9e-3, True),
+        (FLOAT32_TOLERANCES, 2e-3, False),
+    ],
+)
+def test_what_passes_in_fp32_is_what_an_export_promises(tolerances, off_by, passes):
+    """1e-4 against float64; against PyTorch's own float32 three times the 3.5e-4 seen."""
+    expected = np.full((1, 1, 4, 4), 9.0)  # masks near one: only logits can be off
+    parity = compare_logits([(expected + off_by, expected)], [(1, 4, 4)], "torch", "ort")
+
+    assert (tolerances["fp32"].problem(parity) is None) == passes
+
+
+@pytest.mark.parametrize(("off_by", "passes"), [(2.4e-4, True), (4e-4, False)])
+def test_masks_have_their_own_bound_against_float32(off_by, passes):
+    parity = Parity(0, 0, 0, off_by, off_by, off_by, ((1, 4, 4),), "torch", "ort")
+
+    assert (FLOAT32_TOLERANCES["fp32"].problem(parity) is None) == passes
+
+
+def test_nan_passes_no_tolerance():
+    parity = Parity(*[float("nan")] * 6, ((1, 4, 4),), "torch", "ort")
+
+    for tolerance in (*TOLERANCES.values(), GraphTolerance(logits_max_abs=float("nan"))):
+        assert tolerance.problem(parity)
+    equal = Parity(*[0.0] * 6, ((1, 4, 4),), "torch", "ort")
+    assert GraphTolerance(logits_max_abs=float("nan")).problem(equal)
+    assert GraphTolerance().problem(equal) is None
 
 
 def test_nothing_compared_fails():

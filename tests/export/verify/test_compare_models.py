@@ -4,6 +4,7 @@ The repository of code is written here and really loaded through transformers, f
 from the hub on loopback.
 """
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from birefnet_export.errors import RemoteCodeError
 from birefnet_export.export import export_onnx
 from birefnet_export.verify import remote_code
+from birefnet_export.verify.compare_models import compare_models
 from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 from onnx import numpy_helper
@@ -46,12 +48,13 @@ print("remote code ran")
 
 class Shoes(PreTrainedModel):
     config_class = ShoesConfig
-    backbone_maps, encode, squeeze = BiRefNet.backbone_maps, BiRefNet.encode, BiRefNet.squeeze
+    backbone_maps, encode = BiRefNet.backbone_maps, BiRefNet.encode
 
     def __init__(self, config):
         super().__init__(config)
         arch = {k: tuple(v) if isinstance(v, list) else v for k, v in config.arch.items()}
-        for name, child in BiRefNet(Architecture(**arch)).named_children():
+        self.arch = Architecture(**arch)
+        for name, child in BiRefNet(self.arch).named_children():
             self.add_module(name, child)
         self.post_init()
 
@@ -113,6 +116,18 @@ def test_another_checkpoint_is_not_equal(exported, tmp_path, tiny):
     assert json.loads(result.stdout)["passed"] is False
 
 
+@pytest.mark.parametrize("tolerance", ["nan", "inf"])
+def test_a_tolerance_that_everything_passes_is_refused(exported, tolerance):
+    checkpoint = exported.parent / "model.safetensors"
+
+    result = verified(exported, checkpoint, "--tolerance", tolerance)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"birefnet: tolerance {tolerance}: give a finite number that is not negative\n"
+    )
+
+
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("photo") / "photo.png"
@@ -142,6 +157,7 @@ def test_there_are_two_figures_each_with_its_verdict(exported, photo):
     assert pictures[0]["parity"]["size"] == [90, 120]
     assert pictures[0]["network_size"] == [96, 160]
     assert 0 < pictures[0]["parity"]["max_levels"] < 0.05
+    assert 0 < pictures[0]["card_levels"] <= 2
     assert pictures[0]["parity"]["boundary_iou"] > 0.999
     assert found["layers"] is None
 
@@ -162,6 +178,20 @@ def test_pictures_alone_can_fail(exported, photo, tmp_path):
     assert "  equal: within logits max abs 1e-04" in graph
     assert picture.startswith(f"{photo} at 96x160:")
     assert "  NOT equal: a mean difference of" in picture
+
+
+@pytest.mark.parametrize(("levels", "problem"), [(2.0, None), (3.0, "3 levels to the model card")])
+def test_the_model_cards_mask_counts_too(exported, photo, monkeypatch, levels, problem):
+    """Its own 8 bits are allowed for, and no more."""
+    comparison = compare_models(
+        str(exported), str(exported.parent / "model.safetensors"), images=[photo]
+    )
+    (image,) = comparison.images
+
+    changed = dataclasses.replace(image, card_levels=levels)
+
+    assert changed.problem == problem or problem in changed.problem
+    assert dataclasses.replace(comparison, images=(changed,)).passed is (problem is None)
 
 
 def test_what_the_runtime_does_beyond_upstream_is_told(exported, photo, tmp_path):
@@ -186,6 +216,25 @@ def test_layers_are_named(exported, tmp_path, tiny):
     result = verified(exported, exported.parent / "model.safetensors", "--layers", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["layers"]["first"] is None
+
+
+def test_an_equal_graph_with_a_layer_that_differs_does_not_pass(exported, tmp_path):
+    """The tensor that is called `squeeze` is not what the rest of the graph goes on with."""
+    model = onnx.load(exported / "onnx" / "model.onnx")
+    for node in model.graph.node:
+        node.input[:] = ["squeezed" if name == "squeeze" else name for name in node.input]
+        node.output[:] = ["squeezed" if name == "squeeze" else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("Add", ["squeezed", "squeezed"], ["squeeze"]))
+    onnx.save(model, tmp_path / "changed.onnx")
+    checkpoint = exported.parent / "model.safetensors"
+
+    assert verified(tmp_path / "changed.onnx", checkpoint).exit_code == 0
+    result = verified(tmp_path / "changed.onnx", checkpoint, "--layers", "--json")
+
+    comparison = json.loads(result.stdout)
+    assert comparison["graph"]["passed"] is True
+    assert comparison["layers"]["first"] == "squeeze"
+    assert (comparison["passed"], result.exit_code) == (False, 1)
 
 
 def test_nan_is_one_line_and_layers_say_where_from(exported, tmp_path):

@@ -118,6 +118,24 @@ def test_one_wrong_weight_is_found_at_its_point(exported, net, tmp_path, prefix,
     assert found.lines()[-1] == f"first that differs: {point} (3e-05 allowed)"
 
 
+@pytest.mark.parametrize(
+    ("settings", "without"),
+    [
+        ({"multi_scale": "none"}, [f"backbone.half.stage{i}" for i in range(4)]),
+        ({"squeeze": (), "context": 0}, ["squeeze"]),
+        ({"squeeze": ("ASPP",) * 2, "context": 0, "decoder_block": "ResBlk"}, []),
+    ],
+)
+def test_a_network_is_watched_at_the_points_that_it_has(tmp_path, settings, without):
+    net = network(replace(TINY, **settings))
+    onnx.save(simplified(build_model(net, 20, "native")), tmp_path / "model.onnx")
+
+    found = compare_layers(tmp_path / "model.onnx", net, "fp32")
+
+    assert found.first is None
+    assert [x.point for x in found.layers] == [point for point in POINTS if point not in without]
+
+
 def test_turned_weights_are_found_in_int8_too(exported, net, tmp_path):
     def turn(values):
         values *= -1

@@ -45,14 +45,28 @@ def test_a_plain_color_is_normalized_and_comes_back_at_its_own_size(tmp_path):
     expected = (np.array([0.8, 0.4, 0.2]) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     np.testing.assert_allclose(seen[0, :, 5, 7].numpy(), expected, atol=1e-6)
     assert (alpha.shape, alpha.dtype) == ((30, 50), np.float32)
-    np.testing.assert_allclose(alpha, sigmoid(8 * 0.3), atol=1e-6)
+    np.testing.assert_array_equal(alpha, np.float32(int(255 * sigmoid(8 * 0.3))) / np.float32(255))
+    smooth = reference_alpha(net, file, (64, 96), eight_bits=False)
+    np.testing.assert_allclose(smooth, sigmoid(8 * 0.3), atol=1e-6)
 
 
-def test_the_network_keeps_its_precision_and_the_mask_is_not_rounded(tmp_path):
+def test_the_mask_is_cut_to_8_bits_and_resized_as_pillow_does_by_default(tmp_path):
+    """The model cards' `ToPILImage()(pred)` and `resize(image.size)`."""
+    file = saved(Image.linear_gradient("L").convert("RGB").resize((300, 200)), tmp_path / "a.png")
+    seen = Brightness()
+
+    alpha = reference_alpha(seen, file, (64, 96))
+
+    mask = torch.sigmoid(Brightness()(seen.seen[0]))[0, 0].mul(255).byte().numpy()
+    card = Image.fromarray(mask).resize((300, 200))
+    np.testing.assert_array_equal(np.rint(alpha * 255), np.asarray(card))
+
+
+def test_the_network_keeps_its_precision_and_the_mask_may_stay_float32(tmp_path):
     file = saved(Image.linear_gradient("L").convert("RGB"), tmp_path / "a.png")
     net = Brightness().half()
 
-    alpha = reference_alpha(net, file, (256, 256))
+    alpha = reference_alpha(net, file, (256, 256), eight_bits=False)
 
     assert net.seen[0].dtype == torch.float16
     assert len(np.unique(alpha * 255 % 1)) > 100  # not whole levels
@@ -95,8 +109,11 @@ def test_it_is_the_runtime_s_pipeline_but_for_rounding(tmp_path, image_size, siz
         def run(self, names, feed):
             return [Brightness()(torch.from_numpy(feed["x"])).detach().numpy()]
 
-    found = Segmenter(session=Session()).alpha(file)
-    np.testing.assert_allclose(found, reference_alpha(Brightness(), file, size), atol=1e-5)
+    alpha = Segmenter(session=Session()).alpha(file)
+    smooth = reference_alpha(Brightness(), file, size, eight_bits=False)
+    np.testing.assert_allclose(alpha, smooth, atol=1e-5)
+    card = reference_alpha(Brightness(), file, size)
+    assert 0.5 < np.abs(np.rint(alpha * 255) - card * 255).max() < 2.01
 
 
 @pytest.mark.parametrize(

@@ -333,6 +333,9 @@ def test_a_broken_profile_is_left_out(tmp_path):
         content = png(scene(), 2, chunk(b"iCCP", b"x\0\0" + zlib.compress(damaged)))
         picture = read_image(content)
         np.testing.assert_array_equal(picture.pixels, scene())
+        assert picture.profile is None
+    whole = png(scene(), 2, chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(profile))))
+    assert read_image(whole).profile == bytes(profile)
 
 
 def test_a_gray_profile_is_applied():
@@ -344,6 +347,11 @@ def test_a_gray_profile_is_applied():
         assert picture.pixels.dtype == depth
         np.testing.assert_allclose(picture.pixels / scale, 188, atol=2)
         assert picture.profile is None
+        veiled = read_image(png(np.full((4, 4, 2), 128 * scale, depth), 4, extra))
+        np.testing.assert_array_equal(veiled.pixels, picture.pixels)
+        assert (veiled.opacity == 128 * scale).all()
+        white = read_image(png(np.full((4, 4), 255 * scale, depth), 0, extra))
+        assert (white.pixels == 255 * scale).all()
 
 
 def gray_profile(gamma: float) -> bytes:

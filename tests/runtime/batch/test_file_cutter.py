@@ -1,10 +1,19 @@
+import io
+import os
+import sys
+import threading
+
 import numpy as np
 import pytest
-from birefnet_runtime import ModelError, OutputError, Segmenter, Style
+from birefnet_runtime import Blur, ImageError, ModelError, OutputError, Segmenter, Style
+from birefnet_runtime.batch import file_cutter as module
 from birefnet_runtime.batch.file_cutter import FileCutter, check_style
-from birefnet_runtime.batch.plan import Job
+from birefnet_runtime.batch.picture_memory import SLACK_BYTES
+from birefnet_runtime.batch.plan import STANDARD_STREAM, Job
 from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP, Encoding
 from PIL import Image
+
+from ..conftest import FACTS
 
 
 @pytest.fixture
@@ -92,7 +101,140 @@ def test_a_place_that_cannot_be_written_is_a_report(model, jobs, tmp_path):
 
     reports = list(FileCutter(Segmenter(model)).cut_out(jobs))
 
-    assert all(isinstance(report.error, OutputError) for report in reports[:1] + reports[2:])
+    assert len(reports) == 4
+    assert [type(report.error) for report in reports] == [
+        OutputError,
+        ImageError,
+        OutputError,
+        OutputError,
+    ]
+
+
+@pytest.mark.parametrize("kind", [MemoryError, ZeroDivisionError, OverflowError])
+@pytest.mark.parametrize("stage", ["prepare", "run", "finish"])
+def test_trouble_with_one_file_is_that_files_report(model, jobs, monkeypatch, stage, kind):
+    segmenter = Segmenter(model)
+    real = getattr(segmenter, stage)
+    calls = []
+
+    def fail_first(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise kind("no")
+        return real(*arguments)
+
+    monkeypatch.setattr(segmenter, stage, fail_first)
+    jobs = [jobs[0], *jobs[2:]]
+
+    first, *others = FileCutter(segmenter).cut_out(jobs)
+
+    assert first.job == jobs[0]
+    assert str(first.error).startswith(f"{jobs[0].source}: ")
+    assert first.as_record()["input"] == str(jobs[0].source)
+    assert [report.error for report in others] == [None, None]
+
+
+def test_a_pipe_is_read_once(model, jobs, tmp_path):
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    content = jobs[0].source.read_bytes()
+    writer = threading.Thread(target=lambda: pipe.write_bytes(content))
+    writer.start()
+
+    (report,) = FileCutter(Segmenter(model)).cut_out([Job(pipe, jobs[0].target)])
+
+    writer.join()
+    assert (report.error, report.image_size) == (None, (48, 80))
+
+
+def test_an_empty_pipe_is_an_empty_file(model, jobs, tmp_path):
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(b""))
+    writer.start()
+
+    (report,) = FileCutter(Segmenter(model)).cut_out([Job(pipe, jobs[0].target)])
+
+    writer.join()
+    assert str(report.error) == f"{pipe}: the file is empty"
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_what_is_there_stays_where_it_might_be_an_input(model, jobs, skip):
+    job = Job(jobs[0].source, jobs[0].target, overwrite=False)
+    job.target.parent.mkdir()
+    job.target.write_bytes(b"there")
+
+    (report,) = FileCutter(Segmenter(model), skip_existing=skip).cut_out([job])
+
+    assert report.skipped
+    assert job.target.read_bytes() == b"there"
+
+
+def test_a_file_called_minus_is_no_result_on_standard_output(model, jobs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_bytes(b"there")
+    stream = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdout", stream)
+
+    (report,) = FileCutter(Segmenter(model), skip_existing=True).cut_out(
+        [Job(jobs[0].source, STANDARD_STREAM)]
+    )
+
+    assert not report.skipped
+    with Image.open(stream.buffer) as cut:
+        assert cut.size == (80, 48)
+
+
+def test_a_picture_that_cannot_fit_is_not_decoded(model, jobs, monkeypatch):
+    segmenter = Segmenter(model)
+    segmenter.memory_left = 1e6
+
+    def decode(*_):
+        raise AssertionError("not to be decoded")
+
+    monkeypatch.setattr(module, "decode", decode)
+
+    (report,) = FileCutter(segmenter).cut_out(jobs[:1])
+
+    assert "80 x 48 pixels take up to " in str(report.error)
+    assert "the memory limit leaves 1 MB" in str(report.error)
+
+
+def test_no_more_is_under_way_than_the_limit_leaves(model, jobs, monkeypatch):
+    segmenter = Segmenter(model)
+    segmenter.memory_left = 100e6
+    seen = []
+    real = module.overlap
+
+    def overlap(items, *stages, **options):
+        seen.append(options["capacity"])
+        return real(items, *stages, **options)
+
+    monkeypatch.setattr(module, "overlap", overlap)
+
+    reports = list(FileCutter(segmenter).cut_out([*jobs, *jobs]))
+
+    assert seen == [100e6 - SLACK_BYTES]
+    assert [report.error is None for report in reports] == [True, False, True, True] * 2
+
+
+def test_larger_pictures_are_read_on_request(model, jobs, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+
+    for max_pixels, says in ((None, "too large"), (3000, "too large"), (4000, None)):
+        cutter = FileCutter(Segmenter(model), max_pixels=max_pixels)
+        (report,) = cutter.cut_out(jobs[:1])
+        assert (says is None) == (report.error is None), report.error
+        assert says is None or says in str(report.error)
+
+
+def test_the_models_size_is_height_and_width(make_model, jobs):
+    facts = FACTS | {"birefnet.trained_size": "64x96"}
+
+    (report,) = FileCutter(Segmenter(make_model(facts=facts))).cut_out(jobs[:1])
+
+    assert report.model_size == (64, 96)
 
 
 @pytest.mark.parametrize("encoding", [Encoding(WEBP), Encoding(TIFF), Encoding(JPEG)])
@@ -108,12 +250,19 @@ def test_other_formats(model, jobs, encoding):
         assert np.asarray(opened).shape[:2] == (48, 80)
 
 
+def test_what_can_be_written_passes():
+    for style in (Style(background=Blur()), Style(mask=True)):
+        check_style(style, Encoding(JPEG))
+    check_style(Style(depth=16, premultiply=True), Encoding(TIFF))
+
+
 @pytest.mark.parametrize(
     ("style", "form", "says"),
     [
         (Style(), JPEG, "JPEG has no transparency"),
         (Style(depth=16), WEBP, "WEBP holds 8 bits a channel, not 16"),
         (Style(premultiply=True, mask=True), PNG, "only a transparent cutout"),
+        (Style(premultiply=True, background=Blur()), PNG, "only a transparent cutout"),
     ],
 )
 def test_what_cannot_be_written_is_known_before_any_work(style, form, says):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from birefnet_runtime.batch.plan import plan_cutouts, read_list
-from birefnet_runtime.errors import OutputError
+from birefnet_runtime.errors import ImageError, OutputError
 from birefnet_runtime.images.write import format_named
 
 
@@ -28,9 +28,8 @@ def planned(inputs: list[str], output: str) -> dict[str, str]:
 
 
 def failures(inputs: list[str], output: str) -> list[str]:
-    return [
-        str(error) for error in plan_cutouts([Path(name) for name in inputs], Path(output)).failures
-    ]
+    made = plan_cutouts([Path(name) for name in inputs], Path(output))
+    return [str(failure.error) for failure in made.failures]
 
 
 def test_one_file_to_a_file(here):
@@ -144,13 +143,24 @@ def test_same_name_with_another_suffix_keeps_both(here):
 
 
 @pytest.mark.parametrize("inputs", [["x/a.jpg", "y/a.jpg"], ["x", "y"]])
-def test_two_files_that_would_become_one_are_refused(here, inputs):
+def test_files_of_one_name_in_several_folders_keep_their_folder(here, inputs):
     here("x/a.jpg", "y/a.jpg")
 
-    with pytest.raises(
-        OutputError, match=r"x/a\.jpg and y/a\.jpg would both become out/a\.jpg\.png"
-    ):
-        planned(inputs, "out")
+    assert planned(inputs, "out") == {"x/a.jpg": "out/x/a.png", "y/a.jpg": "out/y/a.png"}
+
+
+def test_two_files_that_would_become_one_fail_one_and_no_others(here):
+    """The second keeps its suffix beside `a.webp`, and so would be what the first is named."""
+    here("x/a.jpg.tif", "y/a.jpg", "y/a.webp")
+
+    made = plan_cutouts([Path("x/a.jpg.tif"), Path("y")], Path("out"))
+
+    assert [str(job.target) for job in made.jobs] == ["out/a.jpg.png", "out/a.webp.png"]
+    (failure,) = made.failures
+    assert failure.source == Path("y/a.jpg")
+    assert str(failure.error) == (
+        "y/a.jpg: its result would be out/a.jpg.png, which is that of x/a.jpg.tif"
+    )
 
 
 def test_a_file_named_twice_is_done_once(here):
@@ -180,15 +190,87 @@ def test_an_input_is_never_a_target(here, how):
 
     assert made.jobs == ()
     (failure,) = made.failures
-    assert isinstance(failure, OutputError)
-    assert "is an input; not overwritten" in str(failure)
+    assert failure.source == Path("photos/a.png")
+    assert isinstance(failure.error, OutputError)
+    assert "is an input; not overwritten" in str(failure.error)
 
 
 def test_another_input_of_the_same_run_is_no_target_either(here):
-    here("photos/a.jpg", "photos/a.jpg.png", "photos/b.jpg")
+    here("photos/a.jpg", "photos/a.jpg.png", "photos/a.webp")
+    inputs = [Path("photos/a.jpg"), Path("photos/a.jpg.png"), Path("photos/a.webp")]
 
-    made = plan_cutouts([Path("photos")], Path("photos"))
+    made = plan_cutouts(inputs, Path("photos"))
 
-    assert [job.target for job in made.jobs] == [Path("photos/a.png"), Path("photos/b.png")]
-    (failure,) = made.failures
-    assert str(failure) == "photos/a.jpg.png: photos/a.jpg.png is an input; not overwritten"
+    assert [job.target for job in made.jobs] == [Path("photos/a.webp.png")]
+    assert [str(failure.error) for failure in made.failures] == [
+        "photos/a.jpg: photos/a.jpg.png is an input; not overwritten",
+        "photos/a.jpg.png: photos/a.jpg.png is an input; not overwritten",
+    ]
+
+
+def test_in_place_results_are_no_inputs_and_nothing_is_overwritten(here):
+    here("photos/a.jpg", "photos/b.webp", "photos/sub/c.png")
+    targets = {
+        "photos/a.jpg": "photos/a.jpg.png",
+        "photos/b.webp": "photos/b.webp.png",
+        "photos/sub/c.png": "photos/sub/c.png.png",
+    }
+
+    assert planned(["photos"], "photos") == targets
+    here(*targets.values())
+    for output in ("photos", "./photos/", "photos/sub/.."):
+        again = plan_cutouts([Path("photos")], Path(output))
+        assert [str(job.source) for job in again.jobs] == list(targets)
+        assert not any(job.overwrite for job in again.jobs)
+    (job,) = plan_cutouts([Path("photos/sub")], Path("out")).jobs[:1]
+    assert job.overwrite
+
+
+def test_names_that_cannot_be_asked_for_are_files_that_fail_when_read(here, monkeypatch):
+    here("a.jpg")
+    long = 300 * "a" + ".jpg"
+
+    assert planned(["a.jpg", long], "out") == {
+        "a.jpg": "out/a.png",
+        long: f"out/{300 * 'a'}.png",
+    }
+    assert planned(["a.jpg"], 300 * "b") == {"a.jpg": f"{300 * 'b'}/a.png"}
+
+    real = os.stat
+
+    def stat(path, *arguments, **options):  # the tests may run as root, who may search everything
+        if "locked" in os.fspath(path):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert planned(["locked/a.jpg"], "out") == {"locked/a.jpg": "out/a.png"}
+    assert planned(["a.jpg"], "locked/out") == {"a.jpg": "locked/out/a.png"}
+
+
+def test_a_pipe_in_a_folder_is_a_line_and_one_that_is_named_is_read(here):
+    here("in/a.jpg")
+    os.mkfifo("in/pipe.png")
+
+    assert failures(["in"], "out") == [
+        "in/pipe.png: no file, but a pipe or device; name it by itself"
+    ]
+    assert planned(["in/pipe.png"], "out") == {"in/pipe.png": "out/pipe.png"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16-le", "utf-16-be", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_of_windows_programs(encoding, end):
+    mark = "\ufeff" if encoding.endswith(("le", "be")) else ""
+    content = (mark + f"a b.jpg{end}{end}süß/\U0001f600.png{end}").encode(encoding)
+
+    assert read_list(content) == [Path("a b.jpg"), Path("süß/\U0001f600.png")]
+
+
+def test_a_list_that_is_cut_short_is_an_error():
+    with pytest.raises(ImageError, match=r"the list of files is no UTF-16"):
+        read_list("\ufeffa.jpg".encode("utf-16-le")[:-1])
+
+
+def test_names_that_are_no_text_stay_what_they_are():
+    assert os.fsencode(read_list(b"\xff\xe9.jpg\n")[0]) == b"\xff\xe9.jpg"

@@ -1,6 +1,9 @@
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from birefnet_runtime import Blur, Color, ImageBackground, ImageError, Style, compose
+from birefnet_runtime.cutout import compose as module
 from birefnet_runtime.cutout.background import parse_background
 from birefnet_runtime.images.picture import Picture
 from PIL import Image
@@ -181,6 +184,49 @@ def test_a_transparent_shadow_over_white_is_the_shadow_on_white(picture, alpha):
 
     share = cut[..., 3:] / 255
     np.testing.assert_allclose(share * cut[..., :3] + (1 - share) * 255, on_white.pixels, atol=3)
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        Style(),
+        Style(premultiply=True),
+        Style(shadow="drop"),
+        Style(background=Color((10, 200, 30)), shadow="drop"),
+    ],
+)
+def test_a_picture_worked_on_in_strips_equals_the_whole(picture, alpha, monkeypatch, style):
+    whole = compose(picture, alpha, style).pixels
+
+    monkeypatch.setattr(module, "STRIP_PIXELS", 500)  # 5 rows of 90; the last strip has none over
+    np.testing.assert_array_equal(compose(picture, alpha, style).pixels, whole)
+    monkeypatch.setattr(module, "STRIP_PIXELS", 700)  # 7 rows, and a last strip of 4
+    np.testing.assert_array_equal(compose(picture, alpha, style).pixels, whole)
+
+
+def test_levels_over_a_background_are_rounded():
+    """200 over black at alpha .999 is 199.8, and at .996 it is 199.2."""
+    picture = Picture(np.full((1, 2, 3), 200, np.uint8))
+    alpha = np.array([[0.999, 0.996]], np.float32)
+    style = Style(background=Color((0, 0, 0)), foreground="none")
+
+    assert compose(picture, alpha, style).pixels[0, :, 0].tolist() == [200, 199]
+
+
+def test_a_shadow_reaches_as_far_as_the_subject_is_long():
+    """A subject of 40 x 400: its shadow falls by a fortieth of 400, ten pixels, and is as soft.
+
+    So it is .45 times a normal distribution around ten pixels below the subject's edge."""
+    alpha = np.zeros((120, 500), np.float32)
+    alpha[40:80, 50:450] = 1
+    picture = Picture(np.full((120, 500, 3), 90, np.uint8))
+
+    shade = compose(picture, alpha, Style(shadow="drop")).pixels[..., 3] / 255
+
+    for row in (82, 88, 95, 105, 31):
+        edge = (90 - row - 0.5) if row > 60 else (row + 0.5 - 50)
+        expected = 0.45 * NormalDist(0, 10).cdf(edge)
+        assert shade[row, 250] == pytest.approx(expected, abs=0.02), row
 
 
 def test_the_profile_stays(picture, alpha):

@@ -150,12 +150,35 @@ def test_pymatting_gets_and_gives_the_right_scale(monkeypatch):
     assert (found == 32768).all()
 
 
-def test_opencvs_threads_are_put_back():
+@pytest.fixture
+def three_threads():
     before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    yield
+    cv2.setNumThreads(before)
+
+
+def test_opencvs_threads_are_put_back(three_threads):
     alpha = disc()
     image = mix((200, 120, 40), (0, 40, 255), alpha)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: estimate_foreground(image, alpha), range(12)))
 
-    assert cv2.getNumThreads() == before
+    assert cv2.getNumThreads() == 3
+
+
+def test_a_tile_is_computed_with_all_that_reaches_it(monkeypatch):
+    """A bright line 47 pixels beyond a tile's edge is in the 91 window of a pixel 2 beyond it, and
+    that pixel in the 7 window of the tile's last."""
+    image = np.zeros((200, 200, 3), np.uint8)
+    image[:, 64 + 47 :] = 255
+    alpha = np.full((200, 200), 0.5, np.float32)
+    monkeypatch.setattr(foreground, "TILE", 1024)
+    whole = estimate_foreground(image, alpha).astype(int)
+
+    monkeypatch.setattr(foreground, "TILE", 64)
+
+    difference = np.abs(estimate_foreground(image, alpha) - whole)
+    assert difference.max() <= 1
+    assert difference.mean() < 1e-3, "but for roundings the other way"

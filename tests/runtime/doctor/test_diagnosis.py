@@ -109,6 +109,16 @@ def test_advice_is_one_line(found, cuda, driver, says):
     assert "\n" not in advice
 
 
+def test_another_opencv_is_advice_where_all_else_works(found):
+    facts = {name: getattr(found, name) for name in Diagnosis.__slots__}
+    states = tuple(state(name, *WORKS) for name in ("cpu", "cuda", "tensorrt", "openvino"))
+
+    diagnosis = Diagnosis(**facts | {"providers": states, "opencv": "keep one OpenCV"})
+
+    assert diagnosis.advice == "keep one OpenCV"
+    assert diagnosis.healthy
+
+
 def test_the_probe_is_what_its_script_writes():
     script = Path(__file__).parents[3] / "docs/provider_check_graph.py"
     written = runpy.run_path(str(script))["make_graph"]()

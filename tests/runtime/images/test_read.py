@@ -1,13 +1,22 @@
+import contextlib
 import io
+import os
+import subprocess
+import sys
 import threading
-import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+from birefnet_models.errors import BirefnetError
 from birefnet_runtime.errors import ImageError
+from birefnet_runtime.images import read
 from birefnet_runtime.images.picture import Picture
-from birefnet_runtime.images.read import pixels_of, read_image
-from PIL import Image
+from birefnet_runtime.images.read import decoded_bytes, open_image, pixels_of, read_image
+from birefnet_runtime.images.write import PNG, Encoding, write_image
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
 
 # A color in each corner, so that any turn or mirror shows.
 CORNERS = np.zeros((2, 3, 3), np.uint8)
@@ -167,6 +176,11 @@ def test_a_view_of_an_array_is_read_as_it_looks():
 
 PHOTO = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8))
 
+SEEDS = [
+    encoded(PHOTO, form)
+    for form in (*("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM"), *("AVIF", "TGA", "QOI"))
+]
+
 
 @pytest.mark.parametrize(
     ("content", "says"),
@@ -223,6 +237,202 @@ def test_damage_is_an_image_error_or_an_image_never_something_else(form):
     assert read < 150
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_jpeg_without_its_end_is_read_as_if_it_had_it(progressive, lost):
+    whole = encoded(PHOTO, "JPEG", quality=90, progressive=progressive)
+
+    np.testing.assert_array_equal(read_image(whole[:-lost]).pixels, read_image(whole).pixels)
+
+
+def test_a_jpeg_that_lacks_a_last_corner_is_read():
+    """Twenty bytes of a large picture are some blocks of its last row."""
+    photo = PHOTO.resize((640, 400), Image.Resampling.NEAREST)
+    whole = encoded(photo, "JPEG", quality=90)
+
+    cut = read_image(whole[:-20]).pixels
+
+    np.testing.assert_array_equal(cut[:383], read_image(whole).pixels[:383])
+    with pytest.raises(ImageError, match="damaged: image file is truncated"):
+        read_image(whole[: -len(whole) // 10])
+
+
+def test_a_jpeg_without_its_end_is_turned_and_keeps_its_profile():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    whole = encoded(PHOTO, "JPEG", exif=exif, icc_profile=profile)
+
+    picture = read_image(whole[:-2])
+
+    assert picture.size == (60, 40)
+    assert picture.profile == profile
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript, which isn't read"),
+        (b"\xc5\xd0\xd3\xc6" + b"\0" * 60, "PostScript, which isn't read"),
+        (b"%PDF-1.7\n", "PDF, which isn't read"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + b"\0" * 60, "JPEG XL, which isn't read"),
+    ],
+)
+def test_no_other_program_is_asked(tmp_path, monkeypatch, content, says):
+    """Pillow hands PostScript to Ghostscript, whatever the file's name."""
+    monkeypatch.setattr(subprocess, "check_call", lambda *_, **__: pytest.fail("called"))
+    path = tmp_path / "logo.png"
+    path.write_bytes(content)
+
+    with pytest.raises(ImageError, match=says):
+        read_image(path)
+
+
+def test_damaged_is_said_of_damaged_files_alone():
+    bmp = bytearray(encoded(PHOTO, "BMP"))
+    bmp[30] = 9  # a compression that no one has
+
+    with pytest.raises(ImageError, match="can't be read: Unsupported BMP compression"):
+        read_image(bytes(bmp))
+
+
+def test_a_name_cannot_forge_a_line(tmp_path):
+    path = tmp_path / "a\n\x1b[2Kbirefnet: 1 cutout.png"
+    path.write_bytes(b"text")
+
+    with pytest.raises(ImageError) as caught:
+        read_image(path)
+
+    assert "a\\n\\x1b[2Kbirefnet: 1 cutout.png: not an image" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_pipe_is_read(tmp_path):
+    """As `<(…)` and /dev/stdin are: it can't be sought."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    content = encoded(PHOTO, "TIFF")
+    writer = threading.Thread(target=lambda: pipe.write_bytes(content))
+    writer.start()
+
+    picture = read_image(pipe)
+
+    writer.join()
+    np.testing.assert_array_equal(picture.pixels, np.asarray(PHOTO))
+
+
+def test_a_pipe_without_end_is_not_read_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(read, "MOST_PIPE_BYTES", 10_000_000)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def pour():
+        with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as stream:
+            while True:
+                stream.write(b"x" * 100_000)
+
+    writer = threading.Thread(target=pour)
+    writer.start()
+
+    with pytest.raises(ImageError, match="more than 10 MB from a pipe; save it as a file"):
+        read_image(pipe)
+    writer.join()
+
+
+def test_pixels_beyond_the_limit_are_refused_before_they_are_decoded():
+    content = encoded(PHOTO, "PNG")
+
+    assert read_image(content, max_pixels=2400).size == (40, 60)
+    with pytest.raises(
+        ImageError, match=r"60 x 40 pixels, more than 0\.002399 megapixels; max_pixels"
+    ):
+        read_image(content[:100], max_pixels=2399)
+
+
+def test_a_limit_beyond_pillows_is_the_limit():
+    """A phone's 200 megapixels; Pillow's bound is the process's and comes back."""
+    before = Image.MAX_IMAGE_PIXELS
+    content = encoded(Image.new("1", (20_000, 10_000)), "PNG")
+    with pytest.raises(ImageError, match=r"too large to be read safely: .* raises the limit"):
+        read_image(content)
+
+    with open_image(content, max_pixels=200_000_000) as (image, _):
+        assert image.size == (20_000, 10_000)
+    with pytest.raises(ImageError, match="20000 x 10000 pixels, more than 199 megapixels"):
+        read_image(content, max_pixels=199_000_000)
+
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+from birefnet_runtime.images.read import decode, decoded_bytes, open_image, picture_bytes
+
+def status(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+with open_image(sys.argv[1]) as (image, name):
+    decode(image, name)
+with open_image(sys.argv[2]) as (image, name):
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before, expected, kept = status("VmRSS"), decoded_bytes(image), picture_bytes(image)
+    picture = decode(image, name)
+    peak = status("VmHWM") - before
+held = picture.pixels.nbytes + (0 if picture.opacity is None else picture.opacity.nbytes)
+print(peak, expected, kept, held)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells")
+@pytest.mark.parametrize("kind", ["1", "RGBA", "16 bits", "WEBP"])
+def test_the_memory_of_decoding_is_known_from_the_header(tmp_path, kind):
+    large = Image.linear_gradient("L").resize((2400, 1800)).convert("RGB")
+    large.putalpha(Image.radial_gradient("L").resize(large.size))
+    if kind == "16 bits":
+        write_image(tmp_path / "large", np.asarray(large).astype(np.uint16) * 257, Encoding(PNG))
+    else:
+        large.convert("1" if kind == "1" else "RGBA").save(
+            tmp_path / "large", "WEBP" if kind == "WEBP" else "PNG"
+        )
+    large.resize((40, 30)).save(tmp_path / "small", "PNG")
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "small"), str(tmp_path / "large")]
+
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+
+    peak, expected, kept, held = map(int, done.stdout.split())
+    assert kept == held
+    assert held < peak <= expected < 3 * peak + (64 << 20)
+
+
+def test_turning_a_picture_takes_a_second_copy_of_it():
+    """Of four bytes a pixel, as Pillow holds RGB; the orientation may come behind the pixels."""
+    with open_image(encoded(Image.new("RGB", (3000, 2000)), "PNG")) as (image, _):
+        assert decoded_bytes(image) >= 2 * 4 * 3000 * 2000
+
+
+@settings(max_examples=150, deadline=5000, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_any_bytes_are_a_picture_or_an_error(data):
+    """Bytes at random, and files of every format with some of theirs replaced."""
+    start = data.draw(st.sampled_from([b"", *SEEDS]))
+    content = bytearray(start[: data.draw(st.integers(0, len(start)))] if start else b"")
+    for position, value in data.draw(
+        st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=8)
+    ):
+        if content:
+            content[position % len(content)] = value
+    content += data.draw(st.binary(max_size=200))
+
+    try:
+        picture = read_image(bytes(content), max_pixels=1_000_000)
+    except BirefnetError:
+        return
+    assert picture.pixels.shape == (*picture.size, 3)
+    assert picture.opacity is None or picture.opacity.shape == picture.size
+
+
 def test_the_size_is_known_without_decoding(tmp_path):
     path = tmp_path / "image.png"
     Image.new("RGB", (60, 40)).save(path)
@@ -231,27 +441,3 @@ def test_the_size_is_known_without_decoding(tmp_path):
     assert pixels_of(path.read_bytes()[:60]) == 2400, "only the header is read"
     assert pixels_of(tmp_path / "none.png") == 0
     assert pixels_of(b"no image") == 0
-
-
-def test_pillows_warnings_are_kept_back_in_every_thread_and_back_afterwards():
-    """`catch_warnings` would leave the filters wrong where threads overlap."""
-    before = list(warnings.filters)
-    transparent = Image.new("P", (2, 2))
-    content = encoded(transparent, "PNG", transparency=bytes([0, 9]))  # warned of when converted
-    failed = []
-
-    def read():
-        try:
-            for _ in range(20):
-                read_image(content)
-        except Warning as warning:
-            failed.append(warning)
-
-    threads = [threading.Thread(target=read) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert failed == []
-    assert list(warnings.filters) == before

@@ -221,6 +221,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     assert os.listdir(tmp_path) == ["image.png"]
 
 
+def test_a_name_cannot_forge_a_line(tmp_path):
+    for name in ("a\x1b[2K\n.psd", "missing\n/a.jpg"):
+        (tmp_path / "missing\n").write_bytes(b"")
+        with pytest.raises(OutputError) as caught:
+            write_image(tmp_path / name, noise(4, 5, 3))
+        assert str(caught.value).isprintable()
+
+
 def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
     target = tmp_path / "image.png"
     target.write_bytes(b"old")

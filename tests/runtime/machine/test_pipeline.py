@@ -3,7 +3,6 @@ import time
 
 import pytest
 from birefnet_runtime.errors import ModelError
-from birefnet_runtime.machine import pipeline as module
 from birefnet_runtime.machine.pipeline import Finished, overlap
 
 
@@ -74,29 +73,35 @@ def test_little_is_under_way_however_many_there_are():
     assert most <= 9
 
 
-def test_heavy_items_go_alone(monkeypatch):
-    monkeypatch.setattr(module, "HEAVY", 10)
+@pytest.mark.parametrize("workers", [2, 4])
+def test_no_more_weight_than_allowed_is_under_way(workers):
+    """Items are under way from when they begin to be prepared until their result is given."""
     lock = threading.Lock()
-    weight = heaviest = 0
+    under_way = []
+    seen = []
 
     def prepare(item):
-        nonlocal weight, heaviest
         with lock:
-            weight += item
-            heaviest = max(heaviest, weight)
+            under_way.append(item)
+            seen.append(list(under_way))
+        time.sleep(0.01)
         return item
 
     def finish(item, _):
-        nonlocal weight
+        time.sleep(0.01)
         with lock:
-            weight -= item
+            under_way.remove(item)
         return item
 
-    items = [4, 4, 4, 25, 4, 3, 9, 10, 1]
-    done = overlap(items, prepare, list, finish, weigh=lambda item: item, workers=4)
+    items = [4, 4, 4, 25, 4, 3, 9, 10, 1, 5, 5, 2]
+    done = overlap(
+        items, prepare, list, finish, weigh=lambda item: item, capacity=10, workers=workers
+    )
 
     assert list(done) == items
-    assert heaviest == 25
+    assert max(sum(some) for some in seen if len(some) > 1) <= 10, "together, no more than 10"
+    assert [25] in seen, "what is heavier goes alone"
+    assert max(len(some) for some in seen) > 1, "and light ones go together"
 
 
 def test_a_batch_is_never_larger_and_never_waited_for():

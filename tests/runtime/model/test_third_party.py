@@ -7,7 +7,9 @@ import numpy as np
 import onnx
 import pytest
 from birefnet_runtime import ModelError, Segmenter, SizeError
-from birefnet_runtime.model.third_party import output_kind
+from birefnet_runtime.model.third_party import output_kind, preprocessing_facts
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from ..conftest import FACTS
@@ -210,7 +212,7 @@ def test_a_hub_folder_brings_its_own_preprocessing(tmp_path, place, picture):
     assert segmenter.metadata.mean == (0.5, 0.5, 0.5)
     assert segmenter.metadata.std == (1.0, 1.0, 1.0)
     assert segmenter.metadata.trained_size == (64, 32)
-    np.testing.assert_allclose(segmenter(picture)[:, :15], 1 / (1 + np.exp(-4 * 0.5)), atol=1e-4)
+    np.testing.assert_allclose(segmenter(picture)[:, :12], 1 / (1 + np.exp(-4 * 0.5)), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +241,16 @@ def test_other_preprocessing_files(tmp_path, change, facts):
         (json.dumps(PROCESSOR | {"image_mean": [1, 2]}), "can't be read"),
         (json.dumps(PROCESSOR | {"rescale_factor": 1.0}), "scaled by 1; only 1/255"),
         (json.dumps(PROCESSOR | {"do_rescale": False}), "scaled by 1; only 1/255"),
+        ('{"rescale_factor": Infinity}', "scaled by inf; only 1/255"),
+        ('{"size": 0}', "no side from 1 to 16,384"),
+        ('{"size": true}', "no side from 1 to 16,384"),
+        ('{"size": 64.5}', "no side from 1 to 16,384"),
+        ('{"size": {"height": Infinity, "width": 5}}', "no side from 1 to 16,384"),
+        ('{"size": {"height": 1000000000, "width": 1000000000}}', "no side from 1 to 16,384"),
+        ('{"image_std": [0, 0, 0]}', "no numbers from 1e-06"),
+        ('{"image_mean": [NaN, 0, 0]}', "no numbers from -1000"),
+        ("[" * 100_000, "can't be read as JSON: nested too deeply"),
+        (" " * 1_000_001, "can't be read as JSON: more than 1,000,000 characters"),
     ],
 )
 def test_a_preprocessing_file_that_can_not_be_followed_is_named(tmp_path, content, says):
@@ -247,6 +259,44 @@ def test_a_preprocessing_file_that_can_not_be_followed_is_named(tmp_path, conten
 
     with pytest.raises(ModelError, match=f"preprocessor_config.json: .*{says}"):
         Segmenter(path)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                *("size", "image_mean", "image_std", "rescale_factor"),
+                *("do_rescale", "do_normalize"),
+            ]
+        ),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, min_size=3, max_size=3)
+                | st.fixed_dictionaries({"height": inner, "width": inner})
+            ),
+            max_leaves=4,
+        ),
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_preprocessing_file_gives_facts_in_bounds_or_a_model_error(tmp_path, config):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
+    try:
+        facts = preprocessing_facts(tmp_path / "model.onnx")
+    except ModelError:
+        return
+    assert set(facts) <= {"trained_size", "mean", "std"}
+    assert all(1 <= side <= 16_384 for side in facts.get("trained_size", ()))
+    assert all(0 < deviation <= 1000 for deviation in facts.get("std", ()))
+
+
+def test_a_size_that_the_network_cannot_run_at_is_refused(tmp_path):
+    path = write(tmp_path / "model.onnx")
+    (tmp_path / "preprocessor_config.json").write_text('{"size": 16}')
+
+    with pytest.raises(ModelError, match="trained at 16x16, and that its sides are multiples of"):
+        Segmenter(path, size="auto")
 
 
 def test_a_file_of_ours_counts_for_more_than_what_lies_beside_it(tmp_path):

@@ -51,6 +51,17 @@ def test_each_setting_takes_less_than_the_one_before_it():
     assert len(set(estimates)) == 3
 
 
+def test_low_gives_memory_back_after_each_run():
+    assert SETTINGS["low"].shrink_arena
+    assert not SETTINGS["balanced"].shrink_arena
+
+
+def test_each_image_of_a_batch_takes_its_own_tensors():
+    one, three = (LITE.peak_bytes((512, 768), "low", batch=batch) for batch in (1, 3))
+
+    assert three - one == pytest.approx(2 * 353 * 512 * 768 * 1.3)
+
+
 @pytest.mark.parametrize(
     ("size", "memory", "external", "measured_mb"),
     [

@@ -2,10 +2,13 @@
 
 import os
 import re
+import subprocess
+import sys
 import types
 import warnings
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from birefnet_runtime import Cpu, Cuda, ModelError, ProviderError, ProviderWarning, Segmenter
@@ -14,6 +17,7 @@ from birefnet_runtime.session.inference_session import SessionInfo
 from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.providers import NodePlacement
 from birefnet_runtime.session.providers.ort_build import Build
+from onnx import TensorProto, helper, numpy_helper
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -77,6 +81,21 @@ def test_auto_does_not_miss_what_is_not_installed(model):
     info = open_session(model, providers="auto").info
 
     assert (info.provider, info.skipped) == (Cpu(), ())
+
+
+def test_auto_tells_of_wheels_over_one_another(model, monkeypatch, tmp_path):
+    """The CPU's wheel won over the GPU's: whoever installed that one misses CUDA."""
+    wheels = ("onnxruntime 1.31.1", "onnxruntime-gpu 1.31.1")
+    build = Build("1.31.1", "onnxruntime", None, (CPU,), tmp_path, wheels)
+    monkeypatch.setattr(sessions, "installed_build", lambda: build)
+
+    info = open_session(model, providers="auto").info
+
+    assert info.provider == Cpu()
+    ((name, reason),) = info.skipped
+    assert name == "cuda"
+    assert "are installed over one another" in reason
+    assert len(info.notes()) == 1
 
 
 def test_a_silent_fallback_of_onnxruntime_is_an_error(model, gpu_build, silent_fallback):
@@ -176,6 +195,125 @@ def test_every_setting_of_the_cpu_gives_the_same_answer(model, cpu):
     for size in (32, 64):
         (answer,) = session.run(None, {"input_image": np.ones((1, 3, size, 32), np.float32)})
         np.testing.assert_allclose(answer, 4.0, rtol=1e-5)
+
+
+FORK = """
+import os, sys
+import numpy as np
+from pathlib import Path
+from birefnet_runtime.session.open import open_session
+
+session = open_session(Path(sys.argv[1]), threads=2)
+feed = {"input_image": np.ones((1, 3, 256, 256), np.float32)}
+session.run(None, feed)
+child = os.fork()
+if child == 0:
+    (mask,) = session.run(None, feed)
+    assert np.allclose(mask, 4, rtol=1e-5)
+    del session
+    sys.exit(7)
+_, status = os.waitpid(child, 0)
+(mask,) = session.run(None, feed)
+print(os.waitstatus_to_exitcode(status), float(mask.mean()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("telemetry", [None, "1"])
+def test_a_forked_child_runs_the_session_and_ends(model, telemetry):
+    environment = {key: text for key, text in os.environ.items() if "TELEMETRY" not in key}
+    if telemetry:
+        environment["ORT_DISABLE_TELEMETRY"] = telemetry
+
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, model],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+    )
+
+    assert done.returncode == 0, done.stderr
+    code, mean = done.stdout.split()
+    assert (code, float(mean)) == ("7", pytest.approx(4, rel=1e-5))
+
+
+def endless(path):
+    """A graph that turns 2^62 times before it has a mask."""
+
+    def value(name, kind, shape):
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Relu", ["carried"], ["handed_on"]),
+        ],
+        "body",
+        [
+            value("turn", TensorProto.INT64, []),
+            value("go", TensorProto.BOOL, []),
+            value("carried", TensorProto.FLOAT, None),
+        ],
+        [value("go_on", TensorProto.BOOL, []), value("handed_on", TensorProto.FLOAT, None)],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1]),
+            helper.make_node("Loop", ["turns", "true", "mean"], ["mask"], body=body),
+        ],
+        "endless",
+        [value("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+        [value("mask", TensorProto.FLOAT, ["batch", 1, "height", "width"])],
+        [
+            numpy_helper.from_array(np.array(2**62), "turns"),
+            numpy_helper.from_array(np.array(True), "true"),
+        ],
+    )
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
+    return path
+
+
+ENDLESS = """
+import os, signal, sys, threading
+import numpy as np
+from pathlib import Path
+from birefnet_runtime.session.open import open_session
+
+session = open_session(Path(sys.argv[1]), threads=1)
+threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    session.run(None, {"image": np.ones((1, 3, 32, 32), np.float32)})
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="os.kill ends the process there")
+def test_ctrl_c_ends_a_run_that_would_not_end(tmp_path):
+    program = [sys.executable, "-c", ENDLESS, endless(tmp_path / "endless.onnx")]
+
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("memory", "prepacks", "own_arena"),
+    [("fast", True, False), ("balanced", False, False), ("low", False, True)],
+)
+def test_memory_reaches_the_session(model, memory, prepacks, own_arena):
+    options = Segmenter(model, memory=memory)._session._session.get_session_options()
+
+    def is_set(key):
+        try:
+            return options.get_session_config_entry(key) == "1"
+        except RuntimeError:  # it was never set
+            return False
+
+    assert is_set("session.disable_prepacking") is not prepacks
+    assert is_set("session.use_env_allocators") is own_arena
 
 
 def test_settings_of_the_cpu_reach_onnxruntime(model):

@@ -52,7 +52,7 @@ class PyTorchBackend:
 
     def alpha(self, image: Path) -> Tensor:
         with self._precision():
-            return reference_alpha(self._net, image, self._size)
+            return reference_alpha(self._net, image, self._size, eight_bits=False)
 
     def facts(self) -> dict[str, str]:
         facts = {"torch": str(torch.__version__)}

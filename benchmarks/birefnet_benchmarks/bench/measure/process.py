@@ -16,12 +16,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import psutil
-from birefnet_runtime.machine.cgroup import memory_limit_bytes
 from birefnet_runtime.units import format_bytes, format_seconds
 
 from ...errors import MeasurementError
 from ..configuration import Configuration
+from .memory import kill_children, memory_left_bytes, process_rss_bytes
 
 POLL_S = 0.02
 """How often a working process is checked."""
@@ -70,7 +69,6 @@ class ConfigurationProcess:
         )
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
-        self._watched = psutil.Process(self._process.pid)
         self._send(asdict(configuration))
 
     def ask(self, request: str, **arguments: Any) -> dict[str, Any]:
@@ -83,7 +81,8 @@ class ConfigurationProcess:
         answer: dict[str, Any] = json.loads(self._wait(request))
         if "error" in answer:
             raise MeasurementError(answer["error"])
-        self.peak_rss_bytes = max(self.peak_rss_bytes or 0, answer.pop("peak_rss_bytes"))
+        peak = answer.pop("peak_rss_bytes")  # None on Windows, where it is watched from here alone
+        self.peak_rss_bytes = max(self.peak_rss_bytes or 0, peak or 0)
         return answer
 
     def close(self) -> None:
@@ -134,9 +133,8 @@ class ConfigurationProcess:
                 f"out of time: {work.get(request, 'an image file')} took longer than "
                 f"{format_seconds(self._limits.timeout_s)}"
             )
-        try:
-            taken = self._watched.memory_info().rss
-        except psutil.Error:
+        taken = process_rss_bytes(self._process.pid)
+        if taken is None:
             return  # it has just ended
         self.peak_rss_bytes = max(self.peak_rss_bytes or 0, taken)
         allowed = self._limits.memory_bytes
@@ -161,8 +159,13 @@ class ConfigurationProcess:
             self.peak_device_bytes = max(self.peak_device_bytes or 0, beyond)
 
     def _kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        """End the process and those that it started, whether they like it or not."""
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        else:  # Windows, where a process has no group, but its children are known while it lives
+            kill_children(self._process.pid)
+            self._process.kill()
         self._process.wait()
 
     def _how_it_ended(self) -> str:
@@ -171,26 +174,9 @@ class ConfigurationProcess:
         self._stderr.seek(0)
         lines = [line for line in self._stderr.read().splitlines() if line.strip()]
         last = lines[-1].strip() if lines else "no message"
-        if code == -signal.SIGKILL:
-            return "killed by the system, probably for lack of memory"
         if code < 0:
-            return f"crashed with {signal.Signals(-code).name}: {last}"
+            name = signal.Signals(-code).name
+            if name == "SIGKILL":
+                return "killed by the system, probably for lack of memory"
+            return f"crashed with {name}: {last}"
         return f"ended by itself with exit code {code}: {last}"
-
-
-def memory_left_bytes() -> tuple[int, int]:
-    """Free memory and all memory, of the machine or of the container that limits this process."""
-    machine = psutil.virtual_memory()
-    limit = memory_limit_bytes()
-    if limit is None or limit >= machine.total:
-        return machine.available, machine.total
-    here = psutil.Process()
-    taken = sum(_rss_bytes(process) for process in (here, *here.children(recursive=True)))
-    return max(0, min(machine.available, limit - taken)), limit
-
-
-def _rss_bytes(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0  # it has just ended

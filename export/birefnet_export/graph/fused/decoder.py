@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ...network.decoder import PATCH_GRIDS, Decoder, DecoderBlock, DeformableASPP, DeformableBranch
+from torch import nn
+
+from ...network.decoder import (
+    ASPP,
+    PATCH_GRIDS,
+    Decoder,
+    DecoderBlock,
+    DeformableBranch,
+    DilatedBranch,
+    ResidualBlock,
+)
 from ..builder import Graph, Value
 from ..kernels import (
     Kernel,
-    affine_of,
     kernel_in,
     kernel_of,
     pointwise_after,
@@ -31,46 +40,73 @@ class Part(NamedTuple):
 def decoder(g: Graph, image: Value, maps: list[Value], net: Decoder, lower: Lowering) -> Value:
     """Logits (batch, 1, height, width) from the image and four maps, the last one squeezed."""
     *skips, x = maps
-    on_features, on_patches = split_inputs(kernel_in(net.conv_out1), net.head_channels)
+    on_features, on_image = split_inputs(kernel_in(net.conv_out1), net.head_channels)
     for level in (4, 3, 2, 1):
         with g.scope(f"block{level}"):
             block = net.block(level)
-            out = with_norm(kernel_of(block.conv_out), block.bn_out)
-            if level == 1:
-                # The last 1 x 1 convolution commutes with the upsampling, and follows conv_out.
-                out = pointwise_after(on_features, out)
-            patches = patch_features(g, image, net, level + 1)
-            features = Part(x, block.conv_in.in_channels - patches.channels)
-            x = decoder_block(g, [features, patches], block, out, lower)
+            features = image_features(g, image, net, level + 1)
+            parts = [Part(x, block.conv_in.in_channels - features.channels), features]
+            # The last 1 x 1 convolution commutes with the upsampling, and follows block 1.
+            x = decoder_block(g, parts, block, lower, on_features if level == 1 else None)
             g.mark(f"decoder.block{level}", x)
             if skips:
                 skip = skips.pop()
-                x = resize(g, gradient_attention(g, x, net, level), spatial(g, skip))
-                x = x + conv(g, skip, kernel_of(net.lateral(level).conv))
+                if net.attends:
+                    x = gradient_attention(g, x, net, level)
+                x = resize(g, x, spatial(g, skip)) + conv(
+                    g, skip, kernel_of(net.lateral(level).conv)
+                )
     with g.scope("full_resolution"):
-        branch = net.patch_branch(1)
+        branch = net.image_branch(1)
         # The last 1 x 1 convolution follows the branch's second one.
-        outer = pointwise_after(on_patches, kernel_of(branch.conv_out))
+        outer = pointwise_after(on_image, kernel_of(branch.conv_out))
         fine = composed_convs(g, image, kernel_of(branch.conv1), outer)
         return resize(g, x, spatial(g, image)) + fine
 
 
+def squeeze(g: Graph, parts: list[Part], blocks: nn.Sequential, lower: Lowering) -> Value:
+    """The deepest map and its context, in `parts`, squeezed by one block after the other."""
+    x: Value | None = None
+    for block in blocks:
+        if isinstance(block, ASPP):
+            x = aspp(g, concat(g, [part.value for part in parts], 1), block, lower)
+        else:
+            assert isinstance(block, DecoderBlock)
+            x = decoder_block(g, parts, block, lower)
+        parts = [Part(x, parts[-1].channels)]
+    return parts[-1].value
+
+
 def decoder_block(
-    g: Graph, parts: list[Part], block: DecoderBlock, out: Kernel, lower: Lowering
+    g: Graph, parts: list[Part], block: DecoderBlock, lower: Lowering, head: Kernel | None = None
 ) -> Value:
     """A decoder block; a convolution of concatenated `parts` is a sum over them.
 
-    `out` is `conv_out` with its BatchNorm and whatever linear operation follows.
+    `head` is a 1 x 1 convolution that follows the block.
     """
-    conv_in = with_norm(kernel_of(block.conv_in), block.bn_in)
-    kernels = split_inputs(conv_in, [part.channels for part in parts])
-    total = conv(g, parts[0].value, kernels[0])
-    for part, kernel in zip(parts[1:], kernels[1:], strict=True):
-        total = total + conv(g, part.value, kernel)
-    return conv(g, aspp(g, relu(g, total), block.dec_att, lower), out)
+    x = relu(g, summed_conv(g, parts, with_norm(kernel_of(block.conv_in), block.bn_in)))
+    if isinstance(block.dec_att, ASPP):
+        x = aspp(g, x, block.dec_att, lower)
+    out = with_norm(kernel_of(block.conv_out), block.bn_out)
+    x = conv(g, x, pointwise_after(head, out) if head else out)
+    if not isinstance(block, ResidualBlock):
+        return x
+    around = kernel_of(block.conv_resi)
+    if head:
+        around = pointwise_after(Kernel(head.weight, 0 * head.bias), around)
+    return x + summed_conv(g, parts, around)
 
 
-def aspp(g: Graph, x: Value, module: DeformableASPP, lower: Lowering) -> Value:
+def summed_conv(g: Graph, parts: list[Part], kernel: Kernel) -> Value:
+    """A convolution of the concatenated `parts`, without concatenating them."""
+    first, *others = split_inputs(kernel, [part.channels for part in parts])
+    total = conv(g, parts[0].value, first)
+    for part, kernel_of_part in zip(parts[1:], others, strict=True):
+        total = total + conv(g, part.value, kernel_of_part)
+    return total
+
+
+def aspp(g: Graph, x: Value, module: ASPP, lower: Lowering) -> Value:
     """Each branch meets its own part of the merging 1 x 1 convolution; the results are summed."""
     branches = module.branches()
     of_mean = kernel_in(module.global_avg_pool, 1)
@@ -80,8 +116,18 @@ def aspp(g: Graph, x: Value, module: DeformableASPP, lower: Lowering) -> Value:
     mean = g.op("GlobalAveragePool", x)
     total = conv(g, relu(g, conv(g, mean, of_mean)), merge_pooled)
     for branch, kernel in zip(branches, merges, strict=True):
-        total = total + conv(g, deformable_branch(g, x, branch, lower), kernel)
+        if isinstance(branch, DilatedBranch):
+            features = dilated_branch(g, x, branch)
+        else:
+            features = deformable_branch(g, x, branch, lower)
+        total = total + conv(g, features, kernel)
     return relu(g, total)
+
+
+def dilated_branch(g: Graph, x: Value, branch: DilatedBranch) -> Value:
+    """Dilated convolution, BatchNorm and ReLU."""
+    kernel = with_norm(kernel_of(branch.atrous_conv), branch.bn)
+    return relu(g, conv(g, x, kernel, dilation=branch.atrous_conv.dilation[0]))
 
 
 def deformable_branch(g: Graph, x: Value, branch: DeformableBranch, lower: Lowering) -> Value:
@@ -89,17 +135,21 @@ def deformable_branch(g: Graph, x: Value, branch: DeformableBranch, lower: Lower
     module = branch.atrous_conv
     predict = stacked(kernel_of(module.offset_conv), kernel_of(module.modulator_conv))
     # The modulation is 2 * sigmoid. The convolution is linear in it, so the 2 moves into the
-    # weight, and BatchNorm's scale with it.
-    scale, shift = affine_of(branch.bn)
-    weight = 2.0 * kernel_of(module.regular_conv).weight * scale[:, None, None, None]
-    return relu(g, lower(g, x, predict, Kernel(weight, shift)))
+    # weight.
+    regular = kernel_of(module.regular_conv)
+    return relu(
+        g, lower(g, x, predict, with_norm(regular._replace(weight=2.0 * regular.weight), branch.bn))
+    )
 
 
-def patch_features(g: Graph, image: Value, net: Decoder, level: int) -> Part:
-    """What a decoder block reads of the image's own patches."""
-    branch = net.patch_branch(level)
-    patches = image_patches(g, image, PATCH_GRIDS[level])
-    features = conv(g, conv(g, patches, kernel_of(branch.conv1)), kernel_of(branch.conv_out))
+def image_features(g: Graph, image: Value, net: Decoder, level: int) -> Part:
+    """What a decoder block reads of the image's own patches, or of the image at the map's size."""
+    branch = net.image_branch(level)
+    if net.whole_image:
+        source = resize(g, image, spatial(g, image) // PATCH_GRIDS[level])
+    else:
+        source = image_patches(g, image, PATCH_GRIDS[level])
+    features = conv(g, conv(g, source, kernel_of(branch.conv1)), kernel_of(branch.conv_out))
     return Part(features, branch.conv_out.out_channels)
 
 

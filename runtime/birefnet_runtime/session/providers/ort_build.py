@@ -54,13 +54,18 @@ def installed_build() -> Build:
     )
 
 
-def owners(installed: Iterable[Distribution]) -> tuple[str, ...]:
-    """The distributions that brought a package `onnxruntime`: `NAME VERSION`, sorted."""
+def owners(
+    installed: Iterable[Distribution],
+    package: str = "onnxruntime",
+    prefixes: tuple[str, ...] = ("onnxruntime", "ort-"),
+) -> tuple[str, ...]:
+    """The distributions of such names that brought a package: `NAME VERSION`, sorted."""
     wheels = set()
     for distribution in installed:
         name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
-        if name != "onnxruntime" and not name.startswith(("onnxruntime-", "ort-")):
+        if not name.startswith(prefixes):
             continue
-        if any(file.as_posix() == "onnxruntime/__init__.py" for file in distribution.files or ()):
+        face = f"{package}/__init__.py"
+        if any(file.as_posix() == face for file in distribution.files or ()):
             wheels.add(f"{name} {distribution.version}")
     return tuple(sorted(wheels))

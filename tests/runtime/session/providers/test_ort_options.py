@@ -135,6 +135,17 @@ def test_the_cpus_settings_as_documented():
     assert plan.arena == {"arena_extend_strategy": 1}
 
 
+def test_one_region_packs_tightly():
+    """Half a GiB of address space, of which a chunk may be too large by 64 KiB at most."""
+    plan = plan_session(Cpu(arena="one-region"), threads=1)
+
+    assert plan.arena == {
+        "initial_chunk_size_bytes": 512 * 1024 * 1024,
+        "max_dead_bytes_per_chunk": 64 * 1024,
+    }
+    assert plan.entries["session.use_env_allocators"] == "1"
+
+
 @pytest.fixture(scope="module")
 def library() -> bytes:
     """ONNX Runtime's native library, where the keys stand as text."""

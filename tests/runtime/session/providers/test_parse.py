@@ -13,6 +13,8 @@ from birefnet_runtime.session.providers.parse import is_auto
         ("auto", (Cuda(), Cpu())),
         ("cuda:1:tf32,cpu", (Cuda(device_id=1, tf32=True), Cpu())),
         ("tensorrt:fp16", (TensorRT(fp16=True),)),
+        ("tensorrt:1", (TensorRT(device_id=1),)),
+        ("tensorrt:2:fp16", (TensorRT(device_id=2, fp16=True),)),
         ("openvino:bf16", (OpenVINO(precision="bf16"),)),
         (OpenVINO(precision="bf16"), (OpenVINO(precision="bf16"),)),
         (["cuda", Cpu(spin=False)], (Cuda(), Cpu(spin=False))),
@@ -41,6 +43,14 @@ def test_what_can_be_asked_for(asked, found):
 def test_what_cannot_be(asked, says):
     with pytest.raises(ProviderError, match=says):
         parse_providers(asked)
+
+
+@pytest.mark.parametrize("asked", ["cpu", "cuda,cpu", "auto"])
+def test_settings_of_the_cpu_hold_wherever_its_name_stands(asked):
+    """Under `auto`, the default, as well: `Segmenter(memory="low")` is `auto` with settings."""
+    settings = Cpu(prepack=False, arena="one-region")
+
+    assert parse_providers(asked, settings)[-1] == settings
 
 
 def test_only_the_word_auto_leaves_the_choice_to_us():

@@ -16,6 +16,7 @@ from birefnet_runtime.session import open as sessions
 from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.providers import Profile
 from birefnet_runtime.session.providers.ort_build import Build
+from birefnet_runtime.session.providers.ort_options import plan_session
 from birefnet_runtime.session.providers.shared_libraries import InstalledVersions
 from birefnet_runtime.session.tensorrt import engine as engines
 from birefnet_runtime.session.tensorrt import engine_cache
@@ -164,6 +165,23 @@ def test_half_precision_may_differ_more(tmp_path):
         build(tmp_path, Fake(2.3), dataclasses.replace(half, graph="other"))
 
 
+class Spot(Fake):
+    """Its mask is the reference's, .881, but for one pixel that is .12 lower."""
+
+    def run(self, names, feed):
+        (logits,) = super().run(names, feed)
+        logits[0, 0, 0, 0] = 1.157
+        return [logits]
+
+
+@pytest.mark.parametrize("engine", [Spot(), Fake(2.03)], ids=["one pixel", "all by .003"])
+def test_fp32_may_differ_less_than_fp16(tmp_path, engine):
+    with pytest.raises(ProviderError, match="allowed, so it is not used"):
+        build(tmp_path, engine)
+
+    build(tmp_path, engine, dataclasses.replace(KEY, fp16=True))
+
+
 def test_a_build_that_throws_leaves_nothing(tmp_path):
     fake = Fake()
 
@@ -256,6 +274,27 @@ def test_the_key_is_read_off_the_machine_and_the_model(model, l4):
     assert other.profile == WIDE
 
 
+def test_height_and_width_are_not_mixed_up(monkeypatch, model):
+    """An engine for wide pictures takes no tall ones."""
+    wide = Profile(smallest=(1, 32, 64), best=(1, 32, 64), largest=(1, 64, 128))
+    monkeypatch.setattr(inference_session, "BoundRunner", lambda *_, **__: Bound())
+    monkeypatch.setattr(inference_session, "read_placement", lambda _: None)
+
+    class Bound:
+        def run(self, tensor, name):
+            return tensor[:, :1]
+
+    def start():
+        return onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+
+    record = TensorRT(profile=wide)
+    session = inference_session.OpenSession(start, record, plan_session(record, threads=1))
+
+    session.run(None, {"input_image": np.ones((1, 3, 64, 128), np.float32)})
+    with pytest.raises(SizeError, match="at 128x64 lies outside"):
+        session.run(None, {"input_image": np.ones((1, 3, 128, 64), np.float32)})
+
+
 def test_no_device(model, l4, monkeypatch):
     monkeypatch.setattr(engines, "read_device", lambda _: None)
 
@@ -277,7 +316,7 @@ def test_the_whole_way_of_a_session(model, l4, monkeypatch, tmp_path):
     monkeypatch.setattr(sessions, "installed_build", lambda: l4)
     monkeypatch.setattr(sessions, "why_unavailable", lambda *_: None)
     monkeypatch.setattr(sessions, "start", start)
-    monkeypatch.setattr(sessions, "read_placement", lambda _: None)
+    monkeypatch.setattr(inference_session, "read_placement", lambda _: None)
     monkeypatch.setattr(
         inference_session,
         "BoundRunner",

@@ -30,8 +30,9 @@ def test_auto_spans_the_usual_aspect_ratios():
     profile = derive_profile(SQUARE, ["auto"])
 
     assert profile.best == (1, 1024, 1024)
-    assert profile.smallest[1:] == (736, 736) or profile.smallest[1] == profile.smallest[2]
-    assert profile.largest[1] == profile.largest[2] > 1400
+    # 1:2 of 1024 x 1024 pixels is 724 x 1448; on the grid 736 x 1408 has no more pixels.
+    assert profile.smallest == (1, 736, 736)
+    assert profile.largest == (1, 1408, 1408)
 
 
 def test_a_size_off_the_grid_is_refused():
@@ -57,6 +58,10 @@ def test_a_wider_profile_covers_a_narrower_one():
     assert covers(MANY, ONE)
     assert covers(ONE, ONE)
     assert not covers(ONE, MANY)
+    lower = Profile(smallest=(1, 480, 512), best=ONE.best, largest=ONE.largest)
+    assert not covers(MANY, lower), "its smallest shape counts as well"
+    higher = Profile(smallest=ONE.smallest, best=ONE.best, largest=(1, 1024, 2080))
+    assert not covers(MANY, higher)
 
 
 def test_a_shape_outside_is_refused_with_the_range_and_the_command():

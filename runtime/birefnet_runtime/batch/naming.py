@@ -1,0 +1,97 @@
+"""Names of results: the same for a file however often a run is repeated."""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """An image file, and where it belongs.
+
+    Attributes:
+        path: the file.
+        place: its path below the output directory, but for the suffix.
+        in_place: its result lies beside it, among other inputs.
+    """
+
+    path: Path
+    place: Path
+    in_place: bool = False
+
+
+def name_results(inputs: Sequence[InputFile], directory: Path, suffix: str) -> list[Path]:
+    """Name the result of each input, below the output directory.
+
+    `a.jpg` becomes `a.png`. Where several would become that:
+
+    - of files in one folder, each keeps its suffix: `a.jpg.png`, `a.webp.png`;
+    - of files in several folders, each keeps as much of its path as tells them apart: `x/a.png`,
+      `y/a.png`.
+
+    A result that is there already keeps its name when another file comes to claim it. In place all
+    keep their suffix, which tells the next run that `a.jpg.png` is a result. Names that differ by
+    case alone count as one, for they are one on some disks.
+
+    Args:
+        inputs: each file once.
+        directory: where the results go.
+        suffix: of the results, with its dot.
+
+    Returns:
+        Paths below `directory`, one an input.
+    """
+    names = [_with(suffix, file.place, keep=file.in_place) for file in inputs]
+    claims: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(names):
+        claims[str(name).casefold()].append(index)
+    for indexes in claims.values():
+        if len(indexes) > 1:
+            earlier = [
+                index
+                for index in indexes
+                if _was_there_before(inputs[index].path, directory / names[index])
+            ]
+            longer = _told_apart([inputs[index] for index in indexes], suffix)
+            for index, name in zip(indexes, longer, strict=True):
+                if earlier != [index]:
+                    names[index] = name
+    return names
+
+
+def _was_there_before(source: Path, result: Path) -> bool:
+    """Whether a file came to its place before a result was written that is there."""
+    try:
+        return os.stat(source).st_ctime_ns < os.stat(result).st_mtime_ns
+    except (OSError, ValueError):
+        return False
+
+
+def _told_apart(inputs: Sequence[InputFile], suffix: str) -> list[Path]:
+    """Longer names for files that would have one name."""
+    folders = [Path(os.path.abspath(file.path)).parent for file in inputs]
+    deepest = max(len(folder.parts) for folder in folders)
+    for kept in range(deepest):
+        places = [
+            Path(*_last(folder, len(file.place.parts) - 1 + kept), file.place.name)
+            for file, folder in zip(inputs, folders, strict=True)
+        ]
+        if len({place.parent for place in places}) == len(set(folders)):
+            break
+    beside = Counter(place.parent for place in places)
+    return [
+        _with(suffix, place, keep=file.in_place or beside[place.parent] > 1)
+        for file, place in zip(inputs, places, strict=True)
+    ]
+
+
+def _with(suffix: str, place: Path, *, keep: bool) -> Path:
+    return place.with_name(place.name + suffix) if keep else place.with_suffix(suffix)
+
+
+def _last(folder: Path, count: int) -> tuple[str, ...]:
+    """The last parts of an absolute path, without its root."""
+    parts = folder.parts[1:]
+    return parts[max(0, len(parts) - count) :]

@@ -1,0 +1,35 @@
+import json
+
+import pytest
+from birefnet_export.checkpoint.shards import files_of
+from birefnet_export.errors import CheckpointError
+
+
+def test_a_file_is_itself_and_an_index_its_shards_too(tmp_path):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "2.safetensors", "b": "1.safetensors"}}))
+
+    assert files_of(tmp_path / "model.safetensors") == [tmp_path / "model.safetensors"]
+    assert files_of(index) == [index, tmp_path / "1.safetensors", tmp_path / "2.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.safetensors", "/etc/passwd", "a/b", "..", ".", "", "a\\b", "a\0b", 3, None]
+)
+def test_a_file_elsewhere_is_refused(tmp_path, name):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": name}}))
+
+    with pytest.raises(CheckpointError, match="which is no file beside it"):
+        files_of(index)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": []}}', "[" * 100_000]
+)
+def test_an_index_of_anything_else_is_refused(tmp_path, content):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(content)
+
+    with pytest.raises(CheckpointError, match="is no index of shards, or a damaged one"):
+        files_of(index)

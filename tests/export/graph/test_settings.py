@@ -1,0 +1,101 @@
+"""Networks with upstream's other settings, fused, against their plain form."""
+
+from dataclasses import replace
+
+import onnx
+import pytest
+import torch
+from birefnet_export.export import export_onnx
+from birefnet_export.graph.fused.model import build
+from birefnet_export.graph.lowering import LOWERINGS
+from birefnet_export.graph.simplify import check_graph, simplified
+from birefnet_export.pipeline import build_model
+from PIL import Image
+from safetensors.torch import save_file
+
+from ..conftest import SETTINGS, TINY, evaluated, fill, network
+
+TINY_SETTINGS = {
+    **SETTINGS,
+    "no_squeeze": {"squeeze": (), "context": 0},
+    "squeeze_aspp": {"squeeze": ("ASPP",), "context": 2},
+    "squeeze_deformable_x3": {"squeeze": ("ASPPDeformable",) * 3, "context": 0},
+    "squeeze_res_x2": {"squeeze": ("ResBlk",) * 2, "context": 0},
+    "all": {
+        "multi_scale": "add",
+        "context": 1,
+        "squeeze": ("ASPP",),
+        "decoder_block": "ResBlk",
+        "attention": "none",
+        "whole_image": True,
+        "gradient_width": 0,
+        "batch_norm": False,
+        "aspp_kernels": (),
+    },
+}
+
+
+@pytest.fixture(scope="module", params=TINY_SETTINGS)
+def net(request):
+    return network(replace(TINY, **TINY_SETTINGS[request.param]))
+
+
+@pytest.mark.parametrize(
+    ("lowering", "size"), [("native", (96, 160)), ("rows", (224, 32)), ("gridsample", (32, 32))]
+)
+def test_the_fused_form_is_the_plain_network(net, size, lowering):
+    x = torch.from_numpy(fill.image(2, *size))
+    opset = 17 if lowering == "gridsample" else 23
+
+    logits = evaluated(lambda g, v: build(g, v, net, LOWERINGS[lowering]), x, opset=opset)
+
+    assert abs(logits - net(x).numpy()).max() < 5e-5
+
+
+def test_the_graph_is_valid_and_dynamic(net):
+    check_graph(simplified(build_model(net, 19, "rows")))
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("dec_att_none", {"DeformConv": 0, "GlobalAveragePool": 0}),
+        ("dec_att_aspp", {"DeformConv": 0, "GlobalAveragePool": 5}),
+        ("no_squeeze", {"DeformConv": 4 * 4, "GlobalAveragePool": 4}),
+        ("squeeze_deformable_x3", {"DeformConv": 4 * (4 + 3), "GlobalAveragePool": 4 + 3}),
+        ("mul_scl_none", {"ScatterElements": 2 * 4}),  # windows of four sizes of map, not five
+        ("no_gradient", {"Sigmoid": 4 * 5}),  # those of the modulations alone
+    ],
+)
+def test_what_a_setting_leaves_out_is_not_in_the_graph(name, kinds):
+    net = network(replace(TINY, **TINY_SETTINGS[name]))
+
+    nodes = [node.op_type for node in build_model(net, 20, "native").graph.node]
+
+    assert {kind: nodes.count(kind) for kind in kinds} == kinds
+
+
+def test_int8_of_convolutions_that_follow_each_other_loads(tmp_path):
+    """Without an ASPP between them ONNX Runtime fuses their sums, which takes scalar scales."""
+    net = network(replace(TINY, **TINY_SETTINGS["dec_att_none"]))
+    save_file(net.state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "photos").mkdir()
+    for i in range(2):
+        Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / "photos" / f"{i}.png")
+
+    report = export_onnx(
+        tmp_path,
+        tmp_path / "out",
+        precision="int8",
+        calibrate=tmp_path / "photos",
+        min_iou=0.5,
+        trained_size=(64, 64),
+    )
+
+    scales = [
+        tensor.dims
+        for tensor in onnx.load(report.file).graph.initializer
+        if tensor.name.startswith("decoder/block4/Conv_2:") and tensor.name.endswith("scale")
+    ]
+    assert [] in scales
+    assert report.quality is not None

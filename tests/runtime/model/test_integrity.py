@@ -1,0 +1,80 @@
+"""A model's files are what was recorded of them, or are refused by name."""
+
+import os
+import shutil
+
+import pytest
+from birefnet_models import embedded_path, find
+from birefnet_models.checksums import CHECKSUMS, checksums_of, record_checksums
+from birefnet_runtime import ModelError, Segmenter
+from birefnet_runtime.model import integrity
+
+
+@pytest.fixture
+def recorded(make_model):
+    """A model with a record of it beside it."""
+    path = make_model("model.onnx")
+    record_checksums(path.parent, checksums_of([path]))
+    return path
+
+
+def flip(path, at=-40):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_recorded_model_opens(recorded):
+    Segmenter(recorded)
+
+
+def test_a_changed_one_is_refused_by_name(recorded):
+    flip(recorded)
+
+    with pytest.raises(ModelError, match=r"model\.onnx is not the file that SHA256SUMS records"):
+        Segmenter(recorded)
+
+
+def test_without_its_line_it_is_taken_as_it_is(recorded, picture):
+    alpha = Segmenter(recorded)(picture)
+    flip(recorded)
+    (recorded.parent / CHECKSUMS).write_text("nothing of this file\n")
+
+    assert Segmenter(recorded)(picture).shape == alpha.shape
+
+
+def test_weights_beside_it_count(recorded):
+    weights = recorded.with_name("model.onnx_data")
+    weights.write_bytes(b"weights")
+    record_checksums(recorded.parent, checksums_of([recorded, weights]))
+    integrity.check_files(recorded)
+
+    weights.write_bytes(b"Weights")
+    with pytest.raises(ModelError, match=r"model\.onnx_data is not the file that SHA256SUMS"):
+        integrity.check_files(recorded)
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"model\.onnx_data is not the file that SHA256SUMS"):
+        integrity.check_files(recorded)
+
+
+def test_the_embedded_model_is_the_zoos():
+    integrity.check_files(embedded_path(find("nano")))
+
+
+@pytest.mark.parametrize("at", [100, 5_000_000, -1])
+def test_a_changed_embedded_model_is_refused(tmp_path, monkeypatch, at):
+    path = tmp_path / "nano.onnx"
+    shutil.copy(embedded_path(find("nano")), path)
+    flip(path, at)
+    monkeypatch.setattr(integrity, "embedded_path", lambda card: path)
+
+    with pytest.raises(ModelError, match=r"nano\.onnx is not the file that the zoo records"):
+        Segmenter(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
+def test_a_record_that_cannot_be_read_is_named(recorded):
+    (recorded.parent / CHECKSUMS).chmod(0)
+
+    with pytest.raises(ModelError, match="can't be compared with its record"):
+        Segmenter(recorded)
