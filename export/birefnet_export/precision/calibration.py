@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+from birefnet_models.text import first_line
 from birefnet_runtime.images.read import SUFFIXES, read_image
 from birefnet_runtime.model.preprocess import to_tensor
 from birefnet_runtime.model.signature import Session
@@ -40,23 +41,28 @@ def calibration_images(folder: Path | None, size: tuple[int, int]) -> list[Array
     Without a folder there are none.
 
     Raises:
-        PrecisionError: no such folder, or too few images in it.
+        PrecisionError: the folder can't be read, or holds too few images in it.
         ImageError: a file in it can't be read.
     """
     if folder is None:
         return []
-    if not folder.is_dir():
-        raise PrecisionError(f"{folder}: no such folder; --calibrate wants a folder of images")
-    files = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+    try:
+        files = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        )
+    except OSError as error:
+        reason = error.strerror or first_line(error)
+        raise PrecisionError(
+            f"{folder}: can't be read as a folder of images, which --calibrate takes: {reason}"
+        ) from error
     if len(files) < MIN_IMAGES:
         kinds = ", ".join(sorted(SUFFIXES))
         raise PrecisionError(
-            f"{folder}: {len(files)} images in this folder ({kinds}); int8 needs {MIN_IMAGES} at "
-            "least, some for its ranges and others to be judged on, and a dozen to be good"
+            f"{folder}: {len(files) or 'no'} image{'s' if len(files) != 1 else ''} in this folder "
+            f"({kinds}); int8 needs {MIN_IMAGES} at least, some for its ranges and others to be "
+            "judged on, and a dozen to be good"
         )
     places = np.linspace(0, len(files) - 1, min(len(files), MAX_IMAGES)).round().astype(int)
     return [to_tensor(read_image(files[place]), size, MEAN, STD) for place in places]

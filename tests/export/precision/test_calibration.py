@@ -1,5 +1,7 @@
 """The images that int8 is calibrated with, and what a graph makes of them."""
 
+import os
+
 import numpy as np
 import pytest
 from birefnet_export.errors import PrecisionError
@@ -43,7 +45,7 @@ def test_of_many_images_32_are_taken_from_the_first_to_the_last(tmp_path):
 
 def test_a_folder_with_one_image_is_too_few_and_two_are_enough(tmp_path):
     gray(tmp_path, "a.png", 1)
-    with pytest.raises(PrecisionError, match=r"1 images in this folder .* needs 2 at least"):
+    with pytest.raises(PrecisionError, match=r"1 image in this folder .* needs 2 at least"):
         calibration_images(tmp_path, (32, 32))
 
     gray(tmp_path, "b.png", 2)
@@ -70,3 +72,36 @@ def test_ranges_are_over_all_images():
     observed = observe(model, images, [name])
     assert observed.ranges == {name: ActivationRange(-6, 4)}
     assert [float(logits.max()) for logits in observed.logits] == [-2, 6, -4]
+
+
+def test_a_folder_that_cannot_be_read_is_named_with_the_reason(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    for name, reason in (
+        ("none", "No such file"),
+        ("file", "Not a directory"),
+        ("x" * 300, "too long"),
+    ):
+        with pytest.raises(PrecisionError, match=f"{name}: .*--calibrate.*{reason}") as caught:
+            calibration_images(tmp_path / name, (32, 32))
+        assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_file_is_no_image(tmp_path):
+    """A pipe would be waited for, and a folder can't be read."""
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").mkdir()
+    (tmp_path / "c.png").symlink_to("nowhere")
+
+    with pytest.raises(PrecisionError, match="no images in this folder"):
+        calibration_images(tmp_path, (32, 32))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
+def test_images_of_any_kind_and_of_one_pixel_calibrate(tmp_path, mode):
+    suffix = "jpg" if mode == "CMYK" else "png"
+    for name in ("a", "b"):
+        Image.new(mode, (1, 1)).save(tmp_path / f"{name}.{suffix}")
+
+    images = calibration_images(tmp_path, (32, 64))
+    assert [image.shape for image in images] == [(1, 3, 32, 64)] * 2
+    assert all(np.isfinite(image).all() for image in images)
