@@ -21,7 +21,17 @@ from birefnet_benchmarks.report.markdown import headline_table, summary_table
 from birefnet_models.text import format_size
 from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
-from studies import evaluation_resize, exports, foreground, lowerings, precision, settings, targets
+from studies import (
+    evaluation_resize,
+    exports,
+    file_check,
+    foreground,
+    lowerings,
+    mask_resize,
+    precision,
+    settings,
+    targets,
+)
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
@@ -170,6 +180,8 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "speed": speed_table,
     "bench": bench_summary,
     "exports": stored(exports.markdown_table),
+    "checks": stored(file_check.markdown_table),
+    "resizing": stored(mask_resize.markdown_table),
     "scores": stored(evaluation_resize.markdown_table),
     "foreground": stored(foreground.markdown_table),
     "targets": stored(targets.markdown_table),

@@ -70,16 +70,20 @@ def test_masks_are_rounded_to_eight_bits(folder, brightness, monkeypatch):
 
 
 def test_scoring_weighs_more_than_the_pixels(folder, segmenter, monkeypatch):
-    weights = []
+    seen = {}
 
-    def remember(samples, *stages, weigh, **options):
-        weights.extend(map(weigh, samples))
+    def remember(samples, *stages, weigh, capacity, **options):
+        seen.update(weights=list(map(weigh, samples)), capacity=capacity)
         return iter(())
 
     monkeypatch.setattr(run, "overlap", remember)
 
     assert evaluate(folder, segmenter).results == []
-    assert weights == [5 * SIDE * SIDE] * 4
+    assert seen["weights"] == [55 * SIDE * SIDE] * 4
+    assert seen["capacity"] == run.CAPACITY
+    with Segmenter("nano", max_memory=1e9) as limited:
+        assert evaluate(folder, limited).results == []
+        assert 0 < seen["capacity"] == limited.memory_left < 1e9
 
 
 def test_pictures_and_curves_are_not_kept(folder, segmenter):
