@@ -9,7 +9,7 @@ from typing import Any
 
 from birefnet_models.atomic_write import replacing
 from birefnet_models.checksums import sha256_of
-from birefnet_models.text import format_size
+from birefnet_models.text import format_size, printable
 from birefnet_models.zoo import Score
 from birefnet_runtime import OutputError
 
@@ -119,7 +119,7 @@ def _heading(stored: Mapping[str, Any]) -> str:
     """Which model, at which size, on what."""
     size = stored["model_size"]
     at = f" at {format_size(size)}" if size else " at each image's own size"
-    return f"{stored['model']['name']}{at} on {stored['settings']['provider']}"
+    return f"{printable(stored['model']['name'])}{at} on {stored['settings']['provider']}"
 
 
 def _write_rows(path: Path, evaluation: Evaluation) -> None:
@@ -145,7 +145,7 @@ def table(stored: Mapping[str, Any]) -> Iterator[str]:
         parts.append({"name": "all", **stored["overall"], "published": {}})
     for part in (part for part in parts if part["images"]):
         scores, known = part["scores"], part["published"]
-        rows.append([part["name"], str(part["images"])])
+        rows.append([printable(part["name"]), str(part["images"])])
         rows[-1] += (_number(metric, scores[metric.key]) for metric in columns)
         if known:
             rows.append(["  published", "", *_cells(columns, known, "value")])

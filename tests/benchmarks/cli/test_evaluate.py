@@ -152,6 +152,17 @@ def test_failures_are_counted_where_they_are(brightness, tmp_path):
     assert (stored["overall"]["failed"], stored["overall"]["images"]) == (1, 2)
 
 
+def test_names_can_not_speak_to_the_terminal(brightness, tmp_path):
+    """A carriage return could write another line over the one that is true."""
+    write_pair(tmp_path / "mine\rall well", "a")
+
+    done = run(brightness, "--images", tmp_path / "mine\rall well")
+
+    assert done.exit_code == 0
+    assert "\r" not in done.stdout
+    assert "mine" in done.stdout
+
+
 def test_what_a_reader_should_know_is_said(brightness, folder):
     with Image.open(folder / "gt" / "a.png") as mask:
         mask.point(lambda level: 0).save(folder / "gt" / "a.png")
