@@ -77,6 +77,18 @@ class Attributes(dict):
     pass
 
 
+class Slotted:
+    __slots__ = ("__dict__", "rate")
+
+
+class Named:
+    def __new__(cls, *, name: str) -> "Named":
+        return super().__new__(cls)
+
+    def __getnewargs_ex__(self):
+        return (), {"name": "x"}
+
+
 def test_what_a_training_script_keeps_is_data(tmp_path):
     content = {
         "args": argparse.Namespace(lr=1e-4, path=Path("/data")),
@@ -102,6 +114,17 @@ def test_what_a_training_script_keeps_is_data(tmp_path):
     assert read["ordered"] == {"a": 1}
     assert read["counts"] == {"a": [1]}
     assert read["size"] == (1, 2)
+
+
+def test_an_object_is_the_dict_of_its_attributes_however_they_are_kept(tmp_path):
+    slotted, named = Slotted(), Named(name="x")
+    slotted.rate, slotted.steps = 1e-4, 3
+    named.epoch = 7
+    content = {"slotted": slotted, "named": named, "last": 1}
+
+    read = read_pytorch(saved(content, tmp_path / "a.pth", pickle_protocol=4))
+
+    assert read == {"slotted": {"rate": 1e-4, "steps": 3}, "named": {"epoch": 7}, "last": 1}
 
 
 def test_a_whole_module_is_its_state_dict(tmp_path):
@@ -265,6 +288,7 @@ def tensor_pickle(shape: str, strides: str, numel: int = 4, offset: int = 0) -> 
     [
         tensor_pickle("(I5\nt", "(I1\nt"),
         tensor_pickle("(I4\nt", "(I1\nt", offset=1),
+        tensor_pickle("(I1\nt", "(I1\nt", offset=4),
         tensor_pickle("(I4\nt", "(I2\nt"),
         tensor_pickle("(I1000000000\nt", "(I0\nt"),  # one value, expanded
         tensor_pickle("(I-4\nt", "(I1\nt"),
