@@ -1,8 +1,8 @@
 """16-bit color, which Pillow would cut to 8 bits.
 
 Its decoders give one byte of each sample, by the name of the packing the upper or the lower; so a
-file is decoded twice. That costs twice OpenCV's time (.4 s for 12 megapixels of PNG instead of .2),
-and what is said of a file, how it is turned and what is printed is the same as for 8 bits.
+file is decoded twice. That costs twice OpenCV's time (benchmarks/results/image_readers.json), and
+what is said of a file, how it is turned and what is printed is the same as for 8 bits.
 """
 
 import sys

@@ -23,7 +23,7 @@ from birefnet_runtime.images.write import (
     Encoding,
     write_image,
 )
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, JpegImagePlugin
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -153,6 +153,21 @@ def test_lossy_webp_keeps_alpha_and_profile():
     np.testing.assert_array_equal(np.asarray(opened)[..., 3], pixels[..., 3])
     np.testing.assert_allclose(np.asarray(opened)[..., :3], pixels[..., :3], atol=6)
     assert opened.info["icc_profile"] == PROFILE
+
+
+def test_a_buffered_stream_has_everything_when_the_call_ends(tmp_path):
+    pixels = noise(4, 5, 3)
+    with open(tmp_path / "image.png", "wb") as stream:
+        write_image(stream, pixels)
+        content = (tmp_path / "image.png").read_bytes()
+
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), pixels)
+
+
+def test_jpeg_keeps_the_detail_of_colors():
+    """No chroma subsampling: a cutout's edge is one of color, too."""
+    with Image.open(io.BytesIO(written(noise(16, 16, 3), Encoding(JPEG)))) as opened:
+        assert JpegImagePlugin.get_sampling(opened) == 0  # 4:4:4
 
 
 def test_quality_counts():
