@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from birefnet_export.checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
+from birefnet_export.verify.remote_source import REMOTE_PREFIX, consented_source
 from birefnet_models.cache import MODEL_OF_PRECISION
 from birefnet_models.names import CHECKPOINT_SUFFIXES
 from birefnet_models.onnx_file import read_onnx
@@ -19,7 +20,6 @@ from .configurations import BenchModel, Setup, graph_setup, pytorch_setup
 from .exports import Int8Options, export_graph, exports_of
 from .measure.timing import Clock
 
-REMOTE = "transformers:"
 DEFAULT_SIZE = (1024, 1024)
 Log = Callable[[str], None]
 """Takes a line for the person who waits."""
@@ -82,22 +82,12 @@ def _reference(request: Request, against: str) -> BenchModel:
     """The model of `--against`: a checkpoint, or a repository's own code as a setup."""
     if not against:
         raise BenchmarkError("--against names nothing; give a checkpoint")
-    if not against.startswith(REMOTE):
+    if not against.startswith(REMOTE_PREFIX):
         checkpoint = fetch(against, request.fetching)
         return BenchModel(checkpoint.name or _name(checkpoint.path), (), checkpoint.path)
-    place = against.removeprefix(REMOTE)
-    if not request.trust_remote_code:
-        raise BenchmarkError(
-            f"{against} means to run Python code from {place} on this machine, with all "
-            "your rights; read it, and if you trust it add --trust-remote-code"
-        )
-    if not Path(place).is_dir() and "@" not in place:
-        raise BenchmarkError(
-            f"{against}: code that may change without notice is not run; name the "
-            f"revision, as {against}@COMMIT"
-        )
+    source = consented_source(against, request.trust_remote_code)
     setup = Setup("pytorch", "transformers", "fp32", ("cpu",), against)
-    return BenchModel(place, (setup,), None)
+    return BenchModel(str(source), (setup,), None)
 
 
 def _graphs(model: str, request: Request, scratch: Path, log: Log, clock: Clock) -> BenchModel:

@@ -38,21 +38,11 @@ def consented_source(reference: str, consent: bool) -> RemoteSource:
         ExportError: neither a repository nor a directory.
         FetchError: the repository can't be had.
     """
-    source = _located(reference)
-    if not consent:
-        code = ", ".join(source.code) or "no .py file was found"
-        raise RemoteCodeError(
-            f"{reference} means to run Python code from {source} on this machine, with all your "
-            f"rights ({code}); read it, and if you trust it add --trust-remote-code"
-        )
-    return source
-
-
-def _located(reference: str) -> RemoteSource:
     text = reference.removeprefix(REMOTE_PREFIX)
     if os.path.isdir(text):  # not Path.is_dir, which raises on names that no file can have
-        path = Path(text)
-        return RemoteSource(str(path), None, tuple(sorted(file.name for file in path.glob("*.py"))))
+        code = sorted(file.name for file in Path(text).glob("*.py"))
+        _require(consent, reference, f"{text} ({', '.join(code) or 'no .py file was found'})")
+        return RemoteSource(text, None, tuple(code))
     source = parse_source(text)
     if not isinstance(source, HubSource):
         raise ExportError(f"{reference}: give a repository of the hub or a directory")
@@ -61,8 +51,17 @@ def _located(reference: str) -> RemoteSource:
             f"{reference}: code that may change without notice is not run; name the revision, "
             f"as {reference}@COMMIT"
         )
+    _require(consent, reference, text)
     from ..checkpoint.hugging_face import files_at
 
     commit, files = files_at(source)
     code = sorted(file for file in files if file.endswith(".py"))
     return RemoteSource(source.repo, commit, tuple(code))
+
+
+def _require(consent: bool, reference: str, place: str) -> None:
+    if not consent:
+        raise RemoteCodeError(
+            f"{reference} means to run Python code from {place} on this machine, with all your "
+            "rights; read it, and if you trust it add --trust-remote-code"
+        )

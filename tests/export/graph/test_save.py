@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -87,6 +88,37 @@ def test_an_export_that_ends_early_keeps_graph_and_weights(tiny_file, tmp_path, 
 
     assert contents(directory) == set(before)
     assert {name: (directory / name).read_bytes() for name in contents(directory)} == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM")
+def test_an_export_that_is_terminated_leaves_no_model(tiny_file, tmp_path):
+    """After the model was written beside its place, and before it got its name."""
+    program = (
+        "import sys, time\n"
+        "from birefnet_export import pipeline\n"
+        "from birefnet_runtime.cli.main import main\n"
+        "def wait(*arguments):\n"
+        "    print('written', flush=True)\n"
+        "    time.sleep(60)\n"
+        "pipeline.check_export = wait\n"
+        "main(sys.argv[1:])"
+    )
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "export", tiny_file, "--output", out, "--external-data"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "written\n"
+        assert len(contents(out)) == 2
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=30)
+
+    assert process.returncode != 0
+    assert "Traceback" not in stderr
+    assert contents(out) == set()
 
 
 def test_a_block_that_raises_leaves_no_folder(tmp_path):

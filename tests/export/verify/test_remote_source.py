@@ -20,8 +20,15 @@ def test_a_directory_names_its_code(folder):
 
 
 def test_without_consent_the_message_names_the_code_and_what_to_do(folder):
-    with pytest.raises(RemoteCodeError, match=r"\(a\.py, b\.py\); read it.*--trust-remote-code$"):
+    said = r"\(a\.py, b\.py\) on this machine.*; read it.*--trust-remote-code$"
+    with pytest.raises(RemoteCodeError, match=said):
         consented_source(f"transformers:{folder}", consent=False)
+
+
+def test_without_consent_nothing_is_fetched(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(RemoteCodeError, match=r"Python code from a/b@c on .*--trust-remote-code$"):
+        consented_source("transformers:a/b@c", consent=False)
 
 
 def test_a_repository_without_a_revision_is_refused_before_anything_is_fetched():
