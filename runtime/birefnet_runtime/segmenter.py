@@ -22,7 +22,7 @@ from .machine.free_memory import release_memory
 from .machine.pipeline import overlap
 from .model.input_size import Size, auto_size, check_fixed, check_size, quality_note
 from .model.locate import find_model
-from .model.metadata import ModelMetadata, model_facts
+from .model.metadata import ModelMetadata, model_facts, read_properties
 from .model.postprocess import to_alpha
 from .model.preprocess import to_tensor
 from .model.signature import Session, read_signature
@@ -133,12 +133,13 @@ class Segmenter:
                 verbose=verbose,
             )
             session, self.session_info = opened, opened.info
-            properties = opened.get_modelmeta().custom_metadata_map
-            for note in [*self.session_info.notes(), *saturation_notes(properties)]:
-                warnings.warn(note, ProviderWarning, stacklevel=2)
         self._session: Session | None = session
         self._signature = read_signature(session)
-        self.metadata = model_facts(session, self._signature, path)
+        properties = read_properties(session, path)
+        notes = self.session_info.notes() if self.session_info else []
+        for note in (*notes, *saturation_notes(properties)):
+            warnings.warn(note, ProviderWarning, stacklevel=2)
+        self.metadata = model_facts(properties, self._signature, path)
         self._fixed_size = self._resolve(size)
         self._warned = False
 

@@ -40,18 +40,32 @@ class ModelMetadata:
     """Of live tensors at their peak, per pixel of the input."""
 
 
-def model_facts(session: Session, signature: Signature, path: Path | None) -> ModelMetadata:
+def read_properties(session: Session, path: Path | None) -> Mapping[str, str]:
+    """Read a model's metadata_props.
+
+    Raises:
+        ModelError: they hold bytes that are no text.
+    """
+    try:
+        properties: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: damaged: its metadata is no UTF-8 text") from error
+    return properties
+
+
+def model_facts(
+    properties: Mapping[str, str], signature: Signature, path: Path | None
+) -> ModelMetadata:
     """What is known about a model: what it says itself, else what can be read off it.
 
     Args:
-        session: of the model.
+        properties: the model's metadata_props.
         signature: read from the session.
         path: the `.onnx` file; None for a session that was handed in.
 
     Raises:
         ModelError: facts that can't be read, or that ask for something this runtime doesn't do.
     """
-    properties = session.get_modelmeta().custom_metadata_map
     metadata = read_metadata(properties)
     if (
         path is not None and f"{METADATA_PREFIX}format" not in properties

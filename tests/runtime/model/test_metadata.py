@@ -1,6 +1,7 @@
 import math
 
 import pytest
+from birefnet_runtime import Segmenter
 from birefnet_runtime.errors import ModelError
 from birefnet_runtime.model.input_size import auto_size
 from birefnet_runtime.model.metadata import ModelMetadata, read_metadata
@@ -121,3 +122,13 @@ def test_any_facts_give_metadata_that_can_be_run_or_a_model_error(properties):
     assert 0 < height * width <= metadata.trained_size[0] * metadata.trained_size[1]
     assert all(math.isfinite(channel) for channel in metadata.mean)
     assert min(metadata.std) > 0
+
+
+def test_metadata_that_is_no_text_is_one_line(make_model):
+    model = make_model()
+    content = model.read_bytes()
+    assert content.count(b"birefnet.mean") == 1
+    model.write_bytes(content.replace(b"birefnet.mean", b"birefnet.me\xf5n"))
+
+    with pytest.raises(ModelError, match=r"made\.onnx: damaged: its metadata is no UTF-8 text"):
+        Segmenter(model)
