@@ -159,14 +159,8 @@ def mismatches(stored: Mapping[str, Tensor], arch: Architecture) -> dict[str, li
         for name, shape in expected.items()
         if name in stored and stored[name].shape != shape
     ]
-    missing = sorted(expected.keys() - stored.keys())
-    norms = {name.removesuffix(".running_mean") for name in missing if "running_mean" in name}
-    without_norms = bool(missing) and all(name.rpartition(".")[0] in norms for name in missing)
     problems = {
-        "missing batch norms, as upstream trains with batches of one": (
-            missing if without_norms else []
-        ),
-        "missing": [] if without_norms else missing,
+        "missing": sorted(expected.keys() - stored.keys()),
         "left over": left_over,
         "of another shape": misshapen,
         "not floating-point": [

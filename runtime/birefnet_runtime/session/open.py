@@ -22,6 +22,9 @@ from .providers.ort_options import EXECUTION_PROVIDER, plan_session
 from .providers.parse import Providers, is_auto, parse_providers
 from .tensorrt.engine import engine_for, resolve
 
+MOST_THREADS = 64
+"""However few the cores: 1,000 threads on two of them took more than a minute for one image."""
+
 
 def open_session(
     path: Path,
@@ -48,7 +51,8 @@ def open_session(
     Raises:
         MissingExtraError: onnxruntime is not installed.
         ModelError: the file is not the one that was recorded, or ONNX Runtime can't load it.
-        ProviderError: nothing of what was asked for can run here; says why and what to install.
+        ProviderError: nothing of what was asked for can run here, or not with so many threads; says
+            why and what to install.
         SizeError: the network can't run at one of the sizes.
     """
     try:
@@ -58,12 +62,17 @@ def open_session(
             raise missing from error
         raise
     check_files(path)
-    cores = threads or usable_cores()
+    cores = usable_cores()
+    if threads is not None and threads > max(MOST_THREADS, 4 * cores):
+        raise ProviderError(
+            f"{threads} threads for {cores} usable cores would only wait for each other; "
+            f"give {max(MOST_THREADS, 4 * cores)} at most"
+        )
 
     def open_on(
         provider: Provider, directory: Path | None = None, input_name: str = "input_image"
     ) -> OpenSession:
-        plan = plan_session(provider, cores, engine=directory, input_name=input_name)
+        plan = plan_session(provider, threads or cores, engine=directory, input_name=input_name)
         opening = partial(start, path, provider, plan, verbose=verbose)
         return OpenSession(opening, provider, plan, tuple(skipped))
 

@@ -303,8 +303,8 @@ def test_the_code_can_be_raced_against(exported, repository, tmp_path, monkeypat
     )
 
     assert result.exit_code == 0, result.output
-    theirs, ours = json.loads((tmp_path / "report.json").read_text())["outcomes"]
-    assert (theirs["row"]["variant"], theirs["error"]) == ("transformers", None)
+    theirs, ours = json.loads((tmp_path / "report.json").read_text())["results"]
+    assert (theirs["configuration"]["variant"], theirs["error"]) == ("transformers", None)
     assert ours["graph"]["problem"] is None
     assert 0 < ours["graph"]["logits"]["max_abs"] < 1e-3
 

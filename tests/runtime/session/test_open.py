@@ -341,3 +341,9 @@ def test_verbose_lets_onnxruntimes_lines_through(model, gpu_build, monkeypatch, 
         with pytest.raises(ProviderError, match="left out"):
             open_session(model, providers="cuda", verbose=verbose)
         assert ("a line of C++" in capfd.readouterr().err) == verbose
+
+
+def test_more_threads_than_could_ever_run_are_refused(model):
+    with pytest.raises(ProviderError, match=r"1000 threads for \d+ usable cores .* at most$"):
+        open_session(model, threads=1000)
+    assert open_session(model, threads=3).info.provider == Cpu()
