@@ -1,4 +1,4 @@
-"""Write checkpoints with the golden weights: `python benchmarks/golden_checkpoints.py DIR t l`.
+"""Write checkpoints with the golden weights: `python -m studies.golden_checkpoints DIR t l`.
 
 Weights that `tests/golden/fill.py` draws from names and shapes, so that anybody measures the same
 networks without a download. Letters are those of Swin v1: t, s, b, l.
