@@ -180,7 +180,8 @@ def decode(image: Any, name: str) -> Picture:
 
 def picture_bytes(image: Image.Image) -> int:
     """Bytes that the Picture of an opened file keeps, from its header."""
-    wide = 2 if sixteen_bit_packing(image) or image.mode.startswith("I") else 1
+    sixteen_bit = image.format in {"PNG", "TIFF"} and sixteen_bit_packing(image)
+    wide = 2 if sixteen_bit or image.mode.startswith("I") else 1
     return image.width * image.height * wide * (4 if image.has_transparency_data else 3)
 
 
