@@ -93,11 +93,13 @@ def start_case(case: Case, seed: int, folder: Path) -> int:
     """Fork a process, at the head of a group of its own, that runs a case; returns its id."""
     folder.mkdir()
     if child := os.fork():
+        with contextlib.suppress(OSError):  # it was faster
+            os.setpgid(child, child)  # before anybody kills the group
         return child
-    os.setpgid(0, 0)
     code = 1
     try:
-        code = run_case(case, seed, folder)
+        os.setpgid(0, 0)
+        code = run_case(case, seed, folder) or 0
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
