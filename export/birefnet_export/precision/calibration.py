@@ -53,10 +53,10 @@ def calibration_images(folder: Path | None, size: tuple[int, int]) -> list[Array
             if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
         )
     except OSError as error:
-        reason = error.strerror or first_line(error)
-        raise PrecisionError(
-            f"{folder}: can't be read as a folder of images, which --calibrate takes: {reason}"
-        ) from error
+        reason = (error.strerror or first_line(error)).lower()
+        if isinstance(error, FileNotFoundError):
+            reason = "no such folder"
+        raise PrecisionError(f"{folder}: {reason}; --calibrate wants a folder of images") from error
     if len(files) < MIN_IMAGES:
         kinds = ", ".join(sorted(SUFFIXES))
         raise PrecisionError(

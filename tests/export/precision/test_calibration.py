@@ -77,11 +77,13 @@ def test_ranges_are_over_all_images():
 def test_a_folder_that_cannot_be_read_is_named_with_the_reason(tmp_path):
     (tmp_path / "file").write_text("no folder")
     for name, reason in (
-        ("none", "No such file"),
-        ("file", "Not a directory"),
+        ("none", "no such folder"),
+        ("file", "not a directory"),
         ("x" * 300, "too long"),
     ):
-        with pytest.raises(PrecisionError, match=f"{name}: .*--calibrate.*{reason}") as caught:
+        with pytest.raises(
+            PrecisionError, match=f"{name}: .*{reason}; --calibrate wants a folder"
+        ) as caught:
             calibration_images(tmp_path / name, (32, 32))
         assert "\n" not in str(caught.value)
 
