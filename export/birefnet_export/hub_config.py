@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from birefnet_models.names import PREPROCESSOR_FILE
+
 from .graph.signature import MEAN, STD
 
 DEFAULT_SIZE = (1024, 1024)
@@ -31,4 +33,4 @@ def hub_config(size: tuple[int, int] | None, *, external_data: bool) -> dict[str
         "image_mean": list(MEAN),
         "image_std": list(STD),
     }
-    return {"config.json": config, "preprocessor_config.json": preprocessor}
+    return {"config.json": config, PREPROCESSOR_FILE: preprocessor}

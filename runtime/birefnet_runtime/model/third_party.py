@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from birefnet_models.errors import OnnxFileError
+from birefnet_models.names import PREPROCESSOR_FILE
 from birefnet_models.onnx_file import read_onnx
 from numpy.typing import NDArray
 
@@ -18,7 +19,6 @@ from ..errors import ModelError
 from .facts import LARGEST_FACT, LEAST_MEAN, LEAST_STD, as_channels, as_side, read_json
 from .signature import OutputKind
 
-PREPROCESSOR = "preprocessor_config.json"
 _LEAST = np.float32(2**-24)
 """The smallest distance from 1 in float32."""
 
@@ -34,7 +34,7 @@ def preprocessing_facts(path: Path) -> dict[str, Any]:
     """
     folders = (path.parent, path.parent.parent) if path.parent.name == "onnx" else (path.parent,)
     for folder in folders:
-        file = folder / PREPROCESSOR
+        file = folder / PREPROCESSOR_FILE
         if file.is_file():
             try:
                 with file.open(encoding="utf-8") as stream:
