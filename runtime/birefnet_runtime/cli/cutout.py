@@ -1,25 +1,26 @@
 """`birefnet cutout`."""
 
-import json
 import math
 import sys
-import time
-from pathlib import Path
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import IO, Literal, get_args
 
 import click
-from birefnet_models.text import format_seconds
 
-from ..batch.file_cutter import FileCutter, FileReport, check_style
-from ..batch.plan import STANDARD_STREAM, CutoutPlan, plan_cutouts, read_list
+from ..batch.file_cutter import check_style
+from ..batch.jobs import CutoutPlan, Job
+from ..batch.plan import plan_cutouts, read_list
+from ..batch.recipe import Recipe
 from ..cutout.background import parse_background
 from ..cutout.compose import SHADOWS, Shadow, Style
 from ..cutout.foreground import Estimator
 from ..errors import ImageError, OutputError
 from ..images.write import Encoding, FormatName, format_named
 from ..model.input_size import Size
-from ..segmenter import Segmenter
 from ..session.memory_limit import Memory
+from ..storage import STANDARD_STREAM, Location
+from .locations import ListType, LocationType
 from .options import (
     batch_option,
     foreground_option,
@@ -31,7 +32,8 @@ from .options import (
     threads_option,
     verbose_option,
 )
-from .progress import STOPPED, interruptible, progress_bar, say
+from .progress import interruptible, progress_bar, say
+from .summary import Summary
 
 DEMONSTRATION = (
     "using nano, a demonstration model; for real work export BiRefNet_lite or larger "
@@ -51,22 +53,20 @@ def _parse_pixels(text: str) -> int:
 @click.command(
     epilog="Example: birefnet cutout photo.jpg holiday/ --output cutouts --format webp --crop"
 )
-@click.argument(
-    "inputs", metavar="INPUT...", nargs=-1, type=click.Path(readable=False, path_type=Path)
-)
+@click.argument("inputs", metavar="INPUT...", nargs=-1, type=LocationType())
 @click.option(
     "--output",
     "-o",
     metavar="PATH",
     required=True,
-    type=click.Path(readable=False, path_type=Path),
+    type=LocationType(),
     help="A file for one input file (its suffix is the format), - for standard output, else a "
-    "directory; made if missing.",
+    "directory; made if missing. A URL as well as a path, as every INPUT.",
 )
 @click.option(
     "--files-from",
     metavar="FILE",
-    type=click.File("rb"),
+    type=ListType("rb"),
     help="Inputs from a file or, with -, from standard input: one a line, or ended by NUL.",
 )
 @click.option(
@@ -140,8 +140,8 @@ def _parse_pixels(text: str) -> int:
 @click.option("--skip-existing", is_flag=True, help="Leave files alone whose result is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each file.")
 def cutout(
-    inputs: tuple[Path, ...],
-    output: Path,
+    inputs: tuple[Location, ...],
+    output: Location,
     files_from: IO[bytes] | None,
     model: str | None,
     size: Size,
@@ -188,101 +188,72 @@ def cutout(
     if not listed:
         raise click.UsageError("nothing to cut out: give files or folders")
     plan = plan_cutouts(listed, output, format_named(form) if form else None)
-    style = Style(
-        mask=mask,
-        depth=DEPTHS[depth] if depth else None,
-        foreground=foreground,
-        background=parse_background(background) if background else None,
-        crop=margin / 100 if crop else None,
-        shadow=shadow,
-        premultiply=premultiply,
+    recipe = Recipe(
+        model=model or "nano",
+        size=size,
+        threads=threads,
+        providers=provider,
+        memory=memory,
+        max_memory=max_memory,
+        verbose=verbose,
+        style=Style(
+            mask=mask,
+            depth=DEPTHS[depth] if depth else None,
+            foreground=foreground,
+            background=parse_background(background) if background else None,
+            crop=margin / 100 if crop else None,
+            shadow=shadow,
+            premultiply=premultiply,
+        ),
+        encoding=Encoding(plan.format, quality, lossless),
+        all_frames=all_frames,
+        skip_existing=skip_existing,
+        batch=batch,
+        max_pixels=max_pixels,
+        remote=plan.remote,
     )
-    encoding = Encoding(plan.format, quality, lossless)
-    check_style(style, encoding)
-    summary = _Summary(plan, output, "mask" if mask else "cutout", as_json)
-    if plan.jobs:
-        segmenter = Segmenter(
-            model or "nano",
-            size=size,
-            threads=threads,
-            providers=provider,
-            memory=memory,
-            max_memory=max_memory,
-            verbose=verbose,
-        )
-        if model is None:
-            say(DEMONSTRATION)
-        if segmenter.session_info and segmenter.session_info.provider.name != "cpu":
-            say(segmenter.session_info.describe())
-        cutter = FileCutter(
-            segmenter, style, encoding, all_frames, skip_existing, batch, max_pixels
-        )
-        with interruptible() as stopped, progress_bar(len(plan.jobs)) as bar:
-            task = bar.add_task("cutting out", total=len(plan.jobs))
-            for report in cutter.cut_out(plan.jobs, stopped=stopped):
-                summary.add(report)
-                bar.advance(task)
-    summary.close()
+    check_style(recipe.style, recipe.encoding)
+    summary = Summary(plan, output, "mask" if mask else "cutout", as_json)
+    summary.close(_run(plan, recipe, summary, model is None))
 
 
-class _Summary:
-    """The lines of a run: one for each failure, and the last, which counts.
+def _run(plan: CutoutPlan, recipe: Recipe, summary: Summary, demonstration: bool) -> str | None:
+    """Do the jobs in this process; where it was stopped, if it was."""
+    if plan.count == 0:
+        return None
+    cutter = recipe.open()
+    if demonstration:
+        say(DEMONSTRATION)
+    info = cutter.segmenter.session_info
+    if info and info.provider.name != "cpu":
+        say(info.describe())
+    feed = _Feed(plan.jobs)
+    with interruptible() as stopped, progress_bar(plan.count) as bar:
+        task = bar.add_task("cutting out", total=plan.count)
+        for report in cutter.cut_out(feed, stopped=stopped):
+            feed.reported()
+            summary.add(report.as_record())
+            bar.advance(task)
+        left = feed.left() if stopped() else None
+    return f"before {left.source}" if left else None
 
-    Args:
-        plan: what is to be done.
-        output: as it was typed.
-        noun: what comes out, `cutout` or `mask`.
-        as_json: print a JSON line for each file, too.
-    """
 
-    def __init__(self, plan: CutoutPlan, output: Path, noun: str, as_json: bool) -> None:
-        self._jobs = plan.jobs
-        self._output = plan.jobs[0].target if len(plan.jobs) == 1 else output
-        self._noun = noun
-        self._as_json = as_json
-        self._started = time.perf_counter()
-        self._done = self._skipped = 0
-        self._failed = len(plan.failures)
-        self._reports = 0
-        for failure in plan.failures:
-            say(failure.error)
-            if as_json:
-                record = {"input": str(failure.source), "output": None, "error": str(failure.error)}
-                click.echo(json.dumps(record))
+class _Feed:
+    """Jobs as they are drawn, and which of them had no report yet."""
 
-    def add(self, report: FileReport) -> None:
-        """Count the next file, and say what is worth a line."""
-        self._reports += 1
-        if report.error is not None:
-            self._failed += 1
-            say(report.error)
-        elif report.skipped:
-            self._skipped += 1
-        else:
-            self._done += 1
-            if report.subject and not report.subject.found:
-                say(f"{report.job.source}: no subject found")
-        if self._as_json:
-            click.echo(json.dumps(report.as_record()))
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs = iter(jobs)
+        self._drawn: deque[Job] = deque()
 
-    def close(self) -> None:
-        """Say what was done, and end the program accordingly.
+    def __iter__(self) -> Iterator[Job]:
+        for job in self._jobs:
+            self._drawn.append(job)
+            yield job
 
-        Raises:
-            click.exceptions.Exit: not everything went well.
-        """
-        took = format_seconds(time.perf_counter() - self._started)
-        line = f"{self._done} {self._noun}{'' if self._done == 1 else 's'} in {took}"
-        if self._skipped:
-            line += f", {self._skipped} there already"
-        if self._failed:
-            line += f", {self._failed} failed"
-        say(f"{line}: {self._output}" if self._done else line)
-        if self._reports < len(self._jobs):
-            say(
-                f"stopped before {self._jobs[self._reports].source}; the same command with "
-                "--skip-existing goes on there"
-            )
-            raise click.exceptions.Exit(STOPPED)
-        if self._failed:
-            raise click.exceptions.Exit(1)
+    def reported(self) -> None:
+        """Take note that the oldest drawn job has its report."""
+        self._drawn.popleft()
+
+    def left(self) -> Job | None:
+        """The first job without a report; None if all have one."""
+        return self._drawn[0] if self._drawn else next(self._jobs, None)
