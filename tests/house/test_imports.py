@@ -77,6 +77,11 @@ ALLOWED = {
 # be compared or watched on images.
 CONFINED = {
     ("runtime", "fsspec"): "storage/remote.py",
+    (
+        "runtime",
+        "ray",
+    ): "ray/cluster.py ray/delivery.py ray/actor.py ray/files.py",
+    ("runtime", "pyarrow"): "ray/records.py ray/actor.py",
     ("runtime", "pillow_heif"): "images/read.py",
     ("runtime", "pymatting"): "cutout/foreground.py",
     ("runtime", "tifffile"): "images/write.py",
@@ -107,11 +112,12 @@ ROWS = {
         "download lock",
         "cache checksums",
         "zoo",
-        "onnx_file atomic_write http_client",
+        "onnx_file atomic_write http_client file_lock",
         "errors names telemetry text",
     ],
     "runtime": [
         "cli",
+        "ray",
         "batch doctor",
         "segmenter",
         "session",

@@ -2,14 +2,11 @@
 
 import math
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
 from typing import IO, Literal, get_args
 
 import click
 
 from ..batch.file_cutter import check_style
-from ..batch.jobs import CutoutPlan, Job
 from ..batch.plan import plan_cutouts, read_list
 from ..batch.recipe import Recipe
 from ..cutout.background import parse_background
@@ -20,6 +17,7 @@ from ..images.write import Encoding, FormatName, format_named
 from ..model.input_size import Size
 from ..session.memory_limit import Memory
 from ..storage import STANDARD_STREAM, Location
+from .local_engine import run_here
 from .locations import ListType, LocationType
 from .options import (
     batch_option,
@@ -32,13 +30,15 @@ from .options import (
     threads_option,
     verbose_option,
 )
-from .progress import interruptible, progress_bar, say
+from .progress import say
+from .ray_engine import run_on_ray
 from .summary import Summary
 
 DEMONSTRATION = (
     "using nano, a demonstration model; for real work export BiRefNet_lite or larger "
     "(birefnet export --help) and give it with --model"
 )
+ENGINES = ("local", "ray")
 DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
 
 
@@ -139,6 +139,36 @@ def _parse_pixels(text: str) -> int:
 )
 @click.option("--skip-existing", is_flag=True, help="Leave files alone whose result is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each file.")
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=ENGINES[0],
+    show_default=True,
+    help="What does the work: this process, or actors of Ray's on one machine or many.",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    help="Of a running cluster's head, HOST:PORT or auto; by default Ray is started here.",
+)
+@click.option(
+    "--actors",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Processes with a model each; by default as many as the cluster has room for.",
+)
+@click.option(
+    "--cpus-per-actor",
+    metavar="C",
+    type=click.FloatRange(min=1),
+    help="By default those of the smallest machine, but no more than 4.",
+)
+@click.option(
+    "--gpus-per-actor",
+    metavar="G",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Of each actor, in place of CPUs.",
+)
 def cutout(
     inputs: tuple[Location, ...],
     output: Location,
@@ -166,6 +196,11 @@ def cutout(
     all_frames: bool,
     skip_existing: bool,
     as_json: bool,
+    engine: str,
+    ray_address: str | None,
+    actors: int | None,
+    cpus_per_actor: float | None,
+    gpus_per_actor: float | None,
 ) -> None:
     """Cut the subject out of images: files, whole folders, - for standard input.
 
@@ -180,6 +215,15 @@ def cutout(
         raise click.BadParameter("nan is no number of percent", param_hint="'--margin'")
     if max_memory and batch > 1:
         raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
+    on_ray = (ray_address, actors, cpus_per_actor, gpus_per_actor)
+    if engine != "ray" and any(option is not None for option in on_ray):
+        raise click.UsageError("--ray-address, --actors and what is per actor need --engine ray")
+    if cpus_per_actor and gpus_per_actor:
+        raise click.UsageError("an actor is given CPUs or GPUs; leave one of the two out")
+    if engine == "ray" and STANDARD_STREAM in (*inputs, output):
+        raise click.UsageError(
+            "standard input and output are this process's; not with --engine ray"
+        )
     if as_json and output == STANDARD_STREAM:
         raise click.UsageError("--json and the image can't both go to standard output")
     if (as_json or output == STANDARD_STREAM) and not sys.stdout.writable():
@@ -214,46 +258,18 @@ def cutout(
     )
     check_style(recipe.style, recipe.encoding)
     summary = Summary(plan, output, "mask" if mask else "cutout", as_json)
-    summary.close(_run(plan, recipe, summary, model is None))
-
-
-def _run(plan: CutoutPlan, recipe: Recipe, summary: Summary, demonstration: bool) -> str | None:
-    """Do the jobs in this process; where it was stopped, if it was."""
-    if plan.count == 0:
-        return None
-    cutter = recipe.open()
-    if demonstration:
+    if model is None and plan.count != 0:
         say(DEMONSTRATION)
-    info = cutter.segmenter.session_info
-    if info and info.provider.name != "cpu":
-        say(info.describe())
-    feed = _Feed(plan.jobs)
-    with interruptible() as stopped, progress_bar(plan.count) as bar:
-        task = bar.add_task("cutting out", total=plan.count)
-        for report in cutter.cut_out(feed, stopped=stopped):
-            feed.reported()
-            summary.add(report.as_record())
-            bar.advance(task)
-        left = feed.left() if stopped() else None
-    return f"before {left.source}" if left else None
-
-
-class _Feed:
-    """Jobs as they are drawn, and which of them had no report yet."""
-
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs = iter(jobs)
-        self._drawn: deque[Job] = deque()
-
-    def __iter__(self) -> Iterator[Job]:
-        for job in self._jobs:
-            self._drawn.append(job)
-            yield job
-
-    def reported(self) -> None:
-        """Take note that the oldest drawn job has its report."""
-        self._drawn.popleft()
-
-    def left(self) -> Job | None:
-        """The first job without a report; None if all have one."""
-        return self._drawn[0] if self._drawn else next(self._jobs, None)
+    if engine == "ray":
+        left = run_on_ray(
+            plan,
+            recipe,
+            summary,
+            address=ray_address,
+            actors=actors,
+            cpus=cpus_per_actor,
+            gpus=gpus_per_actor,
+        )
+    else:
+        left = run_here(plan, recipe, summary)
+    summary.close(left)

@@ -9,6 +9,7 @@ from birefnet_models.names import CHECKPOINT_SUFFIXES, REPOSITORY
 from birefnet_models.zoo import all_cards, embedded_path, lookup
 
 from ..errors import ModelError
+from .fetched import fetch_model, is_in_a_store
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:
@@ -17,12 +18,15 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     Args:
         model: a name of the zoo or of an export in the cache, with `:VARIANT` behind it where one
             of several is meant (`lite`, `lite:fp16`, `owner/repo`), an `.onnx` file, or a directory
-            that holds `onnx/model.onnx` or a single `.onnx` file. A name wins over a file that is
+            that holds `onnx/model.onnx` or a single `.onnx` file, or the URL of an `.onnx` file in
+            an object store, which is fetched into the cache. A name wins over a file that is
             called the same; write `./lite` for the file.
 
     Raises:
         ModelError: there is none; the message says what was found instead, and what makes it.
     """
+    if isinstance(model, str) and is_in_a_store(model):
+        return fetch_model(model)
     named = _by_name(model) if isinstance(model, str) else None
     if named is not None:
         return named
