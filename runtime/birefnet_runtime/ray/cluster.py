@@ -13,6 +13,7 @@ from birefnet_models.text import first_line
 
 from ..errors import ClusterError
 from ..machine.limits import usable_cores
+from ..session.ort_errors import caught_stderr
 
 LOCAL_STORE_BYTES = 256 << 20
 """Shared memory of a Ray that is started here: paths and records go through it, no pictures."""
@@ -82,7 +83,7 @@ def connected(address: str | None = None) -> Iterator[None]:
             "include_dashboard": False,
         }
     try:
-        with _own_signals():
+        with _own_signals(), caught_stderr():  # where it says which log level was set
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = f"at {address}" if address else "on this machine"

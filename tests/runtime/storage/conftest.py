@@ -5,8 +5,7 @@ import fsspec
 import pytest
 from birefnet_runtime.storage import remote
 from s3fs import S3FileSystem
-
-from ..s3_server import S3Server
+from studies.s3_server import S3Server
 
 
 @pytest.fixture(scope="session")
@@ -22,11 +21,8 @@ def s3(s3_server, monkeypatch):
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "password")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")  # of botocore, within each of s3fs's
     monkeypatch.setattr(S3FileSystem, "retries", 3)
     S3FileSystem.clear_instance_cache()

@@ -9,38 +9,11 @@ from birefnet_runtime.batch.remote_folder import jobs_below
 from birefnet_runtime.errors import ImageError
 from birefnet_runtime.storage import RemotePath, remote
 from birefnet_runtime.storage.listing import pages_below
-
-
-class FakeS3:
-    """A store of any number of keys, of which none is kept: each page is made when it is asked for.
-
-    Args:
-        count: how many.
-        name: the key of a number.
-    """
-
-    def __init__(self, count, name="in/{:08d}.jpg".format):
-        self.count, self.name, self.asked = count, name, []
-        self.req_kw = {"RequestPayer": "requester"}
-
-    def _strip_protocol(self, url):
-        return url.partition("://")[2].rstrip("/")
-
-    def call_s3(self, method, **query):
-        assert method == "list_objects_v2"
-        assert query["RequestPayer"] == "requester"
-        self.asked.append(query["Prefix"])
-        start = int(query.get("ContinuationToken", 0))
-        stop = min(self.count, start + query["MaxKeys"])
-        return {
-            "Contents": [{"Key": self.name(n), "Size": 1} for n in range(start, stop)],
-            "IsTruncated": stop < self.count,
-            "NextContinuationToken": str(stop),
-        }
+from studies.fake_s3 import FakeS3
 
 
 class FakeGcs:
-    """The same of Google's interface, three pages."""
+    """Three pages of Google's interface."""
 
     def call(self, method, path, bucket, *, json_out, **query):
         assert (method, path, bucket, json_out) == ("GET", "b/{}/o", "b", True)
