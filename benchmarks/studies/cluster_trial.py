@@ -17,7 +17,7 @@ import psutil
 from birefnet_runtime.batch.plan import plan_cutouts
 from birefnet_runtime.batch.recipe import Recipe
 from birefnet_runtime.ray.cluster import Pool, connected, quiet
-from birefnet_runtime.ray.files import dataset_of, rows_of
+from birefnet_runtime.ray.files import records_of
 from birefnet_runtime.ray.records import plain_record
 from birefnet_runtime.storage import Location, RemotePath
 from PIL import Image
@@ -109,7 +109,7 @@ def run(
     """Cut out on the cluster; with `remove_node` an actor and then a node is killed on the way."""
     plan = plan_cutouts([inputs], output)
     trial = Trial()
-    for row in rows_of(dataset_of(plan, recipe, Pool(cpus=1), failures=True)):
+    for row in records_of(plan, recipe, Pool(cpus=1), failures=True):
         record = plain_record(row)
         trial.rows += 1
         trial.records[record["input"]] = record

@@ -1,5 +1,7 @@
 """`birefnet cutout --engine ray`."""
 
+from contextlib import suppress
+
 from ..batch.jobs import CutoutPlan
 from ..batch.recipe import Recipe
 from .progress import progress_bar, say
@@ -25,26 +27,25 @@ def run_on_ray(
         MissingExtraError: ray is not installed.
     """
     from ..ray.cluster import Pool, connected, quiet  # half a second, and an extra
-    from ..ray.files import dataset_of, rows_of
+    from ..ray.files import records_of
     from ..ray.records import plain_record
 
     if plan.count == 0:
         return None
-    with connected(address):
+    count = None
+    with suppress(KeyboardInterrupt), connected(address):
         quiet()
-        data = dataset_of(plan, recipe, Pool(actors, cpus, gpus), failures=False)
-        count = data.count()
+        records = records_of(plan, recipe, Pool(actors, cpus, gpus), failures=False)
+        count = records.count
         notes: set[str] = set()
-        try:
-            with progress_bar(count) as bar:
-                task = bar.add_task("cutting out", total=count)
-                for row in rows_of(data):
-                    for note in row["notes"] or ():
-                        if note not in notes:
-                            notes.add(note)
-                            say(note)
-                    summary.add(plain_record(row))
-                    bar.advance(task)
-        except KeyboardInterrupt:
-            pass
+        with progress_bar(count) as bar:
+            task = bar.add_task("cutting out", total=count)
+            for row in records:
+                for note in set(row["notes"] or ()) - notes:
+                    notes.add(note)
+                    say(note)
+                summary.add(plain_record(row))
+                bar.advance(task)
+    if count is None:
+        return "before the first file"
     return f"after {summary.reports} of {count}" if summary.reports < count else None

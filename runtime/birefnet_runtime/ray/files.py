@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -95,11 +95,41 @@ def cutout_files(
         remote=plan.remote,
     )
     check_style(recipe.style, recipe.encoding)
-    return dataset_of(plan, recipe, Pool(actors, cpus_per_actor, gpus_per_actor), failures=True)
+    pool = Pool(actors, cpus_per_actor, gpus_per_actor)
+    return records_of(plan, recipe, pool, failures=True).data
 
 
-def dataset_of(plan: CutoutPlan, recipe: Recipe, pool: Pool, *, failures: bool) -> "Dataset":
-    """A Dataset of records of a plan's jobs, which begins when it is iterated over.
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A Dataset of records that begins when it is iterated over, and anew each time.
+
+    Attributes:
+        data: the Dataset.
+        count: of its rows, which Ray would have to run it for.
+    """
+
+    data: "Dataset"
+    count: int
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The rows as they come.
+
+        Raises:
+            ClusterError: Ray gave up, or a machine can't open the model.
+        """
+        from ray.exceptions import RayError
+
+        try:
+            for row in self.data.iter_rows():
+                if row["fatal"]:
+                    raise ClusterError(row["error"])
+                yield row
+        except RayError as error:
+            raise ClusterError(f"Ray gave up: {first_line(error)}") from error
+
+
+def records_of(plan: CutoutPlan, recipe: Recipe, pool: Pool, *, failures: bool) -> Records:
+    """Records of a plan's jobs.
 
     Args:
         plan: its jobs are drawn here.
@@ -120,7 +150,7 @@ def dataset_of(plan: CutoutPlan, recipe: Recipe, pool: Pool, *, failures: bool) 
     tables = list(job_tables(plan.jobs, plan.failures if failures else (), rows))
     resources: dict[str, Any] = {"num_gpus": room.gpus} if room.gpus else {"num_cpus": room.cpus}
     # Blocks that are here need no task that reads them, which would wait for CPUs of the actors.
-    data: Dataset = ray.data.from_blocks(tables).map_batches(
+    data = ray.data.from_blocks(tables).map_batches(
         CutFiles,
         batch_size=None,
         batch_format="pyarrow",
@@ -134,21 +164,4 @@ def dataset_of(plan: CutoutPlan, recipe: Recipe, pool: Pool, *, failures: bool) 
         },
         **resources,
     )
-    return data
-
-
-def rows_of(data: "Dataset") -> Iterator[dict[str, Any]]:
-    """The rows of a Dataset of records, as they come.
-
-    Raises:
-        ClusterError: Ray gave up, or a machine can't open the model.
-    """
-    from ray.exceptions import RayError
-
-    try:
-        for row in data.iter_rows():
-            if row["fatal"]:
-                raise ClusterError(row["error"])
-            yield row
-    except RayError as error:
-        raise ClusterError(f"Ray gave up: {first_line(error)}") from error
+    return Records(data, sum(table.num_rows for table in tables))
