@@ -100,10 +100,11 @@ CONFINED = {
 # knows nothing of each other.
 ROWS = {
     "models": [
+        "ready_made",
         "download lock",
         "cache checksums",
         "zoo",
-        "onnx_file atomic_write http_client",
+        "onnx_file atomic_write http_client file_lock",
         "errors names telemetry text",
     ],
     "runtime": [
