@@ -81,8 +81,10 @@ CONFINED = {
     ("export", "cv2"): "parity/masks.py",
     ("export", "onnxruntime"): "verify/export_check.py verify/compare_models.py",
     ("export", "birefnet_runtime"): (
-        # How much memory an export took is read as everywhere.
-        "pipeline.py verify/export_check.py verify/compare_models.py precision/calibration.py"
+        # How much memory an export took is read as everywhere, downloads have one bar, and models
+        # are found in one way.
+        "pipeline.py verify/export_check.py verify/compare_models.py precision/calibration.py "
+        "cli/fetch_options.py cli/inspect.py"
     ),
     ("export", "huggingface_hub"): "checkpoint/hugging_face.py",
     ("export", "transformers"): "verify/remote_code.py",

@@ -79,8 +79,8 @@ def _fitting(graphs: list[str], precision: str | None) -> list[str]:
         precision = "fp32"
     for word in _SAME.get(precision, (precision,)):
         if fitting := [graph for graph in graphs if precision_of(graph) == word]:
-            usual = [graph for graph in fitting if re.fullmatch(r"(onnx/)?model(_\w+)?.onnx", graph)]
-            return usual[:1] or fitting
+            usual = rf"(onnx/)?model(_{word})?\.onnx"
+            return [graph for graph in fitting if re.fullmatch(usual, graph)][:1] or fitting
     return []
 
 

@@ -116,7 +116,10 @@ def list_files(repo: str, revision: str) -> Listing:
     if offline():
         raise OfflineError(f"{what}: is not in the cache, and HF_HUB_OFFLINE forbids to fetch it")
     url = f"{endpoint()}/api/models/{quote(repo)}/revision/{quote(revision, safe='')}?blobs=true"
-    answer = read_small(url, _MOST_LISTING_BYTES, token=token(), explain=_explainer(what))
+    try:
+        answer = read_small(url, _MOST_LISTING_BYTES, token=token(), explain=_explainer(what))
+    except OfflineError as error:
+        raise OfflineError(f"{what}: is not in the cache, and {error}") from error
     try:
         content = json.loads(answer)
         commit = content["sha"]

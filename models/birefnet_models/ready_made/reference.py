@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import unquote
@@ -104,10 +105,8 @@ def hub_page(url: str) -> tuple[str, str, str | None] | None:
     """
     parts = split_url(url)
     hosts = {"huggingface.co", "www.huggingface.co", "hf.co"}
-    try:
+    with suppress(ValueError):  # of a wrong one, which whoever asks the hub will say
         hosts.add(split_url(endpoint()).netloc)
-    except ValueError:  # whoever asks the hub will say so
-        pass
     if parts.netloc not in hosts:
         return None
     page = _FILE_PAGE.fullmatch(parts.path)

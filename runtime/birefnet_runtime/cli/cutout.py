@@ -20,6 +20,7 @@ from ..images.write import Encoding, FormatName, format_named
 from ..model.input_size import Size
 from ..segmenter import Segmenter
 from ..session.memory_limit import Memory
+from .fetching import MODEL_HELP, located
 from .options import (
     batch_option,
     foreground_option,
@@ -73,7 +74,7 @@ def _parse_pixels(text: str) -> int:
     "--model",
     "-m",
     metavar="MODEL",
-    help="A name from `birefnet models`, an .onnx file, or a directory that holds one.",
+    help=MODEL_HELP,
 )
 @size_option
 @threads_option
@@ -202,7 +203,7 @@ def cutout(
     summary = _Summary(plan, output, "mask" if mask else "cutout", as_json)
     if plan.jobs:
         segmenter = Segmenter(
-            model or "nano",
+            located(model or "nano"),
             size=size,
             threads=threads,
             providers=provider,
