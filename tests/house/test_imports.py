@@ -86,7 +86,7 @@ CONFINED = {
         "pipeline.py verify/export_check.py verify/compare_models.py precision/calibration.py "
         "cli/fetch_options.py cli/inspect.py"
     ),
-    ("export", "huggingface_hub"): "checkpoint/hugging_face.py",
+    ("export", "huggingface_hub"): "checkpoint/hugging_face.py publish/push.py",
     ("export", "transformers"): "verify/remote_code.py",
     ("benchmarks", "torch"): "bench/backends/pytorch.py",
     ("benchmarks", "jinja2"): "report/html.py",
@@ -123,7 +123,7 @@ ROWS = {
     ],
     "export": [
         "cli",
-        "export inspection",
+        "export inspection publish",
         "pipeline",
         "metadata hub_config options",
         "verify",

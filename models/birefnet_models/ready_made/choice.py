@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from ..errors import FetchError
 from ..names import PREPROCESSOR_FILE, choose_weights
 from ..text import shortened
+from .reference import DEFAULT_REVISION
 
 _PRECISION = re.compile(r"(?:.*[._-])?(fp32|fp16|int8|uint8|quantized|q8|q4|q4f16|bnb4)")
 _SAME = {
@@ -35,7 +36,7 @@ def choose_graph(names: Iterable[str], precision: str | None, reference: str) ->
     every = list(names)
     graphs = _graphs(every)
     if not graphs:
-        raise FetchError(f"{reference}: {_without_graph(every)}")
+        raise FetchError(f"{reference}: {_without_graph(every, reference)}")
     fitting = _fitting(graphs, precision)
     if len(fitting) == 1:
         return fitting[0]
@@ -84,12 +85,13 @@ def _fitting(graphs: list[str], precision: str | None) -> list[str]:
     return []
 
 
-def _without_graph(names: list[str]) -> str:
+def _without_graph(names: list[str], reference: str) -> str:
     if elsewhere := [name for name in names if name.endswith(".onnx")]:
         return (
             f"holds no graph in onnx/ or at its top, but {shortened(elsewhere)}; give the URL of "
             "the one to use"
         )
     if choose_weights(names):
-        return "holds a checkpoint and no .onnx; this makes one: birefnet export OWNER/NAME"
+        export = f"birefnet export {reference.removesuffix(f'@{DEFAULT_REVISION}')}"
+        return f"holds a checkpoint and no .onnx; this makes one: {export}"
     return f"holds no .onnx; it holds {shortened(names) or 'nothing'}"

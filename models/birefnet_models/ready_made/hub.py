@@ -18,6 +18,7 @@ from ..download import download, offline, read_small
 from ..errors import AccessError, FetchError, OfflineError
 from ..http_client import Response
 from ..names import stays_inside
+from ..text import shown_url
 from .fetching import Fetching
 from .reference import endpoint
 
@@ -119,7 +120,8 @@ def list_files(repo: str, revision: str) -> Listing:
     try:
         answer = read_small(url, _MOST_LISTING_BYTES, token=token(), explain=_explainer(what))
     except OfflineError as error:
-        raise OfflineError(f"{what}: is not in the cache, and {error}") from error
+        reason = str(error).removeprefix(shown_url(url))
+        raise OfflineError(f"{what}: is not in the cache, and {endpoint()}{reason}") from error
     try:
         content = json.loads(answer)
         commit = content["sha"]
