@@ -9,9 +9,9 @@ from pathlib import Path
 
 from birefnet_models.checksums import CHECKSUMS
 from birefnet_models.download import offline
-from birefnet_models.errors import AccessError, OfflineError
+from birefnet_models.errors import AccessError, FetchError, OfflineError
 from birefnet_models.names import PREPROCESSOR_FILE, REPOSITORY
-from birefnet_models.text import printable
+from birefnet_models.text import first_line, printable
 from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
 
 from ..checkpoint.hugging_face import explained, get
@@ -78,30 +78,46 @@ def push(
         AccessError: the token may not write there.
         FetchError: the hub can't be reached, or fails.
     """
-    repo, graphs = destination.repo, card_graphs(directory)
+    graphs = card_graphs(directory)
     if not graphs:
         raise ExportError(f"{directory}: holds no graph that birefnet export made")
-    api = _api()
-    with explained(f"--push {repo}"):
-        api.create_repo(repo, private=destination.private or None, exist_ok=True)
-        info = api.model_info(repo)
-        if destination.private and not info.private:
-            raise ExportError(f"--push {repo}: the repository is public; nothing was pushed there")
-        there = {entry.rfilename for entry in info.siblings or ()}
-        files = _files(directory, graphs)
-        for name in _foreign(repo, str(info.sha), there):
-            files.pop(name, None)
-            if say:
-                say(f"{repo} has a {name} of its own, which stays as it is")
-        paths = {graph.path for graph in graphs}
-        others = sorted(n for n in there - paths if n.startswith("onnx/") and n.endswith(".onnx"))
-        if _CARD in files:
-            files[_CARD] = model_card(repo, graphs, others).encode()
-        commit = api.create_commit(
-            repo,
-            [CommitOperationAdd(name, content) for name, content in files.items()],
-            commit_message=f"ONNX export: {', '.join(graph.precision for graph in graphs)}",
-        )
+    what = f"--push {destination.repo}"
+    try:
+        with explained(what):
+            return _commit(directory, destination, graphs, say)
+    except FetchError as error:
+        raise type(error)(f"{error}; the export is whole, in {directory}") from error
+    except (RuntimeError, ValueError) as error:  # what the client has no class for
+        cause = first_line(error.__cause__ or error)
+        raise FetchError(f"{what}: {cause}; the export is whole, in {directory}") from error
+
+
+def _commit(
+    directory: Path,
+    destination: Destination,
+    graphs: Sequence[CardGraph],
+    say: Callable[[str], None] | None,
+) -> str:
+    api, repo = _api(), destination.repo
+    api.create_repo(repo, private=destination.private or None, exist_ok=True)
+    info = api.model_info(repo)
+    if destination.private and not info.private:
+        raise ExportError(f"--push {repo}: the repository is public; nothing was pushed there")
+    there = {entry.rfilename for entry in info.siblings or ()}
+    files = _files(directory, graphs)
+    for name in _foreign(repo, str(info.sha), there):
+        files.pop(name, None)
+        if say:
+            say(f"{repo} has a {name} of its own, which stays as it is")
+    if _CARD in files:
+        graphs_there = (n for n in there if n.startswith("onnx/") and n.endswith(".onnx"))
+        others = sorted(set(graphs_there) - {graph.path for graph in graphs})
+        files[_CARD] = model_card(repo, graphs, others).encode()
+    commit = api.create_commit(
+        repo,
+        [CommitOperationAdd(name, content) for name, content in files.items()],
+        commit_message=f"ONNX export: {', '.join(graph.precision for graph in graphs)}",
+    )
     return str(commit.commit_url)
 
 
