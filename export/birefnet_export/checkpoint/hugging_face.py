@@ -176,9 +176,10 @@ def _choose_weights(source: HubSource, names: Sequence[str]) -> str:
             f"{source.reference}: holds several files of weights ({shortened(fitting)}); give the "
             f"one to use as {constants.ENDPOINT}/{source.repo}/resolve/{source.revision}/FILE"
         )
-    raise FetchError(
-        f"{source.reference}: holds no {source.file or 'weights'}; it holds {shortened(names)}"
-    )
+    held = shortened(names)
+    if not source.file and any(name.endswith(".onnx") for name in names):
+        held += f"; its .onnx needs no export: birefnet cutout --model {source.repo}"
+    raise FetchError(f"{source.reference}: holds no {source.file or 'weights'}; it holds {held}")
 
 
 @contextmanager

@@ -32,7 +32,7 @@ _DTYPES = {"fp32": "fp32", "fp16": "fp16", "int8": "q8"}
 
 _USUAL_INPUT = Template("""\
  The input is RGB in [0, 1], stretched to the size by an antialiased bilinear filter, less the mean
-$mean and divided by $std; the output are logits: their sigmoid is the mask. Batch is free, height
+$mean and divided by $std; the output is logits: their sigmoid is the mask. Batch is free, height
 and width are any multiples of $multiple.""")
 _USE = Template("""\
 ## Command line
@@ -192,7 +192,8 @@ def _what_it_is(graph: CardGraph) -> str:
 
 def _usual_input(facts: Mapping[str, str]) -> str:
     multiple = facts.get("size_multiple", "32")
-    return _USUAL_INPUT.substitute(mean=facts["mean"], std=facts["std"], multiple=multiple)
+    text = _USUAL_INPUT.substitute(mean=facts["mean"], std=facts["std"], multiple=multiple)
+    return text.replace("\n", " ")
 
 
 def _table(graphs: Sequence[CardGraph]) -> Iterator[str]:

@@ -119,18 +119,23 @@ def hub_page(url: str) -> tuple[str, str, str | None] | None:
 
 
 def _from_url(url: str) -> ReadyMade:
+    page = None
     try:
-        page = hub_page(url)
-        name = UrlModel(url).file if page is None else (page[2] or "model.onnx")
+        name = UrlModel(url).file
+        with suppress(ValueError):  # on the hub's host, but beside its repositories
+            page = hub_page(url)
     except ValueError as error:
-        raise FetchError(
-            f"{shown_url(url)}: no repository of the hub and no .onnx; give OWNER/NAME, or the "
-            "URL of an .onnx file"
-        ) from error
+        raise FetchError(f"{shown_url(url)}: is no http or https URL") from error
+    if page is not None and page[2] is None and not name.endswith(".onnx"):
+        return HubModel(page[0], page[1])
     if name.endswith(CHECKPOINT_SUFFIXES):
         raise FetchError(
             f"{shown_url(url)}: is a checkpoint; first: birefnet export {shown_url(url)}"
         )
     if not name.endswith(".onnx"):
-        raise FetchError(f"{shown_url(url)}: ends in {printable(name)}; a model's ends in .onnx")
-    return UrlModel(url) if page is None else HubModel(page[0], page[1], None, page[2])
+        raise FetchError(
+            f"{shown_url(url)}: ends in {printable(name)}; give the URL of an .onnx, or OWNER/NAME "
+            "of a repository on the hub"
+        )
+    is_file = page is not None and page[2] is not None
+    return HubModel(page[0], page[1], None, page[2]) if page and is_file else UrlModel(url)
