@@ -12,11 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
 _PAUSE_S = 0.1
 """Between two tries on Windows, whose own waiting gives up after ten."""
 
@@ -63,11 +58,15 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 def _wait(descriptor: int) -> None:
     if sys.platform == "win32":
+        import msvcrt
+
         while True:
             with suppress(OSError):
                 msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
                 return
             time.sleep(_PAUSE_S)
     else:
+        import fcntl  # not on Windows, where this module is imported, too
+
         with suppress(OSError):  # no locks on this file system
             fcntl.flock(descriptor, fcntl.LOCK_EX)
