@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..download import Progress
 from ..errors import LicenseError, PinError
 from ..lock import LOCK_FILE, Pin, read_lock, write_pin
 from ..zoo import ModelCard
+
+if TYPE_CHECKING:
+    from ..download import Progress
 
 
 @dataclass(frozen=True, slots=True)

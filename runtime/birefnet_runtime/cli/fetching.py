@@ -1,10 +1,12 @@
 """What commands do to have a model on this machine: fetch it, with a bar, if its name says so."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from birefnet_models.download import Progress
 from birefnet_models.ready_made.fetching import Fetching
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
@@ -12,6 +14,9 @@ from rich.progress import Progress as Bars
 
 from ..model.locate import find_model
 from .progress import say
+
+if TYPE_CHECKING:
+    from birefnet_models.download import Progress
 
 MODEL_HELP = (
     "A name from `birefnet models`, an .onnx file, a directory that holds one, or what is fetched "

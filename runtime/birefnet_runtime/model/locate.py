@@ -7,7 +7,6 @@ from birefnet_models.cache import MODEL, cached_exports
 from birefnet_models.checksums import CHECKSUMS, changed_file, checksums_beside
 from birefnet_models.errors import AccessError, OfflineError
 from birefnet_models.names import CHECKPOINT_SUFFIXES
-from birefnet_models.ready_made.fetch import ready_made
 from birefnet_models.ready_made.fetching import DEFAULT_FETCHING, Fetching
 from birefnet_models.ready_made.reference import HubModel, ReadyMade, parse_reference
 from birefnet_models.text import printable
@@ -85,7 +84,7 @@ def _by_name(model: str, how: Fetching) -> Path | None:
     """The file of a model that is known by this name; None where it can only be a path."""
     reference = parse_reference(model)
     if reference is not None and "://" in model:
-        return ready_made(reference, how)
+        return _fetched(reference, how)
     name, colon, variant = model.partition(":")
     card = lookup(name)
     if card is not None and card.embedded:
@@ -118,9 +117,15 @@ def _from_hub(
             f"give the .onnx in it, or https://huggingface.co/{reference.repo} for the repository"
         )
     try:
-        return ready_made(reference, how)
+        return _fetched(reference, how)
     except (AccessError, OfflineError) as error:
         raise type(error)(f"{error}; nor is a file or folder here called {model}") from error
+
+
+def _fetched(reference: ReadyMade, how: Fetching) -> Path:
+    from birefnet_models.ready_made.fetch import ready_made  # an HTTP client, for this alone
+
+    return ready_made(reference, how)
 
 
 def _in_directory(directory: Path) -> Path:
