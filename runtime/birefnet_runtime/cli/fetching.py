@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefnet_models.ready_made.fetching import Fetching
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from ..model.locate import find_model
-from .progress import say
+from .progress import console, say
 
 if TYPE_CHECKING:
     from birefnet_models.download import Progress
@@ -33,7 +32,6 @@ def located(model: str) -> Path:
 @contextmanager
 def fetch_bar() -> Iterator[Progress | None]:
     """A progress bar for downloads on a terminal; None elsewhere."""
-    console = Console(stderr=True)
     if not console.is_terminal:
         yield None
         return
