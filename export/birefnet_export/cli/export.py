@@ -145,7 +145,7 @@ def export(
 def _lines(report: ExportReport) -> Iterator[str]:
     """The report as lines of text."""
     yield (
-        f"{report.file}: {report.arch.backbone}, opset {report.opset}, lowering "
+        f"{report.file}: {report.arch.backbone.name}, opset {report.opset}, lowering "
         f"{report.lowering}, {report.precision}, {report.nodes} nodes, "
         f"{report.file_bytes / 1e6:.1f} MB"
     )
