@@ -43,7 +43,7 @@ def facts(
         "source": checkpoint.origin,
         "model": checkpoint.model,
         "license": checkpoint.license,
-        "backbone": checkpoint.arch.backbone,
+        "backbone": checkpoint.arch.backbone.name,
         "architecture": json.dumps(checkpoint.arch.to_dict()),
         "trained_size": trained_size and format_size(trained_size),
         "trained_range": "-".join(format_size(size) for size in checkpoint.trained_range or ()),

@@ -75,5 +75,5 @@ class ExportReport:
             "directory": str(self.directory),
             "file": str(self.file),
             "arch": self.arch.to_dict(),
-            "backbone": self.arch.backbone,
+            "backbone": self.arch.backbone.name,
         }

@@ -16,16 +16,13 @@ import pytest
 import torch
 from birefnet_export.graph.builder import Graph, Value
 from birefnet_export.network.architecture import Architecture
+from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
 from safetensors.torch import save_file
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = Architecture(
-    embed_dim=16,
-    depths=(2, 2, 2, 2),
-    num_heads=(1, 2, 4, 4),
-    window=4,
-    mlp_hidden=40,
+    SwinV1(embed_dim=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 4), window=4, mlp_hidden=40),
     decoder_width=8,
     aspp_width=12,
     patch_width=6,

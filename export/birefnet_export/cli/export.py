@@ -184,7 +184,7 @@ def _push(report: ExportReport, destination: Destination, fetching: Fetching) ->
 def _lines(report: ExportReport) -> Iterator[str]:
     """The report as lines of text."""
     yield (
-        f"{report.file}: {report.arch.backbone}, opset {report.opset}, lowering "
+        f"{report.file}: {report.arch.backbone.name}, opset {report.opset}, lowering "
         f"{report.lowering}, {report.precision}, {report.nodes} nodes, "
         f"{report.file_bytes / 1e6:.1f} MB"
     )

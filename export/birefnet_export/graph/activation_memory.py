@@ -8,13 +8,25 @@ largest convolution of the last decoder block. What is held there is counted in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ..network.architecture import Architecture
+from ..network.backbone.swin_v1 import SwinV1
+
+
+def _swin_v1(swin: SwinV1) -> int:
+    # Residual, padded and cut tokens, q, k and v twice, the result twice; scores twice.
+    return (3 + 6 + 2) * swin.embed_dim + 2 * swin.num_heads[0] * swin.window**2
+
+
+PEAK_CHANNELS: dict[type, Callable[[Any], int]] = {SwinV1: _swin_v1}
+"""By the backbone's record: channels of its tensors at their peak, at a quarter of the input."""
 
 
 def activation_bytes_per_pixel(arch: Architecture, lowering: str) -> float:
     """Bytes that live tensors and ONNX Runtime's buffers take at their peak, per input pixel."""
-    # Residual, padded and cut tokens, q, k and v twice, the result twice; scores twice.
-    attention = (3 + 6 + 2) * arch.embed_dim + 2 * arch.num_heads[0] * arch.window**2
+    backbone = PEAK_CHANNELS[type(arch.backbone)](arch.backbone)
     # Input and running sum of the block; result and sum of the branches, if there are any.
     decoder = 2 * arch.decoder_width + 2 * arch.aspp_width
     if arch.attention == "ASPPDeformable":
@@ -28,4 +40,4 @@ def activation_bytes_per_pixel(arch: Architecture, lowering: str) -> float:
         )
     at_full_size = 3 + 1  # channels of the input and of the logits
     pixels_per_position = 4 * 4  # of a map at stride 4
-    return 4 * (max(attention, decoder) / pixels_per_position + at_full_size)
+    return 4 * (max(backbone, decoder) / pixels_per_position + at_full_size)

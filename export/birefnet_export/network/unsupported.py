@@ -5,11 +5,10 @@ The names in quotes are those of upstream's `config.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from ..errors import ArchitectureError
-
-Shapes = Mapping[str, tuple[int, ...]]
+from .shapes import Shapes
 
 SUPPORTED = (
     "supported is any Swin v1 backbone with upstream's decoder, in any setting of mul_scl_ipt, "

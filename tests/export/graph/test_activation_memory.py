@@ -4,16 +4,19 @@ from dataclasses import replace
 
 import pytest
 from birefnet_export.graph.activation_memory import activation_bytes_per_pixel
-from birefnet_export.network.architecture import SWIN_V1
+from birefnet_export.network.architecture import Architecture
+from birefnet_export.network.backbone.swin_v1 import SWIN_V1
 
 
 def test_these_are_the_figures_that_the_limits_of_the_runtime_were_fitted_with():
     """`tests/runtime/test_memory.py` compares estimates from them with measured peaks."""
-    assert activation_bytes_per_pixel(SWIN_V1["swin_v1_t"], "rows") == 353.5
-    assert activation_bytes_per_pixel(SWIN_V1["swin_v1_l"], "rows") == 976
+    assert activation_bytes_per_pixel(Architecture(SWIN_V1["swin_v1_t"]), "rows") == 353.5
+    assert activation_bytes_per_pixel(Architecture(SWIN_V1["swin_v1_l"]), "rows") == 976
 
 
-@pytest.mark.parametrize("arch", [SWIN_V1["swin_v1_t"], SWIN_V1["swin_v1_l"]])
+@pytest.mark.parametrize(
+    "arch", [Architecture(SWIN_V1["swin_v1_t"]), Architecture(SWIN_V1["swin_v1_l"])]
+)
 def test_rows_take_less_than_whole_kernels(arch):
     needs = {name: activation_bytes_per_pixel(arch, name) for name in ("native", "rows")}
 
@@ -25,7 +28,7 @@ def test_rows_take_less_than_whole_kernels(arch):
 
 @pytest.mark.parametrize("attention", ["ASPP", "none"])
 def test_without_deformable_convolutions_attention_is_what_counts(attention):
-    arch = replace(SWIN_V1["swin_v1_t"], attention=attention, aspp_kernels=())
+    arch = replace(Architecture(SWIN_V1["swin_v1_t"]), attention=attention, aspp_kernels=())
 
     needs = {activation_bytes_per_pixel(arch, lowering) for lowering in ("native", "rows")}
 

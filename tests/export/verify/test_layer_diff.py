@@ -180,7 +180,7 @@ def test_a_reference_of_other_parts_is_refused(exported):
 
 
 def test_a_checkpoint_of_another_width_is_refused(exported):
-    other = network(replace(TINY, embed_dim=32))
+    other = network(replace(TINY, backbone=replace(TINY.backbone, embed_dim=32)))
 
     with pytest.raises(ParityError, match=r"at backbone.full.stage0 the graph gives \(2, 16, 56"):
         compare_layers(exported["fp32"], other, "fp32")
