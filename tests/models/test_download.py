@@ -176,11 +176,11 @@ def test_offline_uses_what_is_there_and_asks_for_nothing(hub, monkeypatch):
 
 
 def test_a_full_disk_is_known_before_and_said_during(hub, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=100))
-    with pytest.raises(FetchError, match=r"disk is full: 10240 bytes are needed .* 100 are free"):
-        download(hub.url + PATH)
-    monkeypatch.undo()
-    monkeypatch.setenv("BIREFNET_CACHE", str(downloads()))
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=100))
+        with pytest.raises(FetchError, match=r"disk is full: 10240 bytes .* 100 are free"):
+            download(hub.url + PATH)
+    monkeypatch.setenv("BIREFNET_CACHE", str(downloads()))  # another, and empty
 
     def full(have, total):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -144,7 +144,8 @@ def typed(reference: str) -> str:
 def _downloads() -> Iterator[Entry]:
     """Files of releases, and parts of files whose download was interrupted."""
     try:
-        files = sorted(file for file in downloads().glob("*/*") if not file.name.startswith("."))
+        every = (file for file in downloads().glob("*/*") if file.is_file())
+        files = sorted(file for file in every if not file.name.startswith("."))
     except (CacheError, OSError):
         return
     for file in files:
