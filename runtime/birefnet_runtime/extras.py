@@ -3,6 +3,7 @@
 from .errors import MissingExtraError
 
 EXTRA_OF_MODULE = {
+    "fsspec": "remote",
     "huggingface_hub": "export",
     "jinja2": "bench",
     "matplotlib": "bench",
@@ -12,8 +13,10 @@ EXTRA_OF_MODULE = {
     "onnxsim": "export",
     "pillow_heif": "heic",
     "psutil": "bench",
+    "pyarrow": "ray",
     "py_sod_metrics": "evaluate",
     "pymatting": "matting",
+    "ray": "ray",
     "safetensors": "export",
     "torch": "export",
     "transformers": "verify",

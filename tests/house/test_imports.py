@@ -24,13 +24,16 @@ ALLOWED = {
         "birefnet_models",
         "click",
         "cv2",
+        "fsspec",  # extras, each asked for in one place
         "numpy",
         "onnxruntime",
         "onnxruntime_ep_openvino",
         "PIL",
-        "pillow_heif",  # extras, each asked for in one place
+        "pillow_heif",
+        "pyarrow",
         "pymatting",
         "pynvml",
+        "ray",
         "rich",
         "tifffile",
     },
@@ -73,6 +76,12 @@ ALLOWED = {
 # Inside a package, these may appear in the named files only: the runtime where graphs are run, to
 # be compared or watched on images.
 CONFINED = {
+    ("runtime", "fsspec"): "storage/remote.py",
+    (
+        "runtime",
+        "ray",
+    ): "ray/cluster.py ray/delivery.py ray/actor.py ray/files.py",
+    ("runtime", "pyarrow"): "ray/records.py ray/actor.py",
     ("runtime", "pillow_heif"): "images/read.py",
     ("runtime", "pymatting"): "cutout/foreground.py",
     ("runtime", "tifffile"): "images/write.py",
@@ -111,11 +120,13 @@ ROWS = {
     ],
     "runtime": [
         "cli",
+        "ray",
         "batch doctor",
         "segmenter",
         "session",
         "cutout",
         "model",
+        "storage",
         "images",
         "machine",
         "extras",

@@ -23,7 +23,7 @@ MODEL_HELP = (
 )
 
 
-def located(model: str) -> Path:
+def located(model: str | Path) -> Path:
     """The file of a model; errors are those of `find_model`."""
     with fetch_bar() as progress:
         return find_model(model, Fetching(say=say, progress=progress))
