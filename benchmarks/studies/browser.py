@@ -1,4 +1,7 @@
-"""Chromium, headless, through the pipe of its own protocol: no driver, no port, no download."""
+"""Chromium, headless, through the pipe of its own protocol: no driver, no port, no download.
+
+For studies that measure in a browser, and for the tests that open pages in one.
+"""
 
 import base64
 import fcntl
@@ -8,13 +11,14 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PATIENCE_S = 60.0
+KEY_CODES = {"Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39}
 COMMAND = (
     *("--headless", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu"),
     *("--no-sandbox", "--disable-background-networking", "--disable-component-update"),
@@ -56,17 +60,23 @@ class Tab:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def open(self, file: Path, *, width: int, phone: bool, scheme: str) -> None:
-        """Load a file at a width, in a color scheme; what happens meanwhile is in `events`."""
+    def open(self, url: str, *, width: int, phone: bool, scheme: str, still: bool = False) -> None:
+        """Load a page at a width, in a color scheme; what happens meanwhile is in `events`.
+
+        `still`: as somebody who asked for reduced motion.
+        """
         self.events.clear()
         scale = 2 if phone else 1
         self.call(
             "Emulation.setDeviceMetricsOverride",
             **{"width": width, "height": 800, "deviceScaleFactor": scale, "mobile": phone},
         )
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce" if still else "no-preference"},
+        ]
         self.call("Emulation.setEmulatedMedia", features=features)
-        self.call("Page.navigate", url=file.as_uri())
+        self.call("Page.navigate", url=url)
         while not self.named("Page.loadEventFired"):
             self.events.append(self._next())
 
@@ -78,7 +88,7 @@ class Tab:
     def requests(self) -> list[str]:
         """Addresses that were asked for; what a page holds itself is not."""
         urls = [each["request"]["url"] for each in self.named("Network.requestWillBeSent")]
-        return [url for url in urls if not url.startswith("data:")]
+        return [url for url in urls if not url.startswith(("data:", "blob:"))]
 
     @property
     def complaints(self) -> list[dict[str, Any]]:
@@ -86,9 +96,50 @@ class Tab:
         return self.named("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
 
     def value(self, expression: str) -> Any:
-        """What an expression is in the page."""
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"][
-            "value"
+        """What an expression is in the page, a promise's value once it is kept."""
+        answer = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        if "exceptionDetails" in answer:
+            raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
+
+    def wait_for(self, condition: str, patience_s: float = PATIENCE_S) -> None:
+        """Until a condition holds in the page."""
+        deadline = time.monotonic() + patience_s
+        while not self.value(f"Boolean({condition})"):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not within {patience_s:.0f} s: {condition}")
+            time.sleep(0.05)
+
+    def choose_files(self, selector: str, files: Sequence[Path]) -> None:
+        """Files into an `<input type=file>`, as its dialog does it."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
+
+    def keep_downloads(self, folder: Path) -> None:
+        """Where what a page downloads goes from now on."""
+        self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
+    def press(self, key: str, *, times: int = 1) -> None:
+        """A key by its name: `Tab`, `ArrowLeft`, `Enter`."""
+        extra = {"text": "\r"} if key == "Enter" else {}
+        key_code = KEY_CODES[key]
+        for _ in range(times):
+            for kind in ("keyDown", "keyUp"):
+                self.call(
+                    "Input.dispatchKeyEvent",
+                    **{"type": kind, "key": key, "windowsVirtualKeyCode": key_code, **extra},
+                )
+
+    def names(self) -> list[tuple[str, str]]:
+        """Role and accessible name of everything a screen reader meets, in its order."""
+        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+        return [
+            (node["role"]["value"], node.get("name", {}).get("value", ""))
+            for node in nodes
+            if not node["ignored"]
         ]
 
     def screenshot(self, path: Path) -> None:
