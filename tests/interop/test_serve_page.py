@@ -292,7 +292,8 @@ def test_dropped_and_pasted_files_are_taken(page, files):
           const transfer = new DataTransfer();
           transfer.items.add(new File([bytes], `${kind}.png`, {type: 'image/png'}));
           const Kind = kind === 'drop' ? DragEvent : ClipboardEvent;
-          document.body.dispatchEvent(new Kind(kind, {[field]: transfer, bubbles: true, cancelable: true}));
+          const about = {[field]: transfer, bubbles: true, cancelable: true};
+          document.body.dispatchEvent(new Kind(kind, about));
         }
         })()"""
     )
