@@ -20,7 +20,7 @@ PAGE = Path(__file__).parents[2] / "runtime/birefnet_runtime/serve/page.html"
 INFO: dict[str, Any] = {
     "model": "nano",
     "provider": "cpu",
-    "size": [192, 192],
+    "size": "192x192",
     "version": "0.0.0",
     "max_megapixels": 50,
     "max_upload_bytes": 1_000_000,

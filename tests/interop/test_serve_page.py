@@ -1,8 +1,13 @@
 """The page of `birefnet serve` in a real browser, under the policy that it is served with."""
 
+import importlib.util
 import io
+import re
+import subprocess
+import sys
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +19,7 @@ from .screens import SCREENS, WIDTHS
 
 pytestmark = pytest.mark.interop
 
+PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 EVIL = "<img src=x onerror=alert(1)>.png"
 DONE = "document.querySelectorAll('[data-state=done]').length"
 
@@ -97,7 +103,6 @@ def states(tab):
 def test_it_is_quiet_and_fits_empty_and_full(page, server, files, device, scheme):
     width = WIDTHS[device]
     tab = page(width, scheme)
-    SCREENS.mkdir(parents=True, exist_ok=True)
     assert tab.value("document.documentElement.scrollWidth") <= width
     tab.screenshot(SCREENS / f"serve-{device}-{scheme}-empty.png")
 
@@ -325,3 +330,50 @@ def test_the_policy_holds(page):
     tab.value("document.body.insertAdjacentHTML('beforeend', '<p style=\"color:red\">')")
 
     assert "Content Security Policy" in str(tab.complaints)
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Of `birefnet serve`, running."""
+    if not all(map(importlib.util.find_spec, ("birefnet_runtime.cli.serve", "starlette"))):
+        pytest.skip("`birefnet serve` is not installed here")
+    start = "from birefnet_runtime.cli.main import main; main()"
+    command = [sys.executable, "-c", start, *("serve", "--model", "nano", "--port", "0")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        line = process.stderr.readline()
+        listening = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert listening, line
+        yield f"{listening[0]}/"
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("device", WIDTHS)
+def test_the_real_server_shows_it_and_cuts_out(tab, address, device, tmp_path, downloaded):
+    from birefnet_runtime import Segmenter
+
+    photo = PHOTOS / "flower.jpg"
+    tab.open(address, width=WIDTHS[device], phone=device == "phone", scheme="light", still=True)
+    tab.wait_for("document.querySelector('#info').textContent")
+    assert tab.value("document.querySelector('#info').textContent") == "nano · cpu · 192 × 192"
+
+    tab.choose_files("#files", [photo])
+    tab.wait_for(f"{DONE} === 1")
+
+    assert tab.complaints == []
+    paths = {url.removeprefix(address) for url in tab.requests}
+    assert paths == {"", "v1/info", "v1.0/removebg"}
+    tab.screenshot(SCREENS / f"serve-real-{device}.png")
+    tab.value("document.querySelector('.download').click()")
+    name, content = downloaded()
+    with Image.open(io.BytesIO(content)) as cutout:
+        alpha = np.asarray(cutout)[..., 3]
+    assert name == "flower.png"
+    assert abs(alpha - 255 * Segmenter("nano")(photo)).max() <= 1
+
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    tab.choose_files("#files", [tmp_path / "broken.png"])
+    tab.wait_for("document.querySelector('[data-state=failed]')")
+    assert states(tab)[1]

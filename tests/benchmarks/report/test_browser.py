@@ -46,7 +46,6 @@ def test_the_page_is_quiet_and_fits(tab, file, device, scheme):
     assert tab.value("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     assert tab.value("document.querySelectorAll('svg.plot').length") == 12
 
-    SCREENS.mkdir(parents=True, exist_ok=True)
     shot = SCREENS / f"report-{device}-{scheme}.png"
     tab.screenshot(shot)
     pixels = np.asarray(Image.open(shot).convert("L"))
