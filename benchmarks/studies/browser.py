@@ -116,7 +116,9 @@ class Tab:
         """Files into an `<input type=file>`, as its dialog does it."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file.resolve()) for file in files])
+        self.call(
+            "DOM.setFileInputFiles", nodeId=node, files=[str(file.resolve()) for file in files]
+        )
 
     def keep_downloads(self, folder: Path) -> None:
         """Where what a page downloads goes from now on."""

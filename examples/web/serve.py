@@ -4,6 +4,7 @@ python examples/web/serve.py MODEL_END_TO_END.onnx FOLDER_OF_ORT [--port 8000] [
 """
 
 import argparse
+import contextlib
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -82,12 +83,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--no-isolation", action="store_true", help="one thread")
     options = parser.parse_args()
+    if not options.model.is_file():
+        parser.error(f"there is no file {options.model}")
     with Server(options.model, options.ort, options.port, not options.no_isolation) as server:
         print(f"{server.url} (Ctrl+C ends it)")
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            pass
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ WebAssembly.Memory = class extends WebAssembly.Memory {
 const memoryBytes = () => memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
 
 const CACHE = "birefnet-models";
+// No copies of the weights in another layout, and what is freed is free for all: a third less memory.
+const SMALL = { enableCpuMemArena: false, extra: { session: { disable_prepacking: "1" } } };
 let ort, session;
 
 /** The model's bytes: from the browser's cache while the server has the same file, else fetched. */
@@ -67,8 +69,7 @@ async function openWith(provider, bytes) {
   // Threads share memory, which a browser allows only to pages that are isolated from others.
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 8) : 1;
   ort.env.logLevel = "error";
-  // Without the arena, what is freed is used again at once: a third less memory at its peak.
-  session = await ort.InferenceSession.create(bytes, { executionProviders: [provider], enableCpuMemArena: false });
+  session = await ort.InferenceSession.create(bytes, { executionProviders: [provider], ...SMALL });
 }
 
 /** RGBA with what the network found, and how long it took. */

@@ -5,14 +5,12 @@ import io
 import re
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from studies import browser
 
 from . import stub_server
 from .screens import SCREENS, WIDTHS
@@ -22,15 +20,6 @@ pytestmark = pytest.mark.interop
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 EVIL = "<img src=x onerror=alert(1)>.png"
 DONE = "document.querySelectorAll('[data-state=done]').length"
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    found = browser.find()
-    if found is None:
-        pytest.skip(f"no Chromium on the path: none of {', '.join(browser.NAMES)}")
-    with browser.tab(found, tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -72,26 +61,6 @@ def page(tab, server):
         return tab
 
     return load
-
-
-@pytest.fixture
-def downloaded(tab, tmp_path):
-    """The next file that the page downloads: its name and content."""
-    folder = tmp_path / "downloads"
-    folder.mkdir()
-    tab.keep_downloads(folder)
-
-    def wait():
-        for _ in range(600):
-            done = [path for path in folder.iterdir() if path.suffix in (".png", ".zip")]
-            if done:
-                name, content = done[0].name, done[0].read_bytes()
-                done[0].unlink()
-                return name, content
-            time.sleep(0.05)
-        raise TimeoutError(sorted(folder.iterdir()))
-
-    return wait
 
 
 def states(tab):
