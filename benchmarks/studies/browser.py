@@ -39,6 +39,7 @@ class Tab:
         self._buffer = b""
         self._count = 0
         self._session: str | None = None
+        self._patience_s = PATIENCE_S
         self.events: list[dict[str, Any]] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
@@ -105,12 +106,14 @@ class Tab:
         return answer["result"].get("value")
 
     def wait_for(self, condition: str, patience_s: float = PATIENCE_S) -> None:
-        """Until a condition holds in the page."""
+        """Until a condition holds in the page, which may be too busy to answer meanwhile."""
         deadline = time.monotonic() + patience_s
+        self._patience_s = max(patience_s, PATIENCE_S)
         while not self.value(f"Boolean({condition})"):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not within {patience_s:.0f} s: {condition}")
             time.sleep(0.05)
+        self._patience_s = PATIENCE_S
 
     def choose_files(self, selector: str, files: Sequence[Path]) -> None:
         """Files into an `<input type=file>`, as its dialog does it."""
@@ -153,9 +156,11 @@ class Tab:
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def _next(self) -> dict[str, Any]:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._answers], [], [], deadline - time.monotonic())
+            ready, _, _ = select.select(
+                [self._answers], [], [], max(0, deadline - time.monotonic())
+            )
             chunk = os.read(self._answers, 1 << 16) if ready else b""
             if not chunk:
                 raise TimeoutError("the browser said nothing more")

@@ -1,6 +1,6 @@
 """The network in a browser, and transformers.js step by step.
 
-`python -m studies.web FILE CHECKPOINT`.
+`python -m studies.web FILE [CHECKPOINT]`.
 
 Wants Chromium and Node on the path and what `make web` and `make interop` install. CHECKPOINT is
 lite-sized, as `studies.golden_checkpoints` writes `swin_v1_t.safetensors`; nano comes by itself.
@@ -189,16 +189,17 @@ def steps_table(stored: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Measure nano and the checkpoint in a browser, and transformers.js with nano."""
-    output, checkpoint = map(Path, arguments)
+    output, *checkpoints = map(Path, arguments)
     found = browser.find()
     if found is None:
         raise SystemExit(f"no Chromium on the path: none of {', '.join(browser.NAMES)}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         nano = exported("nano", NANO, 192, folder)
-        lite = exported("lite-sized", checkpoint, 1024, folder)
+        runs = [(nano, True), (nano, False)]
+        runs += [(exported("lite-sized", file, 1024, folder), True) for file in checkpoints]
         rows: list[dict[str, Any]] = []
-        for model, isolated in ((nano, True), (nano, False), (lite, True)):
+        for model, isolated in runs:
             with browser.tab(found, folder / f"profile-{len(rows)}") as tab:
                 rows += page_rows(tab, model, isolated)
         with browser.tab(found, folder / "profile-steps") as tab:

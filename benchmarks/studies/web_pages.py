@@ -72,7 +72,10 @@ def serving(model: Path, *, isolated: bool = True) -> Iterator[Any]:
 
 def cut_out(tab: Tab, photo: Path, patience_s: float, device: str = "auto") -> PageRun:
     """Give the open page a photograph, and wait for its mask."""
-    tab.value(f"window.lastRun = null; document.querySelector('#device').value = {device!r}; 0")
+    tab.value(
+        f"window.lastRun = null; document.querySelector('#device').value = {device!r};"
+        "document.querySelector('#state').classList.remove('bad')"
+    )
     tab.choose_files("#file", [photo])
     tab.wait_for("window.lastRun || document.querySelector('#state.bad')", patience_s)
     if tab.value("lastRun === null"):

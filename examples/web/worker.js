@@ -1,6 +1,6 @@
 // The network, away from the page's thread: fetches the file, opens it once, runs picture after picture.
 // In:  {open: {model, device}}, {run: ImageBitmap}
-// Out: {progress: {loaded, total}}, {ready: {device, threads, note}}, {result: {...}}, {error: text}
+// Out: {progress: {loaded, total}}, {ready: {device, threads, note, ...}}, {result: {picture, seconds, ...}}, {error: text}
 
 // The wasm memory only grows, so that its size in the end is its peak.
 const memories = [];
@@ -12,7 +12,7 @@ const memoryBytes = () => memories.reduce((sum, { buffer }) => sum + buffer.byte
 const CACHE = "birefnet-models";
 // No copies of the weights in another layout, and what is freed is free for all: a third less memory.
 const SMALL = { enableCpuMemArena: false, extra: { session: { disable_prepacking: "1" } } };
-let ort, session;
+let ort, session, opened;
 
 /** The model's bytes: from the browser's cache while the server has the same file, else fetched. */
 async function fetchModel(address) {
@@ -52,15 +52,17 @@ async function open({ model, device }) {
   let note = "";
   if (device !== "cpu") {
     try {
-      if (!await navigator.gpu?.requestAdapter()) throw new Error("this browser offers none here");
+      const adapter = await navigator.gpu?.requestAdapter();
+      if (!adapter) throw new Error("this browser offers none here");
+      if (adapter.info?.isFallbackAdapter) throw new Error("this browser has only a software one");
       await openWith("webgpu", bytes);
-      return { device: "webgpu", threads: ort.env.wasm.numThreads, cached, note };
+      return { model, device: "webgpu", threads: ort.env.wasm.numThreads, cached, note };
     } catch (error) {
       note = `No WebGPU: ${firstLine(error)}.`;
     }
   }
   await openWith("wasm", bytes);
-  return { device: "cpu", threads: ort.env.wasm.numThreads, cached, note };
+  return { model, device: "cpu", threads: ort.env.wasm.numThreads, cached, note };
 }
 
 async function openWith(provider, bytes) {
@@ -72,32 +74,43 @@ async function openWith(provider, bytes) {
   session = await ort.InferenceSession.create(bytes, { executionProviders: [provider], ...SMALL });
 }
 
-/** RGBA with what the network found, and how long it took. */
+/** The picture with what the network found as its alpha, and how long it took. */
 async function run(bitmap) {
-  const { width, height } = bitmap, canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "#fff";  // what is transparent already is cut out before white, as in Python
-  context.fillRect(0, 0, width, height);
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  const picture = context.getImageData(0, 0, width, height), { data } = picture;
+  const picture = pixelsOf(bitmap), { width, height, data } = picture;
   const pixels = new Uint8Array(3 * width * height);
   for (let from = 0, to = 0; from < data.length; from += 4) {
     pixels[to++] = data[from]; pixels[to++] = data[from + 1]; pixels[to++] = data[from + 2];
   }
-  const started = performance.now();
-  const { alpha } = await session.run({ image: new ort.Tensor("uint8", pixels, [1, height, width, 3]) });
+  const image = () => new ort.Tensor("uint8", pixels, [1, height, width, 3]);
+  let started = performance.now(), results;
+  try {
+    results = await session.run({ image: image() });
+  } catch (error) {
+    if (opened.device !== "webgpu") throw error;
+    opened = { ...await open({ model: opened.model, device: "cpu" }), note: `WebGPU failed: ${firstLine(error)}.` };
+    started = performance.now();
+    results = await session.run({ image: image() });
+  }
   const seconds = (performance.now() - started) / 1000;
-  for (let pixel = 0; pixel < alpha.data.length; pixel++) data[4 * pixel + 3] = alpha.data[pixel];
-  alpha.dispose();
-  return { picture, seconds, memoryBytes: memoryBytes() };
+  for (let pixel = 0; pixel < width * height; pixel++) data[4 * pixel + 3] = results.alpha.data[pixel];
+  return { ...opened, picture, seconds, memoryBytes: memoryBytes() };
+}
+
+/** RGBA. What is transparent already lies before white, as in Python. */
+function pixelsOf(bitmap) {
+  const { width, height } = bitmap, context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return context.getImageData(0, 0, width, height);
 }
 
 const firstLine = (error) => String(error?.message ?? error).split("\n")[0];
 
 self.addEventListener("message", async ({ data }) => {
   try {
-    if (data.open) postMessage({ ready: await open(data.open) });
+    if (data.open) postMessage({ ready: opened = await open(data.open) });
     if (data.run) {
       const result = await run(data.run);
       postMessage({ result }, [result.picture.data.buffer]);
