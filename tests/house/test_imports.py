@@ -79,10 +79,13 @@ CONFINED = {
     ("runtime", "pynvml"): "machine/nvml.py",
     ("runtime", "onnxruntime_ep_openvino"): "session/providers/openvino.py",
     ("export", "cv2"): "parity/masks.py",
-    ("export", "onnxruntime"): "verify/export_check.py verify/compare_models.py",
+    ("export", "onnxruntime"): (
+        "verify/export_check.py verify/end_to_end_check.py verify/compare_models.py"
+    ),
     ("export", "birefnet_runtime"): (
         # How much memory an export took is read as everywhere.
-        "pipeline.py verify/export_check.py verify/compare_models.py precision/calibration.py"
+        "pipeline.py verify/export_check.py verify/end_to_end_check.py verify/compare_models.py "
+        "precision/calibration.py"
     ),
     ("export", "huggingface_hub"): "checkpoint/hugging_face.py",
     ("export", "transformers"): "verify/remote_code.py",
