@@ -25,7 +25,6 @@ PATIENCE_S = 200.0
 @pytest.fixture(scope="module")
 def nano(tmp_path_factory):
     """An export directory of nano with its end-to-end file."""
-    pytest.importorskip("birefnet_export.graph.end_to_end")
     return export_onnx(
         ROOT / "models" / "nano" / "model.safetensors",
         tmp_path_factory.mktemp("web") / "nano",
