@@ -12,6 +12,7 @@ from birefnet_models.text import format_size
 from .checkpoint.read import Checkpoint
 from .graph.activation_memory import activation_bytes_per_pixel
 from .graph.signature import MEAN, SIZE_MULTIPLE, STD
+from .parity.alphas import AlphaParity
 from .parity.logits import Parity
 from .precision.int8 import PAIR_LIMIT
 from .precision.mask_quality import Quality
@@ -60,6 +61,21 @@ def facts(
         "quality": quality and json.dumps(quality.to_dict()),
     }
     return {METADATA_PREFIX + key: value for key, value in known.items() if value}
+
+
+def end_to_end_facts(
+    facts: dict[str, str], size: tuple[int, int], parity: AlphaParity | None
+) -> dict[str, str]:
+    """The metadata_props of the file from pixels to alpha, of those of the graph inside it.
+
+    Args:
+        size: (height, width) at which that graph runs.
+        parity: differences to the runtime's own steps; None where the file isn't verified.
+    """
+    known = {"output": "alpha", "trained_size": format_size(size)}
+    if parity is not None:
+        known["end_to_end_parity"] = json.dumps(parity.to_dict())
+    return facts | {METADATA_PREFIX + key: value for key, value in known.items()}
 
 
 def parity_facts(parity: Parity) -> dict[str, str]:

@@ -12,7 +12,7 @@ from birefnet_models.text import format_size
 
 from ..checkpoint.fetch import Fetching
 from ..export import export_onnx
-from ..options import DEFAULT_LOWERING, LOWERINGS, OPSETS, PRECISIONS, ExportReport
+from ..options import DEFAULT_LOWERING, LOWERINGS, OPSETS, PRECISIONS, EndToEndReport, ExportReport
 from ..precision.mask_quality import Quality
 from ..precision.request import DEFAULT_MIN_IOU
 from .fetch_options import fetching_options, multi_scale_option
@@ -98,6 +98,12 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     "copied.",
 )
 @click.option(
+    "--end-to-end",
+    is_flag=True,
+    help="Write onnx/model_end_to_end.onnx as well: pixels of any size in, alpha of that size out, "
+    "with the network at its trained size inside. For browsers and other languages.",
+)
+@click.option(
     "--verify/--no-verify",
     default=True,
     show_default=True,
@@ -124,6 +130,7 @@ def export(
     trained_size: tuple[int, int] | None,
     multi_scale: str | None,
     external_data: bool,
+    end_to_end: bool,
     verify: bool,
     push: str | None,
     private: bool,
@@ -152,6 +159,7 @@ def export(
         calibrate=calibrate,
         min_iou=min_iou,
         multi_scale=multi_scale,
+        end_to_end=end_to_end,
     )
     pushed = _push(report, destination, fetching) if destination else None
     if as_json:
@@ -194,6 +202,8 @@ def _lines(report: ExportReport) -> Iterator[str]:
         yield from (f"  {line}" for line in report.parity.lines())
     else:
         yield "not compared with PyTorch"
+    if report.end_to_end:
+        yield from _end_to_end(report.end_to_end)
     if report.name:
         yield f"use it as: birefnet cutout --model {report.name}"
     if report.precision == "int8":
@@ -205,6 +215,19 @@ def _lines(report: ExportReport) -> Iterator[str]:
         f"{report.build_s:.1f} s to build, {report.verify_s:.1f} s to write and verify"
         + (f", {peak / 1e9:.1f} GB at most" if peak is not None else "")
     )
+
+
+def _end_to_end(report: EndToEndReport) -> Iterator[str]:
+    """The further file, and how near it is to the runtime."""
+    yield (
+        f"{report.file}: pixels to alpha, with the network at {format_size(report.size)}, "
+        f"{report.file_bytes / 1e6:.1f} MB"
+    )
+    if parity := report.parity:
+        yield (
+            f"  masks differ from the runtime's by {parity.max_levels} levels of 255 at most, "
+            f"{parity.mean_levels:.1e} on average, at {', '.join(map(format_size, parity.cases))}"
+        )
 
 
 def _int8_quality(quality: Quality | None) -> Iterator[str]:
