@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from .architecture import Architecture
 from .deform_conv import deform_conv2d
 
+STRIDES = (4, 8, 16, 32)
+"""Of the four maps that the decoder works on, shallow to deep."""
 PATCH_GRIDS = {5: 32, 4: 16, 3: 8, 2: 4, 1: 1}
 """Patches a side that the image is cut into, so that one has the size of the level's map."""
 
@@ -215,6 +217,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.whole_image = arch.whole_image
         self.attends = arch.gradient_width > 0
+        self.strides = arch.backbone.strides
         self.has_pyramid = bool(arch.pyramid)
         for i, (channels, out) in enumerate(zip(arch.channels, arch.pyramid, strict=False), 1):
             self.add_module(f"pyramid_neck_x{i}", Lateral(channels, out))
@@ -284,7 +287,7 @@ class Decoder(nn.Module):
         if not self.has_pyramid:
             return maps
         necks = []
-        for i, (stride, x) in enumerate(zip((4, 8, 16, 32), maps, strict=True), 1):
+        for i, (stride, x) in enumerate(zip(STRIDES, maps, strict=True), 1):
             size = (image.shape[2] // stride, image.shape[3] // stride)
             x = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
             necks.append(self.neck(i)(x))
