@@ -1,10 +1,10 @@
 """How much memory the graph's tensors take at once, per pixel of its input.
 
 A fact that the file carries, so that the runtime can say beforehand what fits. Memory peaks in one
-of two places: in the backbone's attention, or in the last decoder block, at a quarter of the input's
-height and width. What is held there is counted in channels; `benchmarks/results/targets.json` has
-the measured peaks that this is compared with. Attention among all tokens of an image takes memory
-in the square of its pixels: that is a fact of its own.
+of two places: in the backbone's attention, or in the largest convolution of the last decoder block,
+at a quarter of the input's height and width. What is held there is counted in channels;
+`benchmarks/results/targets.json` has the measured peaks that this is compared with. Attention among
+all tokens of an image takes memory in the square of its pixels: that is a fact of its own.
 """
 
 from __future__ import annotations
