@@ -48,12 +48,20 @@ class Architecture:
     """Decoder blocks see the resized image, not its patches (`dec_ipt_split` off)."""
     batch_norm: bool = True
     """False for what was trained with a batch size of 1, where upstream leaves BatchNorm out."""
+    pyramid: tuple[int, ...] = ()
+    """Channels to which the decoder brings the four maps, shallow to deep, after resizing them to
+    strides 4, 8, 16 and 32 (`pyramid_neck`); empty where the backbone gives such maps itself."""
 
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the four maps behind the backbone, of one scale or both, shallow to deep."""
         scales = 2 if self.multi_scale == "cat" else 1
         return tuple(scales * width for width in self.backbone.widths)
+
+    @property
+    def decoder_channels(self) -> tuple[int, ...]:
+        """Channels of the four maps inside the decoder, at strides 4, 8, 16 and 32."""
+        return self.pyramid or self.channels
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values."""
@@ -108,8 +116,11 @@ class Architecture:
         refuse_other_variants(shapes)
         backbone = read_backbone(shapes)
         # The first map that the decoder sees has the channels of one scale, or of two.
-        first = shape_of(shapes, "decoder.lateral_block2.conv.weight", 4)[1]
-        arch = cls(backbone, multi_scale=None if first == backbone.widths[0] else "cat")
+        pyramid = _pyramid(shapes)
+        reader = "pyramid_neck_x1" if pyramid else "lateral_block2"
+        first = shape_of(shapes, f"decoder.{reader}.conv.weight", 4)[1]
+        scales = None if first == backbone.widths[0] else "cat"
+        arch = cls(backbone, multi_scale=scales, pyramid=pyramid)
         return replace(arch, **_decoder_settings(shapes, arch.channels))
 
 
@@ -117,6 +128,14 @@ def _listed(record: dict[str, Any]) -> dict[str, Any]:
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in record.items()
     }
+
+
+def _pyramid(shapes: Shapes) -> tuple[int, ...]:
+    """Channels behind the necks of a pyramid, if there is one."""
+    necks = [f"decoder.pyramid_neck_x{i}.conv.weight" for i in (1, 2, 3, 4)]
+    if not any(neck in shapes for neck in necks):
+        return ()
+    return tuple(shape_of(shapes, neck, 4)[0] for neck in necks)
 
 
 def _decoder_settings(shapes: Shapes, channels: tuple[int, ...]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def test_every_graph_names_the_points_and_has_no_node_for_it(tiny, lowering, ops
 
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
     assert [makers.get(point) for point in POINTS[:8]] == ["Reshape"] * 8
-    assert [makers.get(point) for point in POINTS[8:13]] == ["Conv"] * 5
+    assert [makers.get(point) for point in POINTS[8:16]] == ["Conv"] * 8
     assert list(makers.values()).count("Identity") == 1  # the output's own name
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ...errors import ArchitectureError
 from ..shapes import Shapes
+from .dino_v3 import DinoV3
 from .record import Backbone
 from .swin_v1 import SwinV1
 
-FAMILIES = (SwinV1,)
+FAMILIES = (SwinV1, DinoV3)
 """Each tells by itself whether the tensors are its own."""
 
 
