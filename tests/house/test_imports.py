@@ -88,12 +88,16 @@ CONFINED = {
     ("runtime", "pynvml"): "machine/nvml.py",
     ("runtime", "onnxruntime_ep_openvino"): "session/providers/openvino.py",
     ("export", "cv2"): "parity/masks.py",
-    ("export", "onnxruntime"): "verify/export_check.py verify/compare_models.py",
-    ("export", "birefnet_runtime"): (
-        # How much memory an export took is read as everywhere.
-        "pipeline.py verify/export_check.py verify/compare_models.py precision/calibration.py"
+    ("export", "onnxruntime"): (
+        "verify/export_check.py verify/end_to_end_check.py verify/compare_models.py"
     ),
-    ("export", "huggingface_hub"): "checkpoint/hugging_face.py",
+    ("export", "birefnet_runtime"): (
+        # How much memory an export took is read as everywhere, downloads have one bar, and models
+        # are found in one way.
+        "pipeline.py verify/export_check.py verify/end_to_end_check.py verify/compare_models.py "
+        "precision/calibration.py cli/fetch_options.py cli/inspect.py"
+    ),
+    ("export", "huggingface_hub"): "checkpoint/hugging_face.py publish/push.py",
     ("export", "transformers"): "verify/remote_code.py",
     ("benchmarks", "torch"): "bench/backends/pytorch.py",
     ("benchmarks", "jinja2"): "report/html.py",
@@ -109,6 +113,7 @@ CONFINED = {
 # knows nothing of each other.
 ROWS = {
     "models": [
+        "ready_made",
         "download lock",
         "cache checksums",
         "zoo",
@@ -131,7 +136,7 @@ ROWS = {
     ],
     "export": [
         "cli",
-        "export inspection",
+        "export inspection publish",
         "pipeline",
         "metadata hub_config options",
         "verify",

@@ -13,7 +13,8 @@ from ..cutout.subject import Subject
 from ..errors import OutputError
 from ..images.convert import picture_of
 from ..images.picture import to_eight_bits
-from ..images.read import DECODING_ERRORS, decoding_error, open_image
+from ..images.pillow_settings import DECODING_ERRORS
+from ..images.read import decoding_error, open_image
 from ..images.write import Encoding, open_output, pillow_options
 from ..segmenter import Segmenter
 from ..storage import file_at

@@ -14,7 +14,7 @@ from ..errors import ImageError
 from ..images.read import decoded_bytes, picture_bytes
 from ..images.write import Encoding, FormatName
 
-WRITER: dict[FormatName, float] = {"png": 2, "tiff": 3, "jpeg": 2, "webp": 31}
+WRITER: dict[FormatName, float] = {"png": 2, "tiff": 3, "jpeg": 2, "webp": 31, "avif": 40}
 """For each pixel, of what is held to be written: copies and the encoder's own planes."""
 PYMATTING = 150
 SLACK_BYTES = 48e6

@@ -1,6 +1,7 @@
 """How pictures are cut out, as data: what one process tells another."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ..cutout.compose import Style
 from ..images.write import Encoding
@@ -25,7 +26,7 @@ class Recipe:
         remote: whether files lie in an object store.
     """
 
-    model: str = "nano"
+    model: str | Path = "nano"
     size: Size = None
     threads: int | None = None
     providers: Providers = "auto"

@@ -10,13 +10,14 @@ from ..batch.file_cutter import check_style
 from ..batch.plan import plan_cutouts, read_list
 from ..batch.recipe import Recipe
 from ..cutout.background import parse_background
-from ..cutout.compose import SHADOWS, Shadow, Style
+from ..cutout.compose import SHADOWS, Metadata, Shadow, Style
 from ..cutout.foreground import Estimator
 from ..errors import ImageError, OutputError
 from ..images.write import Encoding, FormatName, format_named
 from ..model.input_size import Size
 from ..session.memory_limit import Memory
 from ..storage import STANDARD_STREAM, Location
+from .fetching import MODEL_HELP
 from .local_engine import run_here
 from .locations import ListType, LocationType
 from .options import (
@@ -73,7 +74,7 @@ def _parse_pixels(text: str) -> int:
     "--model",
     "-m",
     metavar="MODEL",
-    help="A name from `birefnet models`, an .onnx file, or a directory that holds one.",
+    help=MODEL_HELP,
 )
 @size_option
 @threads_option
@@ -93,7 +94,7 @@ def _parse_pixels(text: str) -> int:
     "form",
     metavar="FORMAT",
     type=click.Choice(get_args(FormatName)),
-    help="png, webp, tiff or jpeg. By default the output's suffix, else png.",
+    help="png, webp, tiff, jpeg or avif. By default the output's suffix, else png.",
 )
 @click.option(
     "--quality",
@@ -101,9 +102,15 @@ def _parse_pixels(text: str) -> int:
     type=click.IntRange(1, 100),
     default=Encoding().quality,
     show_default=True,
-    help="Of JPEG and lossy WebP.",
+    help="Of JPEG, AVIF and lossy WebP.",
 )
 @click.option("--lossless", is_flag=True, help="WebP without loss.")
+@click.option(
+    "--effort",
+    metavar="0-6",
+    type=click.IntRange(0, 6),
+    help="Of WebP and AVIF: 0 is fast, 6 small; by default where more gains little.",
+)
 @click.option(
     "--depth",
     type=click.Choice(list(DEPTHS)),
@@ -134,6 +141,15 @@ def _parse_pixels(text: str) -> int:
     help="none, or drop for a soft shadow below the subject.",
 )
 @click.option("--premultiply", is_flag=True, help="Multiply the colors by alpha.")
+@click.option(
+    "--strip",
+    "metadata",
+    flag_value="strip",
+    type=click.Choice(get_args(Metadata)),
+    default="keep",
+    help="Leave out EXIF, copyright and resolution, which otherwise go along, but for GPS.",
+)
+@click.option("--keep-gps", "metadata", flag_value="keep-gps", help="Keep GPS, too.")
 @click.option(
     "--all-frames", is_flag=True, help="Animations come out animated; else their first frame."
 )
@@ -185,6 +201,7 @@ def cutout(
     form: str | None,
     quality: int,
     lossless: bool,
+    effort: int | None,
     depth: str | None,
     mask: bool,
     foreground: Estimator,
@@ -193,6 +210,7 @@ def cutout(
     margin: float,
     shadow: Shadow,
     premultiply: bool,
+    metadata: Metadata,
     all_frames: bool,
     skip_existing: bool,
     as_json: bool,
@@ -204,12 +222,12 @@ def cutout(
 ) -> None:
     """Cut the subject out of images: files, whole folders, - for standard input.
 
-    The EXIF orientation is applied, the color profile is kept. Folders are searched through, and
-    their tree is kept. Where results would have one name, they keep the suffix (a.jpg.png) or as
-    much of their folders as tells them apart; so do results in the folder that is searched, where
-    nothing is overwritten. An input never is. A file that fails gets a line and the others are
-    still done; the exit code is then 1. Ctrl-C finishes the files in hand; the same command with
-    --skip-existing goes on from there.
+    The EXIF orientation is applied; color profile, EXIF and resolution are kept. Folders are
+    searched through, and their tree is kept. Where results would have one name, they keep the
+    suffix (a.jpg.png) or as much of their folders as tells them apart; so do results in the folder
+    that is searched, where nothing is overwritten. An input never is. A file that fails gets a line
+    and the others are still done; the exit code is then 1. Ctrl-C finishes the files in hand; the
+    same command with --skip-existing goes on from there.
     """
     if math.isnan(margin):
         raise click.BadParameter("nan is no number of percent", param_hint="'--margin'")
@@ -248,8 +266,9 @@ def cutout(
             crop=margin / 100 if crop else None,
             shadow=shadow,
             premultiply=premultiply,
+            metadata=metadata,
         ),
-        encoding=Encoding(plan.format, quality, lossless),
+        encoding=Encoding(plan.format, quality, lossless, effort),
         all_frames=all_frames,
         skip_existing=skip_existing,
         batch=batch,

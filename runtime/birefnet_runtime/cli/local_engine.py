@@ -2,9 +2,11 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ..batch.jobs import CutoutPlan, Job
 from ..batch.recipe import Recipe
+from .fetching import located
 from .progress import interruptible, progress_bar, say
 from .summary import Summary
 
@@ -13,7 +15,7 @@ def run_here(plan: CutoutPlan, recipe: Recipe, summary: Summary) -> str | None:
     """Do the jobs in this process; where it was stopped, if it was."""
     if plan.count == 0:
         return None
-    cutter = recipe.open()
+    cutter = replace(recipe, model=located(recipe.model)).open()
     info = cutter.segmenter.session_info
     if info and info.provider.name != "cpu":
         say(info.describe())

@@ -12,7 +12,7 @@ from pathlib import Path
 from birefnet_models.atomic_write import temporary_folder
 from birefnet_models.cache import cache_root
 from birefnet_models.checksums import CHECKSUMS
-from birefnet_models.file_lock import locked
+from birefnet_models.file_lock import exclusive
 
 from ..errors import ImageError, ModelError
 from ..storage import RemotePath, is_url, parse_location
@@ -71,7 +71,8 @@ def keep(identity: str, name: str, fill: Callable[[Path], None]) -> Path:
     file = folder / name
     try:
         if not file.is_file():
-            with locked(folder.with_suffix(".lock")):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with exclusive(folder.with_suffix(".lock")):
                 if not file.is_file():
                     _fill(folder, fill)
     except OSError as error:

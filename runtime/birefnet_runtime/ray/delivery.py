@@ -46,7 +46,9 @@ class Delivery:
         return str(keep(self.identity, path.name, fill))
 
 
-def deliver(model: str, machines: int, put: Callable[[bytes], Any] | None = None) -> Delivery:
+def deliver(
+    model: str | Path, machines: int, put: Callable[[bytes], Any] | None = None
+) -> Delivery:
     """Prepare a model's way to the machines of a cluster.
 
     Args:
@@ -56,7 +58,7 @@ def deliver(model: str, machines: int, put: Callable[[bytes], Any] | None = None
     Raises:
         ModelError: there is no such model here.
     """
-    if is_in_a_store(model):
+    if isinstance(model, str) and is_in_a_store(model):
         return Delivery(model)
     path = find_model(model).absolute()
     embedded = {embedded_path(card): card.name for card in all_cards() if card.embedded}

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from birefnet_models.text import first_line
 from numpy.typing import NDArray
 
@@ -104,7 +103,7 @@ class OpenSession:
         _opened.add(self)
 
     def run(
-        self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[np.float32]]
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[Any]]
     ) -> Sequence[Any]:
         if self._process != os.getpid():
             with self._opening:

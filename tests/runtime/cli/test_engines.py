@@ -14,7 +14,7 @@ from click.testing import CliRunner
             ["--engine", "ray", "--cpus-per-actor", "2", "--gpus-per-actor", "1"],
             "CPUs or GPUs; leave one of the two out",
         ),
-        (["--engine", "ray", "-"], "there is no standard input or output"),
+        (["--engine", "ray", "-"], "standard input and output are this process's"),
         (["--engine", "dask"], "'dask' is not one of 'local', 'ray'"),
     ],
 )
