@@ -5,6 +5,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import torch
 from birefnet_export.graph.builder import Graph, Value
 from birefnet_export.network.architecture import Architecture
+from birefnet_export.network.backbone.pvt_v2 import PvtV2
 from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
 from safetensors.torch import save_file
@@ -27,6 +29,10 @@ TINY = Architecture(
     aspp_width=12,
     patch_width=6,
     gradient_width=4,
+)
+TINY_PVT = replace(
+    TINY,
+    backbone=PvtV2(widths=(8, 16, 20, 32), depths=(1, 2, 1, 1), mlp_hidden=(24, 32, 40, 48)),
 )
 SETTINGS: dict[str, dict[str, Any]] = {
     "batch1": {"batch_norm": False},

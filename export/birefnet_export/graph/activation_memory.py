@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..network.architecture import Architecture
+from ..network.backbone.pvt_v2 import PvtV2
 from ..network.backbone.swin_v1 import SwinV1
 
 
@@ -20,7 +21,11 @@ def _swin_v1(swin: SwinV1) -> int:
     return (3 + 6 + 2) * swin.embed_dim + 2 * swin.num_heads[0] * swin.window**2
 
 
-PEAK_CHANNELS: dict[type, Callable[[Any], int]] = {SwinV1: _swin_v1}
+def _pvt_v2(pvt: PvtV2) -> int:
+    return 8 * pvt.widths[0] + pvt.mlp_hidden[0]
+
+
+PEAK_CHANNELS: dict[type, Callable[[Any], int]] = {SwinV1: _swin_v1, PvtV2: _pvt_v2}
 """By the backbone's record: channels of its tensors at their peak, at a quarter of the input."""
 
 

@@ -213,15 +213,18 @@ class Decoder(nn.Module):
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
+        self.takes_image = arch.patch_width > 0
         self.whole_image = arch.whole_image
         self.attends = arch.gradient_width > 0
         c1, c2, c3, c4 = arch.channels
-        features = {5: c4 // 8, 4: c4 // 8, 3: c3 // 8, 2: c2 // 8, 1: c1 // 8}
-        for level, grid in PATCH_GRIDS.items():
-            channels = 3 if arch.whole_image else 3 * grid * grid
-            self.add_module(
-                f"ipt_blk{level}", ImageBranch(channels, arch.patch_width, features[level])
-            )
+        features = dict.fromkeys(PATCH_GRIDS, 0)
+        if self.takes_image:
+            features = {5: c4 // 8, 4: c4 // 8, 3: c3 // 8, 2: c2 // 8, 1: c1 // 8}
+            for level, grid in PATCH_GRIDS.items():
+                channels = 3 if arch.whole_image else 3 * grid * grid
+                self.add_module(
+                    f"ipt_blk{level}", ImageBranch(channels, arch.patch_width, features[level])
+                )
         for level, channels, out in ((4, c4, c3), (3, c3, c2), (2, c2, c1), (1, c1, c1 // 2)):
             block = BLOCKS[arch.decoder_block](arch, channels + features[level + 1], out)
             self.add_module(f"decoder_block{level}", block)
@@ -265,6 +268,8 @@ class Decoder(nn.Module):
 
     def with_image(self, x: Tensor, image: Tensor, level: int) -> Tensor:
         """Append the features of the image itself, brought to the map's size (inward reference)."""
+        if not self.takes_image:
+            return x
         if self.whole_image:
             image = resize_as(image, x)
         else:

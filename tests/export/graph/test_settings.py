@@ -17,6 +17,7 @@ from ..conftest import SETTINGS, TINY, evaluated, fill, network
 
 TINY_SETTINGS = {
     **SETTINGS,
+    "no_image": {"patch_width": 0},
     "no_squeeze": {"squeeze": (), "context": 0},
     "squeeze_aspp": {"squeeze": ("ASPP",), "context": 2},
     "squeeze_deformable_x3": {"squeeze": ("ASPPDeformable",) * 3, "context": 0},
@@ -64,6 +65,7 @@ def test_the_graph_is_valid_and_dynamic(net):
         ("no_squeeze", {"DeformConv": 4 * 4, "GlobalAveragePool": 4}),
         ("squeeze_deformable_x3", {"DeformConv": 4 * (4 + 3), "GlobalAveragePool": 4 + 3}),
         ("mul_scl_none", {"ScatterElements": 2 * 4}),  # windows of four sizes of map, not five
+        ("no_image", {"Conv": 4 * (10 + 5 * 3 + 3)}),
         ("no_gradient", {"Sigmoid": 4 * 5}),  # those of the modulations alone
     ],
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ...errors import ArchitectureError
 from ..shapes import Shapes
+from ..unsupported import SUPPORTED
+from .pvt_v2 import PvtV2
 from .record import Backbone
 from .swin_v1 import SwinV1
 
-FAMILIES = (SwinV1,)
+FAMILIES = (SwinV1, PvtV2)
 """Each tells by itself whether the tensors are its own."""
 
 
@@ -20,4 +22,4 @@ def read_backbone(shapes: Shapes) -> Backbone:
     for family in FAMILIES:
         if (found := family.from_shapes(shapes)) is not None:
             return found
-    raise ArchitectureError("its backbone is none of upstream's")
+    raise ArchitectureError(f"it has no backbone of upstream's that is known (bb.…); {SUPPORTED}")
