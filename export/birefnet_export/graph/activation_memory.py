@@ -14,6 +14,10 @@ from typing import Any
 from ..network.architecture import Architecture
 from ..network.backbone.pvt_v2 import PvtV2
 from ..network.backbone.swin_v1 import SwinV1
+from .fused.backbone.pvt_v2 import HIDDEN_PARTS, QUERY_PARTS
+
+LARGEST_TRAINED = 2304
+"""Pixels a side of the largest square of the zoo's trained sizes (`dynamic`)."""
 
 
 def _swin_v1(swin: SwinV1) -> int:
@@ -22,7 +26,12 @@ def _swin_v1(swin: SwinV1) -> int:
 
 
 def _pvt_v2(pvt: PvtV2) -> int:
-    return 8 * pvt.widths[0] + pvt.mlp_hidden[0]
+    # Scores of one part of a stage's queries grow with the square of the pixels; counted are those
+    # at the largest size that any released model was trained at.
+    keys = (LARGEST_TRAINED // (pvt.strides[0] * pvt.reductions[0])) ** 2
+    scores = keys * pvt.num_heads[0] // QUERY_PARTS[0]
+    # Residual, normalized tokens, queries, what attends and its parts, the sum of the parts.
+    return 6 * pvt.widths[0] + max(scores, 3 * pvt.mlp_hidden[0] // HIDDEN_PARTS[0])
 
 
 PEAK_CHANNELS: dict[type, Callable[[Any], int]] = {SwinV1: _swin_v1, PvtV2: _pvt_v2}
