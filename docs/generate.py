@@ -22,7 +22,6 @@ from birefnet_models.text import format_size
 from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
 from studies import (
-    backbones,
     evaluation_resize,
     exports,
     file_check,
@@ -181,7 +180,6 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "commands": all_commands,
     "speed": speed_table,
     "bench": bench_summary,
-    "backbones": stored(backbones.markdown_table),
     "exports": stored(exports.markdown_table),
     "checks": stored(file_check.markdown_table),
     "resizing": stored(mask_resize.markdown_table),

@@ -107,11 +107,18 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize(
-    ("lowering", "size"), [("native", (96, 160)), ("rows", (224, 32)), ("gridsample", (32, 32))]
+    ("settings", "lowering", "size"),
+    [
+        ("released", "native", (96, 160)),
+        ("released", "rows", (224, 32)),
+        ("released", "gridsample", (32, 32)),
+        ("one_scale", "rows", (32, 160)),
+        ("no_image", "rows", (96, 32)),
+        ("all", "gridsample", (96, 160)),
+    ],
 )
-def test_the_fused_form_is_the_plain_network(settings, size, lowering):
+def test_the_fused_form_is_the_plain_network(settings, lowering, size):
     net = network(replace(TINY_PVT, **SETTINGS[settings]))
     x = torch.from_numpy(fill.image(2, *size))
     opset = 17 if lowering == "gridsample" else 23
@@ -153,10 +160,11 @@ def test_other_precisions_are_exported_and_keep_the_mask(tmp_path, precision):
         tmp_path / "out",
         precision=precision,
         trained_size=(64, 64),
+        verify=precision == "fp16",
         **(int8 if precision == "int8" else {}),
     )
 
-    assert report.parity is not None
+    assert report.parity or (report.quality and report.quality.iou_mean > 0.9)
     for node in onnx.load(report.file).graph.node:
         if any(a.name == "group" for a in node.attribute):
             assert not any(name.endswith("restored") for name in node.input)

@@ -65,7 +65,6 @@ def test_the_graph_is_valid_and_dynamic(net):
         ("no_squeeze", {"DeformConv": 4 * 4, "GlobalAveragePool": 4}),
         ("squeeze_deformable_x3", {"DeformConv": 4 * (4 + 3), "GlobalAveragePool": 4 + 3}),
         ("mul_scl_none", {"ScatterElements": 2 * 4}),  # windows of four sizes of map, not five
-        ("no_image", {"Conv": 4 * (10 + 5 * 3 + 3)}),
         ("no_gradient", {"Sigmoid": 4 * 5}),  # those of the modulations alone
     ],
 )
