@@ -7,6 +7,7 @@ BirefnetError                  birefnet_models.errors
 ├── MemoryLimitError           no setting keeps the model below the limit; says what would
 ├── ModelError                 the file is no model that the runtime can run, or the run failed
 ├── ProviderError              the execution provider asked for can't run; says why
+├── ServeError                 the server can't be started as it was asked to
 └── MissingExtraError          an optional package is needed; names the install command
 """
 
@@ -35,6 +36,10 @@ class ModelError(BirefnetError):
 
 class ProviderError(BirefnetError):
     """The execution provider asked for can't run here, or not as it was asked to."""
+
+
+class ServeError(BirefnetError):
+    """A server that can't be started as it was asked to."""
 
 
 class MissingExtraError(BirefnetError):

@@ -11,12 +11,16 @@ EXTRA_OF_MODULE = {
     "onnxruntime": "cpu",
     "onnxsim": "export",
     "pillow_heif": "heic",
+    "prometheus_client": "serve",
     "psutil": "bench",
     "py_sod_metrics": "evaluate",
     "pymatting": "matting",
+    "python_multipart": "serve",
     "safetensors": "export",
+    "starlette": "serve",
     "torch": "export",
     "transformers": "verify",
+    "uvicorn": "serve",
 }
 
 

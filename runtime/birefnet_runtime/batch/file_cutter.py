@@ -16,6 +16,7 @@ from birefnet_models.text import format_bytes
 from numpy.typing import NDArray
 
 from ..cutout.compose import Style, compose
+from ..cutout.picture_memory import SLACK_BYTES, check_fits, peak_bytes
 from ..cutout.subject import Subject
 from ..errors import ImageError, OutputError
 from ..images.read import MOST_PIPE_BYTES, decode, open_image
@@ -23,7 +24,6 @@ from ..images.write import PNG, Encoding
 from ..machine.pipeline import CAPACITY, Finished, overlap
 from ..segmenter import Prepared, Segmenter
 from .animation import cut_out_frames, is_animated
-from .picture_memory import SLACK_BYTES, check_fits, peak_bytes
 from .plan import STANDARD_STREAM, Job
 
 

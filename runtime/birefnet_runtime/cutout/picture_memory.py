@@ -8,11 +8,11 @@ what was measured, which `benchmarks/results/memory_limits.json` has.
 from birefnet_models.text import format_bytes
 from PIL import Image
 
-from ..cutout.background import Color
-from ..cutout.compose import Style
 from ..errors import ImageError
 from ..images.read import decoded_bytes, picture_bytes
 from ..images.write import Encoding, FormatName
+from .background import Color
+from .compose import Style
 
 WRITER: dict[FormatName, float] = {"png": 2, "tiff": 3, "jpeg": 2, "webp": 31}
 """For each pixel, of what is held to be written: copies and the encoder's own planes."""
