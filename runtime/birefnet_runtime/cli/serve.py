@@ -6,7 +6,8 @@ import click
 
 from ..model.input_size import Size
 from ..segmenter import Segmenter
-from ..serve.server import address_of, is_loopback, listen, serve
+from ..serve.access import log, logging_started
+from ..serve.server import is_loopback, listen, serve
 from ..serve.settings import Settings, read_keys
 from ..session.memory_limit import Memory
 from .cutout import DEMONSTRATION
@@ -19,7 +20,6 @@ from .options import (
     size_option,
     threads_option,
 )
-from .progress import say
 
 
 @click.command(
@@ -132,30 +132,29 @@ def serve_command(
         raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
     keys = () if api_key_file is None else read_keys(api_key_file)
     opened = listen(host, port)
-    segmenter = Segmenter(
-        model or "nano",
-        size=size,
-        threads=threads,
-        providers=provider,
-        memory=memory,
-        max_memory=max_memory,
-    )
-    if model is None:
-        say(DEMONSTRATION)
-    settings = Settings(
-        queue=queue,
-        max_pixels=round(max_megapixels * 1e6),
-        max_upload_bytes=round(max_upload),
-        timeout_s=timeout,
-        batch=batch,
-        keys=keys,
-        page=not no_page,
-        origins=allow_origin,
-        json_logs=json_logs,
-        memory_left=segmenter.memory_left,
-    )
-    if not (keys or is_loopback(opened)):
-        say("listening beyond this machine without a key: whoever reaches it may use it")
-    say(f"listening on {address_of(opened)}")
-    name = Path(model).stem if model and model.endswith(".onnx") else model or "nano"
-    serve(segmenter, settings, name, opened)
+    with logging_started(as_json=json_logs):
+        segmenter = Segmenter(
+            model or "nano",
+            size=size,
+            threads=threads,
+            providers=provider,
+            memory=memory,
+            max_memory=max_memory,
+        )
+        if model is None:
+            log.warning(DEMONSTRATION)
+        if not (keys or is_loopback(opened)):
+            log.warning("listening beyond this machine without a key: who reaches it may use it")
+        settings = Settings(
+            queue=queue,
+            max_pixels=round(max_megapixels * 1e6),
+            max_upload_bytes=round(max_upload),
+            timeout_s=timeout,
+            batch=batch,
+            keys=keys,
+            page=not no_page,
+            origins=allow_origin,
+            memory_left=segmenter.memory_left,
+        )
+        named = model if model and not model.endswith(".onnx") else Path(model or "nano").stem
+        serve(segmenter, settings, named, opened)

@@ -3,7 +3,9 @@
 import hmac
 import json
 import logging
-from collections.abc import Callable
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import gmtime, perf_counter, strftime
 from typing import Any
@@ -192,12 +194,9 @@ class _Lines(logging.Formatter):
         return printable(f"{stamp} {level}{record.message}")
 
 
-def start_logging(*, as_json: bool) -> Callable[[], None]:
-    """Write this server's log to standard error, uvicorn's complaints with it.
-
-    Returns:
-        what puts an end to it.
-    """
+@contextmanager
+def logging_started(*, as_json: bool) -> Iterator[None]:
+    """Write this server's log to standard error, uvicorn's complaints and warnings with it."""
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonLines() if as_json else _Lines())
     uvicorn = logging.getLogger("uvicorn.error")
@@ -209,11 +208,13 @@ def start_logging(*, as_json: bool) -> Callable[[], None]:
     for logger in (log, uvicorn):
         logger.propagate = False
         logger.addHandler(handler)
-
-    def stop() -> None:
+    show = warnings.showwarning
+    warnings.showwarning = lambda message, *_: log.warning("%s", message)
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
         for logger, level, propagate in before:
             logger.setLevel(level)
             logger.propagate = propagate
             logger.removeHandler(handler)
-
-    return stop

@@ -63,14 +63,16 @@ async def read_body(
                 if message["type"] == "http.disconnect":
                     raise HungUp
                 piece: bytes = message.get("body", b"")
+                more = message.get("more_body", False)
                 if count + len(piece) > most:
                     pieces.clear()
-                    await drop_body(receive, most)
+                    if more:
+                        await drop_body(receive, most)
                     raise _too_large(most)
                 held.add(len(piece))
                 count += len(piece)
                 pieces.append(piece)
-                if not message.get("more_body", False):
+                if not more:
                     return b"".join(pieces)
     except TimeoutError:
         held.bytes -= count

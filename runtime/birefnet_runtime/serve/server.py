@@ -11,7 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import ServeError
 from ..segmenter import Segmenter
-from .access import start_logging
+from .access import log
 from .app import Service
 from .settings import HEADER_TIMEOUT_S, MOST_CONNECTIONS, STALL_TIMEOUT_S, Settings
 
@@ -153,12 +153,9 @@ def serve(segmenter: Segmenter, settings: Settings, name: str, opened: socket.so
     Raises:
         ServeError: the model can't run.
     """
-    stop_logging = start_logging(as_json=settings.json_logs)
-    try:
-        with opened, segmenter:
-            service = Service(segmenter, settings, name)
-            make_server(service, settings).run(sockets=[opened])
-    finally:
-        stop_logging()
+    with opened, segmenter:
+        service = Service(segmenter, settings, name)
+        log.info("listening on %s", address_of(opened))
+        make_server(service, settings).run(sockets=[opened])
     if service.failure is not None:
         raise ServeError(f"the model can't run: {first_line(service.failure)}")

@@ -31,7 +31,6 @@ class Settings:
         keys: any of them opens the server; none: it is open.
         page: whether `GET /` shows the page.
         origins: of other sites whose pages may use the server from a browser; `*` for all.
-        json_logs: a JSON object for each request instead of a line.
         memory_left: bytes that a limit of memory leaves beside the model; None without one.
     """
 
@@ -43,7 +42,6 @@ class Settings:
     keys: tuple[bytes, ...] = ()
     page: bool = True
     origins: tuple[str, ...] = ()
-    json_logs: bool = False
     memory_left: float | None = None
 
     @property

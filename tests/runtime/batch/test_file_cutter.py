@@ -8,8 +8,8 @@ import pytest
 from birefnet_runtime import Blur, ImageError, ModelError, OutputError, Segmenter, Style
 from birefnet_runtime.batch import file_cutter as module
 from birefnet_runtime.batch.file_cutter import FileCutter, check_style
-from birefnet_runtime.cutout.picture_memory import SLACK_BYTES
 from birefnet_runtime.batch.plan import STANDARD_STREAM, Job
+from birefnet_runtime.cutout.picture_memory import SLACK_BYTES
 from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP, Encoding
 from PIL import Image
 
