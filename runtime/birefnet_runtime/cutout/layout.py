@@ -49,6 +49,14 @@ class Layout:
     scale: float | None = None
     position: tuple[float, float] | None = None
 
+    def most_pixels(self, size: tuple[int, int]) -> int:
+        """The most pixels that the canvas of an image of (height, width) may have."""
+        if self.margins is None:
+            return size[0] * size[1]
+        above, right, below, left = self.margins
+        height = size[0] + above.pixels(size[0]) + below.pixels(size[0])
+        return height * (size[1] + left.pixels(size[1]) + right.pixels(size[1]))
+
     def place(
         self, colors: Pixels, alpha: NDArray[np.float32], box: Box
     ) -> tuple[Pixels, NDArray[np.float32]]:

@@ -77,7 +77,8 @@ class Service:
         self._metrics = Metrics(self._queue, self._held, self._facts, settings.batch)
         self._runner = Runner(segmenter, settings, self._queue, self._metrics)
         self._parsers = ThreadPoolExecutor(PARSERS, "birefnet-parse")
-        self._page = read_page() if settings.page else None
+        page = read_page() if settings.page else None
+        self._page = None if page is None else (page, page_policy(page))
         self.ready = False
         self.draining = False
         self.failure: Exception | None = None
@@ -160,8 +161,9 @@ class Service:
         return JSONResponse(removebg.ACCOUNT, headers=_NOT_STORED)
 
     async def _show_page(self, _: Request) -> Response:
-        page = self._page or b""
-        headers = {"Content-Security-Policy": page_policy(page), "Cache-Control": "no-cache"}
+        assert self._page is not None  # else there is no such address
+        page, policy = self._page
+        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
         return Response(page, headers=headers, media_type="text/html")
 
     async def _refuse_url(self, _: Request) -> Response:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ..cutout.background import ImageBackground
 from ..cutout.compose import Result, Style, compose
-from ..cutout.layout import Layout
 from ..cutout.picture_memory import SLACK_BYTES, peak_bytes
 from ..cutout.refine import fill_inside, harden
 from ..cutout.subject import Subject
@@ -314,8 +313,3 @@ def _over_white(pixels: Pixels) -> Pixels:
     share = pixels[..., 3:].astype(np.float32) / scale
     seen: Any = np.rint(pixels[..., :3] * share + scale * (1 - share)).astype(pixels.dtype)
     return cast(Pixels, seen)
-
-
-def is_plain(layout: Layout) -> bool:
-    """Whether a layout leaves everything as it was."""
-    return layout == Layout()

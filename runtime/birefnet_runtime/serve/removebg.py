@@ -17,7 +17,7 @@ from ..cutout.compose import Style
 from ..cutout.layout import Layout, Length, Margins
 from .bodies import Fields
 from .errors import Refusal, bad_parameter, url_refused
-from .orders import Answer, Order, Output, Share, is_plain
+from .orders import Answer, Order, Output, Share
 
 Value = TypeVar("Value")
 
@@ -78,7 +78,7 @@ def read_order(fields: Fields) -> tuple[Order, dict[str, str]]:
     style = Style(
         mask=mask,
         background=color,
-        layout=None if is_plain(layout) else layout,
+        layout=None if layout == Layout() else layout,
         shadow="drop" if _shadow(asked) else "none",
     )
     order = Order(

@@ -68,6 +68,15 @@ def test_a_subject_is_scaled_and_moved(subject, layout, box):
     assert (colors[top + 1 : bottom - 1, left + 1 : right - 1, 0] == 200).all()
 
 
+@pytest.mark.parametrize("margin", [Length(0.5, relative=True), Length(33)])
+def test_a_canvas_has_no_more_pixels_than_is_reckoned_with(subject, margin):
+    layout = Layout(margins=(margin,) * 4)
+
+    _, alpha = layout.place(*subject, (0, 0, TALL, WIDE))
+
+    assert alpha.size == layout.most_pixels((TALL, WIDE))
+
+
 def test_colors_of_nothing_do_not_bleed_in():
     colors = np.full((8, 8, 3), 255, np.uint8)
     alpha = np.zeros((8, 8), np.float32)
