@@ -31,7 +31,6 @@ from studies.serve_load import (
     Crowd,
     Tally,
     Target,
-    form,
     jpeg,
     percentile,
     run_clients,
@@ -88,7 +87,7 @@ def direct(model: str, size: str, threads: str, seconds: str) -> None:
 
 def measure_clients(plan: Plan, server: Server) -> dict[str, Any]:
     """Good clients only, more and more of them."""
-    body = form(server.target.field, jpeg(PHOTO_SIDES))
+    body = server.target.form(jpeg(PHOTO_SIDES))
     status, expected = server.target.post(body)
     assert status == 200, expected[:200]
     results: dict[str, Any] = {}
@@ -107,7 +106,7 @@ def measure_ours(plan: Plan) -> dict[str, Any]:
     """Our server with good clients; with 64 of them, four times what its queue takes, too."""
     with ours(plan, str(plan.model), plan.size) as server:
         results = measure_clients(plan, server)
-        body, tally = form(server.target.field, jpeg(PHOTO_SIDES)), Tally()
+        body, tally = server.target.form(jpeg(PHOTO_SIDES)), Tally()
 
         def act(_: object) -> None:
             send_good(server.target, body, None, tally)
@@ -174,7 +173,7 @@ def watch(port: int) -> None:
 def measure_overload(plan: Plan) -> dict[str, Any]:
     """64 clients, most of them bad, while its health is asked for all the time."""
     with ours(plan, str(plan.model), plan.size) as server:
-        body = form(server.target.field, jpeg(PHOTO_SIDES))
+        body = server.target.form(jpeg(PHOTO_SIDES))
         status, expected = server.target.post(body)
         assert status == 200, expected[:200]
         tally = Tally()
@@ -197,7 +196,7 @@ def measure_overload(plan: Plan) -> dict[str, Any]:
 def measure_drift(plan: Plan) -> dict[str, Any]:
     """Resident memory over many small requests to `nano`, by the median of each tenth."""
     with ours(plan, "nano", DRIFT_SIDE) as server:
-        body = form(server.target.field, jpeg((DRIFT_SIDE, DRIFT_SIDE)))
+        body = server.target.form(jpeg((DRIFT_SIDE, DRIFT_SIDE)))
         expected = server.target.post(body)[1]
         tally, samples = Tally(), []
         started = time.perf_counter()

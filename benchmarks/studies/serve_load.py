@@ -16,15 +16,17 @@ from PIL import Image
 
 PHOTO = Path("examples/photos/flower.jpg")
 BOUNDARY = "9b1d"
+MODEL_PART = 'Content-Disposition: form-data; name="model"'
 PATIENCE_S = 300
 BOMB_SIDES = (11_000, 8_000)
 """88 megapixels."""
 
 
-def form(name: str, content: bytes) -> bytes:
-    """A multipart body with one file."""
+def form(name: str, content: bytes, model: str | None = None) -> bytes:
+    """A multipart body with one file, and a model where one is asked for."""
+    asked = "" if model is None else f"--{BOUNDARY}\r\n{MODEL_PART}\r\n\r\n{model}\r\n"
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="a"\r\n\r\n'
-    return head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return (asked + head).encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def jpeg(sides: tuple[int, int]) -> bytes:
@@ -49,11 +51,17 @@ class Target:
         port: on loopback.
         path: that takes them.
         field: of the form, that holds the picture.
+        model: that is asked for; None: the one that runs.
     """
 
     port: int
     path: str = "/v1.0/removebg"
     field: str = "image_file"
+    model: str | None = None
+
+    def form(self, content: bytes) -> bytes:
+        """A multipart body with a picture."""
+        return form(self.field, content, self.model)
 
     def post(self, body: bytes) -> tuple[int, bytes]:
         """Send a form; (status, content) of the answer."""
@@ -161,7 +169,7 @@ class Crowd:
         self._body = body
         self._expected = expected
         self._tally = tally
-        self._bomb = form(target.field, bomb())
+        self._bomb = target.form(bomb())
 
     def act(self, draw: random.Random) -> None:
         """Be some kind of client once."""
@@ -180,9 +188,7 @@ class Crowd:
     def random_bytes(self, draw: random.Random) -> None:
         """A body that is nothing, or a form whose file is nothing."""
         junk = draw.randbytes(draw.choice((0, 1, 100, 10_000, 300_000)))
-        body = (
-            junk if draw.random() < 0.5 else form(self._target.field, b"\x89PNG\r\n\x1a\n" + junk)
-        )
+        body = junk if draw.random() < 0.5 else self._target.form(b"\x89PNG\r\n\x1a\n" + junk)
         self._expect("random", body, {400, 413, 503})
 
     def slow(self, draw: random.Random) -> None:

@@ -82,9 +82,9 @@ def rembgs(plan: Plan, port: int = 7123) -> Iterator[Server]:
             "MODEL_CHECKSUM_DISABLED": "1",
             "OMP_NUM_THREADS": str(plan.threads),
         }
-        command = [str(plan.rembg), "s", "--host", "127.0.0.1", "--port", str(port)]
+        command = [str(plan.rembg), "s", "--no-ui", "--host", "127.0.0.1", "--port", str(port)]
         with _logged(command, environment) as (process, log):
-            target = Target(port, f"/api/remove?model={REMBG_MODEL}", "file")
+            target = Target(port, "/api/remove", "file", REMBG_MODEL)
             until(lambda: target.get("/openapi.json")[0] == 200)
             yield Server(target, process, log)
             process.terminate()
