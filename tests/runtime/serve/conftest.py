@@ -20,7 +20,7 @@ from birefnet_runtime.serve.server import listen, make_server
 from birefnet_runtime.serve.settings import Settings
 from PIL import Image
 
-PATIENCE_S = 30
+PATIENCE_S = 90
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
