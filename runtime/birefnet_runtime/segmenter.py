@@ -338,7 +338,7 @@ class Segmenter:
         self._check((height, width))
         try:
             logits = self._signature.run(session, tensor)
-        except onnxruntime_errors() as error:
+        except onnxruntime_errors(RuntimeError) as error:  # that is what bound runs raise
             raise ModelError(f"ONNX Runtime can't run the model: {first_line(error)}") from error
         if logits.shape != (batch, 1, height, width):
             raise ModelError(f"the model answered {logits.shape} to an input of {tensor.shape}")
