@@ -156,5 +156,5 @@ def serve_command(
             origins=allow_origin,
             memory_left=segmenter.memory_left,
         )
-        named = model if model and not model.endswith(".onnx") else Path(model or "nano").stem
-        serve(segmenter, settings, named, opened)
+        name = Path(model or "nano").name.removesuffix(".onnx")  # no folders: clients see it
+        serve(segmenter, settings, name, opened)

@@ -7,8 +7,8 @@ not wanted here. Taking apart is meant for a thread of its own, since a hostile 
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from birefnet_models.text import format_bytes, printable
@@ -16,6 +16,7 @@ from birefnet_models.text import format_bytes, printable
 from .errors import HungUp, Refusal, bad_parameter
 from .places import Held
 
+Value = TypeVar("Value")
 Receive: TypeAlias = Callable[[], Any]
 Fields: TypeAlias = dict[str, bytes]
 """By name; text is UTF-8."""
@@ -29,6 +30,10 @@ DROPPING_S = 5.0
 """A body that is too large is read on and dropped, so many times the limit and so long, so that
 the client gets to reading the answer."""
 _PIECE = 1 << 16
+_TRUTHS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 
 
 async def read_body(
@@ -275,3 +280,54 @@ def _json(body: bytes) -> Fields:
         except UnicodeEncodeError:
             raise _malformed("a text holds half of a character") from None
     return fields
+
+
+class Asked:
+    """Parameters by name, each read by what it may hold.
+
+    Each method raises a Refusal that names the parameter, for what isn't understood.
+    """
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+
+    def text(self, name: str, default: str) -> str:
+        """A text, without blanks around it."""
+        try:
+            return self._fields.get(name, default.encode()).decode("utf-8").strip()
+        except UnicodeDecodeError:
+            raise bad_parameter(name, "no UTF-8 text") from None
+
+    def read(self, name: str, parse: Callable[[str], Value], default: Value) -> Value:
+        """What `parse` makes of a text; the ValueErrors that it raises say what is wrong."""
+        text = self.text(name, "")
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise bad_parameter(name, f"{quoted(text)} {error}") from None
+
+    def one_of(self, name: str, known: Iterable[str], default: str) -> str:
+        """One of some words."""
+        text = self.text(name, default) or default
+        if text not in known:
+            raise bad_parameter(name, f"{quoted(text)} is none of {', '.join(known)}")
+        return text
+
+    def only(self, name: str, known: tuple[str, ...], reason: str) -> None:
+        """Nothing but some words, the first of which is the default."""
+        text = self.text(name, known[0]) or known[0]
+        if text not in known:
+            raise bad_parameter(name, f"{quoted(text)} isn't supported: {reason}")
+
+    def truth(self, name: str, default: bool) -> bool:
+        """True or false."""
+        text = self.text(name, "").lower()
+        if text and text not in _TRUTHS:
+            raise bad_parameter(name, f"{quoted(text)} is neither true nor false")
+        return _TRUTHS.get(text, default)
+
+
+def quoted(text: str) -> str:
+    return repr(printable(text[:60]))

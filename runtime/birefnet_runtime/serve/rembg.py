@@ -6,13 +6,12 @@ from birefnet_models.text import printable
 
 from ..cutout.background import Color
 from ..cutout.compose import Style
-from .bodies import Fields
+from .bodies import Asked, Fields
 from .errors import bad_parameter, url_refused
 from .orders import Order
 
 _MATTING = frozenset({"af", "ab", "ae"})
 """Thresholds of alpha matting, without meaning where that is off."""
-_TRUTHS = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
 _COLOR = re.compile(r"\s*\(?\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)?\s*")
 
 
@@ -34,42 +33,26 @@ def read_order(fields: Fields, model: str) -> Order:
             raise bad_parameter(printable(name), "no such field")
     if "file" not in fields:
         raise bad_parameter("file", "no picture given")
-    wanted = _text(fields, "model")
+    asked = Asked(fields)
+    wanted = asked.text("model", "")
     if wanted and wanted != model:
         raise bad_parameter("model", f"here runs {model}; leave it out, or ask another server")
-    if _truth(fields, "a"):
+    if asked.truth("a", False):
         raise bad_parameter("a", "no alpha matting here: the model's alpha is used as it is")
-    if _text(fields, "extras") not in {"", "{}", "null"}:
+    if asked.text("extras", "") not in {"", "{}", "null"}:
         raise bad_parameter("extras", "this model takes no further arguments")
-    mask = _truth(fields, "om")
+    mask = asked.truth("om", False)
     return Order(
         fields["file"],
-        Style(mask=mask, background=None if mask else _color(fields)),
-        hard=_truth(fields, "ppm"),
+        Style(mask=mask, background=None if mask else asked.read("bgc", _color, None)),
+        hard=asked.truth("ppm", False),
     )
 
 
-def _text(fields: Fields, name: str) -> str:
-    try:
-        return fields.get(name, b"").decode("utf-8").strip()
-    except UnicodeDecodeError:
-        raise bad_parameter(name, "no UTF-8 text") from None
-
-
-def _truth(fields: Fields, name: str) -> bool:
-    text = _text(fields, name).lower() or "false"
-    if text not in _TRUTHS:
-        raise bad_parameter(name, "neither true nor false")
-    return _TRUTHS[text]
-
-
-def _color(fields: Fields) -> Color | None:
-    text = _text(fields, "bgc")
-    if not text:
-        return None
+def _color(text: str) -> Color | None:
     found = _COLOR.fullmatch(text)
     channels = [int(number) for number in found.groups()] if found else []
     if not channels or max(channels) > 255:
-        raise bad_parameter("bgc", "no color; give red,green,blue,alpha of 0 to 255 each")
+        raise ValueError("is no color; give red,green,blue,alpha of 0 to 255 each")
     red, green, blue, opacity = channels
     return Color((red, green, blue), opacity / 255) if opacity else None

@@ -6,8 +6,7 @@ Names and values are those of its API reference, version 1.0.
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from birefnet_models.text import printable
 from PIL import ImageColor
@@ -15,11 +14,9 @@ from PIL import ImageColor
 from ..cutout.background import Color
 from ..cutout.compose import Style
 from ..cutout.layout import Layout, Length, Margins
-from .bodies import Fields
+from .bodies import Asked, Fields
 from .errors import Refusal, bad_parameter, url_refused
 from .orders import Answer, Order, Output, Share
-
-Value = TypeVar("Value")
 
 SIZES = {
     **dict.fromkeys(("preview", "small", "regular"), 250_000),
@@ -45,7 +42,6 @@ ACCOUNT = {
         }
     }
 }
-_TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _HEX = re.compile(r"#?([0-9a-fA-F]{3}|[0-9a-fA-F]{4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
 
 
@@ -66,7 +62,7 @@ def read_order(fields: Fields) -> tuple[Order, dict[str, str]]:
         if name in fields:
             raise url_refused(name)
     image = _source(fields)
-    asked = _Asked(fields)
+    asked = Asked(fields)
     mask = asked.one_of("channels", ("rgba", "alpha"), "rgba") == "alpha"
     color = asked.read("bg_color", _color, None)
     picture = fields.get("bg_image_file")
@@ -123,49 +119,6 @@ def _foreground(answer: Answer) -> dict[str, int]:
     }
 
 
-class _Asked:
-    """Parameters by name, each read by what it may hold."""
-
-    def __init__(self, fields: Fields) -> None:
-        self._fields = fields
-
-    def text(self, name: str, default: str) -> str:
-        try:
-            return self._fields.get(name, default.encode()).decode("utf-8").strip()
-        except UnicodeDecodeError:
-            raise bad_parameter(name, "no UTF-8 text") from None
-
-    def read(self, name: str, parse: Callable[[str], Value], default: Value) -> Value:
-        text = self.text(name, "")
-        if not text:
-            return default
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise bad_parameter(name, f"{_quoted(text)} {error}") from None
-
-    def one_of(self, name: str, known: Iterable[str], default: str) -> str:
-        text = self.text(name, default) or default
-        if text not in known:
-            raise bad_parameter(name, f"{_quoted(text)} is none of {', '.join(known)}")
-        return text
-
-    def only(self, name: str, known: tuple[str, ...], reason: str) -> None:
-        text = self.text(name, known[0]) or known[0]
-        if text not in known:
-            raise bad_parameter(name, f"{_quoted(text)} isn't supported: {reason}")
-
-    def truth(self, name: str, default: bool) -> bool:
-        text = self.text(name, "").lower()
-        if text and text not in _TRUTHS:
-            raise bad_parameter(name, f"{_quoted(text)} is neither true nor false")
-        return _TRUTHS.get(text, default)
-
-
-def _quoted(text: str) -> str:
-    return repr(printable(text[:60]))
-
-
 def _source(fields: Fields) -> bytes:
     """The picture's bytes."""
     given = [name for name in ("image_file", "image_file_b64") if name in fields]
@@ -186,7 +139,7 @@ def _source(fields: Fields) -> bytes:
         raise bad_parameter("image_file_b64", "no base64") from None
 
 
-def _output(asked: _Asked, mask: bool, opaque: bool) -> Output:
+def _output(asked: Asked, mask: bool, opaque: bool) -> Output:
     form = asked.one_of("format", FORMATS, "auto")
     if form == "auto":
         return "jpg" if opaque and not mask else "png"
@@ -196,13 +149,13 @@ def _output(asked: _Asked, mask: bool, opaque: bool) -> Output:
     return known[form]
 
 
-def _shadow(asked: _Asked) -> bool:
+def _shadow(asked: Asked) -> bool:
     asked.only("shadow_type", ("none", "drop", "auto"), "there are none, drop and auto")
     asked.only("shadow_opacity", ("", "100"), "shadows have one darkness")
     return asked.text("shadow_type", "none") in {"drop", "auto"} or asked.truth("add_shadow", False)
 
 
-def _layout(asked: _Asked) -> Layout:
+def _layout(asked: Asked) -> Layout:
     crop = asked.truth("crop", False)
     margins = asked.read("crop_margin", _margins, (Length(0),) * 4)
     scale = asked.read("scale", _scale, None)

@@ -6,6 +6,7 @@ import socket
 from types import FrameType
 
 import uvicorn
+from birefnet_models.errors import BirefnetError
 from birefnet_models.text import first_line
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -151,11 +152,14 @@ def serve(segmenter: Segmenter, settings: Settings, name: str, opened: socket.so
         opened: where to listen.
 
     Raises:
-        ServeError: the model can't run.
+        BirefnetError: the model can't run; says why.
     """
     with opened, segmenter:
         service = Service(segmenter, settings, name)
         log.info("listening on %s", address_of(opened))
         make_server(service, settings).run(sockets=[opened])
-    if service.failure is not None:
-        raise ServeError(f"the model can't run: {first_line(service.failure)}")
+    failure = service.failure
+    if isinstance(failure, BirefnetError):
+        raise failure
+    if failure is not None:
+        raise ServeError(f"the model can't run: {first_line(failure)}") from failure

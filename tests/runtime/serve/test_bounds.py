@@ -374,8 +374,7 @@ def test_readiness_ends_where_draining_begins(serve, model):
 
 
 def test_a_model_that_can_t_run_ends_the_server():
-    from birefnet_runtime import Segmenter
-    from birefnet_runtime.errors import ServeError
+    from birefnet_runtime import ModelError, Segmenter
     from birefnet_runtime.serve.server import listen, serve
     from birefnet_runtime.serve.settings import Settings
 
@@ -386,7 +385,7 @@ def test_a_model_that_can_t_run_ends_the_server():
         raise RuntimeError("no device\nat all")
 
     session.run = fail  # type: ignore[method-assign]
-    with pytest.raises(ServeError, match=r"the model can't run: no device$"):
+    with pytest.raises(ModelError, match=r"can't run the model: no device$"):
         serve(segmenter, Settings(), "made", listen("127.0.0.1", 0))
 
 
