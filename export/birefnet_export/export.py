@@ -28,6 +28,7 @@ def export_onnx(
     min_iou: float | None = None,
     name: str | None = None,
     multi_scale: str | None = None,
+    end_to_end: bool = False,
     fetching: Fetching = DEFAULT_FETCHING,
 ) -> ExportReport:
     """Turn a BiRefNet checkpoint into one ONNX graph with dynamic batch, height and width.
@@ -54,6 +55,10 @@ def export_onnx(
         name: in the cache; by default the zoo's or the repository's. A local checkpoint has none.
         multi_scale: `none` or `add`, which the tensors of some fine-tunes can't tell apart
             (upstream's `mul_scl_ipt`); without it, these are refused.
+        end_to_end: write `onnx/model_end_to_end.onnx` as well (with fp16 and int8
+            `model_end_to_end_fp16.onnx` and `model_end_to_end_quantized.onnx`): uint8 (batch,
+            height, width, 3) RGB of any size to uint8 (batch, height, width) alpha, with the
+            network at the trained size inside.
         fetching: how a checkpoint from elsewhere is fetched and pinned.
 
     Raises:
@@ -97,6 +102,7 @@ def export_onnx(
         external_data,
         chosen,
         multi_scale,
+        end_to_end,
     )
     return replace(report, name=name)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from birefnet_models.cache import MODEL_OF_PRECISION
 
 from .network.architecture import Architecture
+from .parity.alphas import AlphaParity
 from .parity.logits import Parity
 from .precision.mask_quality import Quality
 
@@ -41,6 +42,19 @@ PRECISIONS = tuple(MODEL_OF_PRECISION)
 
 
 @dataclass(frozen=True, slots=True)
+class EndToEndReport:
+    """The further file that takes pixels and gives alpha."""
+
+    file: Path
+    size: tuple[int, int]
+    """(height, width) at which the network inside it runs."""
+    file_bytes: int
+    """Weights beside the graph included."""
+    parity: AlphaParity | None
+    """Differences to the runtime's own steps; None if it was not verified."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExportReport:
     """Result of an export: its file, how it was made, time and memory."""
 
@@ -65,15 +79,19 @@ class ExportReport:
     """Writing the files, and running both sides if they were compared."""
     peak_rss_bytes: int | None
     """The most memory that this process has held; None where the system doesn't say."""
+    end_to_end: EndToEndReport | None = None
+    """None if that file was not asked for."""
     name: str | None = None
     """What `Segmenter` and `cutout` find it by; None outside the cache."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
+        whole = self.end_to_end
         return {
             **asdict(self),
             "directory": str(self.directory),
             "file": str(self.file),
             "arch": self.arch.to_dict(),
-            "backbone": self.arch.backbone,
+            "backbone": self.arch.backbone.name,
+            "end_to_end": whole and {**asdict(whole), "file": str(whole.file)},
         }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 from birefnet_models.atomic_write import replacing
-from birefnet_models.cache import MODEL_OF_PRECISION
+from birefnet_models.cache import MODEL_OF_PRECISION, end_to_end_file
 from birefnet_models.text import format_size
 from birefnet_runtime.machine.process_memory import peak_rss_bytes
 
@@ -17,19 +17,21 @@ from .checkpoint.fetch import Fetched
 from .checkpoint.read import read_fetched
 from .errors import ExportError
 from .graph.builder import Graph
+from .graph.end_to_end import enclose
 from .graph.fused.model import build
 from .graph.lowering import LOWERINGS
 from .graph.save import files_of, replacing_model, save_model
 from .graph.signature import INPUT, OUTPUT, SIZE_MULTIPLE
 from .graph.simplify import check_graph, simplified
 from .hub_config import DEFAULT_SIZE, hub_config
-from .metadata import facts, parity_facts
+from .metadata import end_to_end_facts, facts, parity_facts
 from .network.birefnet import BiRefNet
-from .options import ExportReport
+from .options import EndToEndReport, ExportReport
 from .parity.logits import TOLERANCES, GraphTolerance, Parity
 from .precision.calibration import calibration_images
 from .precision.convert import converted
 from .precision.request import Precision
+from .verify.end_to_end_check import check_end_to_end
 from .verify.export_check import check_export
 
 LARGEST_TRAINED_SIDE = 16384
@@ -46,6 +48,7 @@ def run(
     external_data: bool,
     precision: Precision,
     multi_scale: str | None,
+    end_to_end: bool,
 ) -> ExportReport:
     """Export a checkpoint; arguments, result and errors are those of `export_onnx`."""
     started = time.perf_counter()
@@ -66,6 +69,9 @@ def run(
         reference = (net, TOLERANCES[precision.name]) if verified else None
         try:
             parity = _write_model(file, model, properties, external_data, reference)
+            whole = None
+            if end_to_end:
+                whole = _write_end_to_end(file, size or DEFAULT_SIZE, external_data, verified)
             for name, content in hub_config(size, external_data=external_data).items():
                 with replacing(directory / name) as unnamed:
                     unnamed.write_text(json.dumps(content, indent=2) + "\n")
@@ -87,6 +93,7 @@ def run(
         build_s=built - started,
         verify_s=finished - built,
         peak_rss_bytes=peak_rss_bytes(),
+        end_to_end=whole,
     )
 
 
@@ -119,6 +126,23 @@ def _write_model(
         properties = properties | parity_facts(parity)
         save_model(model, properties, unnamed, external_data=external_data)
         return parity
+
+
+def _write_end_to_end(
+    network: Path, size: tuple[int, int], external_data: bool, verified: bool
+) -> EndToEndReport:
+    """Write the file from pixels to alpha beside a finished one, which it holds at one size."""
+    model = onnx.load(network)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    enclose(model, size)
+    file, parity = end_to_end_file(network), None
+    with replacing_model(file) as unnamed:
+        if verified:
+            save_model(model, properties, unnamed, external_data=external_data)
+            parity = check_end_to_end(unnamed, network, size)
+        properties = end_to_end_facts(properties, size, parity)
+        save_model(model, properties, unnamed, external_data=external_data)
+    return EndToEndReport(file, size, sum(p.stat().st_size for p in files_of(file)), parity)
 
 
 def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:

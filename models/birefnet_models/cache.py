@@ -25,6 +25,8 @@ MODEL_OF_PRECISION = {
     "int8": MODEL.with_name("model_quantized.onnx"),
 }
 """The hub's names of the same model at other precisions."""
+END_TO_END = "model_end_to_end"
+"""What the name of a file begins with that takes pixels and gives alpha, whatever its precision."""
 _PREFERRED = ("fp32", "rows", "native", "fp16")
 """Words of the variant that comes first among several exports of one model: exact before small,
 and among those the one that `birefnet export` makes by default."""
@@ -46,6 +48,11 @@ class CachedExport:
         """The `.onnx`, named after the precision."""
         precision = self.variant.partition("-")[0]
         return self.directory / MODEL_OF_PRECISION.get(precision, MODEL)
+
+
+def end_to_end_file(model: Path) -> Path:
+    """The file beside an exported one that takes pixels and gives alpha."""
+    return model.with_name(model.name.replace(MODEL.stem, END_TO_END, 1))
 
 
 def cache_root(environment: Mapping[str, str] = os.environ) -> Path:

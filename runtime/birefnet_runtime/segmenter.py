@@ -63,7 +63,8 @@ class Segmenter:
     Args:
         model: the name of an embedded or exported model (`lite`, `lite:fp16`), an `.onnx` file, or
             a directory that holds one. A name wins over a file that is called the same; write
-            `./lite` for the file. Other tools' exports run too, within their limits.
+            `./lite` for the file. A repository of the hub (`OWNER/NAME@REVISION:PRECISION`) or the
+            URL of an `.onnx` is fetched once. Other tools' exports run too, within their limits.
         size: at which size the network runs: None for the size it was trained at, N for N x N,
             (height, width), or "auto" for the image's aspect ratio within as many pixels.
         threads: for one operator; by default as many as cores may be used.
@@ -80,6 +81,7 @@ class Segmenter:
 
     Raises:
         ModelError: no such model, or a file that ONNX Runtime can't load.
+        FetchError, PinError: a model that can't be fetched, or is not the pinned one.
         ProviderError: none of the providers can run here; says why and what to install.
         SizeError: `size` is no multiple of what the network needs.
         MemoryLimitError: no settings keep the model below `max_memory`; says what would.

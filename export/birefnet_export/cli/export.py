@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from birefnet_models.text import format_size
 
 from ..checkpoint.fetch import Fetching
 from ..export import export_onnx
-from ..options import DEFAULT_LOWERING, LOWERINGS, OPSETS, PRECISIONS, ExportReport
+from ..options import DEFAULT_LOWERING, LOWERINGS, OPSETS, PRECISIONS, EndToEndReport, ExportReport
 from ..precision.mask_quality import Quality
 from ..precision.request import DEFAULT_MIN_IOU
 from .fetch_options import fetching_options, multi_scale_option
+
+if TYPE_CHECKING:
+    from ..publish.push import Destination
 
 
 def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -94,11 +98,24 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     "copied.",
 )
 @click.option(
+    "--end-to-end",
+    is_flag=True,
+    help="Write onnx/model_end_to_end.onnx as well: pixels of any size in, alpha of that size out, "
+    "with the network at its trained size inside. For browsers and other languages.",
+)
+@click.option(
     "--verify/--no-verify",
     default=True,
     show_default=True,
     help="Compare ONNX Runtime with PyTorch before the file gets its name.",
 )
+@click.option(
+    "--push",
+    metavar="OWNER/NAME",
+    help="Put the verified export onto the hub, with a model card. Needs a login (HF_TOKEN or `hf "
+    "auth login`), which is asked for first.",
+)
+@click.option("--private", is_flag=True, help="For --push: only into a private repository.")
 @fetching_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def export(
@@ -113,7 +130,10 @@ def export(
     trained_size: tuple[int, int] | None,
     multi_scale: str | None,
     external_data: bool,
+    end_to_end: bool,
     verify: bool,
+    push: str | None,
+    private: bool,
     fetching: Fetching,
     as_json: bool,
 ) -> None:
@@ -124,6 +144,7 @@ def export(
     fetched is pinned in a lock file, and from then on the pin is what loads. Only tensors are read,
     no code is run; the architecture is read off the tensors.
     """
+    destination = _destination(push, private, verify)
     report = export_onnx(
         checkpoint,
         directory,
@@ -138,14 +159,40 @@ def export(
         calibrate=calibrate,
         min_iou=min_iou,
         multi_scale=multi_scale,
+        end_to_end=end_to_end,
     )
-    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else "\n".join(_lines(report)))
+    pushed = _push(report, destination, fetching) if destination else None
+    if as_json:
+        click.echo(json.dumps(report.to_dict() | {"pushed": pushed}, indent=2))
+        return
+    click.echo("\n".join(_lines(report)))
+    if destination:
+        click.echo(f"pushed: {pushed}; birefnet cutout --model {destination.repo} takes it")
+
+
+def _destination(push: str | None, private: bool, verify: bool) -> Destination | None:
+    """Where the export is to be pushed; refused before anything is made."""
+    if push is None:
+        if private:
+            raise click.UsageError("--private says how to --push; give OWNER/NAME")
+        return None
+    if not verify:
+        raise click.UsageError("--push takes verified exports alone; leave --no-verify out")
+    from ..publish.push import checked_destination
+
+    return checked_destination(push, private=private)
+
+
+def _push(report: ExportReport, destination: Destination, fetching: Fetching) -> str:
+    from ..publish.push import push
+
+    return push(report.directory, destination, fetching.say)
 
 
 def _lines(report: ExportReport) -> Iterator[str]:
     """The report as lines of text."""
     yield (
-        f"{report.file}: {report.arch.backbone}, opset {report.opset}, lowering "
+        f"{report.file}: {report.arch.backbone.name}, opset {report.opset}, lowering "
         f"{report.lowering}, {report.precision}, {report.nodes} nodes, "
         f"{report.file_bytes / 1e6:.1f} MB"
     )
@@ -155,6 +202,8 @@ def _lines(report: ExportReport) -> Iterator[str]:
         yield from (f"  {line}" for line in report.parity.lines())
     else:
         yield "not compared with PyTorch"
+    if report.end_to_end:
+        yield from _end_to_end(report.end_to_end)
     if report.name:
         yield f"use it as: birefnet cutout --model {report.name}"
     if report.precision == "int8":
@@ -166,6 +215,19 @@ def _lines(report: ExportReport) -> Iterator[str]:
         f"{report.build_s:.1f} s to build, {report.verify_s:.1f} s to write and verify"
         + (f", {peak / 1e9:.1f} GB at most" if peak is not None else "")
     )
+
+
+def _end_to_end(report: EndToEndReport) -> Iterator[str]:
+    """The further file, and how near it is to the runtime."""
+    yield (
+        f"{report.file}: pixels to alpha, with the network at {format_size(report.size)}, "
+        f"{report.file_bytes / 1e6:.1f} MB"
+    )
+    if parity := report.parity:
+        yield (
+            f"  masks differ from the runtime's by {parity.max_levels} levels of 255 at most, "
+            f"{parity.mean_levels:.1e} on average, at {', '.join(map(format_size, parity.cases))}"
+        )
 
 
 def _int8_quality(quality: Quality | None) -> Iterator[str]:

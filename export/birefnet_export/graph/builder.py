@@ -81,15 +81,17 @@ class Graph:
         finally:
             self._scopes.pop()
 
-    def input(self, name: str, axes: Sequence[int | str]) -> Value:
-        """A float32 input of the graph; an axis is a fixed size or the name of a dynamic one."""
-        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, axes))
+    def input(self, name: str, axes: Sequence[int | str], dtype: int = TensorProto.FLOAT) -> Value:
+        """An input of the graph; an axis is a fixed size or the name of a dynamic one."""
+        self._inputs.append(helper.make_tensor_value_info(name, dtype, axes))
         return Value(self, name)
 
-    def output(self, name: str, axes: Sequence[int | str], value: Value) -> None:
-        """Make `value` a float32 output of the graph under `name`."""
+    def output(
+        self, name: str, axes: Sequence[int | str], value: Value, dtype: int = TensorProto.FLOAT
+    ) -> None:
+        """Make `value` an output of the graph under `name`."""
         self._nodes.append(helper.make_node("Identity", [value.name], [name], name=name))
-        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, axes))
+        self._outputs.append(helper.make_tensor_value_info(name, dtype, axes))
 
     def mark(self, point: str, value: Value) -> None:
         """Call a tensor `point` in the finished model. No node is added."""

@@ -10,6 +10,9 @@ from torch import nn
 from .builder import Graph, Value
 from .kernels import Kernel
 
+END = 2**31 - 1
+"""Slice bound beyond any size."""
+
 
 def conv(g: Graph, x: Value, kernel: Kernel, stride: int = 1, dilation: int = 1) -> Value:
     """A convolution; with stride 1 the map keeps its size, otherwise patches don't overlap."""

@@ -5,11 +5,10 @@ The names in quotes are those of upstream's `config.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from ..errors import ArchitectureError
-
-Shapes = Mapping[str, tuple[int, ...]]
+from .shapes import Shapes
 
 SUPPORTED = (
     "supported is any Swin v1 backbone with upstream's decoder, in any setting of mul_scl_ipt, "
@@ -41,7 +40,8 @@ def _problems(shapes: Shapes) -> Iterator[str]:
             yield problem
             break
     else:
-        if "bb.patch_embed.proj.weight" not in shapes:
+        known = ("bb.patch_embed.proj.weight", "bb.model.reg_token")
+        if not any(name in shapes for name in known):
             yield "it has no Swin v1 backbone (bb.patch_embed)"
     if "decoder.ipt_blk5.conv1.weight" not in shapes:
         yield "its decoder takes no image ('dec_ipt', ipt_blk5)"

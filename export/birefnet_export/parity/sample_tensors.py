@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .logits import Array, InputShape
 
@@ -29,3 +30,9 @@ def sample_image(shape: InputShape) -> Array:
     blob = np.exp(-4 * ((y - center[0]) ** 2 + (x - center[1]) ** 2))
     noise = rng.standard_normal((batch, 3, height, width))
     return np.asarray(4 * blob - 1.5 + 0.1 * noise, np.float32)
+
+
+def sample_pixels(shape: InputShape) -> NDArray[np.uint8]:
+    """The same as pixels of an image: uint8 (batch, height, width, 3) RGB, 0-255."""
+    levels = 112 + 56 * sample_image(shape).transpose(0, 2, 3, 1)
+    return np.asarray(levels.clip(0, 255), np.uint8)

@@ -149,7 +149,7 @@ def compare_models(
     """
     if tolerance is not None and not 0 <= tolerance < inf:
         raise ExportError(f"tolerance {tolerance:g}: give a finite number that is not negative")
-    file = find_model(model)
+    file = find_model(model, fetching)
     segmenter = Segmenter(file, providers="cpu")
     precision = _precision(file, segmenter)
     multi_scale = multi_scale or _stated_multi_scale(file)

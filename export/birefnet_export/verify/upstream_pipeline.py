@@ -111,7 +111,9 @@ def _read(file: Path) -> Image.Image:
 def _normalized(image: Image.Image, size: tuple[int, int]) -> Tensor:
     """(1, 3, height, width)."""
     height, width = size
-    pixels = np.array(image.resize((width, height), Image.Resampling.BILINEAR))
+    for step in ((width, image.height), (width, height)):  # Pillow's order before version 13
+        image = image.resize(step, Image.Resampling.BILINEAR)
+    pixels = np.array(image)
     scaled = torch.from_numpy(pixels).permute(2, 0, 1).float().div(255)
     mean, std = (torch.tensor(channels).view(3, 1, 1) for channels in (MEAN, STD))
     return ((scaled - mean) / std).unsqueeze(0)

@@ -11,6 +11,7 @@ from ..serve.server import is_loopback, listen, serve
 from ..serve.settings import Settings, read_keys
 from ..session.memory_limit import Memory
 from .cutout import DEMONSTRATION
+from .fetching import MODEL_HELP, located
 from .options import (
     batch_option,
     max_memory_option,
@@ -31,7 +32,7 @@ from .options import (
     "--model",
     "-m",
     metavar="MODEL",
-    help="A name from `birefnet models`, an .onnx file, or a directory that holds one.",
+    help=MODEL_HELP,
 )
 @size_option
 @provider_option
@@ -134,7 +135,7 @@ def serve_command(
     opened = listen(host, port)
     with logging_started(as_json=json_logs):
         segmenter = Segmenter(
-            model or "nano",
+            located(model or "nano"),
             size=size,
             threads=threads,
             providers=provider,

@@ -8,10 +8,10 @@ from birefnet_models.text import format_seconds
 
 from ..errors import ProviderError
 from ..model.input_size import Size, parse_size
-from ..model.locate import find_model
 from ..session.open import open_session
 from ..session.providers import TensorRT, parse_providers
 from ..session.tensorrt.optimization_profile import describe
+from .fetching import located
 from .options import verbose_option
 
 
@@ -52,6 +52,8 @@ def _read_sizes(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -
 def warm(model: str, sizes: tuple[Size, ...], batch: int, provider: str, verbose: bool) -> None:
     """Build the TensorRT engine of MODEL ahead, so that no user waits for it.
 
+    MODEL is what `birefnet cutout --model` takes.
+
     An engine is built for this GPU and these versions, for all sizes between the smallest and the
     largest that are named; its answer is compared with the CPU's before it is kept. Where one that
     serves is there already, nothing is built.
@@ -61,7 +63,7 @@ def warm(model: str, sizes: tuple[Size, ...], batch: int, provider: str, verbose
     if others or not isinstance(record, TensorRT):
         raise ProviderError(f"only tensorrt builds ahead; for {provider} nothing is to be done")
     session = open_session(
-        find_model(model), providers=record, sizes=sizes, batch=batch, verbose=verbose
+        located(model), providers=record, sizes=sizes, batch=batch, verbose=verbose
     )
     opened = session.info.provider
     profile = opened.profile if isinstance(opened, TensorRT) else None

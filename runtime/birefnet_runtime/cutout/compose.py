@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..images.exif import without_location
 from ..images.picture import Picture, Pixels, full_scale, quantize, to_depth
 from ..images.write import Encoding, write_image
 from .background import Background, Color
@@ -18,6 +19,7 @@ from .subject import Subject, find_subject, widen
 
 Shadow: TypeAlias = Literal["none", "drop"]
 SHADOWS: tuple[Shadow, ...] = get_args(Shadow)
+Metadata: TypeAlias = Literal["keep", "keep-gps", "strip"]
 SHADOW_STRENGTH = 0.45
 SHADOW_SIZE = 0.025
 """Of the subject's longer side: how far down the shadow falls, and how soft it is."""
@@ -38,6 +40,8 @@ class Style:
             subject nothing is moved.
         shadow: `drop` lays a soft shadow below the subject.
         premultiply: multiply the colors of a transparent result by its alpha.
+        metadata: whether EXIF and resolution go along: `keep`, but for the place where the
+            photograph was taken, `keep-gps` with it, or `strip`.
     """
 
     mask: bool = False
@@ -48,6 +52,7 @@ class Style:
     layout: Layout | None = None
     shadow: Shadow = "none"
     premultiply: bool = False
+    metadata: Metadata = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +65,28 @@ class Result:
         profile: the ICC profile of `pixels`.
         subject: in the whole picture's pixels, cropped or not.
         premultiplied: whether the colors have been multiplied by alpha.
+        exif: as `Picture` has it.
+        dpi: pixels an inch, across and down.
     """
 
     pixels: Pixels
     profile: bytes | None
     subject: Subject
     premultiplied: bool = False
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
 
     def save(
         self, target: str | os.PathLike[str] | BinaryIO, encoding: Encoding | None = None
     ) -> None:
-        """Write it, with its profile; as `write_image`."""
+        """Write it, with its profile and metadata; as `write_image`."""
         write_image(
             target,
             self.pixels,
             encoding,
             profile=self.profile,
+            exif=self.exif,
+            dpi=self.dpi,
             premultiplied=self.premultiplied,
         )
 
@@ -100,6 +111,18 @@ def compose(
         ImageError: the background is no image.
     """
     style = style or Style()
+    result = _painted(picture, alpha, style, threads)
+    if style.metadata == "strip":
+        return result
+    exif = picture.exif
+    if exif is not None and style.metadata != "keep-gps":
+        exif = without_location(exif)
+    return replace(result, exif=exif, dpi=picture.dpi)
+
+
+def _painted(
+    picture: Picture, alpha: NDArray[np.float32], style: Style, threads: int | None
+) -> Result:
     visible = shown_alpha(picture, alpha)
     subject = find_subject(visible)
     crop = slice(None), slice(None)

@@ -14,7 +14,7 @@ from ..images.write import Encoding, FormatName
 from .background import Color
 from .compose import Style
 
-WRITER: dict[FormatName, float] = {"png": 2, "tiff": 3, "jpeg": 2, "webp": 31}
+WRITER: dict[FormatName, float] = {"png": 2, "tiff": 3, "jpeg": 2, "webp": 31, "avif": 40}
 """For each pixel, of what is held to be written: copies and the encoder's own planes."""
 PYMATTING = 150
 LAYING_OUT = 32

@@ -20,7 +20,10 @@ def to_tensor(
 
     The stretch is Pillow's bilinear filter, antialiased when it shrinks, on 8-bit values: what
     upstream's `transforms.Resize` does to a PIL image. No letterbox: upstream's issue 318 found
-    that it costs quality. Upstream ignores profiles; a picture without one gives its numbers.
+    that it costs quality. Rows come first, then columns, as in the Pillow that the models were
+    trained with; by itself Pillow 13 takes another order for some shapes, which moves a quarter of
+    the values by a level, and edges of masks by several. Upstream ignores profiles; a picture
+    without one gives its numbers.
 
     Args:
         picture: the image, at any size.
@@ -36,7 +39,9 @@ def to_tensor(
     if picture.opacity is not None:
         opacity = Image.fromarray(to_eight_bits(picture.opacity))
         image = Image.composite(image, Image.new("RGB", image.size, "white"), opacity)
-    stretched = image.resize((width, height), Image.Resampling.BILINEAR)
+    stretched = image
+    for step in ((width, image.height), (width, height)):
+        stretched = stretched.resize(step, Image.Resampling.BILINEAR)
     if picture.profile is not None:
         # After the stretch: the same to the eye, and a small picture costs nothing.
         stretched = to_srgb(stretched, picture.profile) or stretched

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from birefnet_models.text import first_line
 from numpy.typing import NDArray
 
@@ -106,7 +105,7 @@ class OpenSession:
         _opened.add(self)
 
     def run(
-        self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[np.float32]]
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[Any]]
     ) -> Sequence[Any]:
         if self._process != os.getpid():
             with self._opening:
@@ -130,7 +129,7 @@ class OpenSession:
     def _run(
         self,
         output_names: Sequence[str] | None,
-        input_feed: Mapping[str, NDArray[np.float32]],
+        input_feed: Mapping[str, NDArray[Any]],
         options: Any,
     ) -> Sequence[Any]:
         if threading.current_thread() is not threading.main_thread():

@@ -62,10 +62,14 @@ class Footprint:
     """Of live tensors at their peak, per pixel of the input."""
     trained_size: tuple[int, int]
     size_multiple: int
+    attention: tuple[float, float] = (0.0, 0.0)
+    """Bytes of attention at its peak, per pixel and per squared pixel of an image."""
 
     def peak_bytes(self, size: tuple[int, int], memory: Memory, batch: int = 1) -> float:
         """An estimate, from above, of the process's resident memory at (height, width) `size`."""
-        tensors = self.bytes_per_pixel * batch * size[0] * size[1]
+        pixels = size[0] * size[1]
+        attention = self.attention[0] * pixels + self.attention[1] * pixels**2
+        tensors = batch * max(self.bytes_per_pixel * pixels, attention)
         weights = self.weights_bytes * WEIGHTS[memory, self.external]
         return PROGRAM_BYTES + weights + tensors * PACKING[memory]
 
@@ -106,6 +110,7 @@ def read_footprint(path: Path) -> Footprint:
         bytes_per_pixel=metadata.activation_bytes_per_pixel,
         trained_size=metadata.trained_size,
         size_multiple=metadata.size_multiple,
+        attention=metadata.attention_bytes,
     )
 
 

@@ -145,7 +145,7 @@ def test_upstreams_training_heads_and_index_buffers_are_known(swin_t_file, tmp_p
     checkpoint = read_checkpoint(swin_t_file)
     assert not any("spvn" in name for name in checkpoint.tensors)
 
-    from birefnet_export.network.swin import relative_position_index
+    from birefnet_export.network.backbone.swin_v1 import relative_position_index
 
     with_index = drawn(stored) | {
         name: relative_position_index(7).clone()

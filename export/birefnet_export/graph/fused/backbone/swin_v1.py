@@ -6,11 +6,38 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ...network.swin import PatchMerging, SwinBlock, SwinTransformer, WindowAttention
-from ..builder import Graph, Value
-from ..kernels import kernel_of
-from ..layers import after, concat, conv, gelu, layer_norm, linear
-from .windows import Layout, Windows, merge_index
+from ....network.backbone.swin_v1 import (
+    PatchMerging,
+    SwinBlock,
+    SwinTransformer,
+    WindowAttention,
+)
+from ...builder import Graph, Value
+from ...kernels import kernel_of
+from ...layers import after, concat, conv, gelu, layer_norm, linear, spatial
+from .windows import Layout, Windows, layout, merge_index
+
+
+def maps_of(g: Graph, images: dict[str, Value], swin: SwinTransformer) -> dict[str, list[Value]]:
+    """Four normalized maps (batch, channels, height, width) of each scale, as `SwinTransformer`."""
+    size = spatial(g, images["full"])
+    sizes = [size // stride for stride in (4, 8, 16, 32)]
+    if "half" in images:
+        # Map i of the half scale has the size of map i + 1 of the full one; the last halves
+        # rounded up.
+        sizes.append((sizes[3] + 1) // 2)
+    layouts = []
+    for i, map_size in enumerate(sizes):
+        with g.scope(f"windows{i}"):
+            layouts.append(layout(g, map_size, swin.window))
+    maps = {}
+    for scale, image in images.items():
+        with g.scope(scale):
+            if scale == "full":
+                maps[scale] = backbone(g, image, swin, layouts[:4], quartered=2)
+            else:
+                maps[scale] = backbone(g, image, swin, layouts[1:])
+    return maps
 
 
 def backbone(

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from birefnet_export.network.swin import (
+from birefnet_export.network.backbone.swin_v1 import (
     MASKED,
     partition,
     relative_position_index,

@@ -1,4 +1,7 @@
-"""Chromium, headless, through the pipe of its own protocol: no driver, no port, no download."""
+"""Chromium, headless, through the pipe of its own protocol: no driver, no port, no download.
+
+For studies that measure in a browser, and for the tests that open pages in one.
+"""
 
 import base64
 import fcntl
@@ -8,13 +11,14 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PATIENCE_S = 60.0
+KEY_CODES = {"Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39}
 COMMAND = (
     *("--headless", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu"),
     *("--no-sandbox", "--disable-background-networking", "--disable-component-update"),
@@ -35,6 +39,7 @@ class Tab:
         self._buffer = b""
         self._count = 0
         self._session: str | None = None
+        self._patience_s = PATIENCE_S
         self.events: list[dict[str, Any]] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
@@ -56,17 +61,23 @@ class Tab:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def open(self, file: Path, *, width: int, phone: bool, scheme: str) -> None:
-        """Load a file at a width, in a color scheme; what happens meanwhile is in `events`."""
+    def open(self, url: str, *, width: int, phone: bool, scheme: str, still: bool = False) -> None:
+        """Load a page at a width, in a color scheme; what happens meanwhile is in `events`.
+
+        `still`: as somebody who asked for reduced motion.
+        """
         self.events.clear()
         scale = 2 if phone else 1
         self.call(
             "Emulation.setDeviceMetricsOverride",
             **{"width": width, "height": 800, "deviceScaleFactor": scale, "mobile": phone},
         )
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce" if still else "no-preference"},
+        ]
         self.call("Emulation.setEmulatedMedia", features=features)
-        self.call("Page.navigate", url=file.as_uri())
+        self.call("Page.navigate", url=url)
         while not self.named("Page.loadEventFired"):
             self.events.append(self._next())
 
@@ -78,7 +89,7 @@ class Tab:
     def requests(self) -> list[str]:
         """Addresses that were asked for; what a page holds itself is not."""
         urls = [each["request"]["url"] for each in self.named("Network.requestWillBeSent")]
-        return [url for url in urls if not url.startswith("data:")]
+        return [url for url in urls if not url.startswith(("data:", "blob:"))]
 
     @property
     def complaints(self) -> list[dict[str, Any]]:
@@ -86,9 +97,54 @@ class Tab:
         return self.named("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
 
     def value(self, expression: str) -> Any:
-        """What an expression is in the page."""
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"][
-            "value"
+        """What an expression is in the page, a promise's value once it is kept."""
+        answer = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        if "exceptionDetails" in answer:
+            raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
+
+    def wait_for(self, condition: str, patience_s: float = PATIENCE_S) -> None:
+        """Until a condition holds in the page, which may be too busy to answer meanwhile."""
+        deadline = time.monotonic() + patience_s
+        self._patience_s = max(patience_s, PATIENCE_S)
+        while not self.value(f"Boolean({condition})"):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not within {patience_s:.0f} s: {condition}")
+            time.sleep(0.05)
+        self._patience_s = PATIENCE_S
+
+    def choose_files(self, selector: str, files: Sequence[Path]) -> None:
+        """Files into an `<input type=file>`, as its dialog does it."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call(
+            "DOM.setFileInputFiles", nodeId=node, files=[str(file.resolve()) for file in files]
+        )
+
+    def keep_downloads(self, folder: Path) -> None:
+        """Where what a page downloads goes from now on."""
+        self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
+    def press(self, key: str, *, times: int = 1) -> None:
+        """A key by its name: `Tab`, `ArrowLeft`, `Enter`."""
+        extra = {"text": "\r"} if key == "Enter" else {}
+        key_code = KEY_CODES[key]
+        for _ in range(times):
+            for kind in ("keyDown", "keyUp"):
+                self.call(
+                    "Input.dispatchKeyEvent",
+                    **{"type": kind, "key": key, "windowsVirtualKeyCode": key_code, **extra},
+                )
+
+    def names(self) -> list[tuple[str, str]]:
+        """Role and accessible name of everything a screen reader meets, in its order."""
+        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+        return [
+            (node["role"]["value"], node.get("name", {}).get("value", ""))
+            for node in nodes
+            if not node["ignored"]
         ]
 
     def screenshot(self, path: Path) -> None:
@@ -96,12 +152,15 @@ class Tab:
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def _next(self) -> dict[str, Any]:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._answers], [], [], deadline - time.monotonic())
+            ready, _, _ = select.select(
+                [self._answers], [], [], max(0, deadline - time.monotonic())
+            )
             chunk = os.read(self._answers, 1 << 16) if ready else b""
             if not chunk:
                 raise TimeoutError("the browser said nothing more")

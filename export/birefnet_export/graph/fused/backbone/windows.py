@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...network.swin import MASKED
-from ..builder import Graph, Value
-from ..layers import concat
-
-END = 2**31 - 1
-"""Slice bound beyond any size."""
+from ....network.backbone.swin_v1 import MASKED
+from ...builder import Graph, Value
+from ...layers import END, concat
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,107 @@ channels). Four maps come out, at strides 4, 8, 16 and 32, each behind its own L
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from functools import cache
+from math import isqrt
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .architecture import Architecture
+from ...errors import ArchitectureError
+from ..shapes import Shapes, shape_of
 
 MASKED = -100.0
 """What the shift mask adds to the score of two tokens from different regions (upstream's value)."""
+_BLOCK = re.compile(r"bb\.layers\.(\d+)\.blocks\.(\d+)\.")
+
+
+@dataclass(frozen=True, slots=True)
+class SwinV1:
+    """A Swin v1 of four stages; stage ``i`` has ``embed_dim * 2**i`` channels."""
+
+    embed_dim: int
+    """Channels of the first stage: 96 (T, S), 128 (B), 192 (L)."""
+    depths: tuple[int, ...]
+    """Transformer blocks per stage."""
+    num_heads: tuple[int, ...]
+    """Attention heads per stage."""
+    window: int
+    """Side of an attention window, in tokens."""
+    mlp_hidden: int
+    """Hidden channels of the first stage's MLP; stage ``i`` has ``mlp_hidden * 2**i``."""
+
+    @property
+    def name(self) -> str:
+        """Upstream's name, or `swin` for one that has none."""
+        return next((name for name, record in SWIN_V1.items() if record == self), "swin")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(self.embed_dim << stage for stage in range(4))
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return 4, 8, 16, 32
+
+    def module(self) -> SwinTransformer:
+        return SwinTransformer(self)
+
+    @classmethod
+    def from_shapes(cls, shapes: Shapes) -> SwinV1 | None:
+        """Read it off names and shapes of a state dict; None if they show another backbone.
+
+        Raises:
+            ArchitectureError: they contradict each other; the message names the tensor.
+        """
+        if "bb.patch_embed.proj.weight" not in shapes:
+            return None
+        tables = [
+            shape_of(shapes, f"bb.layers.{i}.blocks.0.attn.relative_position_bias_table", 2)
+            for i in range(4)
+        ]
+        swin = cls(
+            embed_dim=shape_of(shapes, "bb.patch_embed.proj.weight", 4)[0],
+            depths=_depths(shapes),
+            num_heads=tuple(heads for _, heads in tables),
+            window=_window(tables[0][0]),
+            mlp_hidden=shape_of(shapes, "bb.layers.0.blocks.0.mlp.fc1.weight", 2)[0],
+        )
+        for width, heads in zip(swin.widths, swin.num_heads, strict=True):
+            if width % heads:
+                raise ArchitectureError(f"{heads} attention heads can't share {width} channels")
+        return swin
+
+
+SWIN_V1 = {
+    "swin_v1_t": SwinV1(96, (2, 2, 6, 2), (3, 6, 12, 24), 7, 384),
+    "swin_v1_s": SwinV1(96, (2, 2, 18, 2), (3, 6, 12, 24), 7, 384),
+    "swin_v1_b": SwinV1(128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 512),
+    "swin_v1_l": SwinV1(192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 768),
+}
+"""Upstream's, by upstream's names."""
+
+
+def _depths(shapes: Shapes) -> tuple[int, ...]:
+    """Transformer blocks per stage, counted from the names."""
+    blocks = {(int(match[1]), int(match[2])) for name in shapes if (match := _BLOCK.match(name))}
+    stages = {stage for stage, _ in blocks}
+    if stages != {0, 1, 2, 3}:
+        raise ArchitectureError(f"backbone stages {sorted(stages)} found, expected 0, 1, 2, 3")
+    return tuple(1 + max(b for s, b in blocks if s == stage) for stage in range(4))
+
+
+def _window(rows: int) -> int:
+    """Window side from the rows of a relative position bias table, (2 * window - 1) ** 2."""
+    side = isqrt(rows)
+    if side * side != rows or side % 2 == 0:
+        raise ArchitectureError(
+            f"a relative position bias table has {rows} rows, which is no (2 * window - 1) ** 2"
+        )
+    return (side + 1) // 2
 
 
 @cache
@@ -199,21 +289,22 @@ class PatchEmbed(nn.Module):
 class SwinTransformer(nn.Module):
     """The backbone: an image in, four normalized feature maps out."""
 
-    def __init__(self, arch: Architecture) -> None:
+    def __init__(self, record: SwinV1) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbed(arch.embed_dim)
+        self.window = record.window
+        self.patch_embed = PatchEmbed(record.embed_dim)
         self.layers = nn.ModuleList(
             Stage(
                 width,
-                arch.depths[i],
-                arch.num_heads[i],
-                arch.window,
-                arch.mlp_hidden << i,
+                record.depths[i],
+                record.num_heads[i],
+                record.window,
+                record.mlp_hidden << i,
                 last=i == 3,
             )
-            for i, width in enumerate(arch.stage_widths)
+            for i, width in enumerate(record.widths)
         )
-        for i, width in enumerate(arch.stage_widths):
+        for i, width in enumerate(record.widths):
             self.add_module(f"norm{i}", nn.LayerNorm(width))
 
     def stages(self) -> list[Stage]:

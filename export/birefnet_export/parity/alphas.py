@@ -1,0 +1,70 @@
+"""8-bit masks of one graph from pixels to alpha, compared with the runtime's own steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from birefnet_models.text import format_size
+from numpy.typing import NDArray
+
+from ..errors import ParityError
+from .logits import InputShape
+
+MOST_LEVELS = 2
+MOST_MEAN = 0.1
+"""What passes, in levels of 255: at most anywhere, and on average over an image."""
+
+Alphas = NDArray[np.uint8]
+"""(batch, height, width), 0-255."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlphaParity:
+    """Differences of 8-bit masks, in levels of 255, over all cases."""
+
+    max_levels: int
+    mean_levels: float
+    """Of the case where it is largest."""
+    cases: tuple[InputShape, ...]
+    """Batch, height and width of the images that were run."""
+    runtime: str
+    """What ran the graph, and its version."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+def compare_alphas(
+    pairs: Sequence[tuple[Alphas, Alphas]], cases: Sequence[InputShape], runtime: str
+) -> AlphaParity:
+    """Compute the differences, and hold them to what passes.
+
+    Args:
+        pairs: for each case the graph's alphas and the expected ones.
+        cases: the shapes of the images.
+        runtime: what ran the graph, and its version.
+
+    Raises:
+        ParityError: another shape, nothing to compare, or more than `MOST_LEVELS` or `MOST_MEAN`.
+    """
+    largest, mean = 0, 0.0
+    for (alphas, expected), case in zip(pairs, cases, strict=True):
+        if alphas.shape != expected.shape or not expected.size:
+            raise ParityError(
+                f"at {format_size(case)} the graph gives {alphas.shape}, not {expected.shape}"
+            )
+        difference = np.abs(alphas.astype(np.int16) - expected)
+        largest = max(largest, int(difference.max()))
+        mean = max(mean, float(difference.mean()))
+    if not pairs:
+        raise ParityError("nothing was compared: there are no cases")
+    if largest > MOST_LEVELS or mean > MOST_MEAN:
+        raise ParityError(
+            f"masks differ from the runtime's by {largest} levels of 255 at most and {mean:.2g} on "
+            f"average, more than the {MOST_LEVELS} and {MOST_MEAN} allowed"
+        )
+    return AlphaParity(largest, mean, tuple(cases), runtime)

@@ -1,0 +1,50 @@
+"""Is the pipeline inside the graph the runtime's? The same images through both, to 8-bit masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from birefnet_runtime.images.picture import Picture, quantize
+from birefnet_runtime.model.postprocess import to_alpha
+from birefnet_runtime.model.preprocess import to_tensor
+from birefnet_runtime.session.open import open_session
+
+from ..graph.signature import IMAGE, INPUT, MEAN, STD
+from ..parity.alphas import AlphaParity, Alphas, compare_alphas
+from ..parity.logits import InputShape
+from ..parity.sample_tensors import sample_pixels
+
+IMAGE_SHAPES: tuple[InputShape, ...] = ((1, 427, 640), (2, 75, 31), (1, 1, 211))
+"""A photograph's aspect ratio, a batch of small upright ones, and a single line."""
+
+
+def check_end_to_end(
+    file: Path,
+    network: Path,
+    size: tuple[int, int],
+    shapes: Sequence[InputShape] = IMAGE_SHAPES,
+) -> AlphaParity:
+    """Run images through a graph from pixels to alpha, and through the runtime's own steps.
+
+    Args:
+        file: that graph.
+        network: the graph inside it, from normalized tensors to logits.
+        size: (height, width) at which it runs.
+        shapes: of the sample images.
+
+    Raises:
+        ParityError: as `compare_alphas`.
+    """
+    whole, inner = open_session(file), open_session(network)
+    pairs: list[tuple[Alphas, Alphas]] = []
+    for shape in shapes:
+        images = sample_pixels(shape)
+        tensor = np.concatenate([to_tensor(Picture(each), size, MEAN, STD) for each in images])
+        (logits,) = inner.run(None, {INPUT.name: tensor})
+        (alphas,) = whole.run(None, {IMAGE.name: images})
+        expected = [np.uint8(quantize(to_alpha(each[0], shape[1:]), 8)) for each in logits]
+        pairs.append((np.asarray(alphas), np.stack(expected)))
+    return compare_alphas(pairs, shapes, f"onnxruntime {onnxruntime.__version__}")
