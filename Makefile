@@ -50,7 +50,7 @@ clean:  ## remove the environments and what the verbs wrote
 # Everything, torch included: export, tests and checks.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/$(PIP_INSTALL) --editable '.[cpu,export,verify,bench,evaluate,dev]'
+	$(VENV)/bin/$(PIP_INSTALL) --editable '.[cpu,export,verify,bench,evaluate,serve,dev]'
 	touch $@
 
 # What a user of the runtime has: no torch, no onnx.

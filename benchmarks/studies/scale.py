@@ -4,8 +4,8 @@ Parts, all by default; a part that is left out keeps what the file has:
 
 - `robustness`: `cluster_trial`, 500 pictures of which 20 are broken, on two nodes on this machine,
   an actor and then a node killed. Nothing in it is a time.
-- `listing`: a folder of a million keys planned while a stand-in for S3 makes up its pages: core
-  time and peak memory; the same of a plan that is made whole, of which a file's memory follows.
+- `listing`: a folder of a million keys planned while a stand-in for S3 makes up its pages: CPU time
+  and peak memory, and the same of a plan that is made whole, of which the memory of a file follows.
 - `throughput`: `birefnet cutout` in one process and on Ray, on the same cores: time, the time until
   the first result, and memory of all processes together.
 """

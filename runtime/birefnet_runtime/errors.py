@@ -8,6 +8,7 @@ BirefnetError                  birefnet_models.errors
 ├── ModelError                 the file is no model that the runtime can run, or the run failed
 ├── ClusterError               the cluster of other machines can't do the work; says why
 ├── ProviderError              the execution provider asked for can't run; says why
+├── ServeError                 the server can't be started as it was asked to
 └── MissingExtraError          an optional package is needed; names the install command
 """
 
@@ -40,6 +41,10 @@ class ProviderError(BirefnetError):
 
 class ClusterError(BirefnetError):
     """Work that Ray's cluster gave up, or that none of its machines has room for."""
+
+
+class ServeError(BirefnetError):
+    """A server that can't be started as it was asked to."""
 
 
 class MissingExtraError(BirefnetError):

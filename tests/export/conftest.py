@@ -18,6 +18,7 @@ import torch
 from birefnet_export.graph.builder import Graph, Value
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.dino_v3 import DinoV3
+from birefnet_export.network.backbone.pvt_v2 import PvtV2
 from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
 from safetensors.torch import save_file
@@ -34,6 +35,10 @@ TINY_DINO = replace(
     TINY,
     backbone=DinoV3(width=32, mlp_hidden=40, gated=False, head_width=16, taken=(0, 1, 2, 4)),
     pyramid=(16, 32, 64, 128),
+)
+TINY_PVT = replace(
+    TINY,
+    backbone=PvtV2(widths=(8, 16, 20, 32), depths=(1, 2, 1, 1), mlp_hidden=(24, 32, 40, 48)),
 )
 SETTINGS: dict[str, dict[str, Any]] = {
     "batch1": {"batch_norm": False},

@@ -137,7 +137,7 @@ def architecture_of(stored: Mapping[str, Tensor]) -> Architecture:
     """
     if not any(name.startswith("bb.") for name in stored):
         raise ArchitectureError(
-            "it has no Swin v1 backbone, and so is no BiRefNet: of its tensors' names none holds "
+            "it has no backbone, and so is no BiRefNet: of its tensors' names none starts with "
             f"'bb.'; they are {shortened(stored, 5)}"
         )
     return Architecture.from_shapes({name: tuple(t.shape) for name, t in stored.items()})

@@ -14,8 +14,13 @@ from typing import Any
 
 from ..network.architecture import Architecture
 from ..network.backbone.dino_v3 import PATCH, DinoV3
+from ..network.backbone.pvt_v2 import PvtV2
 from ..network.backbone.swin_v1 import SwinV1
 from .fused.backbone.dino_v3 import parts_of
+from .fused.backbone.pvt_v2 import HIDDEN_PARTS, QUERY_PARTS
+
+LARGEST_TRAINED = 2304
+"""Pixels a side of the largest square of the zoo's trained sizes (`dynamic`)."""
 
 
 def _swin_v1(swin: SwinV1) -> int:
@@ -29,8 +34,18 @@ def _dino_v3(dino: DinoV3) -> int:
     return channels // 4**2  # a token stands for as many positions
 
 
+def _pvt_v2(pvt: PvtV2) -> int:
+    # Scores of one part of a stage's queries grow with the square of the pixels; counted are those
+    # at the largest size that any released model was trained at.
+    keys = (LARGEST_TRAINED // (pvt.strides[0] * pvt.reductions[0])) ** 2
+    scores = keys * pvt.num_heads[0] // QUERY_PARTS[0]
+    # Residual, normalized tokens, queries, what attends and its parts, the sum of the parts.
+    return 6 * pvt.widths[0] + max(scores, 3 * pvt.mlp_hidden[0] // HIDDEN_PARTS[0])
+
+
 PEAK_CHANNELS: dict[type, Callable[[Any], int]] = {
     SwinV1: _swin_v1,
+    PvtV2: _pvt_v2,
     DinoV3: _dino_v3,
 }
 """By the backbone's record: channels of its tensors at their peak, at a quarter of the input."""

@@ -30,7 +30,8 @@ class Architecture:
     aspp_kernels: tuple[int, ...] = (1, 3, 7)
     """Kernel sizes of the deformable branches that follow the leading 1 x 1."""
     patch_width: int = 64
-    """Channels between the two convolutions of an image branch."""
+    """Channels between the two convolutions of an image branch; 0 where the decoder takes no image
+    (`dec_ipt` off)."""
     gradient_width: int = 16
     """Channels of the gradient attention; 0 without it (`out_ref`)."""
     multi_scale: str | None = "cat"
@@ -76,6 +77,7 @@ class Architecture:
             "squeeze_block": ("BasicDecBlk", " ".join(self.squeeze) or "none"),
             "dec_blk": ("BasicDecBlk", self.decoder_block),
             "dec_att": ("ASPPDeformable", self.attention),
+            "dec_ipt": ("on", "on" if self.patch_width else "off"),
             "dec_ipt_split": ("on", "off" if self.whole_image else "on"),
             "out_ref": ("on", "on" if self.gradient_width else "off"),
             "batch_size": ("more than 1", "more than 1" if self.batch_norm else "1"),
@@ -151,7 +153,8 @@ def _decoder_settings(shapes: Shapes, channels: tuple[int, ...]) -> dict[str, An
         if (match := _DEFORMABLE.search(name))
     }
     pooled = [name for name in shapes if name.endswith("global_avg_pool.1.weight")]
-    image = shape_of(shapes, "decoder.ipt_blk5.conv1.weight", 4)
+    branch = "decoder.ipt_blk5.conv1.weight"
+    image = shape_of(shapes, branch, 4)[:2] if branch in shapes else (0, 0)
     gradient = "decoder.gdt_convs_4.0.weight"
     return {
         "decoder_width": shape_of(shapes, "decoder.decoder_block4.conv_in.weight", 4)[0],

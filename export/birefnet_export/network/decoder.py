@@ -215,20 +215,23 @@ class Decoder(nn.Module):
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
+        self.takes_image = arch.patch_width > 0
         self.whole_image = arch.whole_image
         self.attends = arch.gradient_width > 0
         self.strides = arch.backbone.strides
         self.has_pyramid = bool(arch.pyramid)
         for i, (channels, out) in enumerate(zip(arch.channels, arch.pyramid, strict=False), 1):
             self.add_module(f"pyramid_neck_x{i}", Lateral(channels, out))
-        w1, w2, w3, w4 = (channels // 8 for channels in arch.channels)
-        features = {5: w4, 4: w4, 3: w3, 2: w2, 1: w1}
+        features = dict.fromkeys(PATCH_GRIDS, 0)
+        if self.takes_image:
+            w1, w2, w3, w4 = (channels // 8 for channels in arch.channels)
+            features = {5: w4, 4: w4, 3: w3, 2: w2, 1: w1}
+            for level, grid in PATCH_GRIDS.items():
+                channels = 3 if arch.whole_image else 3 * grid * grid
+                self.add_module(
+                    f"ipt_blk{level}", ImageBranch(channels, arch.patch_width, features[level])
+                )
         c1, c2, c3, c4 = arch.decoder_channels
-        for level, grid in PATCH_GRIDS.items():
-            channels = 3 if arch.whole_image else 3 * grid * grid
-            self.add_module(
-                f"ipt_blk{level}", ImageBranch(channels, arch.patch_width, features[level])
-            )
         for level, channels, out in ((4, c4, c3), (3, c3, c2), (2, c2, c1), (1, c1, c1 // 2)):
             block = BLOCKS[arch.decoder_block](arch, channels + features[level + 1], out)
             self.add_module(f"decoder_block{level}", block)
@@ -276,6 +279,8 @@ class Decoder(nn.Module):
 
     def with_image(self, x: Tensor, image: Tensor, level: int) -> Tensor:
         """Append the features of the image itself, brought to the map's size (inward reference)."""
+        if not self.takes_image:
+            return x
         if self.whole_image:
             image = resize_as(image, x)
         else:

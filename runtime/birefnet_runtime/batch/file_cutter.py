@@ -12,6 +12,7 @@ from birefnet_models.errors import BirefnetError
 from numpy.typing import NDArray
 
 from ..cutout.compose import Style, compose
+from ..cutout.picture_memory import SLACK_BYTES, check_fits, peak_bytes
 from ..cutout.subject import Subject
 from ..errors import ImageError, OutputError
 from ..images.read import decode, open_image
@@ -21,7 +22,6 @@ from ..segmenter import Prepared, Segmenter
 from ..storage import file_at
 from .animation import cut_out_frames, is_animated
 from .jobs import Job
-from .picture_memory import SLACK_BYTES, check_fits, peak_bytes
 
 
 def check_style(style: Style, encoding: Encoding) -> None:

@@ -17,8 +17,8 @@ from ..images.write import Encoding, FormatName, format_named
 from ..model.input_size import Size
 from ..session.memory_limit import Memory
 from ..storage import STANDARD_STREAM, Location
+from .engines import run_here, run_on_ray
 from .fetching import MODEL_HELP
-from .local_engine import run_here
 from .locations import ListType, LocationType
 from .options import (
     batch_option,
@@ -32,7 +32,6 @@ from .options import (
     verbose_option,
 )
 from .progress import say
-from .ray_engine import run_on_ray
 from .summary import Summary
 
 DEMONSTRATION = (

@@ -6,6 +6,7 @@ import pytest
 from birefnet_export.graph.activation_memory import activation_bytes_per_pixel, attention_bytes
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.dino_v3 import DINO_V3
+from birefnet_export.network.backbone.pvt_v2 import PVT_V2
 from birefnet_export.network.backbone.swin_v1 import SWIN_V1
 
 
@@ -56,3 +57,21 @@ def test_attention_among_all_tokens_is_a_fact_of_its_own():
     assert (attention_bytes(base, 23) or (0, 0))[1] == square
     # At the trained size the decoder takes most, as with every backbone.
     assert activation_bytes_per_pixel(small, "rows") > linear + square * 1024**2
+
+
+@pytest.mark.parametrize("backbone", ["pvt_v2_b0", "pvt_v2_b2"])
+def test_small_backbones_take_less_than_the_decoder(backbone):
+    """As measured: the backbone of b0 alone takes a quarter of what the network takes at 1024."""
+    arch = Architecture(PVT_V2[backbone])
+
+    assert activation_bytes_per_pixel(arch, "rows") == 338.75
+    without = replace(arch, attention="none", aspp_kernels=(), aspp_width=0)
+    assert 32 < activation_bytes_per_pixel(without, "rows") < 300
+
+
+def test_scores_of_attention_count_at_the_largest_trained_size():
+    arch = replace(Architecture(PVT_V2["pvt_v2_b0"]), attention="none", aspp_width=0)
+
+    # 2304 / 32 squared keys for an eighth of the queries, 6 maps of 32 channels, at a 16th of the
+    # pixels; four channels at all of them: float32.
+    assert activation_bytes_per_pixel(arch, "rows") == 4 * ((72**2 / 8 + 6 * 32) / 16 + 4)

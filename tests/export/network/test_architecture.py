@@ -48,6 +48,7 @@ def test_settings_are_read_off_the_tensors(name):
         {"squeeze": ("ASPPDeformable",), "attention": "none", "context": 1},
         {"squeeze": ("ASPPDeformable",), "attention": "ASPP"},
         {"squeeze": ("ASPP",), "attention": "ASPPDeformable"},
+        {"patch_width": 0},
         {"multi_scale": "add", "whole_image": True, "batch_norm": False, "gradient_width": 0},
     ],
 )
@@ -98,6 +99,7 @@ def test_a_statement_that_the_tensors_contradict_is_refused():
 def test_settings_have_upstreams_names(name, settings):
     assert Architecture.from_shapes(key_list(f"swin_v1_t_{name}")).settings() == settings
     assert Architecture(SWIN_V1["swin_v1_l"]).settings() == {}
+    assert Architecture(SWIN_V1["swin_v1_l"], patch_width=0).settings() == {"dec_ipt": "off"}
 
 
 def replaced(old: str, new: str) -> dict[str, tuple[int, ...]]:
@@ -107,14 +109,13 @@ def replaced(old: str, new: str) -> dict[str, tuple[int, ...]]:
 @pytest.mark.parametrize(
     ("shapes", "said"),
     [
-        ({"conv1.weight": (64, 3, 7, 7)}, "no Swin v1 backbone"),
-        (replaced("bb.patch_embed.", "bb.patch_embed1."), "PVT v2"),
+        ({"conv1.weight": (64, 3, 7, 7)}, "no backbone of upstream's"),
+        (replaced("bb.patch_embed.", "bb.patch_embed1."), "bb.patch_embed2.proj.weight is missing"),
         (
             replaced("squeeze_module.0.conv_in", "squeeze_module.0.other"),
             "none of upstream's blocks",
         ),
         (replaced("aspp1", "aspp9"), "dec_att is none of upstream's blocks"),
-        (replaced("ipt_blk5", "other"), "takes no image"),
         (replaced("squeeze_module.0.", "squeeze_module.1."), "squeeze_module or its dec_att"),
         (
             key_list("swin_v1_t") | {"decoder.decoder_block4.dec_att.conv_in.weight": (8, 8, 3, 3)},

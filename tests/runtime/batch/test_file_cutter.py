@@ -9,7 +9,7 @@ from birefnet_runtime import Blur, ImageError, ModelError, OutputError, Segmente
 from birefnet_runtime.batch import file_cutter as module
 from birefnet_runtime.batch.file_cutter import FileCutter, check_style
 from birefnet_runtime.batch.jobs import Job
-from birefnet_runtime.batch.picture_memory import SLACK_BYTES
+from birefnet_runtime.cutout.picture_memory import SLACK_BYTES
 from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP, Encoding
 from birefnet_runtime.storage import STANDARD_STREAM
 from PIL import Image

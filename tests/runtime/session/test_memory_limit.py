@@ -116,6 +116,24 @@ def test_so_it_does_for_a_large_backbone(size, memory, external, measured_mb):
     assert measured_mb + 68 < footprint.peak_bytes(size, memory) / 1e6 < 1.3 * (measured_mb + 68)
 
 
+@pytest.mark.parametrize(
+    ("weights_mb", "size", "memory", "external", "measured_mb"),
+    [
+        (64, (512, 512), "low", True, 335),
+        (64, (1024, 1024), "low", True, 654),
+        (64, (1024, 1024), "balanced", True, 703),
+        (64, (1024, 1024), "fast", False, 751),
+        (164, (512, 512), "low", True, 439),
+        (164, (1024, 1024), "low", True, 760),
+    ],
+)
+def test_so_it_does_for_pvt_v2(weights_mb, size, memory, external, measured_mb):
+    """Peak RSS of `birefnet cutout` with PVT v2 b0 and b2."""
+    footprint = Footprint(weights_mb * 1_000_000, external, 339, (1024, 1024), 32)
+
+    assert measured_mb < footprint.peak_bytes(size, memory) / 1e6 < 1.2 * measured_mb
+
+
 def test_a_file_says_what_it_needs(lite):
     footprint = read_footprint(lite)
 

@@ -53,8 +53,9 @@ def decoder(g: Graph, image: Value, maps: list[Value], net: Decoder, lower: Lowe
     for level in (4, 3, 2, 1):
         with g.scope(f"block{level}"):
             block = net.block(level)
-            features = image_features(g, image, net, level + 1)
-            parts = [Part(x, block.conv_in.in_channels - features.channels, neck), features]
+            features = [image_features(g, image, net, level + 1)] if net.takes_image else []
+            own = block.conv_in.in_channels - sum(part.channels for part in features)
+            parts = [Part(x, own, neck), *features]
             neck = None
             # The last 1 x 1 convolution commutes with the upsampling, and follows block 1.
             x = decoder_block(g, parts, block, lower, on_features if level == 1 else None)
@@ -66,6 +67,8 @@ def decoder(g: Graph, image: Value, maps: list[Value], net: Decoder, lower: Lowe
                     x = gradient_attention(g, x, net, level)
                 x = resize(g, x, spatial(g, skip)) + skip
     with g.scope("full_resolution"):
+        if not net.takes_image:
+            return resize(g, x, spatial(g, image))
         branch = net.image_branch(1)
         # The last 1 x 1 convolution follows the branch's second one.
         outer = pointwise_after(on_image, kernel_of(branch.conv_out))

@@ -8,18 +8,20 @@ from typing import Any
 from torch import nn
 
 from ...network.backbone.dino_v3 import DinoV3Features
+from ...network.backbone.pvt_v2 import PyramidVisionTransformer
 from ...network.backbone.swin_v1 import SwinTransformer
 from ...network.birefnet import BiRefNet
 from ..builder import Graph, Value
 from ..layers import concat, resize, spatial
 from ..lowering import Lowering
-from .backbone import dino_v3, swin_v1
+from .backbone import dino_v3, pvt_v2, swin_v1
 from .decoder import Part, decoder, squeeze
 
 Fused = Callable[[Graph, dict[str, Value], Any], dict[str, list[Value]]]
 """(graph, image by scale: `full` and perhaps `half`, module) to the module's four maps by scale."""
 BACKBONES: dict[type[nn.Module], Fused] = {
     SwinTransformer: swin_v1.maps_of,
+    PyramidVisionTransformer: pvt_v2.maps_of,
     DinoV3Features: dino_v3.maps_of,
 }
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ...errors import ArchitectureError
 from ..shapes import Shapes
+from ..unsupported import SUPPORTED
 from .dino_v3 import DinoV3
+from .pvt_v2 import PvtV2
 from .record import Backbone
 from .swin_v1 import SwinV1
 
-FAMILIES = (SwinV1, DinoV3)
+FAMILIES = (SwinV1, PvtV2, DinoV3)
 """Each tells by itself whether the tensors are its own."""
 
 
@@ -21,4 +23,4 @@ def read_backbone(shapes: Shapes) -> Backbone:
     for family in FAMILIES:
         if (found := family.from_shapes(shapes)) is not None:
             return found
-    raise ArchitectureError("its backbone is none of upstream's")
+    raise ArchitectureError(f"it has no backbone of upstream's that is known (bb.…); {SUPPORTED}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from birefnet_runtime import Blur, Encoding, ImageError, Style
-from birefnet_runtime.batch.picture_memory import SLACK_BYTES, check_fits, peak_bytes
+from birefnet_runtime.cutout.picture_memory import SLACK_BYTES, check_fits, peak_bytes
 from birefnet_runtime.images.write import JPEG, PNG, WEBP
 from PIL import Image
 

@@ -8,15 +8,17 @@ what was measured, which `benchmarks/results/memory_limits.json` has.
 from birefnet_models.text import format_bytes
 from PIL import Image
 
-from ..cutout.background import Color
-from ..cutout.compose import Style
 from ..errors import ImageError
 from ..images.read import decoded_bytes, picture_bytes
 from ..images.write import Encoding, FormatName
+from .background import Color
+from .compose import Style
 
 WRITER: dict[FormatName, float] = {"png": 2, "tiff": 3, "jpeg": 2, "webp": 31, "avif": 40}
 """For each pixel, of what is held to be written: copies and the encoder's own planes."""
 PYMATTING = 150
+LAYING_OUT = 32
+"""For each pixel, of weighted colors in float32, before and after the subject is scaled."""
 SLACK_BYTES = 48e6
 """Of all pictures together: strips and tiles, the encoded files, what the allocator keeps."""
 MOST_DECODING = 40
@@ -47,6 +49,12 @@ def peak_bytes(image: Image.Image, style: Style, encoding: Encoding) -> float:
         result += 4 * width + (4 * depth / 8 if depth / 8 != width else 0)
         result += PYMATTING if style.foreground == "pymatting" else 0
         result += 8 if style.shadow == "drop" else 0
+        if style.layout is not None:
+            canvas = style.layout.most_pixels((image.height, image.width)) / pixels
+            scaling = LAYING_OUT if style.layout.scale is not None else 0
+            result += (
+                canvas * (2 * picture + 4 * width + 8 + WRITER[encoding.format.name]) + scaling
+            )
         if style.background is not None:
             result += 3 * (width + depth / 8) + (0 if isinstance(style.background, Color) else 3)
     decoding = min(decoded_bytes(image), MOST_DECODING * pixels)
