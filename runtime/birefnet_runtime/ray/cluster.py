@@ -3,10 +3,13 @@
 import logging
 import os
 import signal
+import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from birefnet_models.text import first_line
@@ -17,6 +20,7 @@ from ..session.ort_errors import caught_stderr
 
 LOCAL_STORE_BYTES = 256 << 20
 """Shared memory of a Ray that is started here: paths and records go through it, no pictures."""
+_ANSWER_S = 10
 MOST_CPUS = 4
 """Of an actor whose CPUs nobody named: one picture gains little from more."""
 
@@ -82,6 +86,8 @@ def connected(address: str | None = None) -> Iterator[None]:
             "object_store_memory": LOCAL_STORE_BYTES,
             "include_dashboard": False,
         }
+    else:
+        _check_answers(address)
     try:
         with _own_signals(), caught_stderr():  # where it says which log level was set
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
@@ -92,6 +98,25 @@ def connected(address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Check that something listens at an address: for a head that is gone Ray waits for minutes.
+
+    Raises:
+        ClusterError: nothing does.
+    """
+    if address == "auto":
+        noted = Path(tempfile.gettempdir(), "ray", "ray_current_cluster")  # by `ray start`
+        address = os.environ.get("RAY_ADDRESS") or (noted.read_text() if noted.is_file() else "")
+    host, _, port = address.strip().rpartition(":")
+    if not host.strip("[]") or not port.isdecimal() or "/" in host:
+        return  # Ray says what is wrong with it, or knows other ways
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise ClusterError(f"no Ray cluster answers at {address.strip()}: {reason}") from error
 
 
 def quiet() -> None:

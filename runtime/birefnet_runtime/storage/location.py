@@ -1,6 +1,5 @@
 """Where a file lies: a path of this machine, or the URL of an object store."""
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -100,7 +99,7 @@ def parse_location(text: str) -> Path | RemotePath:
 
 def typed(location: Location) -> str:
     """The text that `parse_location` makes this location of, secrets and all: not to be printed."""
-    return location.url if isinstance(location, RemotePath) else os.fspath(str(location))
+    return location.url if isinstance(location, RemotePath) else str(location)
 
 
 def shown(location: Location) -> str:

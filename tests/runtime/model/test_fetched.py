@@ -86,4 +86,4 @@ def test_what_breaks_off_leaves_nothing(store, tmp_path):
     with pytest.raises(ModelError, match=r"m\.onnx: can't be stored in .*: No space left"):
         keep("one", "m.onnx", fill)
 
-    assert [path.suffix for path in (tmp_path / "cache" / "stores").iterdir()] == [".lock"]
+    assert list((tmp_path / "cache" / "stores").iterdir()) == []

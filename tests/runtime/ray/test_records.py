@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -12,7 +14,7 @@ from birefnet_runtime.batch.recipe import Recipe
 from birefnet_runtime.errors import ClusterError, ImageError
 from birefnet_runtime.ray import Cutout
 from birefnet_runtime.ray.actor import CutFiles, reports_of
-from birefnet_runtime.ray.cluster import Pool, room_for
+from birefnet_runtime.ray.cluster import Pool, connected, room_for
 from birefnet_runtime.ray.delivery import Delivery, deliver
 from birefnet_runtime.ray.records import job_tables, jobs_of, plain_record, record_table
 from birefnet_runtime.segmenter import Segmenter
@@ -139,6 +141,26 @@ def test_room(pool, room):
 def test_no_room_is_said_at_once(pool, text):
     with pytest.raises(ClusterError, match=text):
         room_for(pool, [{"CPU": 8}])
+
+
+@pytest.mark.parametrize("named_by", ["address", "environment", "file"])
+def test_a_head_that_is_gone_is_said_at_once(named_by, tmp_path, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        gone = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if named_by == "environment":
+        monkeypatch.setenv("RAY_ADDRESS", gone)
+    if named_by == "file":
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        (tmp_path / "ray").mkdir()
+        (tmp_path / "ray/ray_current_cluster").write_text(f"{gone}\n")
+
+    with (
+        pytest.raises(ClusterError, match=f"no Ray cluster answers at {gone}: "),
+        connected(gone if named_by == "address" else "auto"),
+    ):
+        raise AssertionError("not reached")
 
 
 def test_a_model_is_brought_where_it_is_not(make_model, tmp_path, monkeypatch):
