@@ -4,10 +4,12 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3))
 VENV := .venv
 DEMO_VENV := .venv-demo
 GPU_VENV := .venv-gpu
+LOWEST_VENV := .venv-lowest
+LOWEST_EXTRAS := cpu,export,heic,matting
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu check fix bench interop clean
+.PHONY: help demo test test-gpu test-lowest check fix bench interop arm clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -21,6 +23,10 @@ test: $(VENV)/.installed $(GPU_VENV)/.installed  ## run every test that needs no
 
 test-gpu: $(GPU_VENV)/.cuda  ## run the tests that need an NVIDIA GPU
 	$(GPU_VENV)/bin/python -m pytest -m gpu
+
+test-lowest: $(LOWEST_VENV)/.installed  ## run the tests of runtime and export with the lowest versions that we declare
+	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/python -m pytest tests/models tests/runtime tests/export \
+	  -m "not gpu and not gpu_wheel and not hub and not interop"
 
 check: $(VENV)/.installed  ## lint, format and types; changes nothing
 	$(VENV)/bin/ruff check .
@@ -40,8 +46,11 @@ bench: $(VENV)/.installed  ## measure nano here against PyTorch: some minutes, a
 interop: $(VENV)/.installed .interop/.installed  ## try exports in transformers.js and rembg (needs Node), reports in Chromium
 	$(VENV)/bin/python -m pytest -m interop
 
+arm: $(VENV)/.installed  ## hold cutouts on emulated Arm64 processors against this machine's (Debian's apt is needed)
+	$(VENV)/bin/python tests/arm64/run.py
+
 clean:  ## remove the environments and what the verbs wrote
-	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) .interop out build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) .interop .arm64 out build dist .mypy_cache .pytest_cache .ruff_cache
 
 # Everything, torch included: export, tests and checks.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -64,6 +73,15 @@ $(GPU_VENV)/.installed: pyproject.toml constraints.txt
 # The same with CUDA, cuDNN and TensorRT as wheels (4 GB), PyTorch and pytest: for a machine with a GPU.
 $(GPU_VENV)/.cuda: $(GPU_VENV)/.installed
 	$(GPU_VENV)/bin/$(PIP_INSTALL) --editable '.[cuda,tensorrt,export,bench,dev]'
+	touch $@
+
+# The lowest versions that pyproject.toml declares; PyTorch's as always.
+$(LOWEST_VENV)/.installed: pyproject.toml constraints.txt tests/lowest_versions.py
+	rm -rf $(LOWEST_VENV)
+	$(PYTHON) -m venv $(LOWEST_VENV)
+	$(LOWEST_VENV)/bin/python tests/lowest_versions.py $(LOWEST_EXTRAS) > $(LOWEST_VENV)/constraints.txt
+	$(LOWEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint $(LOWEST_VENV)/constraints.txt --editable '.[$(LOWEST_EXTRAS),dev]'
 	touch $@
 
 # Other tools that take an export as it is: Node 20 with npm, and rembg with its own onnxruntime.

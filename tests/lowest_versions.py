@@ -1,11 +1,10 @@
-"""Constraints with the lowest versions that pyproject.toml declares: what `make test-lowest` installs.
+"""Constraints with the lowest versions that pyproject.toml declares, for `make test-lowest`.
 
-    python tests/lowest_versions.py EXTRA... > constraints.txt
+    python tests/lowest_versions.py EXTRA,... > constraints.txt
 
 A line `name==version` for each requirement of the package and of these extras that states a lowest
-version. Everything else (what they need themselves, the test tools) is as in constraints.txt. PyTorch
-stays as it is there, too: its older CPU builds for Linux are not on PyPI, and the builds that are
-bring 3 GB of CUDA.
+version. The test tools are as in constraints.txt. PyTorch stays as it is there, too: its older CPU
+builds for Linux on x86-64 are not on PyPI, and those that are bring 3 GB of CUDA.
 """
 
 import re
@@ -43,7 +42,7 @@ _LEFT_TO_PIP = {"ml_dtypes", "protobuf", "scikit-image", "scikit-learn", "scipy"
 
 if __name__ == "__main__":
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = lowest_versions(declared, sys.argv[1:])
+    wanted = lowest_versions(declared, sys.argv[1].split(","))
     lines = constraints((ROOT / "constraints.txt").read_text(encoding="utf-8"), wanted)
     print("\n".join(lines))
     for name in sorted(KEPT & wanted.keys()):
