@@ -104,7 +104,7 @@ ROWS = {
         "cache checksums",
         "zoo",
         "onnx_file atomic_write http_client",
-        "errors names telemetry text",
+        "errors names ort_versions telemetry text",
     ],
     "runtime": [
         "cli",
