@@ -5,10 +5,12 @@ VENV := .venv
 DEMO_VENV := .venv-demo
 MODEL := .web/nano/onnx/model_end_to_end.onnx
 GPU_VENV := .venv-gpu
+LOWEST_VENV := .venv-lowest
+LOWEST_EXTRAS := cpu,export,heic,matting
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu check fix bench interop web clean
+.PHONY: help demo test test-gpu test-lowest check fix bench interop web arm clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -22,6 +24,10 @@ test: $(VENV)/.installed $(GPU_VENV)/.installed  ## run every test that needs no
 
 test-gpu: $(GPU_VENV)/.cuda  ## run the tests that need an NVIDIA GPU
 	$(GPU_VENV)/bin/python -m pytest -m gpu
+
+test-lowest: $(LOWEST_VENV)/.installed  ## run the tests of runtime and export with the lowest versions that we declare
+	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/python -m pytest tests/models tests/runtime tests/export \
+	  -m "not gpu and not gpu_wheel and not hub and not interop"
 
 check: $(VENV)/.installed  ## lint, format and types; changes nothing
 	$(VENV)/bin/ruff check .
@@ -44,8 +50,12 @@ interop: $(VENV)/.installed .interop/.installed .web/.installed  ## try exports 
 web: $(VENV)/.installed .web/.installed $(MODEL)  ## serve a page that cuts out in the browser, on loopback (needs npm); MODEL=FILE for yours
 	$(VENV)/bin/python examples/web/serve.py $(MODEL) .web/node_modules/onnxruntime-web/dist
 
+arm: $(VENV)/.installed  ## hold cutouts on emulated Arm64 processors against this machine's (Debian's apt is needed)
+	$(VENV)/bin/python tests/arm64/run.py
+
 clean:  ## remove the environments and what the verbs wrote
-	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) .interop .web out build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) .interop .web .arm64 out build dist \
+	  .mypy_cache .pytest_cache .ruff_cache
 
 # Everything, torch included: export, tests and checks.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -68,6 +78,15 @@ $(GPU_VENV)/.installed: pyproject.toml constraints.txt
 # The same with CUDA, cuDNN and TensorRT as wheels (4 GB), PyTorch and pytest: for a machine with a GPU.
 $(GPU_VENV)/.cuda: $(GPU_VENV)/.installed
 	$(GPU_VENV)/bin/$(PIP_INSTALL) --editable '.[cuda,tensorrt,export,bench,dev]'
+	touch $@
+
+# The lowest versions that pyproject.toml declares; PyTorch's as always.
+$(LOWEST_VENV)/.installed: pyproject.toml constraints.txt tests/lowest_versions.py
+	rm -rf $(LOWEST_VENV)
+	$(PYTHON) -m venv $(LOWEST_VENV)
+	$(LOWEST_VENV)/bin/python tests/lowest_versions.py $(LOWEST_EXTRAS) > $(LOWEST_VENV)/constraints.txt
+	$(LOWEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint $(LOWEST_VENV)/constraints.txt --editable '.[$(LOWEST_EXTRAS),dev]'
 	touch $@
 
 # Other tools that take an export as it is: Node 20 with npm, and rembg with its own onnxruntime.

@@ -1,7 +1,8 @@
-"""Write the tiny graph that `birefnet doctor` runs on each provider.
+"""Write the tiny graphs that `birefnet doctor` runs on each provider.
 
 A deformable convolution with offsets of zero, then a matrix product, so that the right answer is
-known. `python docs/provider_check_graph.py` writes it into the runtime's `doctor/`.
+known; and the same with `GridSample` and a convolution, for an ONNX Runtime without `DeformConv`.
+`python docs/provider_check_graph.py` writes them into the runtime's `doctor/`.
 """
 
 from pathlib import Path
@@ -10,19 +11,26 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-TARGET = Path(__file__).parents[1] / "runtime/birefnet_runtime/doctor/provider_check.onnx"
+FOLDER = Path(__file__).parents[1] / "runtime/birefnet_runtime/doctor"
 
 
-def make_graph() -> onnx.ModelProto:
+def make_graph(gridsample: bool = False) -> onnx.ModelProto:
     """float32 (1, 3, 8, 8) to (1, 1, 8, 8): the sum of a pixel's channels, doubled."""
     ones = np.ones((1, 3, 1, 1), np.float32)
-    constants = {
-        "weight": ones,
-        "offset": np.zeros((1, 2, 8, 8), np.float32),
-        "double": 2 * np.eye(8, dtype=np.float32),
-    }
+    centers = np.linspace(-7 / 8, 7 / 8, 8, dtype=np.float32)
+    constants = {"weight": ones}
+    if gridsample:
+        constants["grid"] = np.stack(np.meshgrid(centers, centers), axis=-1)[None]
+        sums = [
+            helper.make_node("GridSample", ["input_image", "grid"], ["sampled"]),
+            helper.make_node("Conv", ["sampled", "weight"], ["sum"]),
+        ]
+    else:
+        constants["offset"] = np.zeros((1, 2, 8, 8), np.float32)
+        sums = [helper.make_node("DeformConv", ["input_image", "weight", "offset"], ["sum"])]
+    constants["double"] = 2 * np.eye(8, dtype=np.float32)
     nodes = [
-        helper.make_node("DeformConv", ["input_image", "weight", "offset"], ["sum"]),
+        *sums,
         helper.make_node("MatMul", ["sum", "double"], ["output_image"]),
     ]
     ends = [
@@ -31,8 +39,12 @@ def make_graph() -> onnx.ModelProto:
     ]
     initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "probe", *ends, initializers)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    opset, ir_version = (17, 8) if gridsample else (19, 9)
+    imports = [helper.make_opsetid("", opset)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=ir_version)
 
 
 if __name__ == "__main__":
-    TARGET.write_bytes(make_graph().SerializeToString(deterministic=True))
+    for name, gridsample in (("provider_check", False), ("provider_check_gridsample", True)):
+        serialized = make_graph(gridsample).SerializeToString(deterministic=True)
+        (FOLDER / f"{name}.onnx").write_bytes(serialized)

@@ -11,15 +11,12 @@ from typing import Any, TypeAlias
 from birefnet_models.checksums import sha256_of
 from birefnet_models.names import METADATA_PREFIX
 from birefnet_models.onnx_file import OnnxFile, ValueInfo, read_onnx
+from birefnet_models.ort_versions import required_version
 from birefnet_models.text import shortened
 from birefnet_models.zoo import ModelCard, all_cards
 
 from .errors import ArchitectureError, CheckpointError
 
-_ORT_VERSIONS = {
-    23: "1.23", 22: "1.21", 21: "1.18", 20: "1.17", 19: "1.15", 18: "1.14", 17: "1.12", 16: "1.11"
-}  # fmt: skip
-"""The first ONNX Runtime that knows an opset, from its own table of versions."""
 _LOWERINGS = {
     "DeformConv": "native",
     "GridSample": "gridsample",
@@ -231,13 +228,13 @@ def _runs_on(operators: Counter[str], opset: int) -> list[str]:
     other_domains = sorted({name.rpartition(".")[0] for name in operators if "." in name})
     if other_domains:
         return [f"only runtimes that know the operators of {', '.join(other_domains)}"]
+    first = required_version(operators, opset).version
     if operators["DeformConv"]:
         return [
-            "ONNX Runtime 1.25 or later: CPU, CUDA, Node and the web",
+            f"ONNX Runtime {first} or later: CPU, CUDA, Node and the web",
             f"TensorRT 10.1 or later, as far as its parser knows opset {opset}",
             "not: DirectML; OpenVINO hands each DeformConv back to the CPU",
         ]
-    first = next((version for least, version in _ORT_VERSIONS.items() if opset >= least), "1.7")
     lines = [f"ONNX Runtime {first} or later"]
     if operators["GridSample"]:
         lines.append("TensorRT 8.5 or later, OpenVINO")

@@ -126,7 +126,7 @@ ROWS = {
         "cache checksums",
         "zoo",
         "onnx_file atomic_write http_client file_lock",
-        "errors names telemetry text",
+        "errors names ort_versions telemetry text",
     ],
     "runtime": [
         "cli",

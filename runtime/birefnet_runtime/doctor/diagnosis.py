@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from birefnet_models.ort_versions import DEFORM_CONV, has_deform_conv
+
 from ..machine.limits import affinity_cores, cpu_quota, memory_limit_bytes, usable_cores
 from ..machine.nvml import Driver, read_driver
 from ..machine.processor import Processor, read_processor
@@ -31,7 +33,8 @@ class ProviderState:
     installed: bool
     loadable: bool
     verified: bool
-    """A graph with a deformable convolution ran on it and answered right."""
+    """A graph with a deformable convolution, or with `GridSample` where ONNX Runtime is too old for
+    one, ran on it and answered right."""
     missing: tuple[str, ...] = ()
     """Shared libraries that it needs and that can't be loaded."""
     wants: RequiredVersions | None = None
@@ -84,6 +87,11 @@ class Diagnosis:
             return f"there is a GPU ({self.driver.gpus[0].name}); {states['cuda'].reason}"
         if self.opencv:
             return self.opencv
+        if not has_deform_conv(self.build.version):
+            return (
+                f"onnxruntime {self.build.version} has no DeformConv, which {DEFORM_CONV} has: "
+                "it runs files of --lowering gridsample only, and not nano; upgrade it if you can"
+            )
         best = next((name for name in ("tensorrt", "cuda") if states[name].verified), "cpu")
         return f"all that is installed works; fastest is --provider {best}"
 

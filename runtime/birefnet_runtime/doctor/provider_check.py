@@ -1,4 +1,8 @@
-"""Whether a provider truly works: a tiny graph with a deformable convolution is run on it."""
+"""Whether a provider truly works: a tiny graph with a deformable convolution is run on it.
+
+ONNX Runtime before 1.25 has no `DeformConv`; there the graph has `GridSample` in its place, as
+files of the lowering `gridsample` have.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,14 +10,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from birefnet_models.errors import BirefnetError
+from birefnet_models.ort_versions import has_deform_conv
 from birefnet_models.text import first_line
 
 from ..session.open import open_session
 from ..session.ort_errors import onnxruntime_errors
 from ..session.providers.node_placement import NodePlacement
 from ..session.providers.options import RECORDS, Profile, Provider, TensorRT
+from ..session.providers.ort_build import installed_build
 
 GRAPH = Path(__file__).with_name("provider_check.onnx")
+GRIDSAMPLE_GRAPH = Path(__file__).with_name("provider_check_gridsample.onnx")
 TOLERANCE = 1e-2
 """Of an answer near 12: sums of three products round well below it even in bf16."""
 
@@ -30,11 +37,12 @@ class ProviderCheck:
 
 def check_provider(name: str, *, verbose: bool = False) -> ProviderCheck:
     """Run the graph on the provider of this name, with default options and nothing cached."""
+    graph = GRAPH if has_deform_conv(installed_build().version) else GRIDSAMPLE_GRAPH
     tensor = np.linspace(-1, 3, 192, dtype=np.float32).reshape(1, 3, 8, 8)
     try:
         with TemporaryDirectory() as folder:
             record = _record(name, Path(folder))
-            session = open_session(GRAPH, providers=record, threads=1, verbose=verbose)
+            session = open_session(graph, providers=record, threads=1, verbose=verbose)
             (answer,) = session.run(None, {"input_image": tensor})
     except onnxruntime_errors(BirefnetError, RuntimeError) as error:
         reason = first_line(error).removeprefix(f"{name} can't run here: ")

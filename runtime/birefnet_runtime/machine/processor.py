@@ -11,9 +11,11 @@ FEATURES = {
     "AVX2": ("avx2",),
     "AVX-512": ("avx512f",),
     "VNNI": ("avx512_vnni", "avx_vnni"),
-    "BF16": ("avx512_bf16",),
+    "BF16": ("avx512_bf16", "bf16"),
     "AMX": ("amx_tile",),
     "NEON": ("asimd",),
+    "DotProd": ("asimddp",),
+    "I8MM": ("i8mm",),
     "SVE": ("sve",),
 }
 
@@ -42,3 +44,8 @@ def read_processor(cpuinfo: Path = CPUINFO) -> Processor:
         model=facts.get("model name") or platform.machine(),
         features=tuple(name for name, any_of in FEATURES.items() if flags & set(any_of)),
     )
+
+
+def has_arm_bf16(cpuinfo: Path = CPUINFO) -> bool:
+    """Whether this is an Arm processor that multiplies in bfloat16, under Linux."""
+    return {"NEON", "BF16"} <= set(read_processor(cpuinfo).features)

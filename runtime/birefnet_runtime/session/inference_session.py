@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError, ProviderError
 from .io_binding import BoundRunner
-from .ort_errors import Caught, caught_stderr, log_reason, onnxruntime_errors
+from .ort_errors import Caught, caught_stderr, log_reason, onnxruntime_errors, why_too_old
 from .providers.node_placement import NodePlacement, read_placement
 from .providers.openvino import openvino_devices
 from .providers.options import OpenVINO, Provider, TensorRT
@@ -190,6 +190,8 @@ def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -
                 enable_fallback=0,
             )
         except onnxruntime_errors(RuntimeError, ValueError) as error:
+            if reason := why_too_old(path, onnxruntime.__version__):
+                raise ModelError(f"{path}: {reason}") from error
             if provider.name == "cpu" or type(error).__name__ in _ERRORS_OF_FILES:
                 message = f"{path}: ONNX Runtime can't load it: {first_line(error)}"
                 raise ModelError(message) from error

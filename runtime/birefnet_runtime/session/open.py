@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import ProviderError
 from ..extras import missing_extra
 from ..machine.limits import usable_cores
+from ..machine.processor import has_arm_bf16
 from ..model.input_size import Size
 from ..model.locate import check_files
 from .inference_session import OpenSession, start
@@ -24,6 +25,11 @@ from .tensorrt.engine import engine_for, resolve
 
 MOST_THREADS = 64
 """However few the cores: 1,000 threads on two of them took more than a minute for one image."""
+
+NO_ARM_BF16 = (
+    "bf16 on the CPU is for Arm processors that have it, on Linux; "
+    "this one computes in float32 only: ask for cpu alone"
+)
 
 
 def open_session(
@@ -84,6 +90,8 @@ def open_session(
         try:
             if provider.name != "cpu" and (reason := why_unavailable(provider.name, build)):
                 raise ProviderError(reason)
+            if isinstance(provider, Cpu) and provider.bf16 and not has_arm_bf16():
+                raise ProviderError(NO_ARM_BF16)
             if isinstance(provider, TensorRT):
                 key, name = resolve(path, provider, build, sizes, batch)
                 engine = engine_for(path, provider, key, name, open_on, lambda: open_on(Cpu()))

@@ -7,6 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+from birefnet_models.errors import OnnxFileError
+from birefnet_models.onnx_file import read_onnx
+from birefnet_models.ort_versions import older, required_version
 
 _lock = threading.Lock()
 _terminal: int | None = None
@@ -25,6 +30,24 @@ def onnxruntime_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
     members = (getattr(state, name) for name in dir(state))
     own = (kind for kind in members if isinstance(kind, type) and issubclass(kind, Exception))
     return (*own, *others)
+
+
+def why_too_old(path: Path, version: str) -> str | None:
+    """Why an ONNX Runtime of this version can't load a file; None if age is not known to be why.
+
+    To be asked once it has failed: a build of one's own may know more than its number says.
+    """
+    try:
+        file = read_onnx(path)
+    except OnnxFileError:
+        return None
+    needed = required_version({node.op_type for node in file.nodes}, file.opsets.get("", 0))
+    if not older(version, needed.version):
+        return None
+    return (
+        f"its {needed.what} needs ONNX Runtime {needed.version} or later, found {version}; "
+        "upgrade it, or export with --lowering gridsample --opset 17, which 1.20 runs"
+    )
 
 
 def log_reason(text: str) -> str | None:

@@ -10,7 +10,7 @@ import pytest
 from birefnet_runtime.cli import main as cli
 from birefnet_runtime.doctor import provider_check
 from birefnet_runtime.doctor.diagnosis import Diagnosis, ProviderState, diagnose
-from birefnet_runtime.doctor.provider_check import GRAPH, check_provider
+from birefnet_runtime.doctor.provider_check import GRAPH, GRIDSAMPLE_GRAPH, check_provider
 from birefnet_runtime.machine.nvml import Driver, Gpu
 from birefnet_runtime.session.providers.node_placement import NodePlacement
 from click.testing import CliRunner
@@ -119,12 +119,25 @@ def test_another_opencv_is_advice_where_all_else_works(found):
     assert diagnosis.healthy
 
 
-def test_the_probe_is_what_its_script_writes():
+@pytest.mark.parametrize(("file", "gridsample"), [(GRAPH, False), (GRIDSAMPLE_GRAPH, True)])
+def test_the_probe_is_what_its_script_writes(file, gridsample):
     script = Path(__file__).parents[3] / "docs/provider_check_graph.py"
-    written = runpy.run_path(str(script))["make_graph"]()
+    written = runpy.run_path(str(script))["make_graph"](gridsample)
 
     check_model(written)
-    assert GRAPH.read_bytes() == written.SerializeToString(deterministic=True)
+    assert file.read_bytes() == written.SerializeToString(deterministic=True)
+
+
+def test_without_deform_conv_the_rest_is_verified_and_the_advice_says_what_runs(monkeypatch):
+    monkeypatch.setattr(onnxruntime, "__version__", "1.20.1")
+
+    found = diagnose()
+
+    assert found.providers[0].placement == NodePlacement(
+        {CPU: {"GridSample": 1, "Conv": 1, "MatMul": 1}}
+    )
+    assert found.healthy
+    assert "onnxruntime 1.20.1 has no DeformConv" in found.advice
 
 
 def test_a_provider_that_answers_wrong_is_not_verified(monkeypatch):

@@ -1,4 +1,4 @@
-from birefnet_runtime.machine.processor import Processor, read_processor
+from birefnet_runtime.machine.processor import Processor, has_arm_bf16, read_processor
 
 
 def test_the_processor_is_read(tmp_path):
@@ -10,3 +10,14 @@ def test_the_processor_is_read(tmp_path):
 
     assert read_processor(file) == Processor("Intel(R) Xeon(R)", ("AVX2", "AVX-512", "VNNI", "AMX"))
     assert read_processor(tmp_path / "none").features == ()
+
+
+def test_bfloat16_counts_on_arm_alone(tmp_path):
+    """The entry that asks ONNX Runtime for it does nothing on another processor."""
+    file = tmp_path / "cpuinfo"
+    file.write_text("processor\t: 0\nFeatures\t: fp asimd asimddp i8mm bf16\n")
+    assert read_processor(file).features == ("BF16", "NEON", "DotProd", "I8MM")
+    assert has_arm_bf16(file)
+
+    file.write_text("processor\t: 0\nflags\t: avx2 avx512_bf16\n")
+    assert not has_arm_bf16(file)

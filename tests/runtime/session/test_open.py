@@ -347,3 +347,28 @@ def test_more_threads_than_could_ever_run_are_refused(model):
     with pytest.raises(ProviderError, match=r"1000 threads for \d+ usable cores .* at most$"):
         open_session(model, threads=1000)
     assert open_session(model, threads=3).info.provider == Cpu()
+
+
+def test_an_onnx_runtime_that_is_too_old_is_named_with_what_it_lacks(tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("NOT_IMPLEMENTED : Could not find an implementation for DeformConv(19)")
+
+    node = helper.make_node("DeformConv", ["x", "w", "o"], ["y"])
+    graph = helper.make_graph([node], "g", [], [])
+    opset = helper.make_opsetid("", 19)
+    file = tmp_path / "native.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=9), file)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fails)
+    monkeypatch.setattr(onnxruntime, "__version__", "1.20.1")
+
+    with pytest.raises(ModelError, match=r"native.onnx: its DeformConv needs ONNX Runtime 1.25 or"):
+        open_session(file)
+
+
+def test_bf16_on_a_cpu_without_it_is_an_error(model, monkeypatch):
+    monkeypatch.setattr(sessions, "has_arm_bf16", lambda: False)
+    with pytest.raises(ProviderError, match="bf16 on the CPU is for Arm processors"):
+        open_session(model, providers="cpu:bf16")
+
+    monkeypatch.setattr(sessions, "has_arm_bf16", lambda: True)
+    assert open_session(model, providers="cpu:bf16").info.provider == Cpu(bf16=True)

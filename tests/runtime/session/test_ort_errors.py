@@ -1,8 +1,10 @@
 import os
 import threading
 
+import onnx
 import pytest
-from birefnet_runtime.session.ort_errors import caught_stderr, log_reason, say
+from birefnet_runtime.session.ort_errors import caught_stderr, log_reason, say, why_too_old
+from onnx import helper
 
 
 def test_what_native_code_writes_is_caught(capfd):
@@ -68,3 +70,23 @@ LOG = (
 )
 def test_the_reason_is_read_out_of_the_log(text, reason):
     assert log_reason(text) == reason
+
+
+@pytest.mark.parametrize(
+    ("operator", "opset", "version", "says"),
+    [
+        ("DeformConv", 19, "1.20.1", "its DeformConv needs ONNX Runtime 1.25 or later, found 1.20"),
+        ("Relu", 23, "1.22.0", "its opset 23 needs ONNX Runtime 1.23 or later, found 1.22.0; "),
+        ("Relu", 17, "1.20.1", None),
+        ("DeformConv", 19, "1.25.0", None),
+    ],
+)
+def test_a_file_that_is_too_new_says_so(tmp_path, operator, opset, version, says):
+    graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"])], "g", [], [])
+    opsets = [helper.make_opsetid("", opset)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "new.onnx")
+
+    reason = why_too_old(tmp_path / "new.onnx", version)
+
+    assert reason is None if says is None else says in reason
+    assert why_too_old(tmp_path / "none.onnx", version) is None

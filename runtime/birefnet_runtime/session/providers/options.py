@@ -36,6 +36,8 @@ class Cpu:
     order: Order = "default"
     spin: bool = True
     """Idle threads wait in a loop: faster for one image, a waste of cores between requests."""
+    bf16: bool = False
+    """Products of float32 in bfloat16: on Linux, on Arm processors that have it (Graviton 3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

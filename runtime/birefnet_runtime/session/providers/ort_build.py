@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,11 @@ def installed_build() -> Build:
         ModuleNotFoundError: there is none.
     """
     import onnxruntime
-    from onnxruntime.capi import build_and_package_info as info
 
+    try:
+        info: Any = import_module("onnxruntime.capi.build_and_package_info")
+    except ModuleNotFoundError:  # wheels for the CPU before 1.21
+        info = None
     return Build(
         version=onnxruntime.__version__,
         package=str(getattr(info, "package_name", "onnxruntime")),

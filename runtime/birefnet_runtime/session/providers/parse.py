@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from ...errors import ProviderError
@@ -13,6 +14,7 @@ Providers: TypeAlias = str | Provider | Sequence[str | Provider]
 AUTO = "auto"
 
 WORDS: dict[str, dict[str, Any]] = {
+    "cpu": {"bf16": {"bf16": True}},
     "cuda": {"tf32": {"tf32": True}},
     "tensorrt": {"fp16": {"fp16": True}},
     "openvino": {word: {"precision": word} for word in ("f32", "bf16", "f16")},
@@ -27,7 +29,8 @@ def parse_providers(asked: Providers, cpu: Cpu | None = None) -> tuple[Provider,
 
     `auto` stands for CUDA, then the CPU: those whose masks agree to fp32 rounding and that need
     no preparation. TensorRT and OpenVINO are used when they are named. Behind a name and a colon
-    there may be a device's number or a precision: `cuda:1`, `tensorrt:fp16`, `openvino:bf16`.
+    there may be a device's number or a precision: `cuda:1`, `tensorrt:fp16`, `openvino:bf16`,
+    `cpu:bf16`.
 
     Raises:
         ProviderError: a name that is none, nothing asked for, or a provider twice.
@@ -61,11 +64,11 @@ def _records(text: str, cpu: Cpu | None) -> list[Provider]:
     name, *words = text.split(":")
     if name not in RECORDS:
         raise ProviderError(f"no provider is called {name!r}; there are: {_known()}")
-    if name == Cpu.name and cpu and not words:
-        return [cpu]
     options: dict[str, Any] = {}
     for word in words:
         options |= _option(name, word)
+    if name == Cpu.name and cpu:
+        return [replace(cpu, **options)]
     return [RECORDS[name](**options)]
 
 

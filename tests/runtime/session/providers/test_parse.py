@@ -36,7 +36,7 @@ def test_what_can_be_asked_for(asked, found):
         ("auto,cpu", "asked twice for cpu"),
         ("cuda:fp16", "cuda:fp16: behind cuda there may be a device's number, tf32"),
         ("openvino:1", "openvino:1: behind openvino there may be f32, bf16, f16"),
-        ("cpu:bf16", "cpu:bf16: behind cpu there may be nothing"),
+        ("cpu:fp16", "cpu:fp16: behind cpu there may be bf16"),
         ([Cuda(), Cuda(device_id=1)], "asked twice for cuda"),
     ],
 )
@@ -58,3 +58,9 @@ def test_only_the_word_auto_leaves_the_choice_to_us():
     assert is_auto(" Auto ")
     assert not is_auto("cuda,cpu")
     assert not is_auto(Cpu())
+
+
+def test_a_word_behind_the_cpu_leaves_its_settings():
+    (record,) = parse_providers("cpu:bf16", Cpu(prepack=False))
+
+    assert record == Cpu(prepack=False, bf16=True)
