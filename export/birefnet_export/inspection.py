@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 from birefnet_models.checksums import sha256_of
 from birefnet_models.names import METADATA_PREFIX
 from birefnet_models.onnx_file import OnnxFile, ValueInfo, read_onnx
-from birefnet_models.ort_versions import required_version
 from birefnet_models.text import shortened
 from birefnet_models.zoo import ModelCard, all_cards
+from birefnet_runtime.model.ort_versions import required_version
 
 from .errors import ArchitectureError, CheckpointError
 

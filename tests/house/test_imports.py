@@ -103,7 +103,7 @@ CONFINED = {
         # How much memory an export took is read as everywhere, downloads have one bar, and models
         # are found in one way.
         "pipeline.py verify/export_check.py verify/end_to_end_check.py verify/compare_models.py "
-        "precision/calibration.py cli/fetch_options.py cli/inspect.py"
+        "precision/calibration.py cli/fetch_options.py cli/inspect.py inspection.py"
     ),
     ("export", "huggingface_hub"): "checkpoint/hugging_face.py publish/push.py",
     ("export", "transformers"): "verify/remote_code.py",
@@ -126,7 +126,7 @@ ROWS = {
         "cache checksums",
         "zoo",
         "onnx_file atomic_write http_client file_lock",
-        "errors names ort_versions telemetry text",
+        "errors names telemetry text",
     ],
     "runtime": [
         "cli",

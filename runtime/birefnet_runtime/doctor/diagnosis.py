@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from birefnet_models.ort_versions import DEFORM_CONV, has_deform_conv
-
 from ..machine.limits import affinity_cores, cpu_quota, memory_limit_bytes, usable_cores
 from ..machine.nvml import Driver, read_driver
 from ..machine.processor import Processor, read_processor
+from ..model.ort_versions import DEFORM_CONV, has_deform_conv
 from ..session.providers.availability import is_installed, why_unavailable
 from ..session.providers.node_placement import NodePlacement
 from ..session.providers.options import RECORDS

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from birefnet_models.errors import BirefnetError
-from birefnet_models.ort_versions import has_deform_conv
 from birefnet_models.text import first_line
 
+from ..model.ort_versions import has_deform_conv
 from ..session.open import open_session
 from ..session.ort_errors import onnxruntime_errors
 from ..session.providers.node_placement import NodePlacement

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from birefnet_models.errors import OnnxFileError
 from birefnet_models.onnx_file import read_onnx
-from birefnet_models.ort_versions import older, required_version
+
+from ..model.ort_versions import older, required_version
 
 _lock = threading.Lock()
 _terminal: int | None = None

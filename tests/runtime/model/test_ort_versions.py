@@ -1,5 +1,5 @@
 import pytest
-from birefnet_models.ort_versions import has_deform_conv, older, required_version
+from birefnet_runtime.model.ort_versions import has_deform_conv, older, required_version
 
 
 @pytest.mark.parametrize(
