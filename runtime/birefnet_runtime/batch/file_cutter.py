@@ -21,7 +21,8 @@ from ..errors import ImageError, OutputError
 from ..images.read import MOST_PIPE_BYTES, decode, open_image
 from ..images.write import PNG, Encoding
 from ..machine.pipeline import CAPACITY, Finished, overlap
-from ..segmenter import Prepared, Segmenter
+from ..model.forms import Prepared
+from ..segmenter import Segmenter
 from .animation import cut_out_frames, is_animated
 from .picture_memory import SLACK_BYTES, check_fits, peak_bytes
 from .plan import STANDARD_STREAM, Job
