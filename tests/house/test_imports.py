@@ -111,7 +111,7 @@ ROWS = {
     ],
     "runtime": [
         "cli",
-        "batch doctor",
+        "batch doctor triton",
         "segmenter",
         "session",
         "cutout",
