@@ -3,11 +3,12 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3))
 VENV := .venv
 DEMO_VENV := .venv-demo
+MODEL := .web/nano/onnx/model_end_to_end.onnx
 GPU_VENV := .venv-gpu
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu check fix bench interop clean
+.PHONY: help demo test test-gpu check fix bench interop web clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -37,16 +38,19 @@ bench: $(VENV)/.installed  ## measure nano here against PyTorch: some minutes, a
 	  --sizes 192,512 --pytorch eager,bf16 --lowerings native,rows,gridsample --precisions fp32,fp16,int8 \
 	  --seconds 5
 
-interop: $(VENV)/.installed .interop/.installed  ## try exports in transformers.js and rembg (needs Node), reports in Chromium
+interop: $(VENV)/.installed .interop/.installed .web/.installed  ## try exports in transformers.js and rembg (needs Node), pages in Chromium
 	$(VENV)/bin/python -m pytest -m interop
 
+web: $(VENV)/.installed .web/.installed $(MODEL)  ## serve a page that cuts out in the browser, on loopback (needs npm); MODEL=FILE for yours
+	$(VENV)/bin/python examples/web/serve.py $(MODEL) .web/node_modules/onnxruntime-web/dist
+
 clean:  ## remove the environments and what the verbs wrote
-	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) .interop out build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) .interop .web out build dist .mypy_cache .pytest_cache .ruff_cache
 
 # Everything, torch included: export, tests and checks.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/$(PIP_INSTALL) --editable '.[cpu,export,verify,bench,evaluate,dev]'
+	$(VENV)/bin/$(PIP_INSTALL) --editable '.[cpu,export,verify,bench,evaluate,serve,dev]'
 	touch $@
 
 # What a user of the runtime has: no torch, no onnx.
@@ -72,3 +76,11 @@ $(GPU_VENV)/.cuda: $(GPU_VENV)/.installed
 	$(PYTHON) -m venv .interop/venv
 	.interop/venv/bin/python -m pip install --quiet --disable-pip-version-check 'rembg[cpu,cli]==2.0.86'
 	touch $@
+
+# ONNX Runtime as WebAssembly, for browsers.
+.web/.installed:
+	npm install --prefix .web --ignore-scripts --no-audit --no-fund onnxruntime-web@1.30.0
+	touch $@
+
+.web/nano/onnx/model_end_to_end.onnx: $(VENV)/.installed models/nano/model.safetensors
+	$(VENV)/bin/birefnet export models/nano/model.safetensors --output .web/nano --trained-size 192 --end-to-end

@@ -32,6 +32,7 @@ from studies import (
     precision,
     settings,
     targets,
+    web,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -191,6 +192,8 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "precision": stored(precision.markdown_table),
     "int8": stored(int8_processors.markdown_table),
     "roundings": stored(precision.roundings_table),
+    "web": stored(web.markdown_table),
+    "transformers_js": stored(web.steps_table),
     "zoo": zoo,
     "metrics": quality_metrics,
     "schema": schema,

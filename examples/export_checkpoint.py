@@ -13,7 +13,7 @@ checkpoint, directory = sys.argv[1:]
 
 # Any BiRefNet with a Swin backbone; which one is read off its tensors.
 report = export_onnx(checkpoint, directory)
-print(f"{report.file}: {report.arch.backbone}, opset {report.opset}, {report.nodes} nodes")
+print(f"{report.file}: {report.arch.backbone.name}, opset {report.opset}, {report.nodes} nodes")
 if report.parity:  # ONNX Runtime against PyTorch, at sizes and batches of all kinds
     print(f"logits differ by {report.parity.logits_max_abs:.1e} at most")
 

@@ -1,6 +1,11 @@
 """What holds for every test."""
 
+import os
+
 from hypothesis import HealthCheck, settings
+
+# No test reaches a real hub, whatever name it looks up: nothing listens there.
+os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
+
+from .hub_uploads import LARGE, Uploads
 
 
 @dataclass
@@ -84,6 +86,12 @@ class Hub:
         """Method, path and range."""
         self.authorizations: list[str | None] = []
         """Of the same requests."""
+        self.uploads: dict[str, bytes] = {}
+        """Large files that were uploaded, by their sha256."""
+        self.role = "write"
+        """What the token may do, as `whoami` says."""
+        self.read_only = False
+        """Whether everything that would change something is refused."""
         self.url = ""
         self.storage = ""
         """Where large files lie: the same server under another name, which the client sees as
@@ -93,9 +101,8 @@ class Hub:
         return self.repos.setdefault(name, Repo())
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Uploads):
     protocol_version = "HTTP/1.1"
-    hub: Hub
 
     def log_message(self, *_: object) -> None:
         pass
@@ -126,6 +133,8 @@ class Handler(BaseHTTPRequestHandler):
         if path.startswith("/blobs/"):
             return self.blob(path.rpartition("/")[2], body)
         parts = path.strip("/").split("/")
+        if path == "/api/whoami-v2":
+            return self.whoami(body)
         if parts[:2] == ["api", "models"] and len(parts) >= 4:
             return self.api("/".join(parts[2:4]), parts[4:], body)
         if len(parts) > 4 and parts[2] == "resolve":
@@ -139,9 +148,16 @@ class Handler(BaseHTTPRequestHandler):
         commit, files = found
         siblings = [sibling(file, content) for file, content in files.items()]
         answer = {"id": name, "modelId": name, "sha": commit, "siblings": siblings}
+        answer["private"] = self.hub.repos[name].access == "private"
         self.send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"}, body)
         if self.hub.after_listing:
             self.hub.after_listing()
+
+    def whoami(self, body: bool) -> None:
+        if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            return self.send(401, b"{}", {}, body)
+        user = {"name": "me", "auth": {"accessToken": {"role": self.hub.role}}}
+        return self.send(200, json.dumps(user).encode(), {"Content-Type": "application/json"}, body)
 
     def resolve(self, name: str, revision: str, file: str, body: bool) -> None:
         found = self.open(name, revision, body)
@@ -151,8 +167,9 @@ class Handler(BaseHTTPRequestHandler):
         if file not in files:
             return self.fail(404, "EntryNotFound", body, {"X-Repo-Commit": commit})
         content = files[file]
-        headers = {"X-Repo-Commit": commit, "ETag": f'"{etag(content)}"'}
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{git_hash(content)}"'}
         if is_large(file):
+            headers["ETag"] = f'"{etag(content)}"'
             headers |= {"X-Linked-Etag": f'"{etag(content)}"', "X-Linked-Size": str(len(content))}
             headers["Location"] = f"{self.hub.storage}/blobs/{etag(content)}"
             return self.send(302, b"", headers, body)
@@ -246,14 +263,19 @@ def etag(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def git_hash(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
 def is_large(file: str) -> bool:
-    """Kept outside git, behind a redirect."""
-    return file.endswith((".safetensors", ".bin", ".pth", ".onnx"))
+    return file.endswith(LARGE)
 
 
 def sibling(file: str, content: bytes) -> dict[str, object]:
-    entry: dict[str, object] = {"rfilename": file, "size": len(content), "blobId": "0" * 40}
+    entry: dict[str, object] = {"rfilename": file, "size": len(content)}
+    entry["blobId"] = git_hash(content)
     if is_large(file):
+        entry["blobId"] = "0" * 40  # of the note in its place
         entry["lfs"] = {"sha256": etag(content), "size": len(content), "pointerSize": 134}
     return entry
 

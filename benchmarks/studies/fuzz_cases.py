@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 import torch
 from birefnet_export.network.architecture import Architecture
+from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
 from birefnet_runtime.cli.main import main as birefnet
 from PIL import Image
@@ -284,11 +285,7 @@ def _checkpoints() -> Sequence[tuple[str, bytes]]:
     """A small network as safetensors and as PyTorch's archive and older pickle, by suffix."""
     net = BiRefNet(
         Architecture(
-            embed_dim=16,
-            depths=(2, 2, 2, 2),
-            num_heads=(1, 2, 4, 4),
-            window=4,
-            mlp_hidden=40,
+            SwinV1(16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 4), window=4, mlp_hidden=40),
             decoder_width=8,
             aspp_width=12,
             patch_width=6,

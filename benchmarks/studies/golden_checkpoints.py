@@ -1,7 +1,8 @@
 """Write checkpoints with the golden weights: `python -m studies.golden_checkpoints DIR t l`.
 
 Weights that `tests/golden/fill.py` draws from names and shapes, so that anybody measures the same
-networks without a download. Letters are those of Swin v1: t, s, b, l.
+networks without a download. Letters are those of Swin v1: t, s, b, l; other backbones have
+upstream's names, as pvt_v2_b0.
 """
 
 import importlib.util
@@ -17,19 +18,29 @@ GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write one file for each letter behind the directory."""
-    directory, *letters = arguments
+    """Write one file for each name behind the directory."""
+    directory, *names = arguments
+    for name in names:
+        write_checkpoint(Path(directory), f"swin_v1_{name}" if len(name) == 1 else name)
+
+
+def write_checkpoint(directory: Path, backbone: str) -> Path:
+    """Write the golden weights of a backbone with the released decoder; returns the file.
+
+    Raises:
+        FileNotFoundError: `tests/golden` doesn't list the names of its tensors.
+    """
+    shapes = json.loads((GOLDEN / f"{backbone}.keys.json").read_text())
     spec = importlib.util.spec_from_file_location("fill", GOLDEN / "fill.py")
     if spec is None or spec.loader is None:
         raise FileNotFoundError(GOLDEN / "fill.py")
     fill = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fill)
-    Path(directory).mkdir(parents=True, exist_ok=True)
-    for letter in letters:
-        shapes = json.loads((GOLDEN / f"swin_v1_{letter}.keys.json").read_text())
-        drawn = fill.state_dict({name: tuple(shape) for name, shape in shapes.items()})
-        tensors = {name: np.ascontiguousarray(value) for name, value in drawn.items()}
-        save_file(tensors, Path(directory) / f"swin_v1_{letter}.safetensors")
+    drawn = fill.state_dict({name: tuple(shape) for name, shape in shapes.items()})
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / f"{backbone}.safetensors"
+    save_file({name: np.ascontiguousarray(value) for name, value in drawn.items()}, file)
+    return file
 
 
 if __name__ == "__main__":

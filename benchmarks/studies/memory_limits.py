@@ -19,7 +19,7 @@ from typing import Any
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime import Blur, Color, Encoding, Style
-from birefnet_runtime.batch.picture_memory import SLACK_BYTES, peak_bytes
+from birefnet_runtime.cutout.picture_memory import SLACK_BYTES, peak_bytes
 from birefnet_runtime.images.read import open_image
 from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP
 from PIL import Image

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime import Segmenter, Style
 from birefnet_runtime.batch.file_cutter import FileCutter
-from birefnet_runtime.batch.plan import Job, plan_cutouts
+from birefnet_runtime.batch.jobs import Job
+from birefnet_runtime.batch.plan import plan_cutouts
 from birefnet_runtime.images.write import Encoding
 from birefnet_runtime.machine.limits import usable_cores
 from birefnet_runtime.machine.process_memory import peak_rss_bytes
@@ -65,11 +66,11 @@ def measure(model: str, folder: Path, files: list[Path], size: int | None) -> di
         jobs = plan_cutouts(files, folder / name).jobs
         cutter = FileCutter(segmenter, style, Encoding())
 
-        def serial(jobs: tuple[Job, ...] = jobs, cutter: FileCutter = cutter) -> None:
+        def serial(jobs: Iterable[Job] = jobs, cutter: FileCutter = cutter) -> None:
             for job in jobs:
                 list(cutter.cut_out([job]))
 
-        def overlapped(jobs: tuple[Job, ...] = jobs, cutter: FileCutter = cutter) -> None:
+        def overlapped(jobs: Iterable[Job] = jobs, cutter: FileCutter = cutter) -> None:
             for report in cutter.cut_out(jobs):
                 assert report.error is None, report.error
 

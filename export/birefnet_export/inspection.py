@@ -135,7 +135,7 @@ def _checkpoint_facts(path: Path) -> CheckpointFacts:
     settings: dict[str, str] = {}
     try:
         arch = architecture_of(stored)
-        backbone = arch.backbone
+        backbone = arch.backbone.name
         differences = mismatches(stored, arch).items()
         problems = tuple(f"{what}: {shortened(names)}" for what, names in differences)
         settings = arch.settings()

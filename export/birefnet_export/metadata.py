@@ -10,7 +10,7 @@ from birefnet_models.names import METADATA_PREFIX
 from birefnet_models.text import format_size
 
 from .checkpoint.read import Checkpoint
-from .graph.activation_memory import activation_bytes_per_pixel
+from .graph.activation_memory import activation_bytes_per_pixel, attention_bytes
 from .graph.signature import MEAN, SIZE_MULTIPLE, STD
 from .parity.alphas import AlphaParity
 from .parity.logits import Parity
@@ -35,6 +35,7 @@ def facts(
         trained_size: height and width.
         quality: what quantization does to masks.
     """
+    attention = attention_bytes(checkpoint.arch, opset)
     peak = activation_bytes_per_pixel(checkpoint.arch, lowering)
     known: dict[str, Any] = {
         "format": FORMAT,
@@ -44,7 +45,7 @@ def facts(
         "source": checkpoint.origin,
         "model": checkpoint.model,
         "license": checkpoint.license,
-        "backbone": checkpoint.arch.backbone,
+        "backbone": checkpoint.arch.backbone.name,
         "architecture": json.dumps(checkpoint.arch.to_dict()),
         "trained_size": trained_size and format_size(trained_size),
         "trained_range": "-".join(format_size(size) for size in checkpoint.trained_range or ()),
@@ -58,6 +59,7 @@ def facts(
         "int8_pair_limit": str(PAIR_LIMIT) if precision == "int8" else None,
         "lowering": lowering,
         "activation_bytes_per_pixel": f"{peak:.0f}",
+        "attention_bytes": attention and json.dumps(attention),
         "quality": quality and json.dumps(quality.to_dict()),
     }
     return {METADATA_PREFIX + key: value for key, value in known.items() if value}

@@ -92,6 +92,6 @@ class ExportReport:
             "directory": str(self.directory),
             "file": str(self.file),
             "arch": self.arch.to_dict(),
-            "backbone": self.arch.backbone,
+            "backbone": self.arch.backbone.name,
             "end_to_end": whole and {**asdict(whole), "file": str(whole.file)},
         }

@@ -2,7 +2,8 @@
 
     with replacing(path) as temporary:          a file that becomes `path` if the block succeeds
     with temporary_folder(parent) as folder:    an empty folder that is gone after the block
-    sweep(parent)                               removes what killed runs left; both do it first
+    remove_at_once(path)                        a file or folder that is gone for others at once
+    sweep(parent)                               removes what killed runs left; all do it first
 
 Temporary names are `.birefnet-MACHINE-PID-RANDOM` and the suffix of the file. What has such a name
 is a leftover if its process has ended on this machine since, or if it was not written to for a day
@@ -62,6 +63,20 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_at_once(path: Path) -> None:
+    """Remove a file, or a folder with all it holds; nobody ever finds half of it.
+
+    Raises:
+        OSError: it is not there, or can't be moved away: on Windows because it is open somewhere.
+    """
+    with _temporary(path.parent) as doomed:
+        os.rename(path, doomed)
+        if doomed.is_dir() and not doomed.is_symlink():
+            shutil.rmtree(doomed, ignore_errors=True)
+        else:
+            doomed.unlink(missing_ok=True)
 
 
 def sweep(parent: Path) -> None:

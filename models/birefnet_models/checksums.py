@@ -44,6 +44,25 @@ def read_checksums(folder: Path) -> dict[str, str]:
     return {entry[2]: entry[1] for entry in entries}
 
 
+def checksums_beside(file: Path) -> dict[str, str]:
+    """What the record in its folder says of a graph and of the weights beside it.
+
+    Files of weights go with the graph whose name theirs begins with (`model.onnx_data`), or with
+    every graph of the folder if there is no such.
+
+    Raises:
+        OSError: the record is there and can't be read.
+    """
+    recorded = read_checksums(file.parent)
+    others = tuple(name for name in recorded if name.endswith(".onnx") and name != file.name)
+    mine = {
+        name: sha256
+        for name, sha256 in recorded.items()
+        if name.startswith(file.name) or not name.startswith(others)
+    }
+    return mine if file.name in recorded else {}
+
+
 def checksums_of(files: Iterable[Path]) -> dict[str, str]:
     """The sha256 of each file, by its name."""
     return {file.name: sha256_of(file) for file in files}

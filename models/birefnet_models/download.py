@@ -11,20 +11,24 @@ import os
 import re
 import shutil
 import urllib.error
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from pathlib import Path
 
 from .atomic_write import replacing
 from .cache import downloads
 from .errors import AccessError, FetchError, OfflineError
-from .http_client import TooSlowError, open_url, request_for
+from .file_lock import exclusive
+from .http_client import Response, TooSlowError, open_url, request_for
 from .names import file_name
 from .text import first_line, printable, shown_url
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that have come, and of how many (None: the server does not say)."""
+Explain = Callable[[urllib.error.HTTPError], FetchError | None]
+"""Called with a server's refusal; what it gives is raised in place of the general error."""
 
 TIMEOUT_S = 30.0
 MOST_BYTES = 8 << 30
@@ -45,11 +49,14 @@ def download(
     progress: Progress | None = None,
     timeout_s: float = TIMEOUT_S,
     most_bytes: int = MOST_BYTES,
+    token: str | None = None,
+    explain: Explain | None = None,
+    look: Callable[[Response], None] | None = None,
 ) -> Path:
     """Fetch a file into the cache; one that is there is not asked for again.
 
     What an interrupted download left is kept beside it under another name and is resumed, if the
-    server still has the same file.
+    server still has the same file. Of several processes one fetches, and the others wait for it.
 
     Args:
         url: http or https; a user's name and password in it are sent to its host alone, and never
@@ -58,6 +65,9 @@ def download(
         progress: called after every piece.
         timeout_s: for the server to answer, and between two pieces.
         most_bytes: a larger file is refused.
+        token: a login that is sent to the URL's own host alone.
+        explain: tells refusals of a server whose kind is known.
+        look: called with each response before its bytes are taken; may raise.
 
     Raises:
         OfflineError: the network must not be used, or the server can't be reached.
@@ -79,13 +89,65 @@ def download(
     part = _Part(target.with_name(f"{target.name}.part"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _Download(url, part, progress, timeout_s, most_bytes).run()
-        os.replace(part.file, target)
-        part.forget()
+        with exclusive(target.with_name(".lock")):
+            if anew or not os.path.isfile(target):  # or another process has brought it
+                _Download(url, part, progress, timeout_s, most_bytes, token, explain, look).run()
+                os.replace(part.file, target)
+                part.forget()
     except OSError as error:
         reason = error.strerror or first_line(error)
         raise FetchError(f"{shown}: can't be stored in {target.parent}: {reason}") from error
     return target
+
+
+def read_small(
+    url: str, most_bytes: int, *, token: str | None = None, explain: Explain | None = None
+) -> bytes:
+    """The body of a short answer, which is not stored.
+
+    Args:
+        url, token, explain: as `download` takes them.
+        most_bytes: a longer one is refused.
+
+    Raises:
+        FetchError: as `download`.
+    """
+    with _explained(url, explain), open_url(request_for(url, token), TIMEOUT_S) as answer:
+        content = answer.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise FetchError(f"{shown_url(url)}: answers with more than {most_bytes} bytes")
+    return content
+
+
+@contextmanager
+def _explained(url: str, explain: Explain | None) -> Iterator[None]:
+    """Raise what goes wrong between us and a server as one line."""
+    shown = shown_url(url)
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        error.close()
+        explained = explain(error) if explain else None
+        raise explained or _refusal(shown, error.code) from error
+    except urllib.error.URLError as error:
+        reason = printable(error.reason)
+        raise OfflineError(f"{shown}: the server can't be reached: {reason}") from error
+    except (TimeoutError, ConnectionError) as error:
+        raise OfflineError(f"{shown}: the server does not answer: {error}") from error
+    except TooSlowError as error:
+        raise FetchError(f"{shown}: {error}; the same command goes on from there") from error
+    except (HTTPException, ValueError) as error:
+        raise FetchError(f"{shown}: the server does not speak HTTP: {error!r}") from error
+
+
+def _refusal(shown: str, status: int) -> FetchError:
+    if status in (401, 403):
+        return AccessError(f"{shown}: the server refuses access (HTTP {status})")
+    if status in (404, 410):
+        return FetchError(f"{shown}: the server has no such file (HTTP {status})")
+    if status in range(300, 400):
+        return FetchError(f"{shown}: the server redirects in a circle or to no URL (HTTP {status})")
+    return FetchError(f"{shown}: the server failed (HTTP {status}); try again later")
 
 
 class _Part:
@@ -109,10 +171,12 @@ class _Part:
         strong = isinstance(validator, str) and not validator.startswith("W/")
         return validator if strong else None
 
-    def note_version(self, answer: HTTPResponse) -> None:
+    def note_version(self, answer: Response, url: str) -> None:
+        """Remember which version the bytes belong to, and for people where they come from."""
         validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
         with replacing(self._note) as temporary:
-            temporary.write_text(json.dumps({"validator": validator}), encoding="utf-8")
+            note = {"validator": validator, "url": url}
+            temporary.write_text(json.dumps(note), encoding="utf-8")
 
     def forget(self) -> None:
         self._note.unlink(missing_ok=True)
@@ -127,6 +191,9 @@ class _Download:
     progress: Progress | None
     timeout_s: float
     most_bytes: int
+    token: str | None
+    explain: Explain | None
+    look: Callable[[Response], None] | None
 
     def run(self) -> None:
         """Bring the whole file into `part`.
@@ -149,8 +216,8 @@ class _Download:
             self.part.file.unlink()
             raise self._error("the server sent an HTML page in place of the file")
 
-    def _error(self, problem: str, kind: type[FetchError] = FetchError) -> FetchError:
-        return kind(f"{shown_url(self.url)}: {problem}")
+    def _error(self, problem: str) -> FetchError:
+        return FetchError(f"{shown_url(self.url)}: {problem}")
 
     def _interrupted(self) -> FetchError:
         return self._error(
@@ -160,44 +227,32 @@ class _Download:
 
     def _fetch_rest(self) -> bool:
         """Fetch what is missing; False where the connection ended before the file did."""
-        request = request_for(self.url)
+        request = request_for(self.url, self.token)
         if self.part.size and (validator := self.part.validator):
             request.add_header("Range", f"bytes={self.part.size}-")
             request.add_header("If-Range", validator)
-        try:
-            with open_url(request, self.timeout_s) as answer:
-                return self._store(answer)
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code == 416 and request.has_header("Range"):
+        with _explained(self.url, self.explain):
+            try:
+                with open_url(request, self.timeout_s) as answer:
+                    return self._store(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 416 or not request.has_header("Range"):
+                    raise
+                error.close()
                 self.part.file.unlink(missing_ok=True)  # longer than the file: of another time
                 return self._fetch_rest()
-            raise self._refusal(error.code) from error
-        except urllib.error.URLError as error:
-            reason = printable(error.reason)
-            raise self._error(f"the server can't be reached: {reason}", OfflineError) from error
-        except (TimeoutError, ConnectionError) as error:
-            raise self._error(f"the server does not answer: {error}", OfflineError) from error
-        except TooSlowError as error:
-            raise self._error(f"{error}; the same command goes on from there") from error
-        except (HTTPException, ValueError) as error:
-            raise self._error(f"the server does not speak HTTP: {error!r}") from error
 
-    def _refusal(self, status: int) -> FetchError:
-        if status in (401, 403):
-            return self._error(f"the server refuses access (HTTP {status})", AccessError)
-        if status in (404, 410):
-            return self._error(f"the server has no such file (HTTP {status})")
-        if status in range(300, 400):
-            return self._error(f"the server redirects in a circle or to no URL (HTTP {status})")
-        return self._error(f"the server failed (HTTP {status}); try again later")
-
-    def _store(self, answer: HTTPResponse) -> bool:
+    def _store(self, answer: Response) -> bool:
         """Append what comes; False where the connection ended before the file did."""
+        if self.look:
+            self.look(answer)
+        encoding = answer.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":  # nothing else was asked for
+            raise self._error(f"the server sends it encoded as {encoding[:20]!r}")
         size = self.part.size if answer.status == 206 else 0
         total = self._total(answer, size)
         if not size:
-            self.part.note_version(answer)
+            self.part.note_version(answer, shown_url(self.url))
         with self.part.file.open("ab" if size else "wb") as stream:
             while total is None or size < total:
                 try:
@@ -215,7 +270,7 @@ class _Download:
                     self.progress(size, total)
         return True
 
-    def _total(self, answer: HTTPResponse, start: int) -> int | None:
+    def _total(self, answer: Response, start: int) -> int | None:
         """Bytes of the whole file, if the server says it and there is room for them."""
         given = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
         if start and (given is None or int(given[1]) != start):

@@ -2,8 +2,8 @@
 
 As `urllib.request` makes them, with three differences: a connection on which next to nothing comes
 is given up (a timeout alone lets a byte now and then through), redirects lead to http and https
-only and never from an encrypted connection to a plain one, and a user's name and password in the
-URL go to its own host alone.
+only and never from an encrypted connection to a plain one, and a token, or a user's name and
+password in the URL, go to its own host alone.
 """
 
 from __future__ import annotations
@@ -12,19 +12,38 @@ import base64
 import io
 import time
 import urllib.request
-from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPMessage, HTTPResponse, HTTPSConnection
 from socket import SocketIO, socket
-from typing import IO, Any
+from typing import IO, Any, cast
 from urllib.parse import quote, unquote
 
 from .errors import FetchError
 from .text import shown_url, split_url
 
+_LOGIN = "Authorization"
 _LEAST_BYTES_PER_S = 10_000
 """What a server has to send on average over the time of a timeout."""
 
 
-def open_url(request: urllib.request.Request, timeout_s: float) -> HTTPResponse:
+class Response(HTTPResponse):
+    """A response whose bytes come faster than one now and then, with the redirects before it."""
+
+    hops: tuple[HTTPMessage, ...] = ()
+    """The headers of the redirects that led to it, in order."""
+
+    def __init__(self, sock: socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        unbuffered = sock.makefile("rb", buffering=0)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Watched(unbuffered, sock.gettimeout() or 60.0))
+
+    def first_header(self, name: str) -> str | None:
+        """A header of the first response on the way that has it."""
+        values = (headers.get(name) for headers in (*self.hops, self.headers))
+        return next((value for value in values if value is not None), None)
+
+
+def open_url(request: urllib.request.Request, timeout_s: float) -> Response:
     """The response to a request, to be closed by the caller.
 
     Args:
@@ -36,13 +55,19 @@ def open_url(request: urllib.request.Request, timeout_s: float) -> HTTPResponse:
         TooSlowError: next to nothing comes; the response raises it too when it is read.
         urllib.error.URLError, OSError, http.client.HTTPException, ValueError: as urllib has it.
     """
-    opener = urllib.request.build_opener(_Http, _Https, _SafeRedirects)
-    response: HTTPResponse = opener.open(request, timeout=timeout_s)
+    redirects = _SafeRedirects()
+    opener = urllib.request.build_opener(_Http, _Https, redirects)
+    response = cast(Response, opener.open(request, timeout=timeout_s))
+    response.hops = tuple(redirects.seen)
     return response
 
 
-def request_for(url: str) -> urllib.request.Request:
-    """A request for a URL, whose user and password go into a header for its own host.
+def request_for(url: str, token: str | None = None) -> urllib.request.Request:
+    """A request for a URL.
+
+    Args:
+        url: http or https; a user's name and password in it go into a header for its own host.
+        token: goes into such a header, too, where the URL names no user.
 
     Raises:
         ValueError: no http or https URL.
@@ -58,9 +83,10 @@ def request_for(url: str) -> urllib.request.Request:
     request = urllib.request.Request(plain.geturl(), headers={"User-Agent": "birefnet-ort"})
     if parts.username is not None:
         user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        request.add_unredirected_header(
-            "Authorization", f"Basic {base64.b64encode(user.encode()).decode('ascii')}"
-        )
+        login = f"Basic {base64.b64encode(user.encode()).decode('ascii')}"
+        request.add_unredirected_header(_LOGIN, login)
+    elif token:
+        request.add_unredirected_header(_LOGIN, f"Bearer {token}")
     return request
 
 
@@ -99,20 +125,12 @@ class _Watched(io.RawIOBase):
         super().close()
 
 
-class _Response(HTTPResponse):
-    def __init__(self, sock: socket, *arguments: Any, **options: Any) -> None:
-        super().__init__(sock, *arguments, **options)
-        unbuffered = sock.makefile("rb", buffering=0)
-        self.fp.close()
-        self.fp = io.BufferedReader(_Watched(unbuffered, sock.gettimeout() or 60.0))
-
-
 class _Connection(HTTPConnection):
-    response_class = _Response
+    response_class = Response
 
 
 class _SecureConnection(HTTPSConnection):
-    response_class = _Response
+    response_class = Response
 
 
 class _Http(urllib.request.HTTPHandler):
@@ -128,9 +146,15 @@ class _Https(urllib.request.HTTPSHandler):
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to http and https, and never from an encrypted connection to a plain one.
 
+    A login goes along to the same scheme, host and port, as of a repository that was renamed.
+
     Raises:
         FetchError: another redirect.
     """
+
+    def __init__(self) -> None:
+        self.seen: list[HTTPMessage] = []
+        """The headers of the redirects so far."""
 
     def redirect_request(
         self,
@@ -151,4 +175,15 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
                 f"{shown_url(req.full_url)}: the server redirects to {shown_url(newurl)}, "
                 f"which is {'not encrypted' if scheme == 'http' else 'no http or https URL'}"
             )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        self.seen.append(headers)
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        login = req.get_header(_LOGIN)
+        if following is not None and login and _origin(following) == _origin(req):
+            following.add_unredirected_header(_LOGIN, login)
+        return following
+
+
+def _origin(request: urllib.request.Request) -> tuple[str, str | None, int | None]:
+    parts = split_url(request.full_url)
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return parts.scheme, parts.hostname, parts.port or default

@@ -12,7 +12,9 @@
       }
     }
 
-The key is what was asked for: `REPO@REVISION`, or the URL of a file, which has no commit.
+The key is what was asked for: `REPO@REVISION` for a checkpoint, with `:FILE` behind it where one
+file was named, `REPO@REVISION:onnx` or `:PRECISION` for a ready-made model, or the URL of a file,
+which has no commit.
 """
 
 import json
@@ -24,6 +26,7 @@ from pathlib import Path
 from .atomic_write import replacing
 from .checksums import sha256_of
 from .errors import PinError
+from .file_lock import exclusive
 from .names import stays_inside
 
 LOCK_FILE = Path("birefnet.lock")
@@ -42,9 +45,9 @@ class Pin:
     file: str
     """Its name in the repository, or at the end of the URL."""
     size: int
-    """In bytes, with the shards if it is an index."""
+    """In bytes, with the shards if it is an index, with the weights beside it if it is a graph."""
     sha256: str
-    """Of its content; of an index, with that of the shards behind it."""
+    """Of its content; of an index or a graph, with that of those files behind it."""
 
 
 def read_lock(path: Path) -> dict[str, Pin]:
@@ -81,13 +84,22 @@ def write_pin(path: Path, reference: str, pin: Pin) -> None:
     Raises:
         PinError: the file that is there can't be read, or the new one can't be written.
     """
-    pins = {**read_lock(path), reference: pin}
-    content = {"version": _VERSION, "pins": {key: asdict(pins[key]) for key in sorted(pins)}}
     try:
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        with exclusive(path.with_name(f".{path.name}.busy")):  # another process may add one, too
+            write_lock(path, {**read_lock(path), reference: pin})
     except OSError as error:
         raise PinError(f"{path}: can't be written: {error.strerror}") from error
+
+
+def write_lock(path: Path, pins: Mapping[str, Pin]) -> None:
+    """Write a lock file of these pins and no others.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    content = {"version": _VERSION, "pins": {key: asdict(pins[key]) for key in sorted(pins)}}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def check_pin(

@@ -29,7 +29,13 @@ _FIELDS = {
     "StringStringEntryProto": {1: "key", 2: "value"},
     "GraphProto": {1: "node", 5: "initializer", 11: "input", 12: "output"},
     "NodeProto": {1: "input", 2: "output", 4: "op_type", 7: "domain"},
-    "TensorProto": {1: "dims", 2: "data_type", 8: "name", 14: "data_location"},
+    "TensorProto": {
+        1: "dims",
+        2: "data_type",
+        8: "name",
+        13: "external_data",
+        14: "data_location",
+    },
     "ValueInfoProto": {1: "name", 2: "type"},
     "TypeProto": {1: "tensor_type"},
     "TypeProto.Tensor": {1: "elem_type", 2: "shape"},
@@ -81,6 +87,8 @@ class Initializer(NamedTuple):
     shape: tuple[int, ...]
     external: bool
     """Its values lie in a file beside this one."""
+    location: str = ""
+    """The name of that file, as it is written there: nothing says that it leads nowhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,11 @@ class OnnxFile:
             for w in self.weights
             if "float" in w.dtype or (w.dtype == "int8" and len(w.shape) > 1)
         )
+
+    @property
+    def external_files(self) -> tuple[str, ...]:
+        """Names of the files beside this one that hold weights, each once, as they are written."""
+        return tuple(dict.fromkeys(weight.location for weight in self.weights if weight.external))
 
     def ends_in_mask(self, output: str) -> bool:
         """Whether an output's values come out of a sigmoid or a clip, and so are no logits.
@@ -174,11 +187,15 @@ def _node(node: _Message) -> Node:
 
 
 def _initializer(tensor: _Message) -> Initializer:
+    external = tensor.integer("data_location") == _EXTERNAL
+    entries = tensor.messages("external_data", "StringStringEntryProto") if external else ()
+    places = [entry.text("value") for entry in entries if entry.text("key") == "location"]
     return Initializer(
         tensor.text("name"),
         _dtype(tensor.integer("data_type")),
         tuple(tensor.integers("dims")),
-        tensor.integer("data_location") == _EXTERNAL,
+        external,
+        places[-1] if places else "",
     )
 
 

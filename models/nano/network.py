@@ -8,17 +8,14 @@ import torch
 import torch.nn.functional as F
 from birefnet_export.graph.signature import MEAN, STD
 from birefnet_export.network.architecture import Architecture
+from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
 from birefnet_export.network.decoder import Decoder, DeformableConv, resize_as
 from fused_deform import deform
 from torch import Tensor, nn
 
 ARCHITECTURE = Architecture(
-    embed_dim=32,
-    depths=(2, 2, 2, 1),
-    num_heads=(1, 2, 4, 8),
-    window=4,
-    mlp_hidden=64,
+    SwinV1(embed_dim=32, depths=(2, 2, 2, 1), num_heads=(1, 2, 4, 8), window=4, mlp_hidden=64),
     decoder_width=16,
     aspp_width=12,
     aspp_kernels=(1, 3, 7),

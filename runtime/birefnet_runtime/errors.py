@@ -6,7 +6,9 @@ BirefnetError                  birefnet_models.errors
 ├── SizeError                  the network can't run at that size; names the nearest that works
 ├── MemoryLimitError           no setting keeps the model below the limit; says what would
 ├── ModelError                 the file is no model that the runtime can run, or the run failed
+├── ClusterError               the cluster of other machines can't do the work; says why
 ├── ProviderError              the execution provider asked for can't run; says why
+├── ServeError                 the server can't be started as it was asked to
 └── MissingExtraError          an optional package is needed; names the install command
 """
 
@@ -35,6 +37,14 @@ class ModelError(BirefnetError):
 
 class ProviderError(BirefnetError):
     """The execution provider asked for can't run here, or not as it was asked to."""
+
+
+class ClusterError(BirefnetError):
+    """Work that Ray's cluster gave up, or that none of its machines has room for."""
+
+
+class ServeError(BirefnetError):
+    """A server that can't be started as it was asked to."""
 
 
 class MissingExtraError(BirefnetError):

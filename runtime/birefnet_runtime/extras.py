@@ -3,6 +3,7 @@
 from .errors import MissingExtraError
 
 EXTRA_OF_MODULE = {
+    "fsspec": "remote",
     "huggingface_hub": "export",
     "jinja2": "bench",
     "matplotlib": "bench",
@@ -11,12 +12,18 @@ EXTRA_OF_MODULE = {
     "onnxruntime": "cpu",
     "onnxsim": "export",
     "pillow_heif": "heic",
+    "prometheus_client": "serve",
     "psutil": "bench",
+    "pyarrow": "ray",
     "py_sod_metrics": "evaluate",
     "pymatting": "matting",
+    "python_multipart": "serve",
+    "ray": "ray",
     "safetensors": "export",
+    "starlette": "serve",
     "torch": "export",
     "transformers": "verify",
+    "uvicorn": "serve",
 }
 
 

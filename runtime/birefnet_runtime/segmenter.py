@@ -47,7 +47,8 @@ class Segmenter:
     Args:
         model: the name of an embedded or exported model (`lite`, `lite:fp16`), an `.onnx` file, or
             a directory that holds one. A name wins over a file that is called the same; write
-            `./lite` for the file. Other tools' exports run too, within their limits.
+            `./lite` for the file. A repository of the hub (`OWNER/NAME@REVISION:PRECISION`) or the
+            URL of an `.onnx` is fetched once. Other tools' exports run too, within their limits.
         size: at which size the network runs: None for the size it was trained at, N for N x N,
             (height, width), or "auto" for the image's aspect ratio within as many pixels.
         threads: for one operator; by default as many as cores may be used.
@@ -64,6 +65,7 @@ class Segmenter:
 
     Raises:
         ModelError: no such model, or a file that ONNX Runtime can't load.
+        FetchError, PinError: a model that can't be fetched, or is not the pinned one.
         ProviderError: none of the providers can run here; says why and what to install.
         SizeError: `size` is no multiple of what the network needs.
         MemoryLimitError: no settings keep the model below `max_memory`; says what would.
@@ -319,6 +321,16 @@ class Segmenter:
             self._check((tensor.shape[2], tensor.shape[3]))
         return self._run(tensor)[:, None]
 
+    def interrupt(self) -> None:
+        """End the runs that are under way in other threads: each raises ModelError.
+
+        On the CPU within milliseconds, at the graph's next node; a session that was handed in runs
+        on if it can't be told.
+        """
+        interrupt = getattr(self._session, "interrupt", None)
+        if interrupt is not None:
+            interrupt()
+
     @property
     def is_half(self) -> bool:
         """Whether the graph takes float16."""
@@ -354,7 +366,7 @@ class Segmenter:
             raise ModelError("the model is closed")
         try:
             return self._form.run(session, batch)
-        except onnxruntime_errors() as error:
+        except onnxruntime_errors(RuntimeError) as error:  # that is what bound runs raise
             raise ModelError(f"ONNX Runtime can't run the model: {first_line(error)}") from error
 
     def _shown(self, prepared: Prepared, logits: NDArray[np.float32]) -> NDArray[np.float32]:

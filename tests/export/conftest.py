@@ -5,6 +5,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,20 +17,28 @@ import pytest
 import torch
 from birefnet_export.graph.builder import Graph, Value
 from birefnet_export.network.architecture import Architecture
+from birefnet_export.network.backbone.dino_v3 import DinoV3
+from birefnet_export.network.backbone.pvt_v2 import PvtV2
+from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
 from safetensors.torch import save_file
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = Architecture(
-    embed_dim=16,
-    depths=(2, 2, 2, 2),
-    num_heads=(1, 2, 4, 4),
-    window=4,
-    mlp_hidden=40,
+    SwinV1(embed_dim=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 4), window=4, mlp_hidden=40),
     decoder_width=8,
     aspp_width=12,
     patch_width=6,
     gradient_width=4,
+)
+TINY_DINO = replace(
+    TINY,
+    backbone=DinoV3(width=32, mlp_hidden=40, gated=False, head_width=16, taken=(0, 1, 2, 4)),
+    pyramid=(16, 32, 64, 128),
+)
+TINY_PVT = replace(
+    TINY,
+    backbone=PvtV2(widths=(8, 16, 20, 32), depths=(1, 2, 1, 1), mlp_hidden=(24, 32, 40, 48)),
 )
 SETTINGS: dict[str, dict[str, Any]] = {
     "batch1": {"batch_norm": False},

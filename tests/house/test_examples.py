@@ -51,17 +51,17 @@ def run(tmp_path):
     for folder in ("examples", "models"):
         (tmp_path / folder).symlink_to(ROOT / folder)
 
-    def run_example(name, replaced=("", "")):
+    def run_example(name, replaced=("", ""), *, quiet=True):
         command = opening(ROOT / f"examples/{name}.py")[3].replace(*replaced)
         _, *arguments = shlex.split(command)
         done = subprocess.run(
-            [sys.executable, "-W", "error", *arguments],
+            [sys.executable, *(["-W", "error"] if quiet else []), *arguments],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr if quiet else "") == (0, ""), done.stderr
         return done.stdout.splitlines()
 
     return run_example
@@ -170,6 +170,16 @@ def test_product_shot(run, tmp_path):
     rows, columns = np.nonzero(truth("flower"))
     assert top == pytest.approx(rows.min(), abs=20)
     assert (left, bottom) == (pytest.approx(columns.min(), abs=20), photo("flower").shape[0])
+
+
+@pytest.mark.slow
+def test_ray_pipeline(run, tmp_path):
+    china, flower = run("ray_pipeline", quiet=False)  # Ray tells what it does
+
+    assert_share(china, "china", r"china\.jpg: ")
+    assert_share(flower, "flower", r"flower\.jpg: ")
+    with Image.open(tmp_path / "cutouts" / "flower.png") as cutout:
+        assert iou(np.asarray(cutout)[..., 3] > 127, "flower") > 0.8
 
 
 def test_replace_background(run, tmp_path):

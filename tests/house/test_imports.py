@@ -24,15 +24,22 @@ ALLOWED = {
         "birefnet_models",
         "click",
         "cv2",
+        "fsspec",  # extras, each asked for in one place
         "numpy",
         "onnxruntime",
         "onnxruntime_ep_openvino",
         "PIL",
-        "pillow_heif",  # extras, each asked for in one place
+        "pillow_heif",
+        "prometheus_client",
+        "pyarrow",
         "pymatting",
         "pynvml",
+        "python_multipart",
+        "ray",
         "rich",
+        "starlette",
         "tifffile",
+        "uvicorn",
     },
     "export": {
         "birefnet_models",
@@ -73,9 +80,19 @@ ALLOWED = {
 # Inside a package, these may appear in the named files only: the runtime where graphs are run, to
 # be compared or watched on images.
 CONFINED = {
+    ("runtime", "fsspec"): "storage/remote.py",
+    (
+        "runtime",
+        "ray",
+    ): "ray/cluster.py ray/delivery.py ray/actor.py ray/files.py",
+    ("runtime", "pyarrow"): "ray/records.py ray/actor.py",
     ("runtime", "pillow_heif"): "images/read.py",
     ("runtime", "pymatting"): "cutout/foreground.py",
     ("runtime", "tifffile"): "images/write.py",
+    ("runtime", "prometheus_client"): "serve/metrics.py",
+    ("runtime", "python_multipart"): "serve/bodies.py",
+    ("runtime", "starlette"): "serve/access.py serve/app.py",
+    ("runtime", "uvicorn"): "serve/server.py",
     ("runtime", "pynvml"): "machine/nvml.py",
     ("runtime", "onnxruntime_ep_openvino"): "session/providers/openvino.py",
     ("export", "cv2"): "parity/masks.py",
@@ -83,11 +100,12 @@ CONFINED = {
         "verify/export_check.py verify/end_to_end_check.py verify/compare_models.py"
     ),
     ("export", "birefnet_runtime"): (
-        # How much memory an export took is read as everywhere.
+        # How much memory an export took is read as everywhere, downloads have one bar, and models
+        # are found in one way.
         "pipeline.py verify/export_check.py verify/end_to_end_check.py verify/compare_models.py "
-        "precision/calibration.py"
+        "precision/calibration.py cli/fetch_options.py cli/inspect.py"
     ),
-    ("export", "huggingface_hub"): "checkpoint/hugging_face.py",
+    ("export", "huggingface_hub"): "checkpoint/hugging_face.py publish/push.py",
     ("export", "transformers"): "verify/remote_code.py",
     ("benchmarks", "torch"): "bench/backends/pytorch.py",
     ("benchmarks", "jinja2"): "report/html.py",
@@ -103,19 +121,22 @@ CONFINED = {
 # knows nothing of each other.
 ROWS = {
     "models": [
+        "ready_made",
         "download lock",
         "cache checksums",
         "zoo",
-        "onnx_file atomic_write http_client",
+        "onnx_file atomic_write http_client file_lock",
         "errors names telemetry text",
     ],
     "runtime": [
         "cli",
-        "batch doctor triton",
+        "ray",
+        "batch doctor serve triton",
         "segmenter",
         "session",
         "cutout",
         "model",
+        "storage",
         "images",
         "machine",
         "extras",
@@ -123,7 +144,7 @@ ROWS = {
     ],
     "export": [
         "cli",
-        "export inspection",
+        "export inspection publish",
         "pipeline",
         "metadata hub_config options",
         "verify",

@@ -71,7 +71,7 @@ def test_everything_that_is_required_is_pinned_in_the_constraints():
         if not line.startswith("#")
     }
     installed = [*PROJECT["dependencies"]]
-    for extra in ("cpu", "export", "verify", "bench", "evaluate", "dev"):
+    for extra in ("cpu", "export", "verify", "bench", "evaluate", "serve", "dev"):
         installed += PROJECT["optional-dependencies"][extra]
 
     assert {requirement_name(line) for line in installed} <= pinned

@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import threading
 import time
 import types
 from urllib.parse import unquote
@@ -11,7 +12,7 @@ from birefnet_models import AccessError, FetchError, OfflineError
 from birefnet_models.cache import downloads
 from birefnet_models.download import download, offline
 
-from ..hub_server import Failure, serving
+from ..hub_server import Failure, Handler, serving
 
 CONTENT = bytes(range(256)) * 40
 PATH = "/x/releases/download/v1/BiRefNet.pth"
@@ -175,11 +176,11 @@ def test_offline_uses_what_is_there_and_asks_for_nothing(hub, monkeypatch):
 
 
 def test_a_full_disk_is_known_before_and_said_during(hub, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=100))
-    with pytest.raises(FetchError, match=r"disk is full: 10240 bytes are needed .* 100 are free"):
-        download(hub.url + PATH)
-    monkeypatch.undo()
-    monkeypatch.setenv("BIREFNET_CACHE", str(downloads()))
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=100))
+        with pytest.raises(FetchError, match=r"disk is full: 10240 bytes .* 100 are free"):
+            download(hub.url + PATH)
+    monkeypatch.setenv("BIREFNET_CACHE", str(downloads()))  # another, and empty
 
     def full(have, total):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -338,3 +339,43 @@ def test_a_server_that_refuses_every_range_ends(hub):
 
     with pytest.raises(FetchError, match=r"failed .HTTP 416"):
         download(hub.url + PATH)
+
+
+def test_a_token_goes_along_on_the_same_server_and_to_no_other(hub):
+    hub.files[PATH + "/elsewhere"] = CONTENT
+    for host, second in ((hub.url, "Bearer t0k"), (hub.storage, None)):
+        hub.authorizations.clear()
+        hub.failure = Failure(redirect=host + PATH + "/elsewhere")
+
+        download(hub.url + PATH, anew=True, token="t0k")
+
+        assert hub.authorizations == ["Bearer t0k", second]
+
+
+def test_content_that_is_encoded_though_nobody_asked_is_refused(hub, monkeypatch):
+    send = Handler.send_file
+
+    def gzipped(self, content, headers, body):
+        send(self, content, {**headers, "Content-Encoding": "gzip"}, body)
+
+    monkeypatch.setattr(Handler, "send_file", gzipped)
+
+    with pytest.raises(FetchError, match="the server sends it encoded as 'gzip'"):
+        download(hub.url + PATH)
+    assert "BiRefNet.pth" not in left_over()
+
+
+def test_threads_that_want_the_same_file_fetch_it_once(hub):
+    hub.failure = Failure(cut_at=3000, times=2)
+    files = []
+    threads = [
+        threading.Thread(target=lambda: files.append(download(hub.url + PATH))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [file.read_bytes() for file in files] == [CONTENT] * 4
+    assert len(hub.requests) == 3
+    assert left_over() == ["BiRefNet.pth"]

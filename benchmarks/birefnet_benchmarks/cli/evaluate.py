@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from birefnet_models.text import shortened
 from birefnet_runtime import Segmenter
+from birefnet_runtime.cli.fetching import located
 from birefnet_runtime.cli.options import (
     max_memory_option,
     memory_option,
@@ -19,7 +20,6 @@ from birefnet_runtime.cli.options import (
 )
 from birefnet_runtime.cli.progress import STOPPED, interruptible, progress_bar, say
 from birefnet_runtime.model.input_size import Size
-from birefnet_runtime.model.locate import find_model
 from birefnet_runtime.session.memory_limit import Memory
 
 from ..errors import DatasetError
@@ -114,10 +114,10 @@ def evaluate(
     dataset = find_dataset(images, masks, partial=partial)
     samples = spread(dataset.samples, limit)
     _say_left_out(dataset)
-    file = find_model(model)
+    file = located(model)
     evaluation = Evaluation(dataset.subsets, worst, hce)
     with Segmenter(
-        model,
+        file,
         size=size,
         threads=threads,
         providers=provider,

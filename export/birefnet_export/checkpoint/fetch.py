@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from birefnet_models.checksums import sha256_of
-from birefnet_models.download import Progress, download
-from birefnet_models.errors import LicenseError, PinError
-from birefnet_models.lock import LOCK_FILE, Pin, check_pin, read_lock, write_pin
+from birefnet_models.download import download
+from birefnet_models.lock import Pin, check_pin
+from birefnet_models.ready_made.fetching import DEFAULT_FETCHING as DEFAULT_FETCHING
+from birefnet_models.ready_made.fetching import Fetching as Fetching
+from birefnet_models.ready_made.fetching import add_pin, pin_of, require_consent
 from birefnet_models.zoo import ModelCard
 
 from .shards import files_of
 from .source import HubSource, LocalSource, UrlSource, parse_source
-
-
-@dataclass(frozen=True, slots=True)
-class Fetching:
-    """How checkpoints are fetched and pinned."""
-
-    lock: Path = LOCK_FILE
-    """The lock file; made when the first reference is pinned."""
-    locked: bool = False
-    """Refuse what the lock file does not pin, and leave it as it is."""
-    update: bool = False
-    """Resolve anew, and move the pin."""
-    accept_license: bool = False
-    """The terms of a model that has some are accepted."""
-    say: Callable[[str], None] | None = None
-    """Called with a line of text for each pin that is written and for terms that hold."""
-    progress: Progress | None = None
-    """Called after each piece of a release file; the hub's client shows its own progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +29,6 @@ class Fetched:
     """Its record in the zoo, if it has one."""
     origin: str | None
     """`REPO@COMMIT` or the URL; None for a local file."""
-
-
-DEFAULT_FETCHING = Fetching()
-"""Pins in `birefnet.lock`, without messages."""
 
 
 def fetch(checkpoint: str | Path, how: Fetching = DEFAULT_FETCHING) -> Fetched:
@@ -71,36 +50,18 @@ def fetch(checkpoint: str | Path, how: Fetching = DEFAULT_FETCHING) -> Fetched:
     source = parse_source(checkpoint)
     if isinstance(source, LocalSource):
         return Fetched(source.path, name=None, card=None, origin=None)
-    if how.locked and how.update:
-        raise PinError("--locked leaves the lock file as it is and --update moves a pin; give one")
-    if source.card is not None and source.card.terms:
-        _require_consent(source.card, how)
-    pin = None if how.update else read_lock(how.lock).get(source.reference)
-    if pin is None and how.locked and not (isinstance(source, HubSource) and source.is_pinned):
-        raise PinError(
-            f"{source.reference} is not pinned in {how.lock}, and --locked refuses what is not; "
-            "run once without it and check the lock file in"
-        )
+    require_consent(source.card, how)
+    is_commit = isinstance(source, HubSource) and source.is_pinned
+    pin = pin_of(source.reference, how, is_commit=is_commit)
     file, resolved = _get(source, pin, how)
     if pin is not None:
         check_pin(file, source.reference, pin, how.lock, shards=files_of(file)[1:])
     elif not how.locked:
-        write_pin(how.lock, source.reference, resolved)
-        if how.say:
-            where = f" at commit {resolved.commit}" if resolved.commit else ""
-            how.say(f"pinned {source.reference}{where}, sha256 {resolved.sha256}, in {how.lock}")
+        add_pin(source.reference, resolved, how)
     origin = source.reference
     if isinstance(source, HubSource):
         origin = f"{source.repo}@{resolved.commit}"
     return Fetched(file, source.name, source.card, origin)
-
-
-def _require_consent(card: ModelCard, how: Fetching) -> None:
-    terms = f"{card.name} ({card.id}) has the license {card.license}: {card.terms}"
-    if not how.accept_license:
-        raise LicenseError(f"{terms}; accept that with --accept-license")
-    if how.say:
-        how.say(f"{terms}; accepted")
 
 
 def _get(source: HubSource | UrlSource, pin: Pin | None, how: Fetching) -> tuple[Path, Pin]:

@@ -119,7 +119,7 @@ def get(repo: str, commit: str, file: str) -> Path:
         raise CacheError(  # the client would make a directory named ~
             "no home directory is known for the hub's cache; set HF_HOME to a directory"
         )
-    with _explained(f"{repo}@{commit[:12]}: {file}"):
+    with explained(f"{repo}@{commit[:12]}: {file}"):
         return Path(hf_hub_download(repo, file, revision=commit, library_name="birefnet-ort"))
 
 
@@ -135,7 +135,7 @@ def files_at(source: HubSource) -> tuple[str, list[str]]:
 
 def _resolve(source: HubSource) -> tuple[str, Sequence[RepoSibling]]:
     """The commit, and the files; no files where only the cache could be asked."""
-    with _explained(source.reference):
+    with explained(source.reference):
         try:
             info = HfApi(library_name="birefnet-ort").model_info(
                 source.repo, revision=source.revision, files_metadata=True
@@ -176,13 +176,14 @@ def _choose_weights(source: HubSource, names: Sequence[str]) -> str:
             f"{source.reference}: holds several files of weights ({shortened(fitting)}); give the "
             f"one to use as {constants.ENDPOINT}/{source.repo}/resolve/{source.revision}/FILE"
         )
-    raise FetchError(
-        f"{source.reference}: holds no {source.file or 'weights'}; it holds {shortened(names)}"
-    )
+    held = shortened(names)
+    if not source.file and any(name.endswith(".onnx") for name in names):
+        held += f"; its .onnx needs no export: birefnet cutout --model {source.repo}"
+    raise FetchError(f"{source.reference}: holds no {source.file or 'weights'}; it holds {held}")
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
     """Raise the client's errors as one line each that says what to do."""
     try:
         yield

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ..errors import ArchitectureError, CheckpointError
 from ..network.architecture import Architecture
+from ..network.backbone.swin_v1 import SwinV1, relative_position_index
 from ..network.birefnet import BiRefNet
-from ..network.swin import relative_position_index
 from .fetch import Fetched
 from .shards import files_of
 from .tensors import dtype_name, read_state_dict, weights_file
@@ -137,7 +137,7 @@ def architecture_of(stored: Mapping[str, Tensor]) -> Architecture:
     """
     if not any(name.startswith("bb.") for name in stored):
         raise ArchitectureError(
-            "it has no Swin v1 backbone, and so is no BiRefNet: of its tensors' names none holds "
+            "it has no backbone, and so is no BiRefNet: of its tensors' names none starts with "
             f"'bb.'; they are {shortened(stored, 5)}"
         )
     return Architecture.from_shapes({name: tuple(t.shape) for name, t in stored.items()})
@@ -183,7 +183,9 @@ def _inference_shapes(arch: Architecture) -> dict[str, torch.Size]:
 
 def _other_window_orders(stored: Mapping[str, Tensor], arch: Architecture) -> list[str]:
     """Stored relative position indices that are not Swin's own."""
-    index = relative_position_index(arch.window)
+    if not isinstance(arch.backbone, SwinV1):
+        return []
+    index = relative_position_index(arch.backbone.window)
     return [
         name
         for name, tensor in stored.items()

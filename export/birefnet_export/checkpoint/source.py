@@ -7,17 +7,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import unquote
 
-from birefnet_models.names import CHECKPOINT_SUFFIXES, REPOSITORY, file_name, stays_inside
+from birefnet_models.names import CHECKPOINT_SUFFIXES, REPOSITORY, file_name
+from birefnet_models.ready_made.reference import DEFAULT_REVISION, hub_page
 from birefnet_models.text import first_line, printable, shown_url, split_url
 from birefnet_models.zoo import RELEASE, ModelCard, all_cards, lookup, unknown_model
 
 from ..errors import CheckpointError
-
-_DEFAULT_REVISION = "main"
-_FILE_PAGE = re.compile(r"/([^/]+/[^/]+)/(?:resolve|blob|raw)/([^/]+)/(.+)")
-"""Path of a file's address on the hub: repository, revision, file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +28,7 @@ class HubSource:
     """A file of a repository on the hub, at a branch, a tag or a commit."""
 
     repo: str
-    revision: str = _DEFAULT_REVISION
+    revision: str = DEFAULT_REVISION
     file: str | None = None
     """None: the one that holds the weights."""
 
@@ -129,27 +125,19 @@ def parse_source(text: str | Path) -> Source:
 def _from_url(url: str) -> Source:
     """A URL; one of a file on the hub stands for the hub's file, with all that the hub can do."""
     try:
-        parts = split_url(url)
+        split_url(url)
     except ValueError as error:
         raise CheckpointError(f"{shown_url(url)}: is no URL of a file") from error
     try:
-        endpoint = split_url(os.environ.get("HF_ENDPOINT", "")).netloc
-    except ValueError:  # not set, or wrong, which the hub's client will say
-        endpoint = ""
-    if parts.netloc in {"huggingface.co", "www.huggingface.co", endpoint}:
-        page = _FILE_PAGE.fullmatch(unquote(parts.path))
-        if page and REPOSITORY.fullmatch(page[1]) and stays_inside(page[3]):
-            return HubSource(*page.groups())
-        repo = parts.path.strip("/")
-        if REPOSITORY.fullmatch(repo):
-            return HubSource(repo)
+        page = hub_page(url)
+    except ValueError as error:
         raise CheckpointError(
             f"{shown_url(url)}: no repository and no file of one; give OWNER/NAME@REVISION"
-        )
-    return UrlSource(url)
+        ) from error
+    return UrlSource(url) if page is None else HubSource(*page)
 
 
 def _revision(text: str, at: str, revision: str) -> str:
     if at and not revision:
         raise CheckpointError(f"{printable(text)}: a revision is missing behind @")
-    return revision or _DEFAULT_REVISION
+    return revision or DEFAULT_REVISION

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from birefnet_models.text import format_size
@@ -15,6 +16,9 @@ from ..options import DEFAULT_LOWERING, LOWERINGS, OPSETS, PRECISIONS, EndToEndR
 from ..precision.mask_quality import Quality
 from ..precision.request import DEFAULT_MIN_IOU
 from .fetch_options import fetching_options, multi_scale_option
+
+if TYPE_CHECKING:
+    from ..publish.push import Destination
 
 
 def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -105,6 +109,13 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     show_default=True,
     help="Compare ONNX Runtime with PyTorch before the file gets its name.",
 )
+@click.option(
+    "--push",
+    metavar="OWNER/NAME",
+    help="Put the verified export onto the hub, with a model card. Needs a login (HF_TOKEN or `hf "
+    "auth login`), which is asked for first.",
+)
+@click.option("--private", is_flag=True, help="For --push: only into a private repository.")
 @fetching_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def export(
@@ -121,6 +132,8 @@ def export(
     external_data: bool,
     end_to_end: bool,
     verify: bool,
+    push: str | None,
+    private: bool,
     fetching: Fetching,
     as_json: bool,
 ) -> None:
@@ -131,6 +144,7 @@ def export(
     fetched is pinned in a lock file, and from then on the pin is what loads. Only tensors are read,
     no code is run; the architecture is read off the tensors.
     """
+    destination = _destination(push, private, verify)
     report = export_onnx(
         checkpoint,
         directory,
@@ -147,13 +161,38 @@ def export(
         multi_scale=multi_scale,
         end_to_end=end_to_end,
     )
-    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else "\n".join(_lines(report)))
+    pushed = _push(report, destination, fetching) if destination else None
+    if as_json:
+        click.echo(json.dumps(report.to_dict() | {"pushed": pushed}, indent=2))
+        return
+    click.echo("\n".join(_lines(report)))
+    if destination:
+        click.echo(f"pushed: {pushed}; birefnet cutout --model {destination.repo} takes it")
+
+
+def _destination(push: str | None, private: bool, verify: bool) -> Destination | None:
+    """Where the export is to be pushed; refused before anything is made."""
+    if push is None:
+        if private:
+            raise click.UsageError("--private says how to --push; give OWNER/NAME")
+        return None
+    if not verify:
+        raise click.UsageError("--push takes verified exports alone; leave --no-verify out")
+    from ..publish.push import checked_destination
+
+    return checked_destination(push, private=private)
+
+
+def _push(report: ExportReport, destination: Destination, fetching: Fetching) -> str:
+    from ..publish.push import push
+
+    return push(report.directory, destination, fetching.say)
 
 
 def _lines(report: ExportReport) -> Iterator[str]:
     """The report as lines of text."""
     yield (
-        f"{report.file}: {report.arch.backbone}, opset {report.opset}, lowering "
+        f"{report.file}: {report.arch.backbone.name}, opset {report.opset}, lowering "
         f"{report.lowering}, {report.precision}, {report.nodes} nodes, "
         f"{report.file_bytes / 1e6:.1f} MB"
     )

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from birefnet_models.download import Progress
 from birefnet_models.lock import LOCK_FILE
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from birefnet_runtime.cli.fetching import fetch_bar
 
 from ..checkpoint.fetch import Fetching
 
@@ -58,7 +54,7 @@ def fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
         accept_license_of_old: bool,
         **others: Any,
     ) -> Any:
-        with _progress() as progress:
+        with fetch_bar() as progress:
             fetching = Fetching(
                 lock,
                 locked,
@@ -73,20 +69,3 @@ def fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A progress bar on a terminal; None elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("fetching"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("fetching", visible=False)
-
-        def show(have: int, total: int | None) -> None:
-            bars.update(task, completed=have, total=total, visible=have != total)
-
-        yield show

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 from birefnet_models.names import METADATA_PREFIX
+from birefnet_models.ready_made.reference import parse_reference
+from birefnet_models.zoo import lookup
+from birefnet_runtime.cli.fetching import located
 
 from ..inspection import CheckpointFacts, Facts, OnnxFacts, inspect_file, to_dict
 
 
 @click.command(epilog="Example: birefnet inspect BiRefNet_lite/model.safetensors")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-def inspect(file: Path, as_json: bool) -> None:
+def inspect(file: str, as_json: bool) -> None:
     """Say what is in FILE: a checkpoint, an .onnx, or a directory that holds one of them.
 
+    What is no file may be the name of a model, as `birefnet cutout --model` takes it.
     The weights stay on the disk, and no code from the file is run. An .onnx needs neither torch nor
     onnx.
     """
-    facts = inspect_file(file)
+    facts = inspect_file(_path(file))
     click.echo(json.dumps(to_dict(facts), indent=2) if as_json else "\n".join(_lines(facts)))
+
+
+def _path(text: str) -> Path:
+    """A file or directory, or the file of a model that has this name."""
+    if os.path.exists(text):
+        return Path(text)
+    is_name = parse_reference(text) is not None or lookup(text.partition(":")[0]) is not None
+    return located(text) if is_name else Path(text)
 
 
 def _lines(facts: Facts) -> Iterator[str]:

@@ -4,22 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+from typing import Any
 
 from torch import nn
 
 from .builder import Graph, Value
 from .kernels import Kernel
 
+END = 2**31 - 1
+"""Slice bound beyond any size."""
 
-def conv(g: Graph, x: Value, kernel: Kernel, stride: int = 1, dilation: int = 1) -> Value:
-    """A convolution; with stride 1 the map keeps its size, otherwise patches don't overlap."""
+
+def conv(
+    g: Graph,
+    x: Value,
+    kernel: Kernel,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: int | None = None,
+    group: int = 1,
+) -> Value:
+    """A convolution.
+
+    Args:
+        padding: zeros on each side of both axes; by default those with which the map keeps its
+            size, and none with a stride, where patches don't overlap.
+        group: of the channels; a depthwise convolution has as many as there are channels.
+    """
     height, width = kernel.weight.shape[2:]
-    pads = [0] * 4 if stride > 1 else [dilation * (height // 2), dilation * (width // 2)] * 2
+    if padding is not None:
+        pads = [padding] * 4
+    else:
+        pads = [0] * 4 if stride > 1 else [dilation * (height // 2), dilation * (width // 2)] * 2
     bias = kernel.bias if kernel.bias.any() else None
     operands = [x, kernel.weight] if bias is None else [x, kernel.weight, bias]
-    attributes = {"kernel_shape": [height, width], "pads": pads, "strides": [stride] * 2}
+    attributes: dict[str, Any] = {
+        "kernel_shape": [height, width],
+        "pads": pads,
+        "strides": [stride] * 2,
+    }
     if dilation > 1:
         attributes["dilations"] = [dilation] * 2
+    if group > 1:
+        attributes["group"] = group
     return g.op("Conv", *operands, **attributes)
 
 

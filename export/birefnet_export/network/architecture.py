@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, replace
-from math import isqrt
 from typing import Any
 
 from ..errors import ArchitectureError
-from .unsupported import Shapes, refuse_other_variants
+from .backbone.record import Backbone
+from .shapes import Shapes, shape_of
+from .unsupported import refuse_other_variants
 
-_BLOCK = re.compile(r"bb\.layers\.(\d+)\.blocks\.(\d+)\.")
 _SQUEEZE = re.compile(r"squeeze_module\.(\d+)\.")
 _DEFORMABLE = re.compile(r"aspp_deforms\.(\d+)\.atrous_conv\.regular_conv\.weight")
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Every width, depth and setting that tells one BiRefNet from another.
+    """The backbone, and every width and setting that tells one BiRefNet from another.
 
-    The backbone is Swin v1 with four stages; stage ``i`` has ``embed_dim * 2**i`` channels. The
-    settings below it are upstream's (`config.py`), the defaults those of the released models.
+    The settings are upstream's (`config.py`), the defaults those of the released models.
     """
 
-    embed_dim: int
-    """Channels of the first backbone stage: 96 (T, S), 128 (B), 192 (L)."""
-    depths: tuple[int, ...]
-    """Transformer blocks per stage."""
-    num_heads: tuple[int, ...]
-    """Attention heads per stage."""
-    window: int
-    """Side of an attention window, in tokens."""
-    mlp_hidden: int
-    """Hidden channels of the first stage's MLP; stage ``i`` has ``mlp_hidden * 2**i``."""
+    backbone: Backbone
     decoder_width: int = 64
     """Channels inside each decoder block."""
     aspp_width: int = 256
@@ -40,7 +30,8 @@ class Architecture:
     aspp_kernels: tuple[int, ...] = (1, 3, 7)
     """Kernel sizes of the deformable branches that follow the leading 1 x 1."""
     patch_width: int = 64
-    """Channels between the two convolutions of an image branch."""
+    """Channels between the two convolutions of an image branch; 0 where the decoder takes no image
+    (`dec_ipt` off)."""
     gradient_width: int = 16
     """Channels of the gradient attention; 0 without it (`out_ref`)."""
     multi_scale: str | None = "cat"
@@ -58,33 +49,25 @@ class Architecture:
     """Decoder blocks see the resized image, not its patches (`dec_ipt_split` off)."""
     batch_norm: bool = True
     """False for what was trained with a batch size of 1, where upstream leaves BatchNorm out."""
-
-    @property
-    def stage_widths(self) -> tuple[int, ...]:
-        """Channels of the four backbone stages, shallow to deep."""
-        return tuple(self.embed_dim << stage for stage in range(4))
+    pyramid: tuple[int, ...] = ()
+    """Channels to which the decoder brings the four maps, shallow to deep, after resizing them to
+    strides 4, 8, 16 and 32 (`pyramid_neck`); empty where the backbone gives such maps itself."""
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of the four feature maps that the decoder sees, shallow to deep."""
+        """Channels of the four maps behind the backbone, of one scale or both, shallow to deep."""
         scales = 2 if self.multi_scale == "cat" else 1
-        return tuple(scales * width for width in self.stage_widths)
+        return tuple(scales * width for width in self.backbone.widths)
 
     @property
-    def backbone(self) -> str:
-        """Upstream's name of the backbone (`swin_v1_l`), or `swin` for one that has no name."""
-        parts = (self.embed_dim, self.depths, self.num_heads, self.window)
-        for name, arch in SWIN_V1.items():
-            if parts == (arch.embed_dim, arch.depths, arch.num_heads, arch.window):
-                return name
-        return "swin"
+    def decoder_channels(self) -> tuple[int, ...]:
+        """Channels of the four maps inside the decoder, at strides 4, 8, 16 and 32."""
+        return self.pyramid or self.channels
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-        }
+        backbone = {"name": self.backbone.name, **asdict(self)["backbone"]}
+        return {**_listed(asdict(self)), "backbone": _listed(backbone)}
 
     def settings(self) -> dict[str, str]:
         """Upstream's settings, by its names, that differ from the released models'."""
@@ -94,6 +77,7 @@ class Architecture:
             "squeeze_block": ("BasicDecBlk", " ".join(self.squeeze) or "none"),
             "dec_blk": ("BasicDecBlk", self.decoder_block),
             "dec_att": ("ASPPDeformable", self.attention),
+            "dec_ipt": ("on", "on" if self.patch_width else "off"),
             "dec_ipt_split": ("on", "off" if self.whole_image else "on"),
             "out_ref": ("on", "on" if self.gradient_width else "off"),
             "batch_size": ("more than 1", "more than 1" if self.batch_norm else "1"),
@@ -126,39 +110,34 @@ class Architecture:
         """Infer the architecture from state-dict names and shapes.
 
         Raises:
-            ArchitectureError: the tensors show something other than a Swin v1 BiRefNet; the message
-                names the tensor that was looked for.
+            ArchitectureError: the tensors show something other than a BiRefNet of upstream's; the
+                message names the tensor that was looked for.
         """
+        from .backbone.read import read_backbone  # its modules need torch, the record does not
+
         refuse_other_variants(shapes)
-        embed_dim = _shape(shapes, "bb.patch_embed.proj.weight", 4)[0]
-        tables = [
-            _shape(shapes, f"bb.layers.{i}.blocks.0.attn.relative_position_bias_table", 2)
-            for i in range(4)
-        ]
-        backbone = cls(
-            embed_dim=embed_dim,
-            depths=_depths(shapes),
-            num_heads=tuple(heads for _, heads in tables),
-            window=_window(tables[0][0]),
-            mlp_hidden=_shape(shapes, "bb.layers.0.blocks.0.mlp.fc1.weight", 2)[0],
-            # The first map that the decoder sees has the channels of one scale, or of two.
-            multi_scale=None
-            if _shape(shapes, "decoder.lateral_block2.conv.weight", 4)[1] == embed_dim
-            else "cat",
-        )
-        for width, heads in zip(backbone.stage_widths, backbone.num_heads, strict=True):
-            if width % heads:
-                raise ArchitectureError(f"{heads} attention heads can't share {width} channels")
-        return replace(backbone, **_decoder_settings(shapes, backbone.channels))
+        backbone = read_backbone(shapes)
+        # The first map that the decoder sees has the channels of one scale, or of two.
+        pyramid = _pyramid(shapes)
+        reader = "pyramid_neck_x1" if pyramid else "lateral_block2"
+        first = shape_of(shapes, f"decoder.{reader}.conv.weight", 4)[1]
+        scales = None if first == backbone.widths[0] else "cat"
+        arch = cls(backbone, multi_scale=scales, pyramid=pyramid)
+        return replace(arch, **_decoder_settings(shapes, arch.channels))
 
 
-SWIN_V1 = {
-    "swin_v1_t": Architecture(96, (2, 2, 6, 2), (3, 6, 12, 24), 7, 384),
-    "swin_v1_s": Architecture(96, (2, 2, 18, 2), (3, 6, 12, 24), 7, 384),
-    "swin_v1_b": Architecture(128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 512),
-    "swin_v1_l": Architecture(192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 768),
-}
-"""The released backbones by upstream's names, with upstream's decoder."""
+def _listed(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in record.items()
+    }
+
+
+def _pyramid(shapes: Shapes) -> tuple[int, ...]:
+    """Channels behind the necks of a pyramid, if there is one."""
+    necks = [f"decoder.pyramid_neck_x{i}.conv.weight" for i in (1, 2, 3, 4)]
+    if not any(neck in shapes for neck in necks):
+        return ()
+    return tuple(shape_of(shapes, neck, 4)[0] for neck in necks)
 
 
 def _decoder_settings(shapes: Shapes, channels: tuple[int, ...]) -> dict[str, Any]:
@@ -169,19 +148,20 @@ def _decoder_settings(shapes: Shapes, channels: tuple[int, ...]) -> dict[str, An
     if "none" in squeeze or attention in ("BasicDecBlk", "ResBlk"):
         raise ArchitectureError("its squeeze_module or its dec_att is none of upstream's")
     kernels = {
-        int(match[1]): _shape(shapes, name, 4)[-1]
+        int(match[1]): shape_of(shapes, name, 4)[-1]
         for name in shapes
         if (match := _DEFORMABLE.search(name))
     }
     pooled = [name for name in shapes if name.endswith("global_avg_pool.1.weight")]
-    image = _shape(shapes, "decoder.ipt_blk5.conv1.weight", 4)
+    branch = "decoder.ipt_blk5.conv1.weight"
+    image = shape_of(shapes, branch, 4)[:2] if branch in shapes else (0, 0)
     gradient = "decoder.gdt_convs_4.0.weight"
     return {
-        "decoder_width": _shape(shapes, "decoder.decoder_block4.conv_in.weight", 4)[0],
-        "aspp_width": _shape(shapes, pooled[0], 4)[0] if pooled else 0,
+        "decoder_width": shape_of(shapes, "decoder.decoder_block4.conv_in.weight", 4)[0],
+        "aspp_width": shape_of(shapes, pooled[0], 4)[0] if pooled else 0,
         "aspp_kernels": tuple(kernels[branch] for branch in sorted(kernels)),
         "patch_width": image[0],
-        "gradient_width": _shape(shapes, gradient, 4)[0] if gradient in shapes else 0,
+        "gradient_width": shape_of(shapes, gradient, 4)[0] if gradient in shapes else 0,
         "context": _context(shapes, squeeze[0], channels) if squeeze else 0,
         "squeeze": squeeze,
         "decoder_block": _kind(shapes, "decoder.decoder_block4."),
@@ -210,39 +190,8 @@ def _context(shapes: Shapes, kind: str, channels: tuple[int, ...]) -> int:
     """How many maps join the deepest one, told by what the first squeeze block reads."""
     convolution = "global_avg_pool.1" if kind.startswith("ASPP") else "conv_in"
     name = f"squeeze_module.0.{convolution}.weight"
-    total = _shape(shapes, name, 4)[1]
+    total = shape_of(shapes, name, 4)[1]
     for count in range(4):
         if total == channels[3] + sum(channels[3 - count : 3]):
             return count
     raise ArchitectureError(f"tensor {name} reads {total} channels, no context ('cxt_num') fits")
-
-
-def _shape(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:
-    """The shape of tensor `name`, which must be there and have `rank` dimensions of 1 or more."""
-    if name not in shapes:
-        raise ArchitectureError(f"tensor {name} is missing: not a Swin v1 BiRefNet")
-    shape = tuple(shapes[name])
-    if len(shape) != rank or min(shape) < 1:
-        raise ArchitectureError(
-            f"tensor {name} has shape {shape}, expected {rank} dimensions of 1 or more"
-        )
-    return shape
-
-
-def _depths(shapes: Shapes) -> tuple[int, ...]:
-    """Transformer blocks per stage, counted from the names."""
-    blocks = {(int(match[1]), int(match[2])) for name in shapes if (match := _BLOCK.match(name))}
-    stages = {stage for stage, _ in blocks}
-    if stages != {0, 1, 2, 3}:
-        raise ArchitectureError(f"backbone stages {sorted(stages)} found, expected 0, 1, 2, 3")
-    return tuple(1 + max(b for s, b in blocks if s == stage) for stage in range(4))
-
-
-def _window(rows: int) -> int:
-    """Window side from the rows of a relative position bias table, (2 * window - 1) ** 2."""
-    side = isqrt(rows)
-    if side * side != rows or side % 2 == 0:
-        raise ArchitectureError(
-            f"a relative position bias table has {rows} rows, which is no (2 * window - 1) ** 2"
-        )
-    return (side + 1) // 2

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from .architecture import Architecture
 from .decoder import BLOCKS, Decoder, resize_as
-from .swin import SwinTransformer
 
 
 class BiRefNet(nn.Module):
@@ -20,7 +19,7 @@ class BiRefNet(nn.Module):
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.arch = arch
-        self.bb = SwinTransformer(arch)
+        self.bb = arch.backbone.module()
         deepest = arch.channels[-1]
         read = deepest + sum(arch.channels[3 - arch.context : 3])
         self.squeeze_module = nn.Sequential()
@@ -30,7 +29,7 @@ class BiRefNet(nn.Module):
         self.decoder = Decoder(arch)
 
     def backbone_maps(self, image: Tensor) -> list[Tensor]:
-        """Four maps at strides 4, 8, 16 and 32, of one scale of the image or both."""
+        """Four maps, shallow to deep, of one scale of the image or both."""
         multi_scale = self.arch.with_multi_scale(None).multi_scale  # known, that is
         full_maps: list[Tensor] = self.bb(image)
         if multi_scale == "none":

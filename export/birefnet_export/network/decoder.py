@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from .architecture import Architecture
 from .deform_conv import deform_conv2d
 
+STRIDES = (4, 8, 16, 32)
+"""Of the four maps that the decoder works on, shallow to deep."""
 PATCH_GRIDS = {5: 32, 4: 16, 3: 8, 2: 4, 1: 1}
 """Patches a side that the image is cut into, so that one has the size of the level's map."""
 
@@ -195,9 +197,9 @@ class ImageBranch(nn.Module):
 class Lateral(nn.Module):
     """1 x 1 convolution of a backbone map on its way to the decoder."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, out: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 1)
+        self.conv = nn.Conv2d(channels, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(x)
@@ -213,22 +215,30 @@ class Decoder(nn.Module):
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
+        self.takes_image = arch.patch_width > 0
         self.whole_image = arch.whole_image
         self.attends = arch.gradient_width > 0
-        c1, c2, c3, c4 = arch.channels
-        features = {5: c4 // 8, 4: c4 // 8, 3: c3 // 8, 2: c2 // 8, 1: c1 // 8}
-        for level, grid in PATCH_GRIDS.items():
-            channels = 3 if arch.whole_image else 3 * grid * grid
-            self.add_module(
-                f"ipt_blk{level}", ImageBranch(channels, arch.patch_width, features[level])
-            )
+        self.strides = arch.backbone.strides
+        self.has_pyramid = bool(arch.pyramid)
+        for i, (channels, out) in enumerate(zip(arch.channels, arch.pyramid, strict=False), 1):
+            self.add_module(f"pyramid_neck_x{i}", Lateral(channels, out))
+        features = dict.fromkeys(PATCH_GRIDS, 0)
+        if self.takes_image:
+            w1, w2, w3, w4 = (channels // 8 for channels in arch.channels)
+            features = {5: w4, 4: w4, 3: w3, 2: w2, 1: w1}
+            for level, grid in PATCH_GRIDS.items():
+                channels = 3 if arch.whole_image else 3 * grid * grid
+                self.add_module(
+                    f"ipt_blk{level}", ImageBranch(channels, arch.patch_width, features[level])
+                )
+        c1, c2, c3, c4 = arch.decoder_channels
         for level, channels, out in ((4, c4, c3), (3, c3, c2), (2, c2, c1), (1, c1, c1 // 2)):
             block = BLOCKS[arch.decoder_block](arch, channels + features[level + 1], out)
             self.add_module(f"decoder_block{level}", block)
         self.head_channels = (c1 // 2, features[1])
         self.conv_out1 = nn.Sequential(nn.Conv2d(sum(self.head_channels), 1, 1))
         for level, channels in ((4, c3), (3, c2), (2, c1)):
-            self.add_module(f"lateral_block{level}", Lateral(channels))
+            self.add_module(f"lateral_block{level}", Lateral(channels, channels))
             if self.attends:
                 gradient = nn.Sequential(
                     nn.Conv2d(channels, arch.gradient_width, 3, padding=1),
@@ -248,6 +258,10 @@ class Decoder(nn.Module):
     def lateral(self, level: int) -> Lateral:
         return cast(Lateral, self.get_submodule(f"lateral_block{level}"))
 
+    def neck(self, i: int) -> Lateral:
+        """The convolution that brings map `i`, 1 to 4 from shallow to deep, to its channels."""
+        return cast(Lateral, self.get_submodule(f"pyramid_neck_x{i}"))
+
     def gradient(self, level: int) -> nn.Sequential:
         """Convolution, BatchNorm and ReLU that predict the gradient's features."""
         return cast(nn.Sequential, self.get_submodule(f"gdt_convs_{level}"))
@@ -265,20 +279,34 @@ class Decoder(nn.Module):
 
     def with_image(self, x: Tensor, image: Tensor, level: int) -> Tensor:
         """Append the features of the image itself, brought to the map's size (inward reference)."""
+        if not self.takes_image:
+            return x
         if self.whole_image:
             image = resize_as(image, x)
         else:
             image = image_patches(image, PATCH_GRIDS[level])
         return torch.cat((x, self.image_branch(level)(image)), 1)
 
+    def pyramid(self, image: Tensor, maps: list[Tensor]) -> list[Tensor]:
+        """The maps at strides 4, 8, 16 and 32: as they are, or resized and with other channels."""
+        if not self.has_pyramid:
+            return maps
+        necks = []
+        for i, (stride, x) in enumerate(zip(STRIDES, maps, strict=True), 1):
+            size = (image.shape[2] // stride, image.shape[3] // stride)
+            x = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+            necks.append(self.neck(i)(x))
+        return necks
+
     def stages(self, image: Tensor, maps: list[Tensor]) -> list[Tensor]:
         """Outputs of blocks 4 to 1, at strides 32, 16, 8 and 4.
 
         Args:
             image: (batch, 3, height, width), the network's input.
-            maps: four maps at strides 4, 8, 16, 32, the last one squeezed.
+            maps: four maps, shallow to deep, the last one squeezed; at strides 4, 8, 16, 32,
+                unless there is a pyramid.
         """
-        *skips, x = maps
+        *skips, x = self.pyramid(image, maps)
         outputs = [self.block(4)(self.with_image(x, image, 5))]
         for level in (4, 3, 2):
             skip = skips.pop()

@@ -33,10 +33,11 @@ def needs_float32(model: onnx.ModelProto) -> frozenset[str]:
 
     Measured (`benchmarks/results/precision.json`): nothing in the network itself needs it. What
     does is `GridSample`'s grid, where a whole map's coordinates share one range: near the edge of
-    256 pixels a float16 step is an eighth of a pixel.
+    256 pixels a float16 step is an eighth of a pixel. So do the coordinates by which attention's
+    queries and keys are rotated: a float16 step at a whole turn is .004 rad.
     """
     makers = {output: node for node in model.graph.node for output in node.output}
-    names: set[str] = set()
+    names = _before_rotations(model, makers)
     waiting = [node for node in model.graph.node if node.op_type == "GridSample"]
     while waiting:
         node = waiting.pop()
@@ -46,6 +47,18 @@ def needs_float32(model: onnx.ModelProto) -> frozenset[str]:
         makes = [makers[name] for name in sources if name in makers]
         waiting += [m for m in makes if m.op_type != "Conv" and m.name not in names]
     return frozenset(names)
+
+
+def _before_rotations(model: onnx.ModelProto, makers: dict[str, onnx.NodeProto]) -> set[str]:
+    """Sines, cosines and what makes their angles from the size of an image."""
+    names: set[str] = set()
+    waiting = [node for node in model.graph.node if node.op_type in ("Cos", "Sin")]
+    while waiting:
+        node = waiting.pop()
+        names.add(node.name)
+        makes = [makers[name] for name in node.input if name in makers]
+        waiting += [m for m in makes if m.op_type != "Shape" and m.name not in names]
+    return names
 
 
 def to_half(model: onnx.ModelProto, float32_nodes: Set[str]) -> onnx.ModelProto:

@@ -151,7 +151,7 @@ def compare_models(
     """
     if tolerance is not None and not 0 <= tolerance < inf:
         raise ExportError(f"tolerance {tolerance:g}: give a finite number that is not negative")
-    file = find_model(model)
+    file = find_model(model, fetching)
     segmenter = Segmenter(file, providers="cpu")
     gives_alpha = segmenter.metadata.output == "alpha"
     if gives_alpha and (layers or not images):

@@ -1,8 +1,8 @@
 """Layer by layer: the tensors of a graph and of its checkpoint compared at named points.
 
 The points are tensors that keep their names through every pass of the export: the eight maps that
-the backbone gives at its two scales, the squeezed map, what each decoder block gives, the logits.
-All are (batch, channels, height, width) on both sides.
+the backbone gives at its two scales, the squeezed map, what each decoder block gives and what joins
+it on its way to the next, the logits. All are (batch, channels, height, width) on both sides.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from .remote_code import RemoteModel
 POINTS = (
     *(f"backbone.{scale}.stage{i}" for scale in ("full", "half") for i in range(4)),
     "squeeze",
-    *(f"decoder.block{level}" for level in (4, 3, 2, 1)),
+    *(f"decoder.{part}{level}" for level in (4, 3, 2) for part in ("block", "lateral")),
+    "decoder.block1",
     OUTPUT.name,
 )
 """In the order in which they are computed; a network without a second scale or a squeeze block has
@@ -158,6 +159,7 @@ def _in_module(net: nn.Module, image: Tensor) -> Mapping[str, Array]:
 
     try:
         watched = {f"decoder.block{i}": f"decoder.decoder_block{i}" for i in (4, 3, 2, 1)}
+        watched |= {f"decoder.lateral{i}": f"decoder.lateral_block{i}" for i in (4, 3, 2)}
         if any(name.startswith("squeeze_module.") for name in network.state_dict()):
             watched["squeeze"] = "squeeze_module"
         hooks = [network.get_submodule("bb").register_forward_hook(keep_maps)]

@@ -1,6 +1,5 @@
 """Animated images: every frame cut out, into an animated WebP or PNG."""
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +13,12 @@ from ..cutout.subject import Subject
 from ..errors import OutputError
 from ..images.convert import picture_of
 from ..images.picture import to_eight_bits
-from ..images.read import DECODING_ERRORS, decoding_error, open_image
+from ..images.pillow_settings import DECODING_ERRORS
+from ..images.read import decoding_error, open_image
 from ..images.write import Encoding, open_output, pillow_options
 from ..segmenter import Segmenter
-from .plan import STANDARD_STREAM, Job
+from ..storage import file_at
+from .jobs import Job
 
 _ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF", "HEIF"})
 """Formats whose frames follow each other in time; a TIFF's are pages."""
@@ -85,9 +86,7 @@ def cut_out_frames(
     with open_image(source, job.name) as (image, _):
         frames = _Frames(image, job.name, cut)
         common = {"save_all": True, "loop": image.info.get("loop", 1)}
-
-        target = sys.stdout.buffer if job.target == STANDARD_STREAM else job.target
-        with open_output(target) as stream:
+        with open_output(file_at(job.target).sink()) as stream:
             if encoding.format.name == "webp":
                 options = {**common, **pillow_options(encoding)}
                 frames.save(stream, "WEBP", duration=frames.durations, **options)

@@ -1,8 +1,5 @@
 """Image files to result files, with a report of each."""
 
-import os
-import stat
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,20 +9,20 @@ from typing import Any
 
 import numpy as np
 from birefnet_models.errors import BirefnetError
-from birefnet_models.text import format_bytes
 from numpy.typing import NDArray
 
 from ..cutout.compose import Style, compose
+from ..cutout.picture_memory import SLACK_BYTES, check_fits, peak_bytes
 from ..cutout.subject import Subject
 from ..errors import ImageError, OutputError
-from ..images.read import MOST_PIPE_BYTES, decode, open_image
+from ..images.read import decode, open_image
 from ..images.write import PNG, Encoding
-from ..machine.pipeline import CAPACITY, Finished, overlap
+from ..machine.pipeline import CAPACITY, Finished, ahead, overlap
 from ..model.forms import Prepared
 from ..segmenter import Segmenter
+from ..storage import file_at
 from .animation import cut_out_frames, is_animated
-from .picture_memory import SLACK_BYTES, check_fits, peak_bytes
-from .plan import STANDARD_STREAM, Job
+from .jobs import Job
 
 
 def check_style(style: Style, encoding: Encoding) -> None:
@@ -126,6 +123,10 @@ class FileCutter:
         skip_existing: a file whose result is there is not done again.
         batch: how many images may go through the graph at once.
         max_pixels: a larger image is not read; by default Pillow's bound.
+        workers: threads that read and write beside the graph; by default as many as cores may be
+            used.
+        ahead: how many files are fetched before their turn, from an object store, where each takes
+            a while. Their bytes are held beyond what `max_memory` counts but for one.
     """
 
     segmenter: Segmenter
@@ -135,6 +136,8 @@ class FileCutter:
     skip_existing: bool = False
     batch: int = 1
     max_pixels: int | None = None
+    workers: int | None = None
+    ahead: int = 0
 
     def cut_out(
         self, jobs: Iterable[Job], *, stopped: Callable[[], bool] = lambda: False
@@ -152,8 +155,9 @@ class FileCutter:
             A report of each, in order. A file that fails has an error in it and the others go on.
         """
         left = self.segmenter.memory_left
+        opened = ahead(self._open, jobs, self.ahead) if self.ahead else map(self._open, jobs)
         return overlap(
-            map(self._open, jobs),
+            opened,
             self._read,
             self._run,
             self._write,
@@ -161,20 +165,22 @@ class FileCutter:
             weigh=attrgetter("needed_bytes"),
             capacity=CAPACITY if left is None else left - SLACK_BYTES,
             batch=self.batch,
+            workers=self.workers,
             stopped=stopped,
         )
 
     def _open(self, job: Job) -> _Opened:
-        keeps = self.skip_existing or not job.overwrite
-        if keeps and job.target != STANDARD_STREAM and os.path.exists(job.target):
-            return _Opened(job, job.source, is_there=True)
-        source: Path | bytes = job.source
+        source: Path | bytes = b""
         try:
-            source = _content_of_pipe(job) or source
+            keeps = self.skip_existing or not job.overwrite
+            if keeps and file_at(job.target).exists():
+                return _Opened(job, source, is_there=True)
+            source = file_at(job.source).read()
             with open_image(source, job.name, max_pixels=self.max_pixels) as (image, _):
                 needed = peak_bytes(image, self.style, self.encoding)
                 if self.all_frames and self.encoding.format == PNG:
                     needed += 4 * image.width * image.height * getattr(image, "n_frames", 1)
+                needed += len(source) if isinstance(source, bytes) else 0
                 if self.segmenter.memory_left is not None:
                     check_fits(job.name, image, needed, self.segmenter.memory_left)
         except BirefnetError as error:
@@ -210,8 +216,7 @@ class FileCutter:
         alpha = self.segmenter.finish(read.prepared, logits)
         result = compose(picture, alpha, self.style, threads=1)
         composed = time.perf_counter()
-        target = sys.stdout.buffer if job.target == STANDARD_STREAM else job.target
-        result.save(target, self.encoding)
+        result.save(file_at(job.target).sink(), self.encoding)
         written = time.perf_counter()
         return FileReport(
             job,
@@ -231,37 +236,6 @@ class FileCutter:
             frames=done.frames,
             seconds={"animation": done.seconds},
         )
-
-
-def _content_of_pipe(job: Job) -> bytes | None:
-    """All of a pipe or of standard input, which can be read but once; None for a file.
-
-    Read in the calling thread, so that Ctrl-C ends the waiting.
-
-    Raises:
-        ImageError: nothing comes out of it, or more than `MOST_PIPE_BYTES`.
-    """
-    if job.source == STANDARD_STREAM:
-        content = sys.stdin.buffer.read(MOST_PIPE_BYTES + 1)
-    else:
-        try:
-            mode = os.stat(job.source).st_mode
-        except (OSError, ValueError):
-            return None  # reading it as a file will say what is wrong
-        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
-            return None
-        try:
-            with open(job.source, "rb") as pipe:
-                content = pipe.read(MOST_PIPE_BYTES + 1)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise ImageError(f"{job.name}: {reason}") from error
-    if not content:
-        raise ImageError(f"{job.name}: the file is empty")
-    if len(content) > MOST_PIPE_BYTES:
-        most = format_bytes(MOST_PIPE_BYTES)
-        raise ImageError(f"{job.name}: more than {most} from a pipe; save it as a file")
-    return content
 
 
 def _failed(item: _Opened | _Read, error: Exception) -> FileReport:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..storage import Location, RemotePath, file_at
+
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
@@ -17,12 +19,14 @@ class InputFile:
         in_place: its result lies beside it, among other inputs.
     """
 
-    path: Path
+    path: Location
     place: Path
     in_place: bool = False
 
 
-def name_results(inputs: Sequence[InputFile], directory: Path, suffix: str) -> list[Path]:
+def name_results(
+    inputs: Sequence[InputFile], directory: Path | RemotePath, suffix: str
+) -> list[Path]:
     """Name the result of each input, below the output directory.
 
     `a.jpg` becomes `a.png`. Where several would become that:
@@ -61,17 +65,22 @@ def name_results(inputs: Sequence[InputFile], directory: Path, suffix: str) -> l
     return names
 
 
-def _was_there_before(source: Path, result: Path) -> bool:
+def absolute(place: Location) -> str:
+    """A location's whole name, the same however it was typed."""
+    if isinstance(place, RemotePath):
+        return f"{place.protocol}://{place.path}"
+    return os.path.abspath(str(place))
+
+
+def _was_there_before(source: Location, result: Location) -> bool:
     """Whether a file came to its place before a result was written that is there."""
-    try:
-        return os.stat(source).st_ctime_ns < os.stat(result).st_mtime_ns
-    except (OSError, ValueError):
-        return False
+    came, written = file_at(source).came_ns(), file_at(result).written_ns()
+    return came is not None and written is not None and came < written
 
 
 def _told_apart(inputs: Sequence[InputFile], suffix: str) -> list[Path]:
     """Longer names for files that would have one name."""
-    folders = [Path(os.path.abspath(file.path)).parent for file in inputs]
+    folders = [Path(absolute(file.path)).parent for file in inputs]
     deepest = max(len(folder.parts) for folder in folders)
     for kept in range(deepest):
         places = [
@@ -92,6 +101,6 @@ def _with(suffix: str, place: Path, *, keep: bool) -> Path:
 
 
 def _last(folder: Path, count: int) -> tuple[str, ...]:
-    """The last parts of an absolute path, without its root."""
+    """The last parts of an absolute path, without its root or scheme."""
     parts = folder.parts[1:]
     return parts[max(0, len(parts) - count) :]

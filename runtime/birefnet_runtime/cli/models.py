@@ -3,11 +3,19 @@
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import birefnet_models
 import click
-from birefnet_models.text import aligned, format_size
-from birefnet_models.zoo import ModelCard, Score
+from birefnet_models.lock import LOCK_FILE
+from birefnet_models.ready_made.fetching import Fetching
+from birefnet_models.ready_made.inventory import Entry, inventory, remove, total_size
+from birefnet_models.text import aligned, format_bytes, format_size, printable
+from birefnet_models.zoo import ModelCard, Score, lookup
+
+from ..model.locate import find_model
+from .fetching import fetch_bar
+from .progress import say
 
 
 @click.command(epilog="Example: birefnet models --purpose matting")
@@ -15,18 +23,88 @@ from birefnet_models.zoo import ModelCard, Score
 @click.option(
     "--purpose",
     metavar="WORDS",
-    help="Only models for this: matting, portrait, light, high resolution, camouflage ...",
+    help="Only models for this: matting, portrait, light, high resolution, camouflage, "
+    "drawings ...",
 )
+@click.option("--cached", is_flag=True, help="Only what is in the cache, with size and origin.")
 @click.option("--json", "as_json", is_flag=True, help="Everything known, as a JSON list.")
-def models(names: tuple[str, ...], purpose: str | None, as_json: bool) -> None:
-    """List the models that are known by name, or show everything about some.
+@click.option(
+    "--fetch",
+    is_flag=True,
+    help="Fetch each NAME (OWNER/NAME, or the URL of an .onnx) into the cache, and run nothing.",
+)
+@click.option("--update", is_flag=True, help="The same anew: what NAME stands for now is pinned.")
+@click.option("--remove", "removing", is_flag=True, help="Remove each NAME from the cache.")
+@click.option(
+    "--lock",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=LOCK_FILE,
+    show_default=True,
+    help="Where --fetch and --update pin commits, sizes and hashes.",
+)
+@click.option("--accept-license", is_flag=True, help="Accept the terms of a model that is fetched.")
+def models(
+    names: tuple[str, ...],
+    purpose: str | None,
+    cached: bool,
+    as_json: bool,
+    fetch: bool,
+    update: bool,
+    removing: bool,
+    lock: Path,
+    accept_license: bool,
+) -> None:
+    """List the models that are known by name and what is in the cache, or show everything about
+    some.
 
     NAME is a short name or a repository of the hub. A model is `here` when `cutout --model NAME`
-    finds it: it ships with the package or was exported into the cache.
+    finds it: it ships with the package or was exported into the cache. What was fetched ready-made
+    is listed below.
     """
+    if sum((cached, fetch or update, removing)) > 1:
+        raise click.UsageError("--cached lists, --fetch and --update fetch, --remove removes: one")
+    if (fetch or update or removing) and not names:
+        raise click.UsageError("name what is to be fetched or removed")
+    if fetch or update:
+        _fetch(names, lock, update, accept_license)
+    elif removing:
+        _remove(names)
+    elif cached:
+        _list_cache(names, as_json)
+    else:
+        _list(names, purpose, as_json)
+
+
+def _fetch(names: Iterable[str], lock: Path, update: bool, accept_license: bool) -> None:
+    with fetch_bar() as progress:
+        how = Fetching(lock, False, update, accept_license, say, progress)
+        for name in names:
+            say(f"{name} is in {find_model(name, how)}")
+
+
+def _remove(names: Iterable[str]) -> None:
+    for name in names:
+        removed = remove(name)
+        for entry in removed:
+            say(f"removed {_label(entry)}")
+        say(f"{format_bytes(total_size(removed))} freed")
+
+
+def _list_cache(names: Sequence[str], as_json: bool) -> None:
+    entries = [entry for entry in inventory() if not names or entry.names & set(names)]
+    if as_json:
+        click.echo(json.dumps([entry.to_dict() for entry in entries], indent=2))
+    else:
+        click.echo("\n".join(_cache_lines(entries)) if entries else "nothing is in the cache")
+
+
+def _list(names: Sequence[str], purpose: str | None, as_json: bool) -> None:
     cards: Sequence[ModelCard] = birefnet_models.all_cards()
+    entries: list[Entry] = [] if as_json or purpose is not None else list(inventory())
     if names:
-        cards = [birefnet_models.find(name) for name in names]
+        entries = [entry for entry in entries if entry.names & set(names)]
+        known = {name for entry in entries for name in entry.names}
+        cards = [birefnet_models.find(name) for name in names if lookup(name) or name not in known]
     if purpose is not None:
         fitting = birefnet_models.search(purpose)
         cards = [card for card in cards if card in fitting]
@@ -35,12 +113,27 @@ def models(names: tuple[str, ...], purpose: str | None, as_json: bool) -> None:
     if as_json:
         records = [dataclasses.asdict(card) | {"here": card.name in here} for card in cards]
         click.echo(json.dumps(records, indent=2))
-    elif names:
-        click.echo("\n\n".join("\n".join(_description(card)) for card in cards))
-    elif cards:
-        click.echo("\n".join(aligned(_rows(cards, here))))
+        return
+    if names:
+        parts = ["\n".join(_description(card)) for card in cards]
     else:
-        click.echo(f"no model is for {purpose!r}")
+        parts = ["\n".join(aligned(_rows(cards, here)))] if cards else []
+    if entries:
+        parts.append("\n".join(_cache_lines(entries)))
+    click.echo("\n\n".join(parts) or f"no model is for {purpose!r}")
+
+
+def _cache_lines(entries: Sequence[Entry]) -> Iterator[str]:
+    """What is in the cache, as a table."""
+    yield f"in the cache, {birefnet_models.cache_root()}: {format_bytes(total_size(entries))}"
+    rows = [(e.name, e.variant or e.kind, format_bytes(e.size), e.source) for e in entries]
+    shown = [tuple(map(printable, row)) for row in rows]
+    yield from aligned([("name", "file or export", "size", "from"), *shown])
+
+
+def _label(entry: Entry) -> str:
+    of = " of ".join(filter(None, (entry.variant or entry.kind, entry.source)))
+    return f"{entry.name} ({of}), {format_bytes(entry.size)}"
 
 
 def _rows(cards: Iterable[ModelCard], here: set[str]) -> Iterator[tuple[str, ...]]:

@@ -16,14 +16,14 @@ from rich.text import Text
 STOPPED = 130
 """Exit code after Ctrl-C or SIGTERM: what shells give a program that SIGINT ends."""
 
-# One console for the bar and the lines, so that neither is written into the other.
-_console = Console(stderr=True)
+# One console for the bars and the lines, so that neither is written into the other.
+console = Console(stderr=True)
 
 
 def say(what: object) -> None:
     """Print a line for people, whatever names are in it."""
     line = printable(f"birefnet: {what}")
-    _console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def progress_bar(total: int | None) -> Progress:
@@ -34,7 +34,7 @@ def progress_bar(total: int | None) -> Progress:
         MofNCompleteColumn(),
         Rate(""),
         TimeRemainingColumn(),
-        console=_console,
+        console=console,
         disable=total == 1,
     )
 

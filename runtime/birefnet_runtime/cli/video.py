@@ -10,6 +10,7 @@ from ..cutout.compose import Style
 from ..cutout.foreground import Estimator
 from ..model.input_size import Size
 from ..segmenter import Segmenter
+from .fetching import located
 from .options import (
     batch_option,
     foreground_option,
@@ -54,7 +55,9 @@ def video(
     Sound is kept. Every frame is cut out by itself. The file appears whole or not at all.
     """
     footage = probe(source)
-    segmenter = Segmenter(model, size=size, threads=threads, providers=provider, verbose=verbose)
+    segmenter = Segmenter(
+        located(model), size=size, threads=threads, providers=provider, verbose=verbose
+    )
     with interruptible() as stopped, progress_bar(footage.frames) as bar:
         task = bar.add_task("cutting out", total=footage.frames)
         frames = cut_out_video(

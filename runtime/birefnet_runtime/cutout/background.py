@@ -38,10 +38,12 @@ class Color:
 
     Args:
         color: uint8 red, green and blue.
+        opacity: in [0, 1]; what is less than 1 shines through in the result.
     """
 
-    def __init__(self, color: tuple[int, int, int]) -> None:
+    def __init__(self, color: tuple[int, int, int], opacity: float = 1) -> None:
         self.color = color
+        self.opacity = opacity
 
     def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
         one = from_srgb(np.array([[self.color]], np.uint8), picture.profile)

@@ -2,21 +2,24 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..images.exif import without_location
 from ..images.picture import Picture, Pixels, full_scale, quantize, to_depth
 from ..images.write import Encoding, write_image
-from .background import Background
+from .background import Background, Color
 from .foreground import Estimator, estimate_foreground
+from .layout import Layout
 from .subject import Subject, find_subject, widen
 
 Shadow: TypeAlias = Literal["none", "drop"]
 SHADOWS: tuple[Shadow, ...] = get_args(Shadow)
+Metadata: TypeAlias = Literal["keep", "keep-gps", "strip"]
 SHADOW_STRENGTH = 0.45
 SHADOW_SIZE = 0.025
 """Of the subject's longer side: how far down the shadow falls, and how soft it is."""
@@ -33,8 +36,12 @@ class Style:
         foreground: how the subject's colors are estimated.
         background: what comes behind the subject; None: nothing, the result is transparent.
         crop: margin around the subject's box as a share of its longer side; None: not cropped.
+        layout: the subject on a canvas of its own, instead of `crop`; of a picture without a
+            subject nothing is moved.
         shadow: `drop` lays a soft shadow below the subject.
         premultiply: multiply the colors of a transparent result by its alpha.
+        metadata: whether EXIF and resolution go along: `keep`, but for the place where the
+            photograph was taken, `keep-gps` with it, or `strip`.
     """
 
     mask: bool = False
@@ -42,8 +49,10 @@ class Style:
     foreground: Estimator = "blur"
     background: Background | None = None
     crop: float | None = None
+    layout: Layout | None = None
     shadow: Shadow = "none"
     premultiply: bool = False
+    metadata: Metadata = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +61,32 @@ class Result:
 
     Attributes:
         pixels: uint8 or uint16, (H, W) of a mask, (H, W, 4) RGBA of a cutout, (H, W, 3) RGB of a
-            subject before a background.
+            subject before a background; RGBA, too, where that shines through.
         profile: the ICC profile of `pixels`.
         subject: in the whole picture's pixels, cropped or not.
         premultiplied: whether the colors have been multiplied by alpha.
+        exif: as `Picture` has it.
+        dpi: pixels an inch, across and down.
     """
 
     pixels: Pixels
     profile: bytes | None
     subject: Subject
     premultiplied: bool = False
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
 
     def save(
         self, target: str | os.PathLike[str] | BinaryIO, encoding: Encoding | None = None
     ) -> None:
-        """Write it, with its profile; as `write_image`."""
+        """Write it, with its profile and metadata; as `write_image`."""
         write_image(
             target,
             self.pixels,
             encoding,
             profile=self.profile,
+            exif=self.exif,
+            dpi=self.dpi,
             premultiplied=self.premultiplied,
         )
 
@@ -96,13 +111,28 @@ def compose(
         ImageError: the background is no image.
     """
     style = style or Style()
+    result = _painted(picture, alpha, style, threads)
+    if style.metadata == "strip":
+        return result
+    exif = picture.exif
+    if exif is not None and style.metadata != "keep-gps":
+        exif = without_location(exif)
+    return replace(result, exif=exif, dpi=picture.dpi)
+
+
+def _painted(
+    picture: Picture, alpha: NDArray[np.float32], style: Style, threads: int | None
+) -> Result:
     visible = shown_alpha(picture, alpha)
     subject = find_subject(visible)
     crop = slice(None), slice(None)
     if style.crop is not None and subject.box is not None:
         top, left, bottom, right = widen(subject.box, style.crop, picture.size)
         crop = slice(top, bottom), slice(left, right)
+    layout = None if subject.box is None else style.layout
     if style.mask:
+        if layout is not None and subject.box is not None:
+            _, visible = layout.place(picture.pixels, visible, subject.box)
         return Result(quantize(visible[crop], style.depth or 8), None, subject)
     depth = style.depth or 8 * picture.pixels.dtype.itemsize
     pixels: Pixels = np.empty((*picture.size, 4), picture.pixels.dtype)  # alpha comes last
@@ -114,12 +144,21 @@ def compose(
         threads=threads,
         out=pixels[..., :3],
     )
+    shown = subject  # where it is in what is laid out
+    if layout is not None and subject.box is not None:
+        colors, visible = layout.place(pixels[..., :3], visible, subject.box)
+        picture, shown = Picture(colors, None, picture.profile), find_subject(visible)
+        pixels = np.concatenate([colors, np.empty_like(colors[..., :1])], axis=2)
     pixels = to_depth(pixels[crop], depth)
-    shade = _shade(visible, subject)[crop] if style.shadow == "drop" else None
+    shade = _shade(visible, shown)[crop] if style.shadow == "drop" else None
     if style.background is None:
         _make_transparent(pixels, visible[crop], shade, depth, style.premultiply)
         return Result(pixels, picture.profile, subject, premultiplied=style.premultiply)
     behind = to_depth(style.background.fill(picture, visible)[crop], depth)
+    if isinstance(style.background, Color) and style.background.opacity < 1:
+        _make_transparent(pixels, visible[crop], shade, depth, premultiply=False)
+        _lay_under(pixels, behind, style.background.opacity)
+        return Result(pixels, picture.profile, subject)
     return Result(_lay_over(pixels, visible[crop], behind, shade), picture.profile, subject)
 
 
@@ -186,6 +225,18 @@ def _lay_over(
         seen += (fore[rows, :, :3] - seen) * alpha[rows][..., None]
         pixels[rows] = np.rint(seen)
     return pixels
+
+
+def _lay_under(pixels: Pixels, behind: Pixels, opacity: float) -> None:
+    """Put (H, W, 3) colors that shine through under (H, W, 4), whose alpha and colors follow."""
+    scale = np.float32(full_scale(pixels))
+    for rows in _strips(pixels.shape):
+        alpha = pixels[rows, :, 3:].astype(np.float32) / scale
+        below = np.float32(opacity) * (1 - alpha)
+        total = alpha + below
+        seen = pixels[rows, :, :3] * alpha + behind[rows] * below
+        pixels[rows, :, :3] = np.rint(seen / np.maximum(total, 1e-6))
+        pixels[rows, :, 3:] = np.rint(total * scale)
 
 
 def _strips(size: tuple[int, ...]) -> Iterator[slice]:

@@ -22,11 +22,15 @@ class Picture:
         pixels: uint8 or uint16 (H, W, 3) RGB, in the color space of `profile`.
         opacity: the file's own alpha, (H, W) of the same type, not premultiplied; None: opaque.
         profile: the ICC profile of `pixels`; None: sRGB, or unknown.
+        exif: what the file says of itself that is true of a cutout, too (`exif.read_exif`).
+        dpi: pixels an inch, across and down.
     """
 
     pixels: Pixels
     opacity: Pixels | None = None
     profile: bytes | None = None
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
 
     @property
     def size(self) -> tuple[int, int]:

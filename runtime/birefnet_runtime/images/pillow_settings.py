@@ -1,14 +1,34 @@
-"""What reading an image sets for the whole process: Pillow's warnings, limit, log and libtiff."""
+"""Pillow as it is: what reading an image sets for the whole process, and what it may raise."""
 
 import ctypes
 import logging
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
 from PIL import Image, _imaging
+
+DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow's decoders raise on damaged files; they share no base class."""
 
 # Without a handler Python prints what Pillow logs of a damaged TIFF to the terminal.
 logging.getLogger("PIL").addHandler(logging.NullHandler())

@@ -2,22 +2,22 @@
 
 import io
 import os
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from birefnet_models.text import format_bytes, printable
 from numpy.typing import ArrayLike
-from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 
 from ..errors import ImageError
 from .convert import check_kind, gray_table, picture_of
+from .exif import read_dpi, read_exif, turn_upright
 from .icc import rgb_profile, space_of
 from .picture import Picture
-from .pillow_settings import pillow_settings, silence_libtiff
+from .pillow_settings import DECODING_ERRORS, pillow_settings, silence_libtiff
 from .png import without_texts
 from .raw_file import describe_tiff, raw_kind
 from .sixteen_bit import read_sixteen_bit_color, sixteen_bit_packing
@@ -38,23 +38,6 @@ PILLOW_FORMATS = (
 """All that Pillow may open, and HEIF: none that runs another program, as EPS does."""
 MOST_PIPE_BYTES = 1 << 30
 
-DECODING_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    EOFError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    AssertionError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow's decoders raise on damaged files; they share no base class."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PLAIN = (_PNG, b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM")
 """Signatures of files that are surely no raw ones."""
@@ -145,11 +128,17 @@ def open_image(
 
 
 def decode(image: Any, name: str) -> Picture:
-    """Decode the current frame of an opened file.
+    """Decode the current frame of an opened file, and read what it says of itself.
 
     Raises:
         ImageError: it has no pixels, or pixels that mean no colors.
     """
+    dpi = read_dpi(image)
+    picture = _decode_pixels(image, name)
+    return replace(picture, dpi=dpi, exif=read_exif(image))
+
+
+def _decode_pixels(image: Any, name: str) -> Picture:
     packing = sixteen_bit_packing(image) if image.format in {"PNG", "TIFF"} else None
     if packing:
         profile = image.info.get("icc_profile")
@@ -174,7 +163,7 @@ def decode(image: Any, name: str) -> Picture:
         if mended is None:
             raise
         image = mended
-    ImageOps.exif_transpose(image, in_place=True)
+    turn_upright(image)
     return picture_of(image, name)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from .exif import turn_upright
 from .picture import STRIP_PIXELS, strips
 
 _BITS_PER_SAMPLE, _PLANAR, _EXTRA = 258, 284, 338
@@ -91,7 +92,7 @@ def _decode(image: Any, packing: str) -> None:
             tiles.append(tile._replace(args=args))
     image.tile = tiles
     image.load()
-    ImageOps.exif_transpose(image, in_place=True)
+    turn_upright(image)
 
 
 def _add(

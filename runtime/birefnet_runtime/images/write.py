@@ -21,15 +21,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import OutputError
+from .exif import PREFIX, first_directory
 from .picture import Pixels, to_eight_bits
 
 STRIP_BYTES = 1 << 20
 _PNG_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """By channels: gray, gray with alpha, RGB, RGBA."""
 _PNG_FILTER_UP = 2
+_INCH = 0.0254
+"""In meters."""
 CLASSIC_TIFF_BYTES = 2**32 - 2**25
 """Largest picture, uncompressed, that surely fits the 4 GB of classic TIFF; beyond it BigTIFF."""
-FormatName: TypeAlias = Literal["png", "webp", "tiff", "jpeg"]
+WEBP_EFFORT, LOSSLESS_EFFORT, AVIF_EFFORT = 2, 1, 1
+FormatName: TypeAlias = Literal["png", "webp", "tiff", "jpeg", "avif"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,9 @@ FORMATS = (
     Format("webp", (".webp",), transparent=True, deep=False, largest_side=16_383),
     Format("tiff", (".tif", ".tiff"), transparent=True, deep=True, largest_side=2**31 - 1),
     Format("jpeg", (".jpg", ".jpeg"), transparent=False, deep=False, largest_side=65_500),
+    Format("avif", (".avif",), transparent=True, deep=False, largest_side=65_536),
 )
-PNG, WEBP, TIFF, JPEG = FORMATS
+PNG, WEBP, TIFF, JPEG, AVIF = FORMATS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +71,16 @@ class Encoding:
 
     Attributes:
         format: which of `FORMATS`.
-        quality: of JPEG and lossy WebP, 1 to 100.
+        quality: of JPEG, AVIF and lossy WebP, 1 to 100.
         lossless: of WebP.
+        effort: of WebP and AVIF, 0 (fast) to 6 (small); None: where more gains little
+            (benchmarks/results/image_writers.json).
     """
 
     format: Format = PNG
     quality: int = 92
     lossless: bool = False
+    effort: int | None = None
 
 
 def format_named(name: str) -> Format:
@@ -106,6 +114,8 @@ def write_image(
     encoding: Encoding | None = None,
     *,
     profile: bytes | None = None,
+    exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
     premultiplied: bool = False,
 ) -> None:
     """Write a picture, whole or not at all.
@@ -116,6 +126,8 @@ def write_image(
             8 bits get 8.
         encoding: by default what the path's suffix says, PNG for a stream.
         profile: an ICC profile to go with it.
+        exif: a TIFF structure to go with it; TIFF takes the texts of its first directory.
+        dpi: pixels an inch, across and down.
         premultiplied: whether the colors have been multiplied by alpha; only TIFF can say so.
 
     Raises:
@@ -127,11 +139,15 @@ def write_image(
     check_fits(encoding.format, pixels.shape, _name(target))
     with open_output(target) as stream:
         if encoding.format == PNG:
-            write_png(stream, pixels, profile)
+            write_png(stream, pixels, profile, exif, dpi)
         elif encoding.format == TIFF:
-            write_tiff(stream, pixels, profile, premultiplied=premultiplied)
+            write_tiff(stream, pixels, profile, exif, dpi, premultiplied=premultiplied)
         else:
             options = pillow_options(encoding)
+            if exif:
+                options["exif"] = PREFIX + exif
+            if dpi and encoding.format == JPEG:
+                options["dpi"] = tuple(round(each) for each in dpi)
             image = Image.fromarray(to_eight_bits(pixels))
             image.save(stream, encoding.format.name, icc_profile=profile, **options)
 
@@ -182,7 +198,13 @@ def check_fits(form: Format, shape: tuple[int, ...], name: str) -> None:
         )
 
 
-def write_png(stream: BinaryIO, pixels: Pixels, profile: bytes | None = None) -> None:
+def write_png(
+    stream: BinaryIO,
+    pixels: Pixels,
+    profile: bytes | None = None,
+    exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
+) -> None:
     """Write a PNG in strips: no second copy of the picture is in memory.
 
     Every row is filtered as the difference to the row above and deflated by zlib at its lowest
@@ -192,6 +214,8 @@ def write_png(stream: BinaryIO, pixels: Pixels, profile: bytes | None = None) ->
         stream: where to.
         pixels: uint8 or uint16 (H, W) gray or (H, W, 3 or 4) RGB or RGBA.
         profile: an ICC profile to go with it.
+        exif: a TIFF structure to go with it.
+        dpi: pixels an inch, across and down.
     """
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
@@ -201,6 +225,11 @@ def write_png(stream: BinaryIO, pixels: Pixels, profile: bytes | None = None) ->
     _write_chunk(stream, b"IHDR", struct.pack(">IIBBBBB", *header))
     if profile is not None:
         _write_chunk(stream, b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
+    if dpi is not None:
+        across, down = (round(each / _INCH) for each in dpi)
+        _write_chunk(stream, b"pHYs", struct.pack(">IIB", across, down, 1))  # pixels a meter
+    if exif is not None:
+        _write_chunk(stream, b"eXIf", exif)
     deflate = zlib.compressobj(1, memLevel=9)
     for rows in _filtered(pixels):
         if compressed := deflate.compress(rows.data):
@@ -234,7 +263,13 @@ def _write_chunk(stream: BinaryIO, kind: bytes, content: bytes) -> None:
 
 
 def write_tiff(
-    stream: BinaryIO, pixels: Pixels, profile: bytes | None = None, *, premultiplied: bool = False
+    stream: BinaryIO,
+    pixels: Pixels,
+    profile: bytes | None = None,
+    exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
+    *,
+    premultiplied: bool = False,
 ) -> None:
     """Write a TIFF, deflated after taking differences between neighbors; BigTIFF beyond 4 GB.
 
@@ -245,6 +280,8 @@ def write_tiff(
         stream: where to, seekable.
         pixels: uint8 or uint16 (H, W) gray or (H, W, 3 or 4) RGB or RGBA.
         profile: an ICC profile to go with it.
+        exif: a TIFF structure, whose first directory's texts go with it.
+        dpi: pixels an inch, across and down.
         premultiplied: whether the colors have been multiplied by alpha.
     """
     import tifffile  # 30 ms that only TIFF costs
@@ -260,6 +297,9 @@ def write_tiff(
         compressionargs={"level": 1},
         predictor=True,
         iccprofile=profile,
+        resolution=dpi,
+        resolutionunit="INCH" if dpi else None,
+        extratags=[(tag, 2, 0, text, True) for tag, text in first_directory(exif).items()],
         metadata=None,
         software=False,
         maxworkers=1,
@@ -267,12 +307,18 @@ def write_tiff(
 
 
 def pillow_options(encoding: Encoding) -> dict[str, Any]:
-    """Options of Pillow's WebP or JPEG writer."""
-    if encoding.lossless and encoding.format == WEBP:
-        # Of lossless WebP, quality means effort. Colors under alpha 0 are kept.
-        return {"lossless": True, "quality": 50, "method": 2, "exact": True}
-    extra = {"method": 4} if encoding.format == WEBP else {"subsampling": 0}
-    return {"quality": encoding.quality, **extra}
+    """Options of Pillow's WebP, AVIF or JPEG writer."""
+    if encoding.format == JPEG:
+        return {"quality": encoding.quality, "subsampling": 0}
+    if encoding.format == AVIF:
+        effort = AVIF_EFFORT if encoding.effort is None else encoding.effort
+        return {"quality": encoding.quality, "subsampling": "4:4:4", "speed": 10 - effort}
+    if encoding.lossless:
+        effort = LOSSLESS_EFFORT if encoding.effort is None else encoding.effort
+        # Of lossless WebP, quality means effort, too. Colors under alpha 0 are kept.
+        return {"lossless": True, "quality": 16 * effort, "method": effort, "exact": True}
+    effort = WEBP_EFFORT if encoding.effort is None else encoding.effort
+    return {"quality": encoding.quality, "method": effort}
 
 
 def _name(target: str | os.PathLike[str] | BinaryIO) -> str:

@@ -1,7 +1,7 @@
 """Prepare, run, finish: three stages at the same time, in bounded memory and in order."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -80,6 +80,27 @@ class _Stages(Generic[Item, Prepared, Answer, Done]):
         if self.failed is None:
             raise error
         return Finished(self.failed(item, error))
+
+
+def ahead(work: Callable[[Item], Done], items: Iterable[Item], count: int) -> Iterator[Done]:
+    """Do something for each item in `count` threads, before the results are asked for; in order.
+
+    No more than `count` results wait, so that memory is bounded however many items there are.
+
+    Raises:
+        Exception: what `work` raises for an item, in its place.
+    """
+    waiting: deque[Future[Done]] = deque()
+    pool = ThreadPoolExecutor(count)
+    try:
+        for item in items:
+            if len(waiting) >= count:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(work, item))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def overlap(

@@ -4,26 +4,44 @@ import os
 from pathlib import Path
 
 from birefnet_models.cache import END_TO_END, MODEL, cached_exports
-from birefnet_models.checksums import CHECKSUMS, changed_file, read_checksums
-from birefnet_models.names import CHECKPOINT_SUFFIXES, REPOSITORY
-from birefnet_models.zoo import all_cards, embedded_path, lookup
+from birefnet_models.checksums import CHECKSUMS, changed_file, checksums_beside
+from birefnet_models.errors import AccessError, OfflineError
+from birefnet_models.names import CHECKPOINT_SUFFIXES
+from birefnet_models.ready_made.fetching import DEFAULT_FETCHING, Fetching
+from birefnet_models.ready_made.reference import HubModel, ReadyMade, parse_reference
+from birefnet_models.text import printable
+from birefnet_models.zoo import ModelCard, all_cards, embedded_path, lookup
 
 from ..errors import ModelError
+from .fetched import fetch_model, is_in_a_store
 
 
-def find_model(model: str | os.PathLike[str]) -> Path:
-    """The `.onnx` file of a model.
+def find_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) -> Path:
+    """The `.onnx` file of a model, which is fetched if its name says so and it isn't here.
 
     Args:
-        model: a name of the zoo or of an export in the cache, with `:VARIANT` behind it where one
-            of several is meant (`lite`, `lite:fp16`, `owner/repo`), an `.onnx` file, or a directory
-            that holds `onnx/model.onnx` or a single `.onnx` file. A name wins over a file that is
-            called the same; write `./lite` for the file.
+        model: what it is called:
+
+            - a name of the zoo or of an export in the cache, with `:VARIANT` behind it where one of
+              several is meant: `lite`, `lite:fp16`. It wins over a file that is called the same;
+              write `./lite` for the file;
+            - an `.onnx` file, or a directory that holds `onnx/model.onnx` or a single `.onnx` file;
+            - a repository of the hub, `OWNER/NAME[@REVISION][:PRECISION]`, where neither an export
+              nor a file here is called so; or the URL of an `.onnx`. These two are fetched into the
+              cache once, checked and pinned;
+            - the URL of an `.onnx` in an object store, which is fetched into the cache once.
+
+            A `Path` is always a file or a directory.
+        how: how it is fetched and pinned.
 
     Raises:
         ModelError: there is none; the message says what was found instead, and what makes it.
+        FetchError: it can't be fetched: offline, no access, no such file.
+        PinError: it is not the pinned one.
     """
-    named = _by_name(model) if isinstance(model, str) else None
+    if isinstance(model, str) and is_in_a_store(model):
+        return fetch_model(model)
+    named = _by_name(model, how) if isinstance(model, str) else None
     if named is not None:
         return named
     path = Path(model)
@@ -39,8 +57,8 @@ def find_model(model: str | os.PathLike[str]) -> Path:
 def check_files(path: Path) -> None:
     """Compare an `.onnx` file and the weights beside it with the sha256 recorded for them.
 
-    An embedded model's stands in the zoo, an export's in the `SHA256SUMS` beside it. A file
-    without a record is taken as it is. It costs 1 to 2 ms a megabyte
+    An embedded model's stands in the zoo, that of an export and of what was fetched in the
+    `SHA256SUMS` beside it. A file without a record is taken as it is. It costs 1 to 2 ms a megabyte
     (`benchmarks/results/file_check.json`).
 
     Raises:
@@ -48,10 +66,7 @@ def check_files(path: Path) -> None:
     """
     source: str = CHECKSUMS
     try:
-        recorded = read_checksums(path.parent)
-        checksums = {
-            name: recorded[name] for name in (path.name, f"{path.name}_data") if name in recorded
-        }
+        checksums = checksums_beside(path)
         for card in all_cards():
             if card.sha256 and path == embedded_path(card):
                 source, checksums = "the zoo", {path.name: card.sha256}
@@ -59,20 +74,27 @@ def check_files(path: Path) -> None:
     except OSError as error:
         raise ModelError(f"{path}: can't be compared with its record: {error.strerror}") from error
     if changed is not None:
-        what = "get it anew" if source == "the zoo" else "export it again, or remove its line there"
+        what = (
+            "get it anew"
+            if source == "the zoo"
+            else "make or fetch it again, or remove its line there"
+        )
         raise ModelError(
             f"{changed} is not the file that {source} records: it was changed or damaged; {what}"
         )
 
 
-def _by_name(model: str) -> Path | None:
+def _by_name(model: str, how: Fetching) -> Path | None:
     """The file of a model that is known by this name; None where it can only be a path."""
+    reference = parse_reference(model)
+    if reference is not None and "://" in model:
+        return _fetched(reference, how)
     name, colon, variant = model.partition(":")
     card = lookup(name)
     if card is not None and card.embedded:
         return embedded_path(card)
-    is_path = any(mark in model for mark in (os.sep, ".onnx")) and not REPOSITORY.fullmatch(name)
-    if is_path or (card is None and Path(model).exists()):
+    is_path = any(mark in model for mark in (os.sep, ".onnx")) and reference is None
+    if is_path or (card is None and os.path.exists(model)):
         return None
     exports = cached_exports(name)
     fitting = [e for e in exports if set(variant.split("-")) <= set(e.variant.split("-"))]
@@ -81,9 +103,33 @@ def _by_name(model: str) -> Path | None:
     if exports:
         variants = ", ".join(export.variant for export in exports)
         raise ModelError(f"{name} is in the cache as {variants}, not as {variant}")
-    if card is not None or (REPOSITORY.fullmatch(name) and not Path(name).suffix):
-        raise ModelError(f"{name} is not in the cache; this puts it there: birefnet export {name}")
-    return None
+    return _from_hub(model, name, card, reference, how)
+
+
+def _from_hub(
+    model: str, name: str, card: ModelCard | None, reference: ReadyMade | None, how: Fetching
+) -> Path | None:
+    """The file of a repository that is not the zoo's; None where the name is of another form."""
+    card = card or (lookup(reference.repo) if isinstance(reference, HubModel) else None)
+    if card is not None:
+        raise ModelError(f"{model} is not in the cache; this puts it there: birefnet export {name}")
+    if not isinstance(reference, HubModel):
+        return None
+    if os.path.exists(reference.repo):
+        raise ModelError(
+            f"{model}: {reference.repo} is a folder here, which wins over a repository of the hub; "
+            f"give the .onnx in it, or https://huggingface.co/{reference.repo} for the repository"
+        )
+    try:
+        return _fetched(reference, how)
+    except (AccessError, OfflineError) as error:
+        raise type(error)(f"{error}; nor is a file or folder here called {model}") from error
+
+
+def _fetched(reference: ReadyMade, how: Fetching) -> Path:
+    from birefnet_models.ready_made.fetch import ready_made  # an HTTP client, for this alone
+
+    return ready_made(reference, how)
 
 
 def _in_directory(directory: Path) -> Path:
@@ -106,6 +152,6 @@ def _unknown(model: str) -> str:
     embedded = ", ".join(card.name for card in all_cards() if card.embedded)
     zoo = ", ".join(card.name for card in all_cards() if not card.embedded)
     return (
-        f"{model}: no such file, and no embedded model has that name ({embedded}), "
-        f"nor one that can be exported ({zoo})"
+        f"{printable(model)}: no such file, and no embedded model has that name ({embedded}), "
+        f"nor one that can be exported ({zoo}); a repository of the hub is OWNER/NAME"
     )

@@ -38,6 +38,9 @@ class ModelMetadata:
     output: OutputKind = "logits"
     activation_bytes_per_pixel: float | None = None
     """Of live tensors at their peak, per pixel of the input."""
+    attention_bytes: tuple[float, float] = (0.0, 0.0)
+    """Of attention among all parts of an image, per pixel and per squared pixel of it; the larger
+    of this and of `activation_bytes_per_pixel` counts."""
 
 
 def read_properties(session: Session, path: Path | None) -> Mapping[str, str]:
@@ -136,6 +139,13 @@ def _range(text: str) -> tuple[tuple[int, int], tuple[int, int]]:
     return smallest, largest
 
 
+def _two_amounts(text: str) -> tuple[float, float]:
+    numbers = read_json(text)
+    if not isinstance(numbers, list) or len(numbers) != 2:
+        raise ValueError("no list of two numbers")
+    return as_amount(str(numbers[0])), as_amount(str(numbers[1]))
+
+
 _PARSERS: dict[str, Callable[[str], object]] = {
     "trained_size": parse_height_width,
     "trained_range": _range,
@@ -143,4 +153,5 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "std": lambda text: as_channels(read_json(text), LEAST_STD),
     "size_multiple": lambda text: as_side(int(text)),
     "activation_bytes_per_pixel": as_amount,
+    "attention_bytes": _two_amounts,
 }

@@ -81,6 +81,8 @@ class OpenSession:
         self._start = start
         self._plan = plan
         self._opening = threading.Lock()
+        self._running: list[Any] = []
+        """RunOptions of the runs that are under way."""
         self._open()
         self.info = SessionInfo(provider, skipped, read_placement(self._session))
         self.get_inputs: Callable[[], Sequence[Any]] = self._session.get_inputs
@@ -118,6 +120,18 @@ class OpenSession:
             (name,) = output_names or [self.get_outputs()[0].name]
             return [self._bound.run(tensor, name)]
         options = run_options(self._plan.run_entries)
+        self._running.append(options)
+        try:
+            return self._run(output_names, input_feed, options)
+        finally:
+            self._running.remove(options)
+
+    def _run(
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, NDArray[Any]],
+        options: Any,
+    ) -> Sequence[Any]:
         if threading.current_thread() is not threading.main_thread():
             return list(self._session.run(output_names, input_feed, options))
         # Python handles signals on the main thread, and not while that is inside of a run, which
@@ -128,6 +142,13 @@ class OpenSession:
                 return list(running.result())
             finally:
                 options.terminate = True  # Ctrl-C: the run ends at its next node
+
+    def interrupt(self) -> None:
+        """End the runs that are under way in other threads: each fails at its next node."""
+        if self._bound is not None:
+            self._bound.interrupt()
+        for options in list(self._running):
+            options.terminate = True
 
 
 _opened: weakref.WeakSet[OpenSession] = weakref.WeakSet()

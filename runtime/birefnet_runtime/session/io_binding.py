@@ -61,6 +61,7 @@ class BoundRunner:
         self._shapes: OrderedDict[tuple[int, ...], _Buffers] = OrderedDict()
         self._made = 0
         self._lock = threading.Lock()
+        self._running: Any = None
 
     def run(self, tensor: NDArray[Any], output: str | None = None) -> NDArray[Any]:
         """The graph's answer: float32, but uint8 where it takes pixels.
@@ -71,11 +72,22 @@ class BoundRunner:
             buffers = self._buffers(tensor.shape, output)
             kind = DTYPES[self._session.get_inputs()[0].type]
             buffers.input.update_inplace(np.ascontiguousarray(tensor, dtype=kind))
-            self._session.run_with_iobinding(buffers.binding, buffers.run_options)
+            buffers.run_options.terminate = False
+            self._running = buffers.run_options
+            try:
+                self._session.run_with_iobinding(buffers.binding, buffers.run_options)
+            finally:
+                self._running = None
             buffers.binding.synchronize_outputs()
             # A copy: on the CPU, numpy() shows the buffer itself.
             answer = np.array(buffers.output.numpy())
             return answer if kind == np.uint8 else answer.astype(np.float32, copy=False)
+
+    def interrupt(self) -> None:
+        """End the run that is under way in another thread: it fails at its next node."""
+        options = self._running
+        if options is not None:
+            options.terminate = True
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:

@@ -64,10 +64,14 @@ class Footprint:
     size_multiple: int
     fixed: bool = False
     """The network runs at this size and at no other."""
+    attention: tuple[float, float] = (0.0, 0.0)
+    """Bytes of attention at its peak, per pixel and per squared pixel of an image."""
 
     def peak_bytes(self, size: tuple[int, int], memory: Memory, batch: int = 1) -> float:
         """An estimate, from above, of the process's resident memory at (height, width) `size`."""
-        tensors = self.bytes_per_pixel * batch * size[0] * size[1]
+        pixels = size[0] * size[1]
+        attention = self.attention[0] * pixels + self.attention[1] * pixels**2
+        tensors = batch * max(self.bytes_per_pixel * pixels, attention)
         weights = self.weights_bytes * WEIGHTS[memory, self.external]
         return PROGRAM_BYTES + weights + tensors * PACKING[memory]
 
@@ -109,6 +113,7 @@ def read_footprint(path: Path) -> Footprint:
         trained_size=metadata.trained_size,
         size_multiple=metadata.size_multiple,
         fixed=metadata.fixed,
+        attention=metadata.attention_bytes,
     )
 
 

@@ -10,7 +10,11 @@ from birefnet_benchmarks.bench.configurations import BenchModel, Setup
 from birefnet_benchmarks.bench.exports import Export, Int8Options, export_graph
 from birefnet_benchmarks.bench.models import Request, bench_models, trained_size
 from birefnet_benchmarks.errors import BenchmarkError
+from birefnet_models import PinError
+from birefnet_models.ready_made.fetching import Fetching
 from onnx import TensorProto, helper, numpy_helper
+
+from ...hub_server import serving
 
 CHECKPOINT = Path(__file__).parents[3] / "models" / "nano" / "model.safetensors"
 
@@ -129,3 +133,20 @@ def test_only_int8_is_calibrated(monkeypatch, tmp_path, precision, options):
     base = ["--lowering", "rows", "--precision", precision]
     assert file == Path("a.onnx")
     assert calls == [(CHECKPOINT, tmp_path / f"rows-{precision}", *base, *options)]
+
+
+def test_a_model_of_the_hub_is_fetched_and_pinned_as_a_checkpoint_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
+    graph = write_graph(tmp_path / "a.onnx", 64, 64)
+    lock = Fetching(tmp_path / "my.lock")
+    with serving() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.repo("someone/thing").commit({"onnx/model_fp16.onnx": graph.read_bytes()})
+        with pytest.raises(PinError, match="--locked refuses"):
+            resolved(Request(("someone/thing",), fetching=Fetching(lock.lock, locked=True)))
+        (model,) = resolved(Request(("someone/thing",), fetching=lock))
+        (again,) = resolved(Request(("someone/thing",), precisions=("fp16",), fetching=lock))
+
+    assert [setup.source for setup in model.setups] == [setup.source for setup in again.setups]
+    assert Path(model.setups[0].source).read_bytes() == graph.read_bytes()
+    assert "someone/thing@main:fp16" in lock.lock.read_text()

@@ -8,8 +8,8 @@ import pytest
 from birefnet_benchmarks.bench.results import ColdStart, Result
 from birefnet_benchmarks.report.html import page
 from PIL import Image
+from studies import browser
 
-from . import browser
 from .sample import INT8, close, preview, rounds
 
 pytestmark = pytest.mark.interop
@@ -38,7 +38,7 @@ def file(run, report) -> Path:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("device", WIDTHS)
 def test_the_page_is_quiet_and_fits(tab, file, device, scheme):
-    tab.open(file, width=WIDTHS[device], phone=device == "phone", scheme=scheme)
+    tab.open(file.as_uri(), width=WIDTHS[device], phone=device == "phone", scheme=scheme)
 
     assert tab.complaints == []
     assert tab.requests == [file.as_uri()]
@@ -46,7 +46,6 @@ def test_the_page_is_quiet_and_fits(tab, file, device, scheme):
     assert tab.value("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     assert tab.value("document.querySelectorAll('svg.plot').length") == 12
 
-    SCREENS.mkdir(parents=True, exist_ok=True)
     shot = SCREENS / f"report-{device}-{scheme}.png"
     tab.screenshot(shot)
     pixels = np.asarray(Image.open(shot).convert("L"))
@@ -73,7 +72,7 @@ def test_no_table_runs_out_of_the_page_at_1200_pixels(tab, run, report):
     widened = dataclasses.replace(report, results=(*report.results[:4], full))
     file.write_text(page(widened, run), encoding="utf-8")
 
-    tab.open(file, width=1200, phone=False, scheme="light")
+    tab.open(file.as_uri(), width=1200, phone=False, scheme="light")
 
     assert tab.value("document.documentElement.scrollWidth") <= 1200
     too_wide = tab.value(
@@ -90,7 +89,7 @@ def test_a_page_that_fetches_and_complains_is_noticed(tab, tmp_path):
     bad = tmp_path / "bad.html"
     bad.write_text('<img src="beside.png"><script>console.warn("no"); throw 1</script>')
 
-    tab.open(bad, width=400, phone=False, scheme="light")
+    tab.open(bad.as_uri(), width=400, phone=False, scheme="light")
 
     assert (tmp_path / "beside.png").as_uri() in tab.requests
     assert len(tab.complaints) >= 3
@@ -101,6 +100,6 @@ def test_the_pages_own_policy_lets_nothing_in(tab, file):
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("</main>", '<img src="beside.png"></main>'), encoding="utf-8")
 
-    tab.open(file, width=400, phone=False, scheme="light")
+    tab.open(file.as_uri(), width=400, phone=False, scheme="light")
 
     assert any("Content Security Policy" in str(each) for each in tab.complaints)

@@ -145,7 +145,7 @@ def test_upstreams_training_heads_and_index_buffers_are_known(swin_t_file, tmp_p
     checkpoint = read_checkpoint(swin_t_file)
     assert not any("spvn" in name for name in checkpoint.tensors)
 
-    from birefnet_export.network.swin import relative_position_index
+    from birefnet_export.network.backbone.swin_v1 import relative_position_index
 
     with_index = drawn(stored) | {
         name: relative_position_index(7).clone()
@@ -205,7 +205,7 @@ def test_another_network_is_refused_by_what_it_lacks(tmp_path):
     file = tmp_path / "resnet.safetensors"
     save_file({"conv1.weight": torch.zeros(64, 3, 7, 7)}, file)
 
-    assert "they are conv1.weight" in refused(file, "no Swin v1 backbone", ArchitectureError)
+    assert "they are conv1.weight" in refused(file, "it has no backbone", ArchitectureError)
 
 
 def test_a_training_run_is_read_with_all_that_it_keeps(tmp_path, tiny, tensors):

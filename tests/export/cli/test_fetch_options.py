@@ -59,12 +59,13 @@ def test_from_an_empty_cache_to_a_cutout_without_torch(birefnet, tiny, tmp_path)
         commit = hub.repo(REPO).commit(
             {"model.safetensors": weights, "preprocessor_config.json": processor}
         )
-        missing = birefnet("cutout", "photo.png", "-o", "a.png", "-m", REPO)
+        cutout = ("cutout", "photo.png", "-o", "a.png", "-m", REPO)
+        missing = birefnet(*cutout, HF_ENDPOINT=hub.url)
         first = birefnet("export", REPO, "--no-verify", HF_ENDPOINT=hub.url)
         hub.repo(REPO).commit({"model.safetensors": b"moved on"})
 
     assert missing.returncode == 1
-    assert missing.stderr.strip().endswith(f"this puts it there: birefnet export {REPO}")
+    assert missing.stderr.strip().endswith(f"this makes one: birefnet export {REPO}")
     assert first.returncode == 0, first.stderr
     assert f"birefnet: pinned {REPO}@main at commit {commit}" in first.stderr
     assert f"use it as: birefnet cutout --model {REPO}" in first.stdout

@@ -9,16 +9,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from birefnet_export.graph import layers
-from birefnet_export.graph.fused import backbone as fused_backbone
 from birefnet_export.graph.fused import decoder as fused_decoder
+from birefnet_export.graph.fused.backbone import swin_v1 as fused_backbone
+from birefnet_export.graph.fused.backbone.windows import layout, merge_index
 from birefnet_export.graph.fused.composed_conv import composed_convs
 from birefnet_export.graph.fused.model import build
-from birefnet_export.graph.fused.windows import layout, merge_index
 from birefnet_export.graph.kernels import kernel_of
 from birefnet_export.graph.lowering import LOWERINGS, native
+from birefnet_export.network.backbone.swin_v1 import partition, shift_mask
 from birefnet_export.network.birefnet import BiRefNet
 from birefnet_export.network.decoder import image_patches, resize_as
-from birefnet_export.network.swin import partition, shift_mask
 from torch import Tensor, nn
 
 from ..conftest import ancestors, evaluated, fill, in_order, optimized

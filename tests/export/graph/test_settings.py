@@ -17,6 +17,7 @@ from ..conftest import SETTINGS, TINY, evaluated, fill, network
 
 TINY_SETTINGS = {
     **SETTINGS,
+    "no_image": {"patch_width": 0},
     "no_squeeze": {"squeeze": (), "context": 0},
     "squeeze_aspp": {"squeeze": ("ASPP",), "context": 2},
     "squeeze_deformable_x3": {"squeeze": ("ASPPDeformable",) * 3, "context": 0},

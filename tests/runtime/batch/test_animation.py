@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from birefnet_runtime import ImageError, OutputError, Segmenter, Style
 from birefnet_runtime.batch.animation import cut_out_frames, is_animated
-from birefnet_runtime.batch.plan import Job
+from birefnet_runtime.batch.jobs import Job
 from birefnet_runtime.images.write import JPEG, PNG, WEBP, Encoding
 from PIL import Image, ImageSequence
 

@@ -8,9 +8,10 @@ import pytest
 from birefnet_runtime import Blur, ImageError, ModelError, OutputError, Segmenter, Style
 from birefnet_runtime.batch import file_cutter as module
 from birefnet_runtime.batch.file_cutter import FileCutter, check_style
-from birefnet_runtime.batch.picture_memory import SLACK_BYTES
-from birefnet_runtime.batch.plan import STANDARD_STREAM, Job
+from birefnet_runtime.batch.jobs import Job
+from birefnet_runtime.cutout.picture_memory import SLACK_BYTES
 from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP, Encoding
+from birefnet_runtime.storage import STANDARD_STREAM
 from PIL import Image
 
 from ..conftest import FACTS
@@ -126,7 +127,7 @@ def test_trouble_with_one_file_is_that_files_report(model, jobs, monkeypatch, st
     monkeypatch.setattr(segmenter, stage, fail_first)
     jobs = [jobs[0], *jobs[2:]]
 
-    first, *others = FileCutter(segmenter).cut_out(jobs)
+    first, *others = FileCutter(segmenter, workers=1).cut_out(jobs)
 
     assert first.job == jobs[0]
     assert str(first.error).startswith(f"{jobs[0].source}: ")

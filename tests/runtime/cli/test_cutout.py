@@ -16,6 +16,7 @@ from birefnet_runtime.cli import main as cli
 from birefnet_runtime.errors import ModelError
 from click.testing import CliRunner
 from PIL import Image
+from PIL.ExifTags import IFD, Base
 
 
 def run(*arguments: object):
@@ -137,6 +138,30 @@ def test_exif_orientation_reaches_the_cutout(model, tmp_path, picture):
     cut = Image.open(tmp_path / "out.png")
     assert cut.size == (48, 80)
     assert 0x0112 not in cut.getexif()
+
+
+@pytest.mark.parametrize(
+    ("option", "rights", "place"),
+    [(None, "(c) Ada", {}), ("--keep-gps", "(c) Ada", {1: "N"}), ("--strip", None, {})],
+)
+def test_what_the_photograph_says_of_itself_goes_along(
+    model, tmp_path, picture, option, rights, place
+):
+    exif = Image.Exif()
+    exif[Base.Copyright] = "(c) Ada"
+    exif[IFD.GPSInfo] = {1: "N"}
+    Image.fromarray(picture).save(tmp_path / "a.jpg", exif=exif)
+
+    result = run(
+        *("cutout", tmp_path / "a.jpg", "-o", tmp_path / "cut.avif", "-m", model),
+        *([option] if option else []),
+    )
+
+    assert result.exit_code == 0, result.stderr
+    with Image.open(tmp_path / "cut.avif") as cut:
+        assert (cut.format, cut.mode, cut.size) == ("AVIF", "RGBA", (80, 48))
+        assert cut.getexif().get(Base.Copyright) == rights
+        assert cut.getexif().get_ifd(IFD.GPSInfo) == place
 
 
 def test_without_a_model_one_line_says_that_nano_is_a_demonstration(

@@ -170,12 +170,12 @@ def test_sigterm_elsewhere_is_an_interrupt(monkeypatch):
 
 @pytest.mark.parametrize(("text", "count"), [("200M", 200e6), ("200mp", 200e6), ("5000", 5000)])
 def test_numbers_of_pixels_are_read(monkeypatch, photo, text, count):
-    cutters = []
-    monkeypatch.setattr(cutout, "FileCutter", lambda *arguments: cutters.append(arguments))
+    recipes = []
+    monkeypatch.setattr(cutout, "Recipe", lambda **options: recipes.append(options))
 
     CliRunner().invoke(cli.main, ["cutout", str(photo), "-o", "x.png", "--max-pixels", text])
 
-    assert cutters[0][-1] == count
+    assert recipes[0]["max_pixels"] == count
 
 
 @pytest.mark.parametrize("text", ["", "many", "0", "-1", "1e9", "nanM", "9" * 99])

@@ -7,10 +7,15 @@ from birefnet_models.cache import export_directory
 from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 
+from ...hub_server import serving
+from ..conftest import write_model
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
 
 
 def models(*arguments: str):
@@ -68,3 +73,54 @@ def test_an_unknown_name_is_one_line():
 
     assert result.exit_code == 1
     assert "did you mean lite?" in result.stderr
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    file = write_model(tmp_path / "made.onnx")
+    with serving() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.repo("someone/thing").commit({"onnx/model.onnx": file.read_bytes()})
+        yield hub
+
+
+def test_a_model_is_fetched_listed_and_removed(hub, tmp_path):
+    fetched = models("--fetch", "someone/thing")
+    commit = hub.repo("someone/thing").branches["main"]
+
+    assert fetched.exit_code == 0, fetched.output
+    assert "pinned someone/thing@main:onnx at commit" in fetched.stderr
+    assert (tmp_path / "here" / "birefnet.lock").is_file()
+    for listed in (models(), models("--cached"), models("someone/thing")):
+        last = listed.stdout.splitlines()[-1]
+        assert last.split() == [
+            *("someone/thing", "onnx/model.onnx", "0", "MB", f"{hub.url}/someone/thing", "main"),
+            *("at", commit[:12]),
+        ]
+    (record,) = json.loads(models("--cached", "--json").stdout)
+    assert record["kind"] == "ready-made"
+    removed = models("--remove", "someone/thing")
+    assert removed.stderr.splitlines()[-1] == "birefnet: 0 MB freed"
+    assert models("--cached").stdout == "nothing is in the cache\n"
+    again = models("--remove", "someone/thing")
+    assert (again.exit_code, again.stderr) == (
+        1,
+        "birefnet: nothing in the cache is called someone/thing; it holds nothing\n",
+    )
+
+
+def test_update_moves_the_pin(hub, tmp_path):
+    models("--fetch", "someone/thing")
+    newer = write_model(tmp_path / "newer.onnx", weight=5.0).read_bytes()
+    commit = hub.repo("someone/thing").commit({"onnx/model.onnx": newer})
+
+    assert commit not in models("--fetch", "someone/thing").stderr
+    assert f"at commit {commit}" in models("--update", "someone/thing").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--remove",), ("--fetch",), ("--remove", "--fetch", "x"), ("--cached", "--update")],
+)
+def test_what_makes_no_sense_is_a_usage_error(arguments):
+    assert models(*arguments).exit_code == 2

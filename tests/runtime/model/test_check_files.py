@@ -5,7 +5,12 @@ import shutil
 
 import pytest
 from birefnet_models import embedded_path, find
-from birefnet_models.checksums import CHECKSUMS, checksums_of, record_checksums
+from birefnet_models.checksums import (
+    CHECKSUMS,
+    checksums_beside,
+    checksums_of,
+    record_checksums,
+)
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model import locate as integrity
 
@@ -78,3 +83,19 @@ def test_a_record_that_cannot_be_read_is_named(recorded):
 
     with pytest.raises(ModelError, match="can't be compared with its record"):
         Segmenter(recorded)
+
+
+def test_weights_beside_a_graph_are_checked_with_it_whatever_they_are_called(tmp_path):
+    for name in ("model.onnx", "model.onnx_data_1", "model_fp16.onnx", "model_fp16.onnx_data", "w"):
+        (tmp_path / name).write_bytes(name.encode())
+    record_checksums(tmp_path, checksums_of(sorted(tmp_path.iterdir())))
+
+    assert set(checksums_beside(tmp_path / "model.onnx")) == {
+        "model.onnx",
+        "model.onnx_data_1",
+        "w",
+    }
+    assert set(checksums_beside(tmp_path / "model_fp16.onnx")) == {
+        *("model_fp16.onnx", "model_fp16.onnx_data", "w")
+    }
+    assert checksums_beside(tmp_path / "model_int8.onnx") == {}

@@ -1,11 +1,12 @@
 from pathlib import Path
 
 import pytest
-from birefnet_models import embedded_path, find
+from birefnet_models import AccessError, embedded_path, find
 from birefnet_models.cache import MODEL_OF_PRECISION, export_directory
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import find_model
 
+from ...hub_server import serving
 from ..conftest import write_model
 
 
@@ -58,9 +59,10 @@ def test_a_repository_outside_the_zoo_is_found_too():
     assert find_model("someone/shoes") == file
 
 
-@pytest.mark.parametrize("typed", ["hr", "ZhengPeng7/BiRefNet_HR", "someone/shoes"])
+@pytest.mark.parametrize("typed", ["hr", "ZhengPeng7/BiRefNet_HR", "ZhengPeng7/BiRefNet_HR:fp16"])
 def test_a_model_that_was_not_exported_names_the_one_command(typed):
-    assert refused(typed).endswith(f"this puts it there: birefnet export {typed}")
+    name = typed.partition(":")[0]
+    assert refused(typed).endswith(f"this puts it there: birefnet export {name}")
 
 
 def test_an_interrupted_export_is_no_model(cache):
@@ -102,3 +104,70 @@ def test_a_folder_without_a_model_says_what_it_should_hold():
 @pytest.mark.parametrize("typed", ["weights/model.safetensors", "BiRefNet.pth"])
 def test_a_checkpoint_names_the_command_that_turns_it_into_a_model(typed):
     assert refused(typed) == f"{typed} is a checkpoint; first: birefnet export {typed} --output DIR"
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub with a repository in the usual layout, whose graph says nothing of itself."""
+    file = write_model(Path("made.onnx"), facts={})
+    processor = b'{"size": 32, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.5, 0.5]}'
+    files = {"onnx/model.onnx": file.read_bytes(), "preprocessor_config.json": processor}
+    with serving() as hub:
+        hub.repo("someone/thing").commit(files)
+        hub.files["/v1/thing.onnx"] = file.read_bytes()
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        yield hub
+
+
+def test_a_repository_of_the_hub_is_a_model_with_the_facts_of_its_folder(hub, picture, monkeypatch):
+    segmenter = Segmenter("someone/thing")
+    alpha = segmenter(picture)
+
+    assert segmenter.metadata.trained_size == (32, 32)
+    assert segmenter.metadata.mean == (0.1, 0.2, 0.3)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert (Segmenter("someone/thing")(picture) == alpha).all()
+
+
+def test_a_url_of_an_onnx_is_a_model_with_upstreams_facts(hub):
+    assert Segmenter(f"{hub.url}/v1/thing.onnx").metadata.trained_size == (1024, 1024)
+
+
+def test_an_export_of_that_name_wins_and_a_revision_means_the_hub(hub):
+    file = exported("someone/thing")
+
+    assert find_model("someone/thing") == file
+    assert "as fp32-native, not as fp16" in refused("someone/thing:fp16")
+    assert hub.requests == []
+    assert find_model("someone/thing@main") != file
+
+
+def test_a_folder_of_that_name_wins_and_its_variant_is_asked_about(hub):
+    file = write_model(Path("someone/thing/onnx/model.onnx"))
+
+    assert find_model("someone/thing") == file
+    assert refused("someone/thing:fp16") == (
+        "someone/thing:fp16: someone/thing is a folder here, which wins over a repository of the "
+        "hub; give the .onnx in it, or https://huggingface.co/someone/thing for the repository"
+    )
+    assert hub.requests == []
+
+
+def test_a_path_is_never_fetched(hub):
+    assert "no such file" in refused(Path("someone/thing"))
+    assert "no such file" in refused("./someone/thing")
+    assert hub.requests == []
+
+
+def test_what_is_neither_there_nor_on_the_hub_says_both(hub):
+    with pytest.raises(AccessError, match=r"no such repository.*; nor is a file or folder here"):
+        find_model("photos/modle")
+
+
+def test_a_fetched_file_that_was_changed_is_refused(hub):
+    file = find_model("someone/thing")
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+
+    with pytest.raises(ModelError, match="is not the file that SHA256SUMS records"):
+        Segmenter("someone/thing")

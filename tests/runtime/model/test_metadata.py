@@ -75,6 +75,11 @@ def test_what_this_runtime_does_not_do_is_refused(key, value):
         ("activation_bytes_per_pixel", "abc"),
         ("activation_bytes_per_pixel", "nan"),
         ("activation_bytes_per_pixel", "-1e12"),
+        ("attention_bytes", "96"),
+        ("attention_bytes", "[96]"),
+        ("attention_bytes", "[96, -1]"),
+        ("attention_bytes", "[96, null]"),
+        ("attention_bytes", '{"a": 1, "b": 2}'),
     ],
 )
 def test_damaged_facts_are_an_error_that_shows_them(key, value):
@@ -100,7 +105,7 @@ def test_control_characters_are_escaped():
 FACTS = st.sampled_from(
     [
         *("trained_size", "trained_range", "mean", "std", "size_multiple"),
-        *("activation_bytes_per_pixel", "format", "resize", "output"),
+        *("activation_bytes_per_pixel", "attention_bytes", "format", "resize", "output"),
     ]
 )
 TEXTS = (

@@ -2,6 +2,7 @@
 
 import threading
 
+import birefnet_models
 import numpy as np
 import onnxruntime
 import pytest
@@ -108,3 +109,30 @@ def test_each_shape_records_a_cuda_graph_of_its_own(session):
 
     assert graphs.ran == ["1", "2", "1", "3", "4"], "a dropped graph's number is not used again"
     assert graphs.released == [2, 1]
+
+
+def test_a_run_can_be_interrupted_and_the_next_is_right():
+    nano = str(birefnet_models.embedded_path(birefnet_models.all_cards()[0]))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    runner = BoundRunner(onnxruntime.InferenceSession(nano, options), "cpu")
+    large = np.random.default_rng(0).random((1, 3, 1024, 1024), np.float32)
+    small = np.ascontiguousarray(large[..., :96, :96])
+    expected = runner.run(small)
+    failures = []
+
+    def run():
+        try:
+            runner.run(large)
+        except RuntimeError as error:
+            failures.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while thread.is_alive():
+        runner.interrupt()
+        thread.join(0.01)
+
+    assert len(failures) == 1
+    assert "terminate" in failures[0]
+    assert np.array_equal(runner.run(small), expected)

@@ -62,6 +62,23 @@ def test_each_image_of_a_batch_takes_its_own_tensors():
     assert three - one == pytest.approx(2 * 353 * 512 * 768 * 1.3)
 
 
+def test_attention_that_grows_with_the_square_counts_where_it_is_larger(tmp_path):
+    file = model(
+        tmp_path, format="1", activation_bytes_per_pixel="340", attention_bytes="[96, 4.6e-05]"
+    )
+    footprint = read_footprint(file)
+    assert footprint.attention == (96, 4.6e-05)
+    linear = Footprint(footprint.weights_bytes, False, 340, (1024, 1024), 32)
+
+    def tensors(of: Footprint, side: int, batch: int = 1) -> float:
+        return of.peak_bytes((side, side), "low", batch) - of.peak_bytes((0, 0), "low")
+
+    assert tensors(footprint, 1024) == tensors(linear, 1024)
+    assert tensors(footprint, 4096) == pytest.approx(1.3 * (96 * 4096**2 + 4.6e-05 * 4096**4))
+    # Each image of a batch has its own tokens.
+    assert tensors(footprint, 4096, batch=2) == pytest.approx(2 * tensors(footprint, 4096))
+
+
 @pytest.mark.parametrize(
     ("size", "memory", "external", "measured_mb"),
     [
@@ -97,6 +114,24 @@ def test_so_it_does_for_a_large_backbone(size, memory, external, measured_mb):
     footprint = Footprint(926_000_000, external, 976, (1024, 1024), 32)
 
     assert measured_mb + 68 < footprint.peak_bytes(size, memory) / 1e6 < 1.3 * (measured_mb + 68)
+
+
+@pytest.mark.parametrize(
+    ("weights_mb", "size", "memory", "external", "measured_mb"),
+    [
+        (64, (512, 512), "low", True, 335),
+        (64, (1024, 1024), "low", True, 654),
+        (64, (1024, 1024), "balanced", True, 703),
+        (64, (1024, 1024), "fast", False, 751),
+        (164, (512, 512), "low", True, 439),
+        (164, (1024, 1024), "low", True, 760),
+    ],
+)
+def test_so_it_does_for_pvt_v2(weights_mb, size, memory, external, measured_mb):
+    """Peak RSS of `birefnet cutout` with PVT v2 b0 and b2."""
+    footprint = Footprint(weights_mb * 1_000_000, external, 339, (1024, 1024), 32)
+
+    assert measured_mb < footprint.peak_bytes(size, memory) / 1e6 < 1.2 * measured_mb
 
 
 def test_a_file_says_what_it_needs(lite):

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from ..builder import Graph, Value
 from ..kernels import Kernel
-from ..layers import concat, conv, spatial
-from .windows import END
+from ..layers import END, concat, conv, spatial
 
 
 def composed_convs(g: Graph, x: Value, inner: Kernel, outer: Kernel) -> Value:

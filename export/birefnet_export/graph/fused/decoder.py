@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from ...network.decoder import (
     ASPP,
     PATCH_GRIDS,
+    STRIDES,
     Decoder,
     DecoderBlock,
     DeformableBranch,
@@ -35,33 +37,59 @@ class Part(NamedTuple):
 
     value: Value
     channels: int
+    """In the concatenation, behind `neck`."""
+    neck: Kernel | None = None
+    """A 1 x 1 convolution that it still has to pass."""
 
 
 def decoder(g: Graph, image: Value, maps: list[Value], net: Decoder, lower: Lowering) -> Value:
     """Logits (batch, 1, height, width) from the image and four maps, the last one squeezed."""
     *skips, x = maps
+    neck = None
+    if net.has_pyramid:
+        neck = kernel_of(net.neck(4).conv)
+        x = to_stride(g, image, x, net, 4)
     on_features, on_image = split_inputs(kernel_in(net.conv_out1), net.head_channels)
     for level in (4, 3, 2, 1):
         with g.scope(f"block{level}"):
             block = net.block(level)
-            features = image_features(g, image, net, level + 1)
-            parts = [Part(x, block.conv_in.in_channels - features.channels), features]
+            features = [image_features(g, image, net, level + 1)] if net.takes_image else []
+            own = block.conv_in.in_channels - sum(part.channels for part in features)
+            parts = [Part(x, own, neck), *features]
+            neck = None
             # The last 1 x 1 convolution commutes with the upsampling, and follows block 1.
             x = decoder_block(g, parts, block, lower, on_features if level == 1 else None)
             g.mark(f"decoder.block{level}", x)
             if skips:
-                skip = skips.pop()
+                skip = lateral(g, image, skips.pop(), net, level)
+                g.mark(f"decoder.lateral{level}", skip)
                 if net.attends:
                     x = gradient_attention(g, x, net, level)
-                x = resize(g, x, spatial(g, skip)) + conv(
-                    g, skip, kernel_of(net.lateral(level).conv)
-                )
+                x = resize(g, x, spatial(g, skip)) + skip
     with g.scope("full_resolution"):
+        if not net.takes_image:
+            return resize(g, x, spatial(g, image))
         branch = net.image_branch(1)
         # The last 1 x 1 convolution follows the branch's second one.
         outer = pointwise_after(on_image, kernel_of(branch.conv_out))
         fine = composed_convs(g, image, kernel_of(branch.conv1), outer)
         return resize(g, x, spatial(g, image)) + fine
+
+
+def lateral(g: Graph, image: Value, x: Value, net: Decoder, level: int) -> Value:
+    """A backbone's map on its way to the block below `level`, at that block's size."""
+    kernel = kernel_of(net.lateral(level).conv)
+    if not net.has_pyramid:
+        return conv(g, x, kernel)
+    # Of two 1 x 1 convolutions one remains, which commutes with the resizing.
+    kernel = pointwise_after(kernel, kernel_of(net.neck(level - 1).conv))
+    return to_stride(g, image, conv(g, x, kernel), net, level - 1)
+
+
+def to_stride(g: Graph, image: Value, x: Value, net: Decoder, i: int) -> Value:
+    """Map `i`, 1 to 4 from shallow to deep, at the stride that the decoder has it at."""
+    stride = STRIDES[i - 1]
+    return x if net.strides[i - 1] == stride else resize(g, x, spatial(g, image) // stride)
 
 
 def squeeze(g: Graph, parts: list[Part], blocks: nn.Sequential, lower: Lowering) -> Value:
@@ -100,10 +128,25 @@ def decoder_block(
 def summed_conv(g: Graph, parts: list[Part], kernel: Kernel) -> Value:
     """A convolution of the concatenated `parts`, without concatenating them."""
     first, *others = split_inputs(kernel, [part.channels for part in parts])
-    total = conv(g, parts[0].value, first)
+    total = conv_of(g, parts[0], first)
     for part, kernel_of_part in zip(parts[1:], others, strict=True):
-        total = total + conv(g, part.value, kernel_of_part)
+        total = total + conv_of(g, part, kernel_of_part)
     return total
+
+
+def conv_of(g: Graph, part: Part, kernel: Kernel) -> Value:
+    """A convolution of a part, composed with the part's neck.
+
+    What pads the map is zeros behind the neck, not before it: the neck's bias counts within the map
+    alone, and is convolved apart, as a map of ones.
+    """
+    if part.neck is None:
+        return conv(g, part.value, kernel)
+    weight = torch.einsum("omkl,mi->oikl", kernel.weight, part.neck.weight[:, :, 0, 0])
+    of_bias = torch.einsum("omkl,m->okl", kernel.weight, part.neck.bias)[:, None]
+    ones = g.op("Expand", g.constant([[[[1.0]]]]), concat(g, [[1, 1], spatial(g, part.value)], 0))
+    within = conv(g, ones, Kernel(of_bias, torch.zeros_like(kernel.bias)))
+    return conv(g, part.value, Kernel(weight, kernel.bias)) + within
 
 
 def aspp(g: Graph, x: Value, module: ASPP, lower: Lowering) -> Value:

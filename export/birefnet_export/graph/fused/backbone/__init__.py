@@ -1,0 +1,1 @@
+"""Backbones, fused: each a file whose function takes the same arguments."""

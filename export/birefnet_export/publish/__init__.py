@@ -1,0 +1,1 @@
+"""An export on the hub, with a card that says what it is."""

@@ -1,0 +1,149 @@
+"""What a photograph says of itself, on its way to the result: EXIF and resolution.
+
+Kept is what is still true of a cutout: who made it, when, with what, under which rights. Left out
+is what describes the old file (orientation, dimensions, thumbnail) or can't be carried over whole
+(maker notes, which point into the old file). Tags are those of EXIF 3.0 (CIPA DC-008).
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from PIL import Image, ImageOps
+from PIL.ExifTags import IFD, Base
+from PIL.IptcImagePlugin import getiptcinfo
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from .pillow_settings import DECODING_ERRORS
+
+MOST_BYTES = 60_000
+"""Of all EXIF: JPEG holds 65,533 bytes in one segment."""
+MOST_ENTRY_BYTES = 8_192
+MOST_DPI = 100_000
+PREFIX = b"Exif\0\0"
+"""Before the TIFF structure, where a JPEG holds one."""
+_KEPT = (
+    Base.ImageDescription,
+    Base.Make,
+    Base.Model,
+    Base.Software,
+    Base.DateTime,
+    Base.Artist,
+    Base.HostComputer,
+    Base.Rating,
+    Base.Copyright,
+)
+"""Of the first directory, which in a TIFF also describes where its pixels lie."""
+_LEFT_OUT = frozenset(
+    {
+        Base.MakerNote,
+        Base.ExifImageWidth,
+        Base.ExifImageHeight,
+        Base.ExifInteroperabilityOffset,
+        Base.ComponentsConfiguration,
+        Base.CompressedBitsPerPixel,
+        Base.RelatedSoundFile,
+    }
+)
+"""Of the directory with the camera's settings."""
+_IPTC = {Base.Artist: (2, 80), Base.Copyright: (2, 116), Base.ImageDescription: (2, 120)}
+"""Where IPTC-IIM has the same, for files that have no such tag in EXIF."""
+_TRANSPOSED = frozenset({5, 6, 7, 8})
+"""Orientations that exchange width and height."""
+
+
+def turn_upright(image: Image.Image) -> None:
+    """Turn a decoded image by its EXIF orientation, in place; damaged EXIF doesn't cost it."""
+    with suppress(*DECODING_ERRORS):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def read_exif(image: Image.Image) -> bytes | None:
+    """The EXIF of an opened file that is true of a cutout, too, the place among it.
+
+    Returns:
+        a TIFF structure, at most `MOST_BYTES`; None if there is nothing to keep. What is damaged
+        is left out.
+    """
+    try:
+        stored = image.getexif()
+        kept = _some(stored, _KEPT)
+        camera = stored.get_ifd(IFD.Exif)
+        place = stored.get_ifd(IFD.GPSInfo)
+        iptc = getiptcinfo(image) if isinstance(image, JpegImageFile | TiffImageFile) else None
+    except DECODING_ERRORS:
+        return None
+    for tag, name in _IPTC.items():
+        text = (iptc or {}).get(name)
+        if tag not in kept and isinstance(text, bytes) and 0 < len(text) <= MOST_ENTRY_BYTES:
+            kept[tag] = text
+    whole = kept | {
+        IFD.Exif: _some(camera, [tag for tag in camera if tag not in _LEFT_OUT]),
+        IFD.GPSInfo: _some(place, place),
+    }
+    return _encoded(whole) or _encoded(kept)
+
+
+def without_location(exif: bytes) -> bytes | None:
+    """The same EXIF without the place where the photograph was taken; None if nothing remains."""
+    stored = _decoded(exif)
+    return _encoded(_some(stored, _KEPT) | {IFD.Exif: dict(stored.get_ifd(IFD.Exif))})
+
+
+def first_directory(exif: bytes | None) -> dict[int, str | bytes]:
+    """Texts of the first directory by tag, for formats that take them one by one."""
+    kept = _some(_decoded(exif), _KEPT) if exif else {}
+    return {tag: value for tag, value in kept.items() if isinstance(value, str | bytes)}
+
+
+def read_dpi(image: Image.Image) -> tuple[float, float] | None:
+    """Pixels an inch, across and down, of the upright picture; None if the file doesn't say."""
+    try:
+        across, down = (float(each) for each in image.info["dpi"])
+        # A PNG may have its orientation behind the pixels; it isn't decoded for this.
+        known = image.format != "PNG" or "exif" in image.info
+        orientation = image.getexif().get(Base.Orientation) if known else None
+    except DECODING_ERRORS:
+        return None
+    if not (1 <= across < MOST_DPI and 1 <= down < MOST_DPI):
+        return None
+    return (down, across) if orientation in _TRANSPOSED else (across, down)
+
+
+def _some(directory: Mapping[int, Any], tags: Iterable[int]) -> dict[int, Any]:
+    """Those entries that are there, of a reasonable size, and can be written."""
+    found = {int(tag): _text(directory[tag]) for tag in tags if _is_sound(directory.get(tag))}
+    if _encoded(found) is None:  # one is damaged
+        found = {tag: value for tag, value in found.items() if _encoded({tag: value})}
+    return found
+
+
+def _is_sound(value: Any) -> bool:
+    if isinstance(value, str | bytes | tuple):
+        return 0 < len(value) <= MOST_ENTRY_BYTES
+    return value is not None and not isinstance(value, dict)
+
+
+def _text(value: Any) -> Any:
+    """Text beyond ASCII, often UTF-8, as bytes: Pillow reads Latin-1 and writes ASCII."""
+    return value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value
+
+
+def _decoded(exif: bytes) -> Image.Exif:
+    stored = Image.Exif()
+    stored.load(PREFIX + exif)
+    return stored
+
+
+def _encoded(directory: Mapping[int, Any]) -> bytes | None:
+    """A directory as a TIFF structure; None if it is empty, too large, or can't be written."""
+    exif = Image.Exif()
+    for tag, value in directory.items():
+        if value != {}:
+            exif[tag] = value
+    try:
+        content = exif.tobytes().removeprefix(PREFIX) if len(exif) else b""
+    except DECODING_ERRORS:
+        return None
+    return content if 0 < len(content) <= MOST_BYTES else None

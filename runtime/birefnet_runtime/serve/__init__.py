@@ -1,0 +1,1 @@
+"""A server: pictures in by HTTP, cutouts out, within bounds that hold whatever is sent."""
