@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from birefnet_models.cache import END_TO_END
 from birefnet_models.checksums import sha256_of
 from birefnet_models.names import METADATA_PREFIX
 from birefnet_models.onnx_file import OnnxFile, ValueInfo, read_onnx
@@ -78,7 +79,7 @@ class OnnxFacts:
     lowering: str
     precision: str
     output: str
-    """`logits` or `mask`."""
+    """`logits`, `mask` or `alpha`."""
     runs_on: tuple[str, ...]
     """Which runtimes can run it, from which version on."""
     metadata: dict[str, str]
@@ -103,7 +104,7 @@ def inspect_file(path: str | Path) -> Facts:
     path = Path(path)
     if os.path.isdir(path):  # unlike Path.is_dir, false for names that are too long
         graphs = [*sorted((path / "onnx").glob("*.onnx")), *sorted(path.glob("*.onnx"))]
-        path = graphs[0] if graphs else path
+        path = min(graphs, key=lambda graph: graph.name.startswith(END_TO_END), default=path)
     return _onnx_facts(path) if path.suffix == ".onnx" else _checkpoint_facts(path)
 
 

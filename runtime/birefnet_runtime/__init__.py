@@ -21,10 +21,11 @@ from .errors import (
 from .images.picture import Picture
 from .images.read import read_image
 from .images.write import Encoding, write_image
+from .model.forms import Prepared
 from .model.input_size import Size
 from .model.metadata import ModelMetadata
 from .model.signature import Session
-from .segmenter import Prepared, Segmenter
+from .segmenter import Segmenter
 from .session.memory_limit import Memory
 from .session.providers import Cpu, Cuda, OpenVINO, TensorRT
 

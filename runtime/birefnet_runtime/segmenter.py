@@ -4,7 +4,6 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -15,37 +14,22 @@ from numpy.typing import NDArray
 
 from .cutout.compose import Result, Style, compose, shown_alpha
 from .cutout.foreground import Estimator
-from .errors import ImageError, MemoryWarning, ModelError, ProviderWarning, SizeWarning
+from .errors import MemoryWarning, ModelError, ProviderWarning, SizeWarning
 from .images.picture import Picture
 from .images.read import ImageSource, read_image
 from .machine.free_memory import release_memory
 from .machine.pipeline import overlap
+from .model.forms import Prepared, form_of
 from .model.input_size import Size, auto_size, check_fixed, check_size, quality_note
 from .model.locate import find_model
 from .model.metadata import ModelMetadata, model_facts, read_properties
-from .model.postprocess import to_alpha
-from .model.preprocess import to_tensor
 from .model.signature import Session, read_signature
-from .model.third_party import as_logits
 from .session.inference_session import SessionInfo
 from .session.int8_sums import saturation_notes
 from .session.memory_limit import DEFAULT, PICTURE_BYTES, SETTINGS, Memory, as_bytes, choose
 from .session.open import open_session
 from .session.ort_errors import onnxruntime_errors
 from .session.providers import Providers
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """An image made ready for the network.
-
-    Attributes:
-        picture: the image.
-        tensor: float32 (1, 3, height, width) at the model's size, normalized RGB.
-    """
-
-    picture: Picture
-    tensor: NDArray[np.float32]
 
 
 class Segmenter:
@@ -142,6 +126,7 @@ class Segmenter:
         for note in (*notes, *saturation_notes(properties)):
             warnings.warn(note, ProviderWarning, stacklevel=2)
         self.metadata = model_facts(properties, self._signature, path)
+        self._form = form_of(self._signature, self.metadata)
         self._fixed_size = self._resolve(size)
         self._warned = False
 
@@ -280,13 +265,14 @@ class Segmenter:
         if note and not self._warned:
             self._warned = True
             warnings.warn(note, SizeWarning, stacklevel=_callers_level())
-        return Prepared(picture, to_tensor(picture, size, self.metadata.mean, self.metadata.std))
+        return self._form.prepare(picture, size)
 
-    def run(self, prepared: Sequence[Prepared]) -> list[NDArray[np.float32]]:
+    def run(self, prepared: Sequence[Prepared]) -> list[NDArray[Any]]:
         """Run the graph on prepared images, those of one model size at once: the second step.
 
         Returns:
-            For each float32 (height, width), logits at the model's size.
+            For each float32 (height, width), logits at the model's size; of a model that gives
+            alpha, uint8 (H, W).
 
         Raises:
             ModelError: as `logits`.
@@ -294,25 +280,25 @@ class Segmenter:
         places: dict[tuple[int, ...], list[int]] = {}
         for place, each in enumerate(prepared):
             places.setdefault(each.tensor.shape, []).append(place)
-        logits: dict[int, NDArray[np.float32]] = {}
+        answers: dict[int, NDArray[Any]] = {}
         for same in places.values():
             tensors = [prepared[place].tensor for place in same]
-            batch = self.logits(tensors[0] if len(same) == 1 else np.concatenate(tensors))
-            logits.update(zip(same, batch[:, 0], strict=True))
-        return [logits[place] for place in range(len(prepared))]
+            batch = self._run(tensors[0] if len(same) == 1 else np.concatenate(tensors))
+            answers.update(zip(same, batch, strict=True))
+        return [answers[place] for place in range(len(prepared))]
 
-    def finish(self, prepared: Prepared, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    def finish(self, prepared: Prepared, logits: NDArray[Any]) -> NDArray[np.float32]:
         """Bring logits to the image's own size: the third step.
 
         Args:
             prepared: the image.
-            logits: float32 (height, width), as `run` returns them.
+            logits: as `run` returns them.
 
         Returns:
             float32 (H, W) in [0, 1], the subject's alpha as `compose` takes it: alpha that the
             image had already isn't multiplied in yet.
         """
-        return to_alpha(logits, prepared.picture.size)
+        return self._form.alpha(logits, prepared.picture.size)
 
     def logits(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the graph alone.
@@ -326,27 +312,14 @@ class Segmenter:
         Raises:
             ImageError: the tensor has another layout or type.
             SizeError: the network can't run at this height and width.
-            ModelError: the run failed, its answer holds NaN or infinity, or the model is closed.
+            ModelError: the run failed, its answer holds NaN or infinity, the model is closed, or
+                it gives alpha and no logits.
         """
-        session = self._session  # a run keeps it, whoever closes meanwhile
-        if session is None:
-            raise ModelError("the model is closed")
-        if tensor.ndim != 4 or tensor.shape[1] != 3 or tensor.dtype != np.float32:
-            raise ImageError(
-                "expected a tensor as float32 (batch, 3, height, width), "
-                f"got {tensor.dtype} {tensor.shape}"
-            )
-        batch, _, height, width = tensor.shape
-        self._check((height, width))
-        try:
-            logits = self._signature.run(session, tensor)
-        except onnxruntime_errors(RuntimeError) as error:  # that is what bound runs raise
-            raise ModelError(f"ONNX Runtime can't run the model: {first_line(error)}") from error
-        if logits.shape != (batch, 1, height, width):
-            raise ModelError(f"the model answered {logits.shape} to an input of {tensor.shape}")
-        if not np.isfinite(logits).all():
-            raise ModelError("the model's answer holds NaN or infinity")
-        return as_logits(logits) if self.metadata.output == "mask" else logits
+        if self.metadata.output == "alpha":
+            raise ModelError("this model gives alpha, and its logits stay inside the graph")
+        if tensor.ndim == 4 and tensor.shape[1] == 3:
+            self._check((tensor.shape[2], tensor.shape[3]))
+        return self._run(tensor)[:, None]
 
     def interrupt(self) -> None:
         """End the runs that are under way in other threads: each raises ModelError.
@@ -376,14 +349,25 @@ class Segmenter:
             SizeError: the network can't run at this size.
             ModelError: the run failed.
         """
-        height, width = size or self.model_size((1, 1))
-        self.logits(np.zeros((batch, 3, height, width), np.float32))
+        size = self._check(size or self.model_size((1, 1)))
+        nothing = Picture(np.zeros((*size, 3), np.uint8))
+        self._run(np.repeat(self._form.prepare(nothing, size).tensor, batch, 0))
 
     def model_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """The (height, width) at which the network runs for an image of this (height, width)."""
         return self._fixed_size or auto_size(
             image_size, self.metadata.trained_size, self.metadata.size_multiple
         )
+
+    def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """The answers of the graph to a batch, one for each image; errors are those of `logits`."""
+        session = self._session  # a run keeps it, whoever closes meanwhile
+        if session is None:
+            raise ModelError("the model is closed")
+        try:
+            return self._form.run(session, batch)
+        except onnxruntime_errors(RuntimeError) as error:  # that is what bound runs raise
+            raise ModelError(f"ONNX Runtime can't run the model: {first_line(error)}") from error
 
     def _shown(self, prepared: Prepared, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         return shown_alpha(prepared.picture, self.finish(prepared, logits))

@@ -12,7 +12,8 @@ from PIL import Image
 
 pytestmark = pytest.mark.interop
 
-TOOLS = Path(__file__).parents[2] / ".interop"
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / ".interop"
 PIPELINE = """
 import { env, pipeline } from '@huggingface/transformers';
 const [parent, name, photo, cutout] = process.argv.slice(2);
@@ -85,3 +86,26 @@ def test_rembg_takes_the_file_for_its_own(exported, photo, tmp_path):
     )  # fmt: skip
 
     assert alpha_of(tmp_path / "cutout.png").std() > 0
+
+
+def test_the_node_example_gives_the_runtimes_alpha(exported, photo, tmp_path):
+    if not (TOOLS / "node_modules" / "onnxruntime-node").is_dir():
+        pytest.skip("onnxruntime-node is not in .interop; `make interop` installs it")
+    whole = export_onnx(
+        tmp_path / "model.safetensors",
+        tmp_path / "whole",
+        trained_size=(96, 160),
+        end_to_end=True,
+        verify=False,
+    )
+    script = TOOLS / "alpha.mjs"  # beside the packages that it imports
+    shutil.copy(ROOT / "examples" / "node" / "alpha.mjs", script)
+
+    run("node", script, whole.end_to_end.file, photo, tmp_path / "alpha.png")
+
+    with Image.open(tmp_path / "alpha.png") as image:
+        assert image.mode == "L"
+        alpha = np.asarray(image, np.float32)
+    difference = abs(alpha - ours(exported, photo))
+    assert difference.max() <= 1
+    assert difference.mean() < 0.3  # of which .25 is what rounding to 8 bits costs

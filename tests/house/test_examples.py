@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from .kserve_server import serving
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PHOTOS = ROOT / "examples/photos"
@@ -49,8 +51,9 @@ def run(tmp_path):
     for folder in ("examples", "models"):
         (tmp_path / folder).symlink_to(ROOT / folder)
 
-    def run_example(name, *, quiet=True):
-        _, *arguments = shlex.split(opening(ROOT / f"examples/{name}.py")[3])
+    def run_example(name, replaced=("", ""), *, quiet=True):
+        command = opening(ROOT / f"examples/{name}.py")[3].replace(*replaced)
+        _, *arguments = shlex.split(command)
         done = subprocess.run(
             [sys.executable, *(["-W", "error"] if quiet else []), *arguments],
             cwd=tmp_path,
@@ -208,6 +211,15 @@ def test_subjects_box(run):
         assert (top, bottom) == pytest.approx((rows.min(), rows.max()), abs=20)
         assert left <= columns.min() + 5
         assert right >= columns.max() - 5
+
+
+def test_triton_client(run, tmp_path):
+    """Over HTTP, against a server of the protocol; Triton itself and gRPC have not been run."""
+    with serving("nano-pixels", lambda image: np.ascontiguousarray(image[..., 0])) as url:
+        assert run("triton_client", ("http://localhost:8000", url)) == []
+
+    alpha = np.asarray(Image.open(tmp_path / "flower-alpha.png"))
+    np.testing.assert_array_equal(alpha, photo("flower")[..., 0])
 
 
 def test_every_photograph_has_its_license():

@@ -131,7 +131,7 @@ ROWS = {
     "runtime": [
         "cli",
         "ray",
-        "batch doctor serve",
+        "batch doctor serve triton",
         "segmenter",
         "session",
         "cutout",

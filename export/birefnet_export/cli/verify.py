@@ -93,11 +93,14 @@ def verify(
 
 def _lines(comparison: ModelComparison) -> Iterator[str]:
     """The comparison as lines of text."""
-    parity = comparison.graph.parity
-    shapes = ", ".join(map(format_size, parity.cases))
-    yield f"{comparison.model} against {parity.reference}, {parity.runtime}"
-    yield f"graph, at {shapes}:"
-    yield from _verdict(comparison.graph)
+    if comparison.graph:
+        parity = comparison.graph.parity
+        shapes = ", ".join(map(format_size, parity.cases))
+        yield f"{comparison.model} against {parity.reference}, {parity.runtime}"
+        yield f"graph, at {shapes}:"
+        yield from _verdict(comparison.graph)
+    else:
+        yield f"{comparison.model}, which takes pixels, against {comparison.reference}"
     for image in comparison.images:
         note = f" (upstream ignores {image.ignored})" if image.ignored else ""
         yield f"pipeline, {image.file} at {format_size(image.network_size)}{note}:"

@@ -25,7 +25,7 @@ from ..checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
 from ..checkpoint.read import read_fetched
 from ..errors import ExportError, ParityError
 from ..parity.logits import TOLERANCES, GraphTolerance, Parity
-from ..parity.masks import MASK_TOLERANCES, MaskParity, MaskTolerance, compare_masks
+from ..parity.masks import MaskParity, MaskTolerance, compare_masks, mask_tolerance
 from ..parity.sample_tensors import INPUT_SHAPES
 from .export_check import logits_parity
 from .layer_diff import BOUNDS, LayerDifferences, compare_layers
@@ -81,7 +81,8 @@ class ModelComparison:
 
     model: Path
     reference: str
-    graph: GraphComparison
+    graph: GraphComparison | None
+    """None of a model that takes pixels: its logits stay inside."""
     images: tuple[ImageComparison, ...]
     layers: LayerDifferences | None
     """Layer by layer; None if that was not asked for."""
@@ -89,7 +90,7 @@ class ModelComparison:
     @property
     def passed(self) -> bool:
         """Whether every figure is within its tolerance, and every layer within its bound."""
-        problems = [self.graph.problem, *(image.problem for image in self.images)]
+        problems = [each.problem for each in (self.graph, *self.images) if each]
         return not any(problems) and not (self.layers and self.layers.first)
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,7 +98,7 @@ class ModelComparison:
         return {
             "model": str(self.model),
             "reference": self.reference,
-            "graph": _plain(self.graph),
+            "graph": self.graph and _plain(self.graph),
             "pictures": [
                 {
                     "file": str(image.file),
@@ -140,7 +141,8 @@ def compare_models(
         fetching: how a checkpoint from elsewhere is fetched and pinned.
 
     Raises:
-        ExportError: the tolerance is no finite number, or negative.
+        ExportError: the tolerance is no finite number, or negative; or a model that takes pixels
+            is to be compared on anything but images.
         ModelError: no such model.
         RemoteCodeError: code would be run without consent.
         CheckpointError, FetchError, PinError: no such reference.
@@ -151,11 +153,16 @@ def compare_models(
         raise ExportError(f"tolerance {tolerance:g}: give a finite number that is not negative")
     file = find_model(model, fetching)
     segmenter = Segmenter(file, providers="cpu")
+    gives_alpha = segmenter.metadata.output == "alpha"
+    if gives_alpha and (layers or not images):
+        raise ExportError(f"{file} takes pixels: it is compared on images (--image FILE) alone")
     precision = _precision(file, segmenter)
     multi_scale = multi_scale or _stated_multi_scale(file)
     net, name = _reference(reference, trust_remote_code, multi_scale, fetching)
     differences = compare_layers(file, net, precision) if layers else None
     on_images = tuple(_on_image(segmenter, net.float(), image, precision) for image in images)
+    if gives_alpha:
+        return ModelComparison(file, name, None, on_images, None)
     metadata = segmenter.metadata
     shapes = ((1, *metadata.trained_size),) if metadata.fixed else INPUT_SHAPES
     try:
@@ -216,7 +223,7 @@ def _on_image(segmenter: Segmenter, net: nn.Module, file: Path, precision: str) 
     parity = compare_masks(alpha, brought_back(mask, image_size, eight_bits=False))
     card = brought_back(mask, image_size, eight_bits=True)
     card_levels = float(np.abs(np.rint(alpha * 255) - np.rint(card * 255)).max())
-    tolerance = MASK_TOLERANCES[precision]
+    tolerance = mask_tolerance(precision, segmenter.metadata.output == "alpha")
     return ImageComparison(file, size, parity, tolerance, card_levels, ignored_of(file))
 
 

@@ -18,7 +18,8 @@ from ..errors import ImageError, OutputError
 from ..images.read import decode, open_image
 from ..images.write import PNG, Encoding
 from ..machine.pipeline import CAPACITY, Finished, ahead, overlap
-from ..segmenter import Prepared, Segmenter
+from ..model.forms import Prepared
+from ..segmenter import Segmenter
 from ..storage import file_at
 from .animation import cut_out_frames, is_animated
 from .jobs import Job

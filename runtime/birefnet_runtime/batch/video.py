@@ -13,7 +13,8 @@ from ..cutout.compose import Style, compose
 from ..errors import ImageError, OutputError
 from ..images.picture import Picture
 from ..machine.pipeline import overlap
-from ..segmenter import Prepared, Segmenter
+from ..model.forms import Prepared
+from ..segmenter import Segmenter
 from .ffmpeg import Ffmpeg, has_filter, named
 from .footage import Footage, probe
 from .matroska import frame_header, header, read_frames

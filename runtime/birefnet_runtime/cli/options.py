@@ -7,7 +7,7 @@ import click
 from birefnet_models.errors import BirefnetError
 
 from ..cutout.foreground import ESTIMATORS
-from ..model.input_size import parse_size
+from ..model.input_size import Size, parse_size
 from ..session.memory_limit import DEFAULT, SETTINGS, parse_bytes
 from ..session.providers import parse_providers
 
@@ -30,6 +30,14 @@ def parsed(parse: Callable[[str], Value]) -> Callback[Value]:
 def _checked_providers(text: str) -> str:
     parse_providers(text)
     return text
+
+
+def read_sizes(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tuple[Size, ...]:
+    """The callback of an option that may be given several times."""
+    try:
+        return tuple(parse_size(text) for text in texts)
+    except BirefnetError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 read_size = parsed(parse_size)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from birefnet_models.cache import MODEL, cached_exports
+from birefnet_models.cache import END_TO_END, MODEL, cached_exports
 from birefnet_models.checksums import CHECKSUMS, changed_file, checksums_beside
 from birefnet_models.errors import AccessError, OfflineError
 from birefnet_models.names import CHECKPOINT_SUFFIXES
@@ -137,7 +137,9 @@ def _in_directory(directory: Path) -> Path:
     if (whole := directory / MODEL).is_file():
         return whole
     for folder in (directory / MODEL.parent, directory):
-        files = sorted(folder.glob("*.onnx"))
+        every = sorted(folder.glob("*.onnx"))
+        # A file that takes pixels is a further one; alone, it is the model.
+        files = [file for file in every if not file.name.startswith(END_TO_END)] or every
         if len(files) == 1:
             return files[0]
         if files:

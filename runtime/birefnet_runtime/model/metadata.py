@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_models.names import METADATA_PREFIX
-from birefnet_models.text import format_size
+from birefnet_models.text import format_size, joined
 
 from ..errors import ModelError, SizeError
 from .facts import LEAST_MEAN, LEAST_STD, as_amount, as_channels, as_side, read_json
@@ -16,7 +16,7 @@ from .third_party import output_kind, preprocessing_facts
 
 FORMAT = "1"
 RESIZE = "stretch-bilinear-antialias"
-OUTPUT = "logits"
+OUTPUTS: tuple[OutputKind, ...] = ("logits", "alpha")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class ModelMetadata:
     """Per channel in RGB order, of values in [0, 1]."""
     size_multiple: int = 32
     fixed: bool = False
-    """The graph runs at `trained_size` and at no other."""
+    """The network runs at `trained_size` and at no other."""
     output: OutputKind = "logits"
     activation_bytes_per_pixel: float | None = None
     """Of live tensors at their peak, per pixel of the input."""
@@ -76,6 +76,10 @@ def model_facts(
         metadata = replace(
             metadata, **preprocessing_facts(path), output=output_kind(path, signature.output)
         )
+    if signature.takes_pixels:
+        metadata = replace(metadata, output="alpha", fixed=True)
+    elif metadata.output == "alpha":
+        raise ModelError("the model says that it takes pixels and gives alpha, and does not")
     if signature.size is not None:
         metadata = replace(metadata, trained_size=signature.size, fixed=True)
     return checked(metadata)
@@ -87,14 +91,16 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
     Raises:
         ModelError: an entry can't be read, or states something this runtime doesn't do.
     """
-    for key, supported in (("format", FORMAT), ("resize", RESIZE), ("output", OUTPUT)):
-        stated = properties.get(f"{METADATA_PREFIX}{key}", supported)
-        if stated != supported:
+    for key, supported in (("format", (FORMAT,)), ("resize", (RESIZE,)), ("output", OUTPUTS)):
+        stated = properties.get(f"{METADATA_PREFIX}{key}", supported[0])
+        if stated not in supported:
             raise ModelError(
                 f"the model says birefnet.{key} = {_shown(stated)} and this runtime knows only "
-                f"{supported!r}; a newer birefnet-ort may be needed"
+                f"{joined([repr(known) for known in supported])}; a newer birefnet-ort may be "
+                "needed"
             )
-    read: dict[str, Any] = {}
+    output = properties.get(f"{METADATA_PREFIX}output", OUTPUTS[0])
+    read: dict[str, Any] = {"output": output, "fixed": output == "alpha"}
     for key, parse in _PARSERS.items():
         if (text := properties.get(f"{METADATA_PREFIX}{key}")) is not None:
             try:

@@ -35,12 +35,8 @@ def to_tensor(
         float32 (1, 3, height, width), normalized RGB.
     """
     height, width = size
-    image = Image.fromarray(to_eight_bits(picture.pixels))
-    if picture.opacity is not None:
-        opacity = Image.fromarray(to_eight_bits(picture.opacity))
-        image = Image.composite(image, Image.new("RGB", image.size, "white"), opacity)
-    stretched = image
-    for step in ((width, image.height), (width, height)):
+    stretched = _over_white(picture)
+    for step in ((width, stretched.height), (width, height)):
         stretched = stretched.resize(step, Image.Resampling.BILINEAR)
     if picture.profile is not None:
         # After the stretch: the same to the eye, and a small picture costs nothing.
@@ -48,3 +44,19 @@ def to_tensor(
     pixels = np.asarray(stretched, dtype=np.float32) / np.float32(255)
     normalized = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     return np.ascontiguousarray(normalized.transpose(2, 0, 1)[None])  # (1, 3, height, width)
+
+
+def to_pixels(picture: Picture) -> NDArray[np.uint8]:
+    """Composite over white and convert to sRGB: uint8 (H, W, 3) RGB, of the picture's size."""
+    image = _over_white(picture)
+    if picture.profile is not None:
+        image = to_srgb(image, picture.profile) or image
+    return np.asarray(image, np.uint8)
+
+
+def _over_white(picture: Picture) -> Image.Image:
+    image = Image.fromarray(to_eight_bits(picture.pixels))
+    if picture.opacity is None:
+        return image
+    opacity = Image.fromarray(to_eight_bits(picture.opacity))
+    return Image.composite(image, Image.new("RGB", image.size, "white"), opacity)

@@ -10,10 +10,12 @@ from numpy.typing import DTypeLike, NDArray
 from ..errors import ModelError
 from .facts import LARGEST_SIDE
 
-DTYPES: dict[str, DTypeLike] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_FLOATS: dict[str, DTypeLike] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+DTYPES = _FLOATS | {"tensor(uint8)": np.uint8}
 
-OutputKind: TypeAlias = Literal["logits", "mask"]
-"""What a graph's output holds: logits, or their sigmoid in [0, 1]."""
+OutputKind: TypeAlias = Literal["logits", "mask", "alpha"]
+"""What a graph's output holds: logits, their sigmoid in [0, 1], or the alpha of an image of any
+size in 0 to 255."""
 
 
 class Session(Protocol):
@@ -34,20 +36,25 @@ class Signature:
     input: str
     output: str
     dtype: DTypeLike
-    """Of the input: float32 or float16."""
+    """Of the input: float32 or float16; uint8 where the graph takes pixels."""
     batch: int | None
     """The only batch that the graph takes; None where any is free."""
     size: tuple[int, int] | None
     """The only (height, width) that the graph takes; None where it is free."""
 
-    def run(self, session: Session, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The graph's mask, as float32 (batch, 1, height, width).
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether it is a graph from pixels to alpha."""
+        return self.dtype == np.uint8
+
+    def run(self, session: Session, tensor: NDArray[Any]) -> NDArray[np.float32]:
+        """The graph's answer, as float32: (batch, 1, height, width), or (batch, height, width).
 
         A graph with a fixed batch runs as often as it takes.
 
         Args:
             session: the one that this signature was read from.
-            tensor: float32 (batch, 3, height, width).
+            tensor: float32 (batch, 3, height, width), or uint8 (batch, height, width, 3).
 
         Raises:
             ModelError: the batch does not divide by the graph's own.
@@ -59,7 +66,7 @@ class Signature:
         masks = []
         for part in np.split(feed, int(batches)):
             (mask,) = session.run([self.output], {self.input: part})
-            masks.append(np.asarray(mask, dtype=np.float32))
+            masks.append(mask if self.takes_pixels else np.asarray(mask, dtype=np.float32))
         return masks[0] if len(masks) == 1 else np.concatenate(masks)
 
 
@@ -72,10 +79,12 @@ def read_signature(session: Session) -> Signature:
         ModelError: the graph has no such input or output; the message lists what it has.
     """
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or inputs[0].type not in DTYPES or not _fits(inputs[0].shape, 3):
+    if pixels := _from_pixels(inputs, outputs):
+        return pixels
+    if len(inputs) != 1 or inputs[0].type not in _FLOATS or not _fits(inputs[0].shape, 3):
         raise ModelError(_refusal(3, inputs))
     image = inputs[0]
-    masks = [o for o in outputs if o.type in DTYPES and _fits(o.shape, 1)]
+    masks = [o for o in outputs if o.type in _FLOATS and _fits(o.shape, 1)]
     same_size = [o for o in masks if list(o.shape[2:]) == list(image.shape[2:])]
     if not (same_size or len(masks) == 1):
         raise ModelError(_refusal(1, outputs))
@@ -95,6 +104,26 @@ def read_signature(session: Session) -> Signature:
         batch=batch if isinstance(batch, int) else None,
         size=sides if isinstance(height, int) else None,
     )
+
+
+def output_shape(shape: tuple[int, ...], dtype: str) -> tuple[int, ...]:
+    """The shape of what a graph answers to an input of this shape and type (ONNX Runtime's)."""
+    if DTYPES[dtype] == np.uint8:
+        return shape[:3]
+    batch, _, height, width = shape
+    return batch, 1, height, width
+
+
+def _from_pixels(inputs: Sequence[Any], outputs: Sequence[Any]) -> Signature | None:
+    """The signature of a graph from pixels to alpha; None of another one."""
+    if len(inputs) != 1 or len(outputs) != 1:
+        return None
+    image, alpha = inputs[0], outputs[0]
+    shapes = [(len(end.shape), end.type) for end in (image, alpha)]
+    if shapes != [(4, "tensor(uint8)"), (3, "tensor(uint8)")] or image.shape[3] != 3:
+        return None
+    batch = image.shape[0] if isinstance(image.shape[0], int) else None
+    return Signature(str(image.name), str(alpha.name), np.uint8, batch, None)
 
 
 def _fits(shape: Sequence[int | str | None], channels: int) -> bool:

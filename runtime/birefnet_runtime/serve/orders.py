@@ -21,7 +21,8 @@ from ..errors import ImageError
 from ..images.picture import Picture, Pixels
 from ..images.read import decode, open_image
 from ..images.write import JPEG, PNG, WEBP, Encoding, write_image
-from ..segmenter import Prepared, Segmenter
+from ..model.forms import Prepared
+from ..segmenter import Segmenter
 from .errors import Refusal
 from .settings import Settings
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from ..cutout.picture_memory import SLACK_BYTES
 from ..machine.limits import usable_cores
 from ..machine.pipeline import CAPACITY
-from ..segmenter import Prepared, Segmenter
+from ..model.forms import Prepared
+from ..segmenter import Segmenter
 from .metrics import Metrics
 from .orders import Answer, Order, Weight, make_answer, read
 from .places import Queue, Room

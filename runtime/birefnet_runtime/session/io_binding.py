@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.signature import DTYPES
+from ..model.signature import DTYPES, output_shape
 from .providers.ort_options import run_options
 
 KEPT = 4
@@ -28,7 +28,7 @@ class _Buffers:
 
 
 class BoundRunner:
-    """One image input, one mask output, both on a device.
+    """One image input, one mask or alpha output, both on a device.
 
     It gives one output, the same each time. Plain `run` allocates and frees there for every
     call, and a CUDA graph replays on the very buffers that it was recorded with. Threads take
@@ -63,8 +63,8 @@ class BoundRunner:
         self._lock = threading.Lock()
         self._running: Any = None
 
-    def run(self, tensor: NDArray[Any], output: str | None = None) -> NDArray[np.float32]:
-        """float32 (batch, 3, height, width) to float32 (batch, 1, height, width).
+    def run(self, tensor: NDArray[Any], output: str | None = None) -> NDArray[Any]:
+        """The graph's answer: float32, but uint8 where it takes pixels.
 
         `output` names the output; by default the graph's first.
         """
@@ -80,7 +80,8 @@ class BoundRunner:
                 self._running = None
             buffers.binding.synchronize_outputs()
             # A copy: on the CPU, numpy() shows the buffer itself.
-            return np.array(buffers.output.numpy(), dtype=np.float32)
+            answer = np.array(buffers.output.numpy())
+            return answer if kind == np.uint8 else answer.astype(np.float32, copy=False)
 
     def interrupt(self) -> None:
         """End the run that is under way in another thread: it fails at its next node."""
@@ -104,7 +105,6 @@ class BoundRunner:
     def _make(self, shape: tuple[int, ...], output: str | None) -> _Buffers:
         import onnxruntime
 
-        batch, _, height, width = shape
         outputs = self._session.get_outputs()
         mask = next((end for end in outputs if end.name == output), outputs[0])
         ends = (self._session.get_inputs()[0], mask)
@@ -112,7 +112,7 @@ class BoundRunner:
         values = []
         for end, bind, dimensions in (
             (ends[0], binding.bind_ortvalue_input, shape),
-            (ends[1], binding.bind_ortvalue_output, (batch, 1, height, width)),
+            (ends[1], binding.bind_ortvalue_output, output_shape(shape, ends[0].type)),
         ):
             value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
                 dimensions, DTYPES[end.type], *self._device

@@ -62,6 +62,8 @@ class Footprint:
     """Of live tensors at their peak, per pixel of the input."""
     trained_size: tuple[int, int]
     size_multiple: int
+    fixed: bool = False
+    """The network runs at this size and at no other."""
     attention: tuple[float, float] = (0.0, 0.0)
     """Bytes of attention at its peak, per pixel and per squared pixel of an image."""
 
@@ -110,6 +112,7 @@ def read_footprint(path: Path) -> Footprint:
         bytes_per_pixel=metadata.activation_bytes_per_pixel,
         trained_size=metadata.trained_size,
         size_multiple=metadata.size_multiple,
+        fixed=metadata.fixed,
         attention=metadata.attention_bytes,
     )
 
@@ -178,7 +181,7 @@ def _sizes(footprint: Footprint, size: Size) -> Iterator[tuple[int, int]]:
     """Sizes to try, the best first."""
     full = _full_size(footprint, size)
     yield full
-    if size is not None:
+    if size is not None or footprint.fixed:
         return
     multiple = footprint.size_multiple
     longest = max(full) // multiple

@@ -65,7 +65,7 @@ def test_both_comparisons_are_differences_to_the_baseline(check, tmp_path):
 
 @pytest.mark.parametrize("precision", FLOAT32_TOLERANCES)
 def test_each_precision_has_the_tolerance_of_verify(precision):
-    tolerance = graph_tolerance(replace(GRAPH, precision=precision), gives_mask=False)
+    tolerance = graph_tolerance(replace(GRAPH, precision=precision), output=None)
 
     assert tolerance == FLOAT32_TOLERANCES[precision]
 

@@ -120,6 +120,6 @@ def test_a_provider_may_compute_in_another_precision(precision, provider, found)
 def test_a_graph_that_gives_a_mask_is_judged_by_the_mask():
     configuration = Configuration("a", "onnxruntime", "rows", "fp32", "cpu", (32, 32), 1, 1, "")
 
-    assert graph_tolerance(configuration, gives_mask=False).logits_max_abs < 1
-    assert graph_tolerance(configuration, gives_mask=True).logits_max_abs == float("inf")
-    assert graph_tolerance(configuration, gives_mask=True).mask_max_abs < 1
+    assert graph_tolerance(configuration, output="logits").logits_max_abs < 1
+    assert graph_tolerance(configuration, output="mask").logits_max_abs == float("inf")
+    assert graph_tolerance(configuration, output="mask").mask_max_abs < 1

@@ -20,8 +20,9 @@ BACKENDS = {
 }
 
 
-OUTPUT, MASK = "output", "mask"
-"""A fact, and its value for a network that gives a mask and no logits."""
+OUTPUT, MASK, ALPHA = "output", "mask", "alpha"
+"""A fact, and its values for a network that gives a mask and no logits, and for a graph from pixels
+to 8-bit alpha."""
 
 
 class Backend(Protocol):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 from birefnet_runtime import ProviderWarning, Segmenter, SizeWarning
+from birefnet_runtime.model.third_party import as_logits
 from birefnet_runtime.session.memory_limit import DEFAULT
+from numpy.typing import NDArray
 
 from ..configuration import Configuration
-from .base import OUTPUT, Tensor
+from .base import ALPHA, OUTPUT, Tensor
 
 
 class OnnxRuntimeBackend:
@@ -28,7 +32,17 @@ class OnnxRuntimeBackend:
         )
 
     def logits(self, image: Tensor) -> Tensor:
-        return self._segmenter.logits(image)
+        if self._segmenter.metadata.output != ALPHA:
+            return self._segmenter.logits(image)
+        alphas = self._segmenter.batch(self._pixels(image))
+        return as_logits(np.stack(alphas)[:, None])
+
+    def _pixels(self, image: Tensor) -> Iterator[NDArray[np.uint8]]:
+        """The images that a normalized tensor was made of, as far as 8 bits hold them."""
+        metadata = self._segmenter.metadata
+        std, mean = np.asarray(metadata.std, np.float32), np.asarray(metadata.mean, np.float32)
+        shares = image.transpose(0, 2, 3, 1) * std + mean
+        yield from np.asarray(np.rint(shares.clip(0, 1) * 255), np.uint8)
 
     def alpha(self, image: Path) -> Tensor:
         return self._segmenter.alpha(image)

@@ -65,11 +65,17 @@ def resolve(
         SizeError: the network can't run at one of the sizes.
     """
     model = read_onnx(path)
+    metadata = read_metadata(model.properties)
+    if metadata.output == "alpha":
+        raise ProviderError(
+            "engines are built for the network's own input, and this file takes pixels; use the "
+            "model.onnx beside it"
+        )
     device = read_device(record.device_id)
     if device is None:
         raise ProviderError(f"the driver knows no CUDA device {record.device_id}")
     versions = installed_versions()
-    profile = record.profile or derive_profile(read_metadata(model.properties), sizes, batch)
+    profile = record.profile or derive_profile(metadata, sizes, batch)
     key = EngineKey(
         graph=engine_cache.graph_hash(path),
         gpu=device.name,

@@ -25,7 +25,7 @@ def derive_profile(metadata: ModelMetadata, sizes: Sequence[Size] = (), batch: i
     Raises:
         SizeError: the network can't run at one of the sizes.
     """
-    named = [size for asked in sizes or [None] for size in _concrete(asked, metadata)]
+    named = [size for asked in sizes or [None] for size in concrete_sizes(asked, metadata)]
     heights, widths = [size[0] for size in named], [size[1] for size in named]
     return Profile(
         smallest=(1, min(heights), min(widths)),
@@ -66,7 +66,12 @@ def describe(profile: Profile) -> str:
     return f"{batch} at {' to '.join(dict.fromkeys(format_size(shape[1:]) for shape in ends))}"
 
 
-def _concrete(size: Size, metadata: ModelMetadata) -> list[tuple[int, int]]:
+def concrete_sizes(size: Size, metadata: ModelMetadata) -> list[tuple[int, int]]:
+    """The (height, width)s that a size as asked for stands for.
+
+    Raises:
+        SizeError: the network can't run at it.
+    """
     trained, multiple = metadata.trained_size, metadata.size_multiple
     if size == "auto":
         return [auto_size(ratio, trained, multiple) for ratio in ((1, 1), (1, 2), (2, 1))]

@@ -20,7 +20,7 @@ def test_it_builds_for_what_will_be_asked(model, monkeypatch):
         record = TensorRT(fp16=True, profile=PROFILE)
         return type("Session", (), {"info": SessionInfo(record, (), None)})
 
-    monkeypatch.setattr("birefnet_runtime.cli.warm.open_session", opened)
+    monkeypatch.setattr("birefnet_runtime.cli.deploy.warm.open_session", opened)
 
     result = run(
         model, "--size", 64, "--size", "128x64", "--batch", 2, "--provider", "tensorrt:fp16"

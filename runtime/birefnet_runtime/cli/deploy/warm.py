@@ -3,23 +3,15 @@
 import time
 
 import click
-from birefnet_models.errors import BirefnetError
 from birefnet_models.text import format_seconds
 
-from ..errors import ProviderError
-from ..model.input_size import Size, parse_size
-from ..session.open import open_session
-from ..session.providers import TensorRT, parse_providers
-from ..session.tensorrt.optimization_profile import describe
-from .fetching import located
-from .options import verbose_option
-
-
-def _read_sizes(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tuple[Size, ...]:
-    try:
-        return tuple(parse_size(text) for text in texts)
-    except BirefnetError as error:
-        raise click.BadParameter(str(error)) from error
+from ...errors import ProviderError
+from ...model.input_size import Size
+from ...session.open import open_session
+from ...session.providers import TensorRT, parse_providers
+from ...session.tensorrt.optimization_profile import describe
+from ..fetching import located
+from ..options import read_sizes, verbose_option
 
 
 @click.command(epilog="Example: birefnet warm lite-onnx --size 1024 --size 512x1024")
@@ -29,7 +21,7 @@ def _read_sizes(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -
     "sizes",
     metavar="SIZE",
     multiple=True,
-    callback=_read_sizes,
+    callback=read_sizes,
     help="What will be asked for, the most frequent first: N, HxW or auto. By default the size "
     "that the model was trained at.",
 )
