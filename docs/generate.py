@@ -22,6 +22,7 @@ from birefnet_models.text import format_size
 from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
 from studies import (
+    end_to_end,
     evaluation_resize,
     exports,
     file_check,
@@ -182,6 +183,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "speed": speed_table,
     "bench": bench_summary,
     "exports": stored(exports.markdown_table),
+    "insides": stored(end_to_end.markdown_table),
     "checks": stored(file_check.markdown_table),
     "resizing": stored(mask_resize.markdown_table),
     "scores": stored(evaluation_resize.markdown_table),

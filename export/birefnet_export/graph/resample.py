@@ -1,7 +1,8 @@
 """Pillow's resize as matrix products: the same filters, the same numbers, any size.
 
-`Resize` of ONNX has these filters (`antialias`), but not Pillow's numbers: masks differed by 3 to 8
-levels of 255 and more. So they are written out. Along a line of pixels a resize is a product with a
+`Resize` of ONNX has these filters (`antialias`), but not Pillow's numbers: it is faster, and some
+pixels of masks were 3 levels of 255 off (`benchmarks/results/end_to_end.json`). So the filters are
+written out. Along a line of pixels a resize is a product with a
 matrix whose row j holds the weights of all source pixels for result j, as in Pillow's `Resample.c`
 (`precompute_coeffs`):
 
