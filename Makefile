@@ -47,7 +47,7 @@ interop: $(VENV)/.installed .interop/.installed  ## try exports in transformers.
 	$(VENV)/bin/python -m pytest -m interop
 
 arm: $(VENV)/.installed  ## hold cutouts on emulated Arm64 processors against this machine's (Debian's apt is needed)
-	$(VENV)/bin/python tests/arm64/run.py
+	$(VENV)/bin/python -m studies.arm64
 
 clean:  ## remove the environments and what the verbs wrote
 	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) .interop .arm64 out build dist .mypy_cache .pytest_cache .ruff_cache
