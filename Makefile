@@ -8,6 +8,7 @@ GPU_VENV := .venv-gpu
 LOWEST_VENV := .venv-lowest
 LOWEST_EXTRAS := cpu,export,heic,matting
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+ORT_INSTALL := python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-gpu test-lowest check fix bench interop web arm clean
@@ -26,8 +27,11 @@ test-gpu: $(GPU_VENV)/.cuda  ## run the tests that need an NVIDIA GPU
 	$(GPU_VENV)/bin/python -m pytest -m gpu
 
 test-lowest: $(LOWEST_VENV)/.installed  ## run the tests of runtime and export with the lowest versions that we declare
+	$(LOWEST_VENV)/bin/$(ORT_INSTALL) 'onnxruntime==1.25.0'
 	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/python -m pytest tests/models tests/runtime tests/export \
 	  -m "not gpu and not gpu_wheel and not hub and not interop"
+	$(LOWEST_VENV)/bin/$(ORT_INSTALL) 'onnxruntime==1.20.*'
+	$(LOWEST_VENV)/bin/python -m pytest tests/export/test_old_onnxruntime.py
 
 check: $(VENV)/.installed  ## lint, format and types; changes nothing
 	$(VENV)/bin/ruff check .
@@ -51,7 +55,7 @@ web: $(VENV)/.installed .web/.installed $(MODEL)  ## serve a page that cuts out 
 	$(VENV)/bin/python examples/web/serve.py $(MODEL) .web/node_modules/onnxruntime-web/dist
 
 arm: $(VENV)/.installed  ## hold cutouts on emulated Arm64 processors against this machine's (Debian's apt is needed)
-	$(VENV)/bin/python tests/arm64/run.py
+	$(VENV)/bin/python -m studies.arm64
 
 clean:  ## remove the environments and what the verbs wrote
 	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) .interop .web .arm64 out build dist \

@@ -22,6 +22,7 @@ from birefnet_models.text import format_size
 from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
 from studies import (
+    arm64,
     end_to_end,
     evaluation_resize,
     exports,
@@ -192,6 +193,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "lowerings": stored(lowerings.markdown_table),
     "settings": stored(settings.markdown_table),
     "precision": stored(precision.markdown_table),
+    "arm64": stored(arm64.markdown_table),
     "int8": stored(int8_processors.markdown_table),
     "roundings": stored(precision.roundings_table),
     "web": stored(web.markdown_table),

@@ -1,6 +1,6 @@
 """Masks of photographs by several models, in one process: importing is slow under emulation.
 
-    python masks.py TARGET PROVIDER MODEL... -- PHOTOGRAPH...
+    python arm64_masks.py TARGET PROVIDER MODEL... -- PHOTOGRAPH...
 
 Writes TARGET, an .npz with a uint8 (height, width) mask a model and photograph, `MODEL|PHOTOGRAPH`,
 and prints the versions as JSON. Runs on Arm and here alike.
@@ -10,6 +10,7 @@ import json
 import platform
 import sys
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from birefnet_runtime import Segmenter
@@ -17,7 +18,7 @@ from birefnet_runtime import Segmenter
 target, provider, *rest = sys.argv[1:]
 split = rest.index("--")
 models, photographs = rest[:split], rest[split + 1 :]
-masks = {}
+masks: dict[str, Any] = {}
 for model in models:
     segmenter = Segmenter(model, providers=provider, threads=1)
     for photograph in photographs:

@@ -1,11 +1,12 @@
 """Does it cut out on Arm as it does here? `make arm` runs this; some minutes, all of it emulated.
 
-    python tests/arm64/run.py [--processors LIST] [--write benchmarks/results/arm64.json]
+    python -m studies.arm64 [--processors LIST] [--write benchmarks/results/arm64.json]
 
-Builds the wheel, installs it with the aarch64 wheels into .arm64 (see machine.py), and holds what
-`birefnet doctor`, `cutout`, `serve` and the models of every lowering and precision do on emulated
-Arm processors against the same here: masks of examples/photos may differ by one gray level, those
-of int8 and bf16 are reported. Exit code 1 beyond that. No times: an emulator's say nothing.
+Builds the wheel, installs it with the aarch64 wheels into .arm64 (see arm64_machine.py), and holds
+what `birefnet doctor`, `cutout`, `serve` and the models of every lowering and precision do on
+emulated Arm processors against the same here: masks of examples/photos may differ by one gray
+level, those of int8 and bf16 are reported. Exit code 1 beyond that. No times: an emulator's say
+nothing.
 """
 
 import argparse
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import ROOT, Machine, install, prepare
 from PIL import Image
-from served import served_mask
+
+from studies.arm64_machine import ROOT, Machine, install, prepare
+from studies.arm64_served import served_mask
 
 PHOTOGRAPHS = sorted((ROOT / "examples/photos").glob("*.jpg"))
 CHECKPOINT = ROOT / "models/nano/model.safetensors"
@@ -51,11 +53,11 @@ def main() -> None:
     install(machine, ROOT, "cpu,serve" if serves else "cpu")
     models = {"nano": "nano"} | export_models(folder / "models")
     expected = masks_of([sys.executable], folder / "here.npz", models)
-    rows: list[dict[str, Any]] = []
+    rows = int8_errors("here", expected)
     for processor in asked.processors.split(","):
         python = machine.command(processor)
         found = masks_of(python, folder / "there.npz", models, machine)
-        rows += compare(processor, "", expected, found)
+        rows += compare(processor, "", expected, found) + int8_errors(processor, found)
         if processor in BF16:
             there = masks_of(python, folder / "there.npz", models, machine, "cpu:bf16")
             rows += compare(processor, "bf16", expected, there)
@@ -72,6 +74,31 @@ def main() -> None:
     wrong = [row for row in rows if row["required"] and row["largest"] > MOST]
     raise SystemExit(
         f"{len(wrong)} of {len(rows)} masks differ by more than {MOST}" if wrong else 0
+    )
+
+
+def markdown_table(stored: dict[str, Any]) -> str:
+    """Largest and mean difference by model and processor, from the content of a results file."""
+    processors = list(dict.fromkeys(row["processor"] for row in stored["rows"]))
+    lines = [f"| masks | {' | '.join(processors)} |", "| --- " * (len(processors) + 1) + "|"]
+    for what in dict.fromkeys(row["what"] for row in stored["rows"]):
+        cells = [what]
+        for processor in processors:
+            rows = [r for r in stored["rows"] if (r["what"], r["processor"]) == (what, processor)]
+            largest = max((row["largest"] for row in rows), default=None)
+            mean = max((row["mean"] for row in rows), default=None)
+            cells.append("" if largest is None else f"{largest} ({mean:.4f})")
+        lines.append(f"| {' | '.join(cells)} |")
+    packages = stored["arm64"]["packages"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Largest difference of a mask to the same model's on x86-64, and in brackets the mean "
+            "(the larger one of two photographs), in gray levels of 255; `int8 to float32`: to "
+            "float32's on the same processor, `here` being x86-64. onnxruntime "
+            f"{packages['onnxruntime']}, Python {stored['arm64']['python']}, {stored['emulated']}.",
+        ]
     )
 
 
@@ -98,7 +125,7 @@ def masks_of(
     provider: str = "cpu",
 ) -> dict[str, Any]:
     """Masks by model and photograph, and the versions, from a process of its own."""
-    program = str(Path(__file__).with_name("masks.py"))
+    program = str(Path(__file__).with_name("arm64_masks.py"))
     command = [*python, program, str(target), provider, *models.values(), "--"]
     environment = machine.environment() if machine else None
     said = subprocess.check_output([*command, *map(str, PHOTOGRAPHS)], text=True, env=environment)
@@ -124,10 +151,20 @@ def compare(
     ]
 
 
+def int8_errors(processor: str, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """How far int8 is from float32 on the same processor."""
+    masks = found["masks"]
+    return [
+        difference(processor, "int8 to float32", name, masks["rows", name], masks["int8", name])
+        | {"required": False}
+        for name in (photograph.name for photograph in PHOTOGRAPHS)
+    ]
+
+
 def difference(processor: str, what: str, photograph: str, mask: Any, other: Any) -> dict[str, Any]:
     """Largest and mean difference of two uint8 masks of one size; printed."""
     apart = np.abs(mask.astype(int) - other)
-    row = {"processor": processor, "what": what, "photograph": photograph}
+    row: dict[str, Any] = {"processor": processor, "what": what, "photograph": photograph}
     row |= {"largest": int(apart.max()), "mean": round(float(apart.mean()), 5), "required": True}
     print(
         f"{processor:12} {what:16} {photograph:12} {row['largest']:4} {row['mean']:9.5f}",
