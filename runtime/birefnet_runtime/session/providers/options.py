@@ -37,7 +37,8 @@ class Cpu:
     spin: bool = True
     """Idle threads wait in a loop: faster for one image, a waste of cores between requests."""
     bf16: bool = False
-    """Products of float32 in bfloat16: on Linux, on Arm processors that have it (Graviton 3)."""
+    """Let products of float32 be computed in bfloat16: on Linux, on Arm processors that have it
+    (Graviton 3). What it does there is unmeasured: docs/arm.md."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

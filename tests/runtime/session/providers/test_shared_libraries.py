@@ -3,6 +3,7 @@
 import ctypes
 import shutil
 import subprocess
+from importlib import import_module
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def build(folder=Path("/none"), **changes) -> Build:
 
 
 def test_needed_libraries_are_those_that_readelf_shows():
-    library = Path(np._core._multiarray_umath.__file__)
+    core = "_core" if np.__version__ >= "2" else "core"
+    library = Path(import_module(f"numpy.{core}._multiarray_umath").__file__)
     assert any(name.startswith("libc.so") for name in needed(library))
     if shutil.which("readelf") is None:
         pytest.skip("readelf is not installed")
