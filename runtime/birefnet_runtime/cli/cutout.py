@@ -276,9 +276,10 @@ def cutout(
     )
     check_style(recipe.style, recipe.encoding)
     summary = Summary(plan, output, "mask" if mask else "cutout", as_json)
-    if model is None and plan.count != 0:
-        say(DEMONSTRATION)
+    note = DEMONSTRATION if model is None and plan.count != 0 else None
     if engine == "ray":
+        if note:
+            say(note)
         left = run_on_ray(
             plan,
             recipe,
@@ -289,5 +290,5 @@ def cutout(
             gpus=gpus_per_actor,
         )
     else:
-        left = run_here(plan, recipe, summary)
+        left = run_here(plan, recipe, summary, note)
     summary.close(left)

@@ -12,11 +12,15 @@ from .progress import interruptible, progress_bar, say
 from .summary import Summary
 
 
-def run_here(plan: CutoutPlan, recipe: Recipe, summary: Summary) -> str | None:
-    """Do the jobs in this process; where it was stopped, if it was."""
+def run_here(
+    plan: CutoutPlan, recipe: Recipe, summary: Summary, note: str | None = None
+) -> str | None:
+    """Do the jobs in this process; where it was stopped, if it was. `note` is for an open model."""
     if plan.count == 0:
         return None
     cutter = replace(recipe, model=located(recipe.model)).open()
+    if note:
+        say(note)
     info = cutter.segmenter.session_info
     if info and info.provider.name != "cpu":
         say(info.describe())

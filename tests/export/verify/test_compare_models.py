@@ -40,6 +40,7 @@ class ShoesConfig(PretrainedConfig):
 MODELING = """
 from birefnet_export.network.birefnet import BiRefNet
 from birefnet_export.network.architecture import Architecture
+from birefnet_export.network.backbone.swin_v1 import SwinV1
 from transformers import PreTrainedModel
 
 from .configuration_shoes import ShoesConfig
@@ -53,7 +54,9 @@ class Shoes(PreTrainedModel):
     def __init__(self, config):
         super().__init__(config)
         arch = {k: tuple(v) if isinstance(v, list) else v for k, v in config.arch.items()}
-        self.arch = Architecture(**arch)
+        backbone = {k: tuple(v) if isinstance(v, list) else v for k, v in arch["backbone"].items()}
+        backbone.pop("name")
+        self.arch = Architecture(**{**arch, "backbone": SwinV1(**backbone)})
         for name, child in BiRefNet(self.arch).named_children():
             self.add_module(name, child)
         self.post_init()

@@ -171,7 +171,7 @@ class HeldSession:
     def run(self, _: Any, feed: Mapping[str, Any]) -> list[Any]:
         (tensor,) = feed.values()
         self.stopped.clear()
-        if tensor.any():  # not the run that warms up
+        if (tensor > -2).any():  # not the run that warms up, on black
             self.batches.append(len(tensor))
             self.begun.release()
             while not self.go.wait(0.005):
