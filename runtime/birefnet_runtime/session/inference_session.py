@@ -137,8 +137,8 @@ class OpenSession:
         # Python handles signals on the main thread, and not while that is inside of a run, which
         # may take minutes or, in a hostile graph, not end at all. So it only waits.
         with ThreadPoolExecutor(1, "birefnet-run") as thread:
-            running = thread.submit(self._session.run, output_names, input_feed, options)
             try:
+                running = thread.submit(self._session.run, output_names, input_feed, options)
                 return list(running.result())
             finally:
                 options.terminate = True  # Ctrl-C: the run ends at its next node
