@@ -9,11 +9,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from PIL.ExifTags import IFD, Base
-from PIL.IptcImagePlugin import getiptcinfo
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
 from .pillow_settings import DECODING_ERRORS
 
@@ -71,7 +68,7 @@ def read_exif(image: Image.Image) -> bytes | None:
         kept = _some(stored, _KEPT)
         camera = stored.get_ifd(IFD.Exif)
         place = stored.get_ifd(IFD.GPSInfo)
-        iptc = getiptcinfo(image) if isinstance(image, JpegImageFile | TiffImageFile) else None
+        iptc = _read_iptc(image)
     except DECODING_ERRORS:
         return None
     for tag, name in _IPTC.items():
@@ -83,6 +80,15 @@ def read_exif(image: Image.Image) -> bytes | None:
         IFD.GPSInfo: _some(place, place),
     }
     return _encoded(whole) or _encoded(kept)
+
+
+def _read_iptc(image: Image.Image) -> dict[tuple[int, int], Any] | None:
+    """Records of IPTC-IIM by number; None if the file has none."""
+    if image.format not in {"JPEG", "MPO", "TIFF"} or not isinstance(image, ImageFile.ImageFile):
+        return None
+    from PIL.IptcImagePlugin import getiptcinfo  # with the readers of these formats, not before
+
+    return getiptcinfo(image)
 
 
 def without_location(exif: bytes) -> bytes | None:
