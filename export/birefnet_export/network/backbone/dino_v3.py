@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ...errors import ArchitectureError
 from ..shapes import Shapes, shape_of
+from .mlp import MLP
 
 PATCH = 16
 """Pixels to a side of a patch."""
@@ -160,19 +161,6 @@ class Attention(nn.Module):
         q, k, v = self.qkv(x).view(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         x = F.scaled_dot_product_attention(rotated(q, by), rotated(k, by), v, scale=self.scale)
         out: Tensor = self.proj(x.transpose(1, 2).reshape(batch, tokens, width))
-        return out
-
-
-class MLP(nn.Module):
-    """Two linear layers around an exact GELU."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return out
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...errors import ArchitectureError
 from ..shapes import Shapes, shape_of
+from .mlp import MLP
 
 MASKED = -100.0
 """What the shift mask adds to the score of two tokens from different regions (upstream's value)."""
@@ -184,19 +185,6 @@ class WindowAttention(nn.Module):
             scores = (scores + mask[:, None]).view(count, self.num_heads, tokens, tokens)
         x = (scores.softmax(-1) @ v).transpose(1, 2).reshape(count, tokens, dim)
         out: Tensor = self.proj(x)
-        return out
-
-
-class MLP(nn.Module):
-    """Two linear layers around an exact GELU."""
-
-    def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return out
 
 

@@ -10,9 +10,9 @@ with transposed hidden maps take.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from ....network.backbone.pvt_v2 import (
     SMALLEST_SIDE,
@@ -25,6 +25,7 @@ from ....network.backbone.pvt_v2 import (
 from ...builder import Graph, Value
 from ...kernels import Kernel, kernel_of, split_inputs
 from ...layers import after, concat, conv, gelu, layer_norm, resize, spatial
+from .projections import Projections, folded
 
 QUERY_PARTS = (8, 4, 4, 1)
 """By stage, in how many parts the queries of the full scale attend, one after the other.
@@ -174,27 +175,9 @@ def by_products(g: Graph, q: Value, k: Value, v: Value, heads: int) -> Value:
     return (weights @ v).transpose(0, 2, 1, 3).reshape([0, 0, -1])
 
 
-class Projections(NamedTuple):
-    """What attention multiplies by, each (in, out), and adds; float64."""
-
-    q: Tensor
-    q_bias: Tensor
-    k: Tensor
-    v: Tensor
-    out: Tensor
-    out_bias: Tensor
-
-
 def projections(attn: ReducedAttention) -> Projections:
-    """`q`, `kv` and `proj` with the scale and two of the four biases folded, as for Swin.
-
-    The scale multiplies q; k's bias adds the same to all scores of a query, which Softmax does not
-    see; the weights of a query sum to one, so v's bias passes through them into `proj`'s.
-    """
+    """`q`, `kv` and `proj`, folded."""
+    weight = torch.cat((attn.q.weight, attn.kv.weight))
+    bias = torch.cat((attn.q.bias, attn.kv.bias))
     scale = (attn.q.in_features // attn.num_heads) ** -0.5
-    k, v = attn.kv.weight.detach().double().T.chunk(2, dim=1)
-    v_bias = attn.kv.bias.detach().double().chunk(2)[1]
-    out = attn.proj.weight.detach().double().T
-    out_bias = attn.proj.bias.detach().double() + v_bias @ out
-    q, q_bias = attn.q.weight.detach().double().T, attn.q.bias.detach().double()
-    return Projections(q * scale, q_bias * scale, k, v, out, out_bias)
+    return folded(weight, bias, attn.proj, scale)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from torch import Tensor
-
 from ....network.backbone.swin_v1 import (
     PatchMerging,
     SwinBlock,
@@ -15,6 +11,7 @@ from ....network.backbone.swin_v1 import (
 from ...builder import Graph, Value
 from ...kernels import kernel_of
 from ...layers import after, concat, conv, gelu, layer_norm, linear, spatial
+from .projections import folded
 from .windows import Layout, Windows, layout, merge_index
 
 
@@ -92,7 +89,7 @@ def attention(g: Graph, x: Value, attn: WindowAttention, windows: Windows) -> Va
     dim, tokens = attn.proj.in_features, attn.window**2
     # One zero row behind the tokens is what every padded window position reads.
     cut = g.op("Gather", _with_zero_row(g, x), windows.cut, axis=1).reshape([-1, tokens, dim])
-    of = projections(attn)
+    of = folded(attn.qkv.weight, attn.qkv.bias, attn.proj, attn.scale)
     attend = one_operator if g.opset >= 23 else by_products
     heads = attend(g, cut @ of.q + of.q_bias, cut @ of.k, cut @ of.v, attn, windows)
     # Joined before the projection, which then never sees a padded position.
@@ -140,31 +137,6 @@ def merge(g: Graph, x: Value, merging: PatchMerging, size: Value) -> Value:
     x = g.op("Gather", _with_zero_row(g, x), merge_index(g, size), axis=1)
     shape = concat(g, [g.op("Shape", x, end=1), [-1, width]], 0)
     return linear(g, layer_norm(g, x.reshape(shape), merging.norm), merging.reduction)
-
-
-class Projections(NamedTuple):
-    """What attention multiplies by, each (in, out), and adds; float64."""
-
-    q: Tensor
-    q_bias: Tensor
-    k: Tensor
-    v: Tensor
-    out: Tensor
-    out_bias: Tensor
-
-
-def projections(attn: WindowAttention) -> Projections:
-    """`qkv` and `proj` with the scale and two of the three biases folded.
-
-    - The scale multiplies q.
-    - k's bias adds the same to all scores of a query, which Softmax does not see.
-    - The weights of a query sum to one, so v's bias passes through them into `proj`'s.
-    """
-    q, k, v = attn.qkv.weight.detach().double().T.chunk(3, dim=1)
-    q_bias, _, v_bias = attn.qkv.bias.detach().double().chunk(3)
-    out = attn.proj.weight.detach().double().T
-    out_bias = attn.proj.bias.detach().double() + v_bias @ out
-    return Projections(q * attn.scale, q_bias * attn.scale, k, v, out, out_bias)
 
 
 def _with_zero_row(g: Graph, x: Value) -> Value:
