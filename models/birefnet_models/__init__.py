@@ -1,19 +1,24 @@
 """The models that exist, as data; the cache of exports, pins and downloads."""
 
+from typing import TYPE_CHECKING
+
 from . import telemetry as _telemetry  # noqa: F401, acts when imported
-from .cache import CachedExport, cache_root, cached_exports
-from .errors import (
-    AccessError,
-    BirefnetError,
-    CacheError,
-    FetchError,
-    LicenseError,
-    OfflineError,
-    OnnxFileError,
-    PinError,
-    UnknownModelError,
-)
-from .zoo import ModelCard, Score, Weights, all_cards, embedded_path, find, search
+from .lazy import lazily
+
+if TYPE_CHECKING:
+    from .cache import CachedExport, cache_root, cached_exports
+    from .errors import (
+        AccessError,
+        BirefnetError,
+        CacheError,
+        FetchError,
+        LicenseError,
+        OfflineError,
+        OnnxFileError,
+        PinError,
+        UnknownModelError,
+    )
+    from .zoo import ModelCard, Score, Weights, all_cards, embedded_path, find, search
 
 __all__ = [
     "AccessError",
@@ -36,3 +41,15 @@ __all__ = [
     "find",
     "search",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        ".cache": "CachedExport cache_root cached_exports",
+        ".errors": (
+            "AccessError BirefnetError CacheError FetchError LicenseError OfflineError "
+            "OnnxFileError PinError UnknownModelError"
+        ),
+        ".zoo": "ModelCard Score Weights all_cards embedded_path find search",
+    },
+)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from birefnet_models import CacheError, FetchError
 from birefnet_models.cache import MODEL_OF_PRECISION, cache_root, cached_exports, export_directory
-from birefnet_models.download import download
+from birefnet_models.http.download import download
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import quote, urljoin
 
 from ..checksums import sha256_of
-from ..download import download
 from ..errors import FetchError, OnnxFileError, PinError
+from ..http.download import download
 from ..lock import Pin
 from ..names import stays_inside
 from ..onnx_file import read_onnx

@@ -12,7 +12,7 @@ from ..lock import LOCK_FILE, Pin, read_lock, write_pin
 from ..zoo import ModelCard
 
 if TYPE_CHECKING:
-    from ..download import Progress
+    from ..http.download import Progress
 
 
 @dataclass(frozen=True, slots=True)

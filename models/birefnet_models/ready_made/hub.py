@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 from ..checksums import sha256_of
-from ..download import download, offline, read_small
 from ..errors import AccessError, FetchError, OfflineError
-from ..http_client import Response
+from ..http.client import Response
+from ..http.download import download, offline, read_small
 from ..names import stays_inside
 from ..text import shown_url
 from .fetching import Fetching

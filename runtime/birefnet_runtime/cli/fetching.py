@@ -15,7 +15,7 @@ from ..model.locate import find_model
 from .progress import console, say
 
 if TYPE_CHECKING:
-    from birefnet_models.download import Progress
+    from birefnet_models.http.download import Progress
 
 MODEL_HELP = (
     "A name from `birefnet models`, an .onnx file, a directory that holds one, or what is fetched "

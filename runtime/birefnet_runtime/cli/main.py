@@ -1,7 +1,7 @@
 """The `birefnet` command: a group whose subcommands are found through entry points.
 
 No package is imported here for what its command might need; so `birefnet --help` never meets torch,
-and a distribution that registers a command in the group `birefnet.commands` adds it.
+nor NumPy, and a distribution that registers a command in the group `birefnet.commands` adds it.
 """
 
 import errno
@@ -21,6 +21,7 @@ from birefnet_models.text import printable
 
 from ..errors import MemoryWarning, MissingExtraError, ProviderWarning, SizeWarning
 from ..extras import missing_extra
+from .listed import LISTED
 
 COMMANDS = "birefnet.commands"
 
@@ -64,6 +65,17 @@ class EntryPointGroup(click.Group):
                 return _unavailable(cmd_name, missing)
             return command
         return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, without loading those whose summary is known."""
+        listed = click.Group(ctx.info_name)
+        for entry_point in sorted(entry_points(group=COMMANDS), key=lambda one: one.name):
+            summary = LISTED.get(entry_point.value)
+            known = click.Command(entry_point.name, short_help=summary) if summary else None
+            command = known or self.get_command(ctx, entry_point.name)
+            if command is not None:
+                listed.add_command(command, entry_point.name)
+        listed.format_commands(ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

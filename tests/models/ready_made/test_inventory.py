@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from birefnet_models import CacheError
 from birefnet_models.cache import cached_exports, export_directory
-from birefnet_models.download import download
+from birefnet_models.http.download import download
 from birefnet_models.ready_made.fetch import ready_made
 from birefnet_models.ready_made.fetching import Fetching
 from birefnet_models.ready_made.inventory import inventory, remove, total_size

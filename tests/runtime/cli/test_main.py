@@ -1,5 +1,6 @@
 """Commands as a shell runs them: closed and full streams, names that would move the cursor."""
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -7,13 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from birefnet_runtime.cli import cutout
 from birefnet_runtime.cli import main as cli
+from birefnet_runtime.cli.listed import LISTED
+from birefnet_runtime.errors import ModelError
 from click.testing import CliRunner
 from PIL import Image
 
 PROGRAM = [sys.executable, "-c", "from birefnet_runtime.cli.main import main; main()"]
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -194,3 +202,103 @@ def test_numbers_that_nobody_means_are_usage_errors(photo, option):
 
     assert done.exit_code == 2
     assert f"Invalid value for '{option[0]}'" in done.stderr
+
+
+def entry_point(name: str, value: str) -> importlib.metadata.EntryPoint:
+    return importlib.metadata.EntryPoint(name, value, cli.COMMANDS)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Replace the registered commands."""
+
+    def register(*entries: importlib.metadata.EntryPoint) -> None:
+        def entry_points(group: str, name: str | None = None):
+            assert group == cli.COMMANDS
+            found = [entry for entry in entries if name in (None, entry.name)]
+            return importlib.metadata.EntryPoints(found)
+
+        monkeypatch.setattr(cli, "entry_points", entry_points)
+
+    return register
+
+
+def test_a_command_whose_extra_is_missing_says_what_to_install(registered, monkeypatch, tmp_path):
+    (tmp_path / "needs_torch.py").write_text("import torch")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    registered(entry_point("export", "needs_torch:export"))
+
+    result = run("export", "model.safetensors", "--output", "x")
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "birefnet: torch is not installed; install it with: pip install 'birefnet-ort[export]'\n"
+    )
+    assert "export  (torch is not installed)" in run("--help").stdout
+
+
+def test_an_import_inside_a_running_command_says_it_too(registered, monkeypatch):
+    @click.command()
+    def lazy() -> None:
+        import onnxsim  # noqa: F401
+
+    monkeypatch.setitem(sys.modules, "onnxsim", None)
+    monkeypatch.setattr(cli.EntryPointGroup, "get_command", lambda *_: lazy)
+
+    result = run("lazy")
+
+    assert result.exit_code == 1
+    assert "pip install 'birefnet-ort[export]'" in result.stderr
+
+
+def test_a_broken_import_is_not_taken_for_a_missing_extra(registered, monkeypatch, tmp_path):
+    (tmp_path / "broken.py").write_text("import no_such_module_anywhere")
+    monkeypatch.syspath_prepend(tmp_path)
+    registered(entry_point("broken", "broken:command"))
+
+    result = run("broken")
+
+    assert isinstance(result.exception, ModuleNotFoundError)
+
+
+def test_an_error_of_the_library_is_one_line_from_any_command(monkeypatch):
+    @click.command()
+    def failing() -> None:
+        raise ModelError("what was wrong")
+
+    monkeypatch.setattr(cli.EntryPointGroup, "get_command", lambda *_: failing)
+
+    result = run("failing")
+
+    assert (result.exit_code, result.stderr) == (1, "birefnet: what was wrong\n")
+
+
+def test_version():
+    assert (
+        run("--version").stdout
+        == f"birefnet, version {importlib.metadata.version('birefnet-ort')}\n"
+    )
+
+
+def test_an_unknown_command_is_a_usage_error():
+    assert run("cutuot").exit_code == 2
+
+
+@pytest.mark.parametrize("command", sorted(cli.main.list_commands(click.Context(cli.main))))
+def test_the_list_of_commands_says_what_each_says_of_itself(command):
+    (entry_point,) = importlib.metadata.entry_points(group=cli.COMMANDS, name=command)
+
+    own = entry_point.load().get_short_help_str(limit=1000)
+
+    assert LISTED[entry_point.value] == own
+
+
+def test_a_command_that_is_not_ours_is_listed_in_its_own_words(registered, monkeypatch, tmp_path):
+    (tmp_path / "theirs.py").write_text(
+        "import click\n@click.command()\ndef other():\n    '''Do another thing.'''\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    registered(entry_point("cutout", "theirs:other"))
+
+    assert "  cutout  Do another thing." in run("--help").stdout

@@ -10,9 +10,9 @@ from urllib.parse import unquote
 import pytest
 from birefnet_models import AccessError, FetchError, OfflineError
 from birefnet_models.cache import downloads
-from birefnet_models.download import download, offline
+from birefnet_models.http.download import download, offline
 
-from ..hub_server import Failure, Handler, serving
+from ...hub_server import Failure, Handler, serving
 
 CONTENT = bytes(range(256)) * 40
 PATH = "/x/releases/download/v1/BiRefNet.pth"

@@ -3,7 +3,7 @@ from email.message import Message
 
 import pytest
 from birefnet_models import FetchError
-from birefnet_models.http_client import TooSlowError, _SafeRedirects, _Watched, request_for
+from birefnet_models.http.client import TooSlowError, _SafeRedirects, _Watched, request_for
 
 
 def redirected(start: str, there: str) -> str | None:

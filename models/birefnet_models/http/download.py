@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from .atomic_write import replacing
-from .cache import downloads
-from .errors import AccessError, FetchError, OfflineError
-from .file_lock import exclusive
-from .http_client import Response, TooSlowError, open_url, request_for
-from .names import file_name
-from .text import first_line, printable, shown_url
+from ..atomic_write import replacing
+from ..cache import downloads
+from ..errors import AccessError, FetchError, OfflineError
+from ..file_lock import exclusive
+from ..names import file_name
+from ..text import first_line, printable, shown_url
+from .client import Response, TooSlowError, open_url, request_for
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that have come, and of how many (None: the server does not say)."""

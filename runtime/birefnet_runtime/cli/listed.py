@@ -1,0 +1,43 @@
+"""What `birefnet --help` says of our own commands, so that none is loaded to be listed.
+
+Each is the first sentence of the command's own help; a test holds them together.
+"""
+
+LISTED = {
+    "birefnet_benchmarks.cli.bench:bench": (
+        "Measure configurations of BiRefNet: latency, memory, accuracy."
+    ),
+    "birefnet_benchmarks.cli.evaluate:evaluate": (
+        "Score a model's masks against masks that are known."
+    ),
+    "birefnet_export.cli.export:export": (
+        "Turn a BiRefNet CHECKPOINT into one ONNX file for any batch and size."
+    ),
+    "birefnet_export.cli.inspect:inspect": (
+        "Say what is in FILE: a checkpoint, an .onnx, or a directory that holds one of them."
+    ),
+    "birefnet_export.cli.verify:verify": (
+        "Run MODEL and a REFERENCE in PyTorch on the same tensors and images, and compare."
+    ),
+    "birefnet_runtime.cli.cutout:cutout": (
+        "Cut the subject out of images: files, whole folders, - for standard input."
+    ),
+    "birefnet_runtime.cli.deploy.triton:triton": (
+        "Write a model repository for NVIDIA's Triton Inference Server, 26.07 or later."
+    ),
+    "birefnet_runtime.cli.deploy.warm:warm": (
+        "Build the TensorRT engine of MODEL ahead, so that no user waits for it."
+    ),
+    "birefnet_runtime.cli.doctor:doctor": "Say what this machine can run on, by trying it.",
+    "birefnet_runtime.cli.models:models": (
+        "List the models that are known by name and what is in the cache, or show everything about "
+        "some."
+    ),
+    "birefnet_runtime.cli.serve:serve_command": (
+        "Cut out what is sent by HTTP, as remove.bg's and rembg's servers do."
+    ),
+    "birefnet_runtime.cli.video:video": (
+        "Cut the subject out of a video, with ffmpeg, into a video with alpha."
+    ),
+}
+"""By the value of the entry point; a command that is not ours is loaded for its own words."""
