@@ -6,7 +6,7 @@ a record, or isn't named there, is taken as it is.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from .atomic_write import replacing
@@ -87,11 +87,13 @@ def record_checksums(
         temporary.write_text(text, encoding="utf-8")
 
 
-def changed_file(folder: Path, checksums: Mapping[str, str]) -> Path | None:
-    """The first file of a folder that is missing or has another sha256 than this; None if all
-    are what they should be."""
+def changed_file(
+    folder: Path, checksums: Mapping[str, str], read: Callable[[Path], str] = sha256_of
+) -> Path | None:
+    """The first file of a folder that is missing or has another sha256 than this, as `read` has
+    it; None if all are what they should be."""
     for name, sha256 in checksums.items():
         file = folder / name
-        if not file.is_file() or sha256_of(file) != sha256:
+        if not file.is_file() or read(file) != sha256:
             return file
     return None

@@ -24,6 +24,7 @@ from .model.input_size import Size, auto_size, check_fixed, check_size, quality_
 from .model.locate import find_model
 from .model.metadata import ModelMetadata, model_facts, read_properties
 from .model.signature import Session, read_signature
+from .session.compiled import is_switched_off
 from .session.inference_session import SessionInfo
 from .session.int8_sums import saturation_notes
 from .session.memory_limit import DEFAULT, PICTURE_BYTES, SETTINGS, Memory, as_bytes, choose
@@ -59,6 +60,8 @@ class Segmenter:
         max_memory: bytes that the process may take, or text such as "1GB". The settings follow from
             it, and, where `size` is left open, a smaller size if need be, so that room is left for
             a photograph of 12 megapixels; how much is left for pictures `memory_left` says.
+        compiled: on the CPU, open the graph in the form that ONNX Runtime optimized it to here,
+            which is kept in the cache from the first time on; `BIREFNET_COMPILED=off` says no, too.
         verbose: let ONNX Runtime's own log lines through to stderr.
         session: what to run; all that is said of the model and how to run it then counts for
             nothing.
@@ -87,6 +90,7 @@ class Segmenter:
         providers: Providers = "auto",
         memory: Memory = DEFAULT,
         max_memory: float | str | None = None,
+        compiled: bool = True,
         verbose: bool = False,
         session: Session | None = None,
     ) -> None:
@@ -101,6 +105,7 @@ class Segmenter:
                 "providers": providers,
                 "memory": memory,
                 "max_memory": max_memory,
+                "compiled": compiled,
                 "verbose": verbose,
             }
             if max_memory is not None:
@@ -116,6 +121,7 @@ class Segmenter:
                 cpu=SETTINGS[memory],
                 threads=threads,
                 sizes=() if size is None else (size,),
+                compiled=compiled and not is_switched_off(),
                 verbose=verbose,
             )
             session, self.session_info = opened, opened.info

@@ -124,7 +124,7 @@ CONFINED = {
 ROWS = {
     "models": [
         "ready_made",
-        "http lock",
+        "http lock remembered",
         "cache checksums",
         "zoo",
         "onnx_file atomic_write file_lock",

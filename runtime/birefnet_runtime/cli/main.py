@@ -24,6 +24,8 @@ from ..extras import missing_extra
 from .listed import LISTED
 
 COMMANDS = "birefnet.commands"
+COMPILED = "BIREFNET_COMPILED"
+"""`session.compiled` reads it."""
 
 
 class OneLine(click.ClickException):
@@ -101,8 +103,17 @@ class EntryPointGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="birefnet-ort", prog_name="birefnet")
-def main() -> None:
+@click.option(
+    "--no-compiled",
+    is_flag=True,
+    help="Open models as they are, not in the form for this processor that the cache keeps of them "
+    f"({COMPILED}=off does the same).",
+)
+@click.pass_context
+def main(ctx: click.Context, no_compiled: bool) -> None:
     """Cut subjects out of images with BiRefNet and ONNX Runtime."""
+    if no_compiled:
+        ctx.with_resource(_set_in_environment(COMPILED, "off"))
 
 
 def _unavailable(name: str, missing: MissingExtraError) -> click.Command:
@@ -119,6 +130,19 @@ def _unavailable(name: str, missing: MissingExtraError) -> click.Command:
         short_help=f"({str(missing).partition(';')[0]})",
         add_help_option=False,
     )
+
+
+@contextmanager
+def _set_in_environment(name: str, value: str) -> Iterator[None]:
+    """Also for processes that the command starts."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 @contextmanager

@@ -27,6 +27,8 @@ class Processor:
     model: str
     features: tuple[str, ...]
     """Those of FEATURES that it has."""
+    flags: tuple[str, ...] = ()
+    """Everything that the kernel lists, in order of the alphabet."""
 
 
 def read_processor(cpuinfo: Path = CPUINFO) -> Processor:
@@ -43,6 +45,7 @@ def read_processor(cpuinfo: Path = CPUINFO) -> Processor:
     return Processor(
         model=facts.get("model name") or platform.machine(),
         features=tuple(name for name, any_of in FEATURES.items() if flags & set(any_of)),
+        flags=tuple(sorted(flags)),
     )
 
 

@@ -9,6 +9,7 @@ from birefnet_models.errors import AccessError, OfflineError
 from birefnet_models.names import CHECKPOINT_SUFFIXES
 from birefnet_models.ready_made.fetching import DEFAULT_FETCHING, Fetching
 from birefnet_models.ready_made.reference import HubModel, ReadyMade, parse_reference
+from birefnet_models.remembered import remembered_sha256
 from birefnet_models.text import printable
 from birefnet_models.zoo import ModelCard, all_cards, embedded_path, lookup
 
@@ -59,7 +60,8 @@ def check_files(path: Path) -> None:
 
     An embedded model's stands in the zoo, that of an export and of what was fetched in the
     `SHA256SUMS` beside it. A file without a record is taken as it is. It costs 1 to 2 ms a megabyte
-    (`benchmarks/results/file_check.json`).
+    (`benchmarks/results/file_check.json`), the first time: a file that wasn't touched since isn't
+    read again.
 
     Raises:
         ModelError: a file was changed, cut or damaged since; or the record can't be read.
@@ -70,7 +72,7 @@ def check_files(path: Path) -> None:
         for card in all_cards():
             if card.sha256 and path == embedded_path(card):
                 source, checksums = "the zoo", {path.name: card.sha256}
-        changed = changed_file(path.parent, checksums)
+        changed = changed_file(path.parent, checksums, remembered_sha256)
     except OSError as error:
         raise ModelError(f"{path}: can't be compared with its record: {error.strerror}") from error
     if changed is not None:

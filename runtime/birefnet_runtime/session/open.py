@@ -15,6 +15,7 @@ from ..machine.limits import usable_cores
 from ..machine.processor import has_arm_bf16
 from ..model.input_size import Size
 from ..model.locate import check_files
+from .compiled import start_compiled
 from .inference_session import OpenSession, start
 from .providers.availability import why_unavailable
 from .providers.options import Cpu, Provider, TensorRT
@@ -40,6 +41,7 @@ def open_session(
     threads: int | None = None,
     sizes: Sequence[Size] = (),
     batch: int = 1,
+    compiled: bool = False,
     verbose: bool = False,
 ) -> OpenSession:
     """Open an `.onnx` file.
@@ -52,6 +54,7 @@ def open_session(
         threads: for one operator; by default as many as cores may be used.
         sizes: what it will be run at, the most frequent first: TensorRT builds for these.
         batch: the largest that it will be run with, for TensorRT.
+        compiled: on the CPU, open the form of the graph that is kept in the cache, or make it.
         verbose: let ONNX Runtime's own log lines through to stderr.
 
     Raises:
@@ -79,7 +82,8 @@ def open_session(
         provider: Provider, directory: Path | None = None, input_name: str = "input_image"
     ) -> OpenSession:
         plan = plan_session(provider, threads or cores, engine=directory, input_name=input_name)
-        opening = partial(start, path, provider, plan, verbose=verbose)
+        begin = start_compiled if compiled and isinstance(provider, Cpu) else start
+        opening = partial(begin, path, provider, plan, verbose=verbose)
         return OpenSession(opening, provider, plan, tuple(skipped))
 
     skipped: list[tuple[str, str]] = []

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from birefnet_models.onnx_file import OnnxFile, read_onnx
+from birefnet_models.remembered import graph_sha256
 from birefnet_models.text import first_line, format_seconds, format_size
 from numpy.typing import NDArray
 
@@ -77,7 +78,7 @@ def resolve(
     versions = installed_versions()
     profile = record.profile or derive_profile(metadata, sizes, batch)
     key = EngineKey(
-        graph=engine_cache.graph_hash(path),
+        graph=graph_sha256(path),
         gpu=device.name,
         compute_capability=device.compute_capability,
         tensorrt=str(versions.tensorrt),

@@ -57,19 +57,6 @@ def default_root() -> Path:
     return cache_root() / "tensorrt"
 
 
-def graph_hash(path: Path) -> str:
-    """sha256 over an `.onnx` file and the files beside it whose names begin with its name.
-
-    That is how weights beside a graph are called (`model.onnx_data`, `model.onnx.data`).
-    """
-    digest = hashlib.sha256()
-    for file in sorted(path.parent.glob(f"{path.name}*")):
-        with file.open("rb") as stream:
-            digest.update(file.name.removeprefix(path.name).encode() + b"\0")
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
-
-
 def find(root: Path, key: EngineKey) -> tuple[Path, Profile] | None:
     """A complete engine for this key, or one that differs only in a wider profile."""
     exact = root / key.name

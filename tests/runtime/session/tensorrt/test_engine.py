@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from birefnet_models.remembered import graph_sha256
 from birefnet_runtime import ProviderError, SizeError, TensorRT
 from birefnet_runtime.session import inference_session
 from birefnet_runtime.session import open as sessions
@@ -22,7 +23,7 @@ from birefnet_runtime.session.tensorrt import engine as engines
 from birefnet_runtime.session.tensorrt import engine_cache
 from birefnet_runtime.session.tensorrt.cuda_device import CudaDevice, read_device
 from birefnet_runtime.session.tensorrt.engine import compare, engine_for, resolve, sample_image
-from birefnet_runtime.session.tensorrt.engine_cache import EngineKey, find, graph_hash
+from birefnet_runtime.session.tensorrt.engine_cache import EngineKey, find
 
 ONE = Profile(smallest=(1, 64, 64), best=(1, 64, 64), largest=(1, 64, 64))
 WIDE = Profile(smallest=(1, 32, 32), best=(1, 64, 64), largest=(2, 128, 128))
@@ -232,14 +233,14 @@ def test_progress_goes_on_while_it_builds(monkeypatch):
 def test_the_graphs_hash_holds_the_weights_beside_it(tmp_path):
     model = tmp_path / "model.onnx"
     model.write_bytes(b"graph")
-    alone = graph_hash(model)
+    alone = graph_sha256(model)
     (tmp_path / "other.onnx").write_bytes(b"other")
-    assert graph_hash(model) == alone
+    assert graph_sha256(model) == alone
     (tmp_path / "model.onnx_data").write_bytes(b"weights")
-    beside = graph_hash(model)
+    beside = graph_sha256(model)
     (tmp_path / "model.onnx_data").write_bytes(b"Weights")
 
-    assert len({alone, beside, graph_hash(model)}) == 3
+    assert len({alone, beside, graph_sha256(model)}) == 3
 
 
 def test_nothing_of_nan_passes_for_parity():
@@ -269,7 +270,7 @@ def test_the_key_is_read_off_the_machine_and_the_model(model, l4):
     key, name = resolve(model, TensorRT(), l4, sizes=[64], batch=1)
 
     assert name == "input_image"
-    assert key == dataclasses.replace(KEY, graph=graph_hash(model))
+    assert key == dataclasses.replace(KEY, graph=graph_sha256(model))
     other, _ = resolve(model, TensorRT(profile=WIDE), l4, sizes=[96], batch=8)
     assert other.profile == WIDE
 

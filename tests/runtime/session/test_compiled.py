@@ -1,0 +1,310 @@
+"""Compiled forms: opened instead of the graph where they are the same, and never else."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from birefnet_models import CacheError, embedded_path, find
+from birefnet_models.onnx_file import read_onnx
+from birefnet_runtime import Cpu, ModelError, Segmenter
+from birefnet_runtime.cli.main import main
+from birefnet_runtime.session import compiled, compiled_store
+from birefnet_runtime.session.compiled import compile_ahead, compiled_key, start_compiled
+from birefnet_runtime.session.providers.ort_options import plan_session
+from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
+
+NANO = embedded_path(find("nano"))
+PLAN = plan_session(Cpu(prepack=False), 1)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache, whose folder of forms is returned."""
+    monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("BIREFNET_COMPILED", raising=False)
+    return tmp_path / "cache" / "compiled"
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[Path]:
+    """What ONNX Runtime is asked to open, in order."""
+    paths: list[Path] = []
+
+    def start(path, *rest, **how):
+        paths.append(path)
+        return real(path, *rest, **how)
+
+    real = compiled.start
+    monkeypatch.setattr(compiled, "start", start)
+    return paths
+
+
+@pytest.fixture
+def graph(tmp_path) -> Path:
+    """A model of 2 MB, most of them in a file beside it, that answers with their mean."""
+    return write_graph(tmp_path / "graph" / "model.onnx", 0.5)
+
+
+def write_graph(
+    path: Path, value: float, side: int | str = "height", location: str = "weights.bin"
+) -> Path:
+    weights = np.full(500_000, value, np.float32)
+    dims = ["batch", 3, side, side if isinstance(side, int) else "width"]
+    answer = ["batch", 1, *dims[2:]]
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("ReduceMean", ["weights"], ["mean"], keepdims=0),
+                helper.make_node("ReduceMean", ["image", "axes"], ["gray"]),
+                helper.make_node("Add", ["gray", "mean"], ["logits"]),
+            ],
+            "mean",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, dims)],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, answer)],
+            [
+                numpy_helper.from_array(weights, "weights"),
+                numpy_helper.from_array(np.array([1], np.int64), "axes"),
+            ],
+        ),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=9,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (path.parent / location).unlink(missing_ok=True)
+    onnx.save(model, path, save_as_external_data=True, location=location)
+    return path
+
+
+def answer(path: Path) -> float:
+    session = start_compiled(path, Cpu(), PLAN, verbose=False)
+    (logits,) = session.run(None, {"image": np.zeros((1, 3, 64, 64), np.float32)})
+    return float(logits.mean())
+
+
+def forms(cache: Path) -> list[Path]:
+    """The folders of forms; and nothing else may lie beside them."""
+    found = sorted(cache.iterdir()) if cache.is_dir() else []
+    assert all((folder / "facts.json").is_file() for folder in found), found
+    return found
+
+
+def test_the_second_opening_takes_the_form_and_gives_the_same_answer(opened, cache):
+    tensor = np.random.default_rng(1).standard_normal((2, 3, 96, 160)).astype(np.float32)
+    expected = Segmenter("nano", providers="cpu", compiled=False).logits(tensor)
+    assert opened == []
+    assert forms(cache) == []
+
+    first = Segmenter("nano", providers="cpu")
+    (folder,) = forms(cache)
+    assert opened[0] == NANO
+    del opened[:]
+    second = Segmenter("nano", providers="cpu")
+
+    assert opened == [folder / "model.onnx"]
+    assert second.metadata == first.metadata
+    assert second.session_info
+    assert second.session_info.placement
+    for segmenter in (first, second):
+        assert np.array_equal(segmenter.logits(tensor), expected)
+
+
+def test_settings_of_runs_share_a_form_and_those_of_the_graph_do_not():
+    name = compiled_key(NANO, PLAN).name
+
+    assert compiled_key(NANO, plan_session(Cpu(prepack=False), 7)).name == name
+    assert compiled_key(NANO, plan_session(Cpu(prepack=False, arena="one-region"), 1)).name == name
+    assert compiled_key(NANO, plan_session(Cpu(), 1)).name != name
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [
+        ("graph", "0"),
+        ("onnxruntime", "1.0"),
+        ("processor", "Z80"),
+        ("settings", {"order": 1}),
+        ("format", 0),
+    ],
+)
+def test_whatever_differs_of_the_key_is_another_form(field, other):
+    key = compiled_key(NANO, plan_session(Cpu(), 1))
+
+    assert dataclasses.replace(key, **{field: other}).name != key.name
+
+
+def test_new_weights_beside_the_same_graph_are_not_answered_with_the_old_ones(graph, cache):
+    assert answer(graph) == answer(graph) == 0.5
+    assert len(forms(cache)) == 1
+
+    write_graph(graph, 0.25)
+
+    assert answer(graph) == answer(graph) == 0.25
+    assert len(forms(cache)) == 1
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model.onnx_data", "facts.json"])
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
+def test_a_form_that_was_damaged_is_made_anew(opened, cache, file, harm):
+    start_compiled(NANO, Cpu(), PLAN, verbose=False)
+    (folder,) = forms(cache)
+    content = (folder / file).read_bytes()
+    if harm == "remove":
+        (folder / file).unlink()
+    else:
+        half = len(content) // 2
+        changed = content[:half] + (
+            b"" if harm == "cut" else bytes(byte ^ 1 for byte in content[half:])
+        )
+        (folder / file).write_bytes(changed)
+    del opened[:]
+
+    start_compiled(NANO, Cpu(), PLAN, verbose=False)
+
+    assert opened[0] == NANO, "not from the form"
+    del opened[:]
+    start_compiled(NANO, Cpu(), PLAN, verbose=False)
+    assert opened == [folder / "model.onnx"]
+    assert len(forms(cache)) == 1
+
+
+def test_a_form_that_does_not_open_is_made_anew(opened, cache):
+    start_compiled(NANO, Cpu(), PLAN, verbose=False)
+    (folder,) = forms(cache)
+    (folder / "model.onnx").write_bytes(b"no graph")
+    facts = json.loads((folder / "facts.json").read_text())
+    facts["files"]["model.onnx"] = compiled_store.stamp_of(folder / "model.onnx")
+    (folder / "facts.json").write_text(json.dumps(facts))
+    del opened[:]
+
+    start_compiled(NANO, Cpu(), PLAN, verbose=False)
+
+    assert opened[:2] == [folder / "model.onnx", NANO]
+    assert (folder / "model.onnx").stat().st_size > 10_000
+
+
+def test_a_form_with_another_answer_is_refused_for_good(opened, cache, graph, monkeypatch):
+    monkeypatch.setattr(compiled.np, "array_equal", lambda *_, **__: False)
+    assert answer(graph) == 0.5
+    (folder,) = forms(cache)
+    assert [file.name for file in folder.iterdir()] == ["facts.json"]
+    monkeypatch.undo()
+    monkeypatch.setenv("BIREFNET_CACHE", str(cache.parent))
+    del opened[:]
+
+    assert answer(graph) == 0.5
+    with pytest.raises(ModelError, match="kept: it doesn't answer exactly as the graph does"):
+        compile_ahead(graph, Cpu(prepack=False))
+
+
+@pytest.mark.parametrize("trouble", ["a file in its place", "no home", "a full disk"])
+def test_without_a_cache_the_graph_opens_as_it_is(opened, cache, monkeypatch, trouble):
+    if trouble == "a file in its place":
+        cache.parent.write_text("")
+    elif trouble == "no home":
+        monkeypatch.setattr(
+            compiled_store, "cache_root", lambda: (_ for _ in ()).throw(CacheError("none"))
+        )
+    else:
+        usage = shutil.disk_usage("/")._replace(free=1 << 20)
+        monkeypatch.setattr(compiled_store.shutil, "disk_usage", lambda _: usage)
+
+    start_compiled(NANO, Cpu(), PLAN, verbose=False)
+
+    assert opened == [NANO]
+    assert not cache.is_dir() or forms(cache) == []
+    with pytest.raises(ModelError, match="no compiled form is kept"):
+        compile_ahead(NANO, Cpu(prepack=False))
+
+
+def test_small_graphs_and_those_of_one_size_are_left_alone(opened, cache, model, tmp_path):
+    fixed = write_graph(tmp_path / "fixed" / "model.onnx", 0.5, side=64)
+
+    for path in (model, fixed):
+        start_compiled(path, Cpu(), PLAN, verbose=False)
+
+    assert opened == [model, fixed]
+    assert forms(cache) == []
+
+
+def test_a_file_that_is_no_model_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"\0" * (2 << 20))
+
+    with pytest.raises(ModelError, match=r"model\.onnx: "):
+        start_compiled(tmp_path / "model.onnx", Cpu(), PLAN, verbose=False)
+
+
+def test_pixels_are_compared_as_pixels(tmp_path):
+    graph = read_onnx(NANO)
+    (image,) = graph.inputs
+    pixels = image._replace(dtype="uint8", shape=("batch", "height", "width", 3))
+
+    (sample,) = compiled._sample(dataclasses.replace(graph, inputs=(pixels,))).values()
+
+    assert (sample.dtype, sample.shape) == (np.uint8, (1, 128, 128, 3))
+    assert compiled._sample(dataclasses.replace(graph, inputs=(image, pixels))) == {}
+
+
+def test_several_processes_at_once_make_one_form(cache):
+    program = (
+        "from birefnet_runtime import Segmenter; import numpy as np\n"
+        "tensor = np.ones((1, 3, 64, 64), np.float32)\n"
+        "print(Segmenter('nano', providers='cpu', threads=1).logits(tensor).sum())"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+
+    answers = {process.communicate(timeout=120)[0] for process in processes}
+
+    assert len(answers) == 1
+    assert answers != {""}
+    assert len(forms(cache)) == 1
+
+
+def test_what_was_not_used_for_longest_makes_room(cache, tmp_path, monkeypatch):
+    graphs = [
+        write_graph(tmp_path / str(n) / "model.onnx", float(n), location="model.onnx_data")
+        for n in range(3)
+    ]
+    for graph in graphs[:2]:
+        answer(graph)
+    both = forms(cache)
+    long_ago, recent = (json.loads((f / "facts.json").read_text())["model"] for f in both)
+    os.utime(both[0] / "facts.json", (1, 1))
+    used = sum(file.stat().st_size for folder in both for file in folder.iterdir())
+    monkeypatch.setattr(compiled_store, "LIMIT_BYTES", used + 100)
+
+    answer(graphs[2])
+
+    kept = {json.loads((f / "facts.json").read_text())["model"] for f in forms(cache)}
+    assert kept == {recent, str(graphs[2])}
+    assert long_ago not in kept
+
+
+def test_the_environment_and_an_option_say_no(cache, monkeypatch, tmp_path):
+    photo = Path("examples/photos/china.jpg")
+    output = tmp_path / "out.png"
+    result = CliRunner().invoke(
+        main, ["--no-compiled", "cutout", str(photo), "-o", str(output), "--provider", "cpu"]
+    )
+    assert result.exit_code == 0, result.output
+    assert forms(cache) == []
+    assert "BIREFNET_COMPILED" not in os.environ
+
+    monkeypatch.setenv("BIREFNET_COMPILED", "off")
+    Segmenter("nano", providers="cpu")
+    assert forms(cache) == []
+
+    monkeypatch.setenv("BIREFNET_COMPILED", "on")
+    result = CliRunner().invoke(main, ["warm", "nano", "--provider", "cpu"])
+    assert "birefnet: nano is ready on the CPU (" in result.stdout
+    assert len(forms(cache)) == 1
