@@ -6,12 +6,13 @@ DEMO_VENV := .venv-demo
 MODEL := .web/nano/onnx/model_end_to_end.onnx
 GPU_VENV := .venv-gpu
 LOWEST_VENV := .venv-lowest
+DIST_VENV := .venv-dist
 LOWEST_EXTRAS := cpu,export,heic,matting
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ORT_INSTALL := python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu test-lowest check fix bench interop web arm clean
+.PHONY: help demo test test-gpu test-lowest check fix bench interop web arm dist clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -57,8 +58,19 @@ web: $(VENV)/.installed .web/.installed $(MODEL)  ## serve a page that cuts out 
 arm: $(VENV)/.installed  ## hold cutouts on emulated Arm64 processors against this machine's (Debian's apt is needed)
 	$(VENV)/bin/python -m studies.arm64
 
+dist:  ## build sdist and wheel into dist/, check them, and try the wheel in a clean environment
+	rm -rf dist $(DIST_VENV) out/dist
+	$(PYTHON) -m venv $(DIST_VENV)/tools
+	$(DIST_VENV)/tools/bin/$(PIP_INSTALL) build hatchling twine
+	$(DIST_VENV)/tools/bin/python -m build --no-isolation
+	$(DIST_VENV)/tools/bin/python -m twine check --strict dist/*
+	$(PYTHON) -m venv $(DIST_VENV)/wheel
+	$(DIST_VENV)/wheel/bin/$(PIP_INSTALL) "$$(echo dist/*.whl)[cpu,export]"
+	$(DIST_VENV)/wheel/bin/birefnet export models/nano/model.safetensors --output out/dist/nano --trained-size 192
+	$(DIST_VENV)/wheel/bin/birefnet cutout examples/photos --output out/dist --model out/dist/nano
+
 clean:  ## remove the environments and what the verbs wrote
-	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) .interop .web .arm64 out build dist \
+	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) $(DIST_VENV) .interop .web .arm64 out build dist \
 	  .mypy_cache .pytest_cache .ruff_cache
 
 # Everything, torch included: export, tests and checks.

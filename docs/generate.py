@@ -23,10 +23,12 @@ from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
 from studies import (
     arm64,
+    cold_start,
     end_to_end,
     evaluation_resize,
     exports,
     file_check,
+    file_to_file,
     foreground,
     int8_processors,
     lowerings,
@@ -186,6 +188,8 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "exports": stored(exports.markdown_table),
     "insides": stored(end_to_end.markdown_table),
     "checks": stored(file_check.markdown_table),
+    "cold_start": stored(cold_start.markdown_table),
+    "file_to_file": stored(file_to_file.markdown_table),
     "resizing": stored(mask_resize.markdown_table),
     "scores": stored(evaluation_resize.markdown_table),
     "foreground": stored(foreground.markdown_table),
