@@ -1,23 +1,28 @@
 """What each backbone costs on a CPU: `python -m studies.backbones FILE`.
 
-A run of `birefnet bench` over generated checkpoints of several backbones, each beside PyTorch, all
-of one size open side by side and interleaved, so that they can be compared with each other, too.
-FILE gets what a user who chooses a backbone wants to know; `--sizes`, `--seconds` and `--backbones`
-bound a trial.
+A run of `birefnet bench` over generated checkpoints of several backbones, each beside PyTorch. Then
+all graphs open side by side in one process and take turns, so that they can be compared with each
+other, too. FILE gets what a user who chooses a backbone wants to know; `--sizes`, `--seconds` and
+`--backbones` bound a trial.
 """
 
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+import numpy as np
 from birefnet_benchmarks.bench.results import BenchReport, Result, baseline_of, read_report
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_benchmarks.report import statistics
+from birefnet_models.cache import MODEL
 from birefnet_models.text import format_bytes, format_seconds, format_size
+from birefnet_runtime.session.open import open_session
 
 from studies.golden_checkpoints import write_checkpoint
 from studies.processes import run_command
@@ -26,6 +31,7 @@ from studies.tables import table_lines
 LITE = "swin_v1_t"
 """The backbone of the released `lite`, which the others are compared with."""
 BACKBONES = (LITE, "pvt_v2_b0", "pvt_v2_b2", "dino_v3_s", "dino_v3_b")
+ROUNDS = 5
 Record = dict[str, Any]
 
 
@@ -43,26 +49,46 @@ def measure(
     if done.exit_code:
         raise RuntimeError(f"birefnet bench: {done.said}")
     report = read_report(folder / "bench")
-    return report, condensed(report)
+    files = {name: folder / name / "rows-fp32" / MODEL for name in backbones}
+    turns = {side: in_turns(files, side) for side in map(int, sizes.split(","))}
+    return report, condensed(report, turns)
 
 
-def condensed(report: BenchReport) -> list[Record]:
+def in_turns(files: Mapping[str, Path], side: int) -> dict[str, list[float]]:
+    """Seconds of each graph at side x side, round by round, all open in this process."""
+    image = np.random.default_rng(0).standard_normal((1, 3, side, side)).astype(np.float32)
+    sessions = {name: open_session(path) for name, path in files.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in files}
+    for _ in range(ROUNDS + 1):
+        for name, session in sessions.items():
+            started = time.perf_counter()
+            session.run(None, {session.get_inputs()[0].name: image})
+            seconds[name].append(time.perf_counter() - started)
+    return {name: times[1:] for name, times in seconds.items()}
+
+
+def condensed(report: BenchReport, turns: Mapping[int, Mapping[str, list[float]]]) -> list[Record]:
     """Time, memory and share of the roofline of each graph, beside PyTorch and beside lite."""
-    graphs = [r for r in report.results if r.configuration.backend == "onnxruntime"]
     rows = []
-    for result in graphs:
-        baseline = baseline_of(result.configuration, report.results)
-        alike = (
-            r
-            for r in graphs
-            if r.configuration.model == LITE and r.configuration.size == result.configuration.size
-        )
-        rows.append(_row(result, report, baseline, next(alike, None)))
+    for result in report.results:
+        configuration = result.configuration
+        if configuration.backend == "onnxruntime":
+            baseline = baseline_of(configuration, report.results)
+            of_lite = _of_lite(configuration.model, turns.get(configuration.size[0], {}))
+            rows.append(_row(result, report, baseline, of_lite))
     return rows
 
 
+def _of_lite(model: str, turns: Mapping[str, list[float]]) -> float | None:
+    """The median over the rounds of a graph's time in lite's."""
+    ratios = [
+        mine / lite for mine, lite in zip(turns.get(model, ()), turns.get(LITE, ()), strict=False)
+    ]
+    return median(ratios) if ratios else None
+
+
 def _row(
-    result: Result, report: BenchReport, pytorch: Result | None, lite: Result | None
+    result: Result, report: BenchReport, pytorch: Result | None, of_lite: float | None
 ) -> Record:
     timing, theirs = statistics.timing(result), pytorch and statistics.timing(pytorch)
     counts = {(n.model, n.size): n.multiply_adds for n in report.operation_counts}
@@ -77,7 +103,7 @@ def _row(
         "pytorch_s": theirs and theirs.median_s,
         "pytorch_peak_rss_bytes": pytorch and pytorch.peak_rss_bytes,
         "of_pytorch": _ratio(result, pytorch),
-        "of_lite": _ratio(result, lite),
+        "of_lite": of_lite,
         "noisy": statistics.is_noisy(result),
         "error": result.error,
     }
@@ -129,7 +155,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="studies.backbones")
     parser.add_argument("file", type=Path)
     parser.add_argument("--sizes", default="512,1024")
-    parser.add_argument("--seconds", default="25")
+    parser.add_argument("--seconds", default="8")
     parser.add_argument("--backbones", default=",".join(BACKBONES))
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
