@@ -42,6 +42,7 @@ def cutout_files(
     format: str | None = None,
     quality: int = Encoding().quality,
     lossless: bool = False,
+    effort: int | None = None,
     size: Size = None,
     providers: Providers = "auto",
     memory: Memory = DEFAULT,
@@ -65,7 +66,7 @@ def cutout_files(
         output: a file, a folder, or a URL.
         model, size, providers, memory, max_memory: as `Segmenter` has them, for each actor.
         style, all_frames, skip_existing, batch, max_pixels: as `FileCutter` has them.
-        format, quality, lossless: as `birefnet cutout` has them.
+        format, quality, lossless, effort: as `birefnet cutout` has them.
         actors, cpus_per_actor, gpus_per_actor: as `Pool` has them. Threads follow from the CPUs.
 
     Returns:
@@ -87,7 +88,7 @@ def cutout_files(
         memory=memory,
         max_memory=max_memory,
         style=style or Style(),
-        encoding=Encoding(plan.format, quality, lossless),
+        encoding=Encoding(plan.format, quality, lossless, effort),
         all_frames=all_frames,
         skip_existing=skip_existing,
         batch=batch,
