@@ -5,6 +5,7 @@ from birefnet_models.errors import BirefnetError
 from .cutout.background import Background, Blur, Color, ImageBackground
 from .cutout.compose import Result, Style, compose
 from .cutout.foreground import estimate_foreground
+from .cutout.second_look import Prediction
 from .cutout.subject import Subject, find_subject
 from .errors import (
     ImageError,
@@ -48,6 +49,7 @@ __all__ = [
     "OpenVINO",
     "OutputError",
     "Picture",
+    "Prediction",
     "Prepared",
     "ProviderError",
     "ProviderWarning",

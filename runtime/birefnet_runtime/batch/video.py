@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from birefnet_models.atomic_write import replacing
-from numpy.typing import NDArray
 
 from ..cutout.compose import Style, compose
+from ..cutout.second_look import Prediction
 from ..errors import ImageError, OutputError
 from ..images.picture import Picture
 from ..machine.pipeline import overlap
@@ -105,8 +105,8 @@ def _convert(
     progress: Callable[[int], None],
     stopped: Callable[[], bool],
 ) -> int:
-    def finish(prepared: Prepared, logits: NDArray[np.float32]) -> memoryview:
-        alpha = segmenter.finish(prepared, logits)
+    def finish(prepared: Prepared, prediction: Prediction) -> memoryview:
+        alpha = segmenter.finish(prepared, prediction)
         return compose(prepared.picture, alpha, style, threads=1).pixels.data
 
     times: list[int] = []
