@@ -34,6 +34,7 @@ from studies import (
     mask_resize,
     precision,
     settings,
+    steadiness,
     targets,
     web,
 )
@@ -191,6 +192,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "resizing": stored(mask_resize.markdown_table),
     "scores": stored(evaluation_resize.markdown_table),
     "foreground": stored(foreground.markdown_table),
+    "steadiness": stored(steadiness.markdown_table),
     "targets": stored(targets.markdown_table),
     "lowerings": stored(lowerings.markdown_table),
     "settings": stored(settings.markdown_table),
