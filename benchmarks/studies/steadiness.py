@@ -152,7 +152,7 @@ def markdown_table(stored: dict[str, Any]) -> str:
             cells.append(" / ".join(f"{figure:.2f}" for figure in figures))
         rows.append(cells)
     heads = ["noise", *(f"still: flicker, {name}" for name in FILTERS)]
-    heads += [f"{speed:g} pixels a frame: MAE" for speed in SPEEDS]
+    heads += [f"moves {speed:g} px a frame: MAE" for speed in SPEEDS]
     height, width = stored["size"]
     return "\n".join(
         [

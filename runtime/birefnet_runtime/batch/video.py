@@ -97,8 +97,8 @@ def cut_out_video(
         OutputError: it can't be written, or was stopped.
         BrokenPipeError: the reader of a stream has left.
     """
-    if isinstance(target, Path) and target.suffix.lower() not in SUFFIXES:
-        raise OutputError(f"{target}: video with alpha is written as .mov or .webm, or to -")
+    if isinstance(target, Path):
+        check_target(target)
     if isinstance(source, RawFrames):
         film = _Film(source, str(source), source.footage)
     else:
@@ -115,6 +115,16 @@ def cut_out_video(
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OutputError(f"{target}: can't be written: {reason}") from error
+
+
+def check_target(target: Path) -> None:
+    """Check that a file can be written by its suffix; before any work is done.
+
+    Raises:
+        OutputError: it can't.
+    """
+    if target.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"{target}: video with alpha is written as .mov or .webm, or to -")
 
 
 @dataclass(frozen=True, slots=True)

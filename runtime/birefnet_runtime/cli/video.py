@@ -8,7 +8,7 @@ import click
 
 from ..batch.footage import probe
 from ..batch.raw_video import STANDARD_INPUT, RawFormat, RawFrames, parse_raw, spooled
-from ..batch.video import cut_out_video
+from ..batch.video import check_target, cut_out_video
 from ..cutout.compose import Style
 from ..cutout.foreground import Estimator
 from ..errors import OutputError
@@ -84,7 +84,9 @@ def video(
     """
     if raw and source != STANDARD_STREAM:
         raise click.UsageError("--raw is of standard input; give - as INPUT")
-    if output == STANDARD_STREAM and not sys.stdout.writable():
+    if output != STANDARD_STREAM:
+        check_target(output)
+    elif not sys.stdout.writable():
         raise OutputError("standard output is closed; nothing was done")
     with ExitStack() as stack:
         film, name, count = _opened(source, raw, stack)

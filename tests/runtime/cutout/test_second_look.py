@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 from birefnet_runtime import Picture, Segmenter
-from birefnet_runtime.cutout.second_look import LARGEST, TwoLooks, window_around
+from birefnet_runtime.cutout.second_look import LARGEST, TwoLooks, alpha_of, window_around
 
 
 def disc(size, center, radius):
@@ -86,6 +86,20 @@ def test_a_subject_that_fills_the_picture_is_looked_at_once(model):
 
     assert not isinstance(prediction, TwoLooks)
     np.testing.assert_array_equal(twice(image), Segmenter(model)(image))
+
+
+def test_the_second_mask_fades_in_but_at_the_pictures_own_border():
+    class Form:
+        def alpha(self, answer, size):
+            return np.full(size, answer, np.float32)
+
+    alpha = alpha_of(TwoLooks(0.0, 1.0, (0, 20, 60, 120)), Form(), (100, 200))
+
+    assert alpha[:54, 26:114].min() == 1, "and so to the picture's upper border"
+    np.testing.assert_allclose(alpha[30, 20:26], [0.1, 0.3, 0.5, 0.7, 0.9, 1], atol=1e-6)
+    np.testing.assert_allclose(alpha[54:61, 70], [1, 0.9, 0.7, 0.5, 0.3, 0.1, 0], atol=1e-6)
+    assert not alpha[60:].any()
+    assert not alpha[:, :20].any()
 
 
 def test_pictures_of_a_batch_get_what_they_get_alone(model, small):
