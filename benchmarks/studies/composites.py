@@ -50,8 +50,8 @@ def make_composite(
     """
     random = np.random.default_rng(seed)
     alpha = _draw_alpha(edge, random, size)
-    fore = _texture(random, size, saturation=(0.15, 0.5), brightness=(0.1, 0.6), detail=12)
-    back = _texture(random, size, saturation=(0.85, 1.0), brightness=(0.6, 1.0), detail=3)
+    fore = draw_texture(random, size, saturation=(0.15, 0.5), brightness=(0.1, 0.6), detail=12)
+    back = draw_texture(random, size, saturation=(0.85, 1.0), brightness=(0.6, 1.0), detail=3)
     return Composite(np.rint(mix(fore, back, alpha, light)).astype(np.uint8), alpha, fore, back)
 
 
@@ -103,7 +103,7 @@ def _draw_hair(
     cv2.polylines(canvas, [np.rint(points).astype(np.int32)], False, 255, thickness, cv2.LINE_AA)
 
 
-def _texture(
+def draw_texture(
     random: np.random.Generator,
     size: tuple[int, int],
     saturation: tuple[float, float],

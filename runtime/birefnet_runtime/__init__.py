@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .cutout.background import Background, Blur, Color, ImageBackground
     from .cutout.compose import Result, Style, compose
     from .cutout.foreground import estimate_foreground
+    from .cutout.second_look import Prediction
     from .cutout.subject import Subject, find_subject
     from .errors import (
         ImageError,
@@ -53,6 +54,7 @@ __all__ = [
     "OpenVINO",
     "OutputError",
     "Picture",
+    "Prediction",
     "Prepared",
     "ProviderError",
     "ProviderWarning",
@@ -79,6 +81,7 @@ __getattr__ = lazily(
         ".cutout.background": "Background Blur Color ImageBackground",
         ".cutout.compose": "Result Style compose",
         ".cutout.foreground": "estimate_foreground",
+        ".cutout.second_look": "Prediction",
         ".cutout.subject": "Subject find_subject",
         ".errors": (
             "ImageError MemoryLimitError MemoryWarning MissingExtraError ModelError "

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from .cutout.compose import Result, Style, compose, shown_alpha
 from .cutout.foreground import Estimator
+from .cutout.second_look import Prediction, alpha_of, look_twice
 from .errors import MemoryWarning, ModelError, ProviderWarning, SizeWarning
 from .images.picture import Picture
 from .images.read import ImageSource, read_image
 from .machine.free_memory import release_memory
 from .machine.pipeline import overlap
-from .model.forms import Prepared, form_of
+from .model.forms import Prepared, form_of, run_by_shape
 from .model.input_size import Size, auto_size, check_fixed, check_size, quality_note
 from .model.locate import find_model
 from .model.metadata import ModelMetadata, model_facts, read_properties
@@ -63,6 +64,7 @@ class Segmenter:
         compiled: on the CPU, open the graph in the form that ONNX Runtime optimized it to here,
             which is kept in the cache from the first time on; `BIREFNET_COMPILED=off` says no, too.
         verbose: let ONNX Runtime's own log lines through to stderr.
+        refine: where the subject fills little of the picture, look at its surroundings again.
         session: what to run; all that is said of the model and how to run it then counts for
             nothing.
 
@@ -92,6 +94,7 @@ class Segmenter:
         max_memory: float | str | None = None,
         compiled: bool = True,
         verbose: bool = False,
+        refine: bool = False,
         session: Session | None = None,
     ) -> None:
         path = None
@@ -107,6 +110,7 @@ class Segmenter:
                 "max_memory": max_memory,
                 "compiled": compiled,
                 "verbose": verbose,
+                "refine": refine,
             }
             if max_memory is not None:
                 limit = as_bytes(max_memory)
@@ -134,6 +138,7 @@ class Segmenter:
         self.metadata = model_facts(properties, self._signature, path)
         self._form = form_of(self._signature, self.metadata)
         self._fixed_size = self._resolve(size)
+        self._refine = refine
         self._warned = False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -199,8 +204,8 @@ class Segmenter:
             MissingExtraError: `pymatting` is not installed.
         """
         prepared = self.prepare(image)
-        (logits,) = self.run([prepared])
-        return compose(prepared.picture, self.finish(prepared, logits), style)
+        (prediction,) = self.run([prepared])
+        return compose(prepared.picture, self.finish(prepared, prediction), style)
 
     def batch(self, images: Iterable[ImageSource]) -> list[NDArray[np.float32]]:
         """Find the subjects of several images, those of one model size in one run of the graph.
@@ -273,38 +278,33 @@ class Segmenter:
             warnings.warn(note, SizeWarning, stacklevel=_callers_level())
         return self._form.prepare(picture, size)
 
-    def run(self, prepared: Sequence[Prepared]) -> list[NDArray[Any]]:
+    def run(self, prepared: Sequence[Prepared]) -> list[Prediction]:
         """Run the graph on prepared images, those of one model size at once: the second step.
 
         Returns:
             For each float32 (height, width), logits at the model's size; of a model that gives
-            alpha, uint8 (H, W).
+            alpha, uint8 (H, W). With `refine` TwoLooks of those that were looked at twice.
 
         Raises:
             ModelError: as `logits`.
         """
-        places: dict[tuple[int, ...], list[int]] = {}
-        for place, each in enumerate(prepared):
-            places.setdefault(each.tensor.shape, []).append(place)
-        answers: dict[int, NDArray[Any]] = {}
-        for same in places.values():
-            tensors = [prepared[place].tensor for place in same]
-            batch = self._run(tensors[0] if len(same) == 1 else np.concatenate(tensors))
-            answers.update(zip(same, batch, strict=True))
-        return [answers[place] for place in range(len(prepared))]
+        run = partial(run_by_shape, run=self._run)
+        if not self._refine:
+            return [*run(prepared)]
+        return look_twice(prepared, self._form, self.model_size, run)
 
-    def finish(self, prepared: Prepared, logits: NDArray[Any]) -> NDArray[np.float32]:
+    def finish(self, prepared: Prepared, prediction: Prediction) -> NDArray[np.float32]:
         """Bring logits to the image's own size: the third step.
 
         Args:
             prepared: the image.
-            logits: as `run` returns them.
+            prediction: as `run` returns it.
 
         Returns:
             float32 (H, W) in [0, 1], the subject's alpha as `compose` takes it: alpha that the
             image had already isn't multiplied in yet.
         """
-        return self._form.alpha(logits, prepared.picture.size)
+        return alpha_of(prediction, self._form, prepared.picture.size)
 
     def logits(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the graph alone.
@@ -375,8 +375,8 @@ class Segmenter:
         except onnxruntime_errors(RuntimeError) as error:  # that is what bound runs raise
             raise ModelError(f"ONNX Runtime can't run the model: {first_line(error)}") from error
 
-    def _shown(self, prepared: Prepared, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        return shown_alpha(prepared.picture, self.finish(prepared, logits))
+    def _shown(self, prepared: Prepared, prediction: Prediction) -> NDArray[np.float32]:
+        return shown_alpha(prepared.picture, self.finish(prepared, prediction))
 
     def _resolve(self, size: Size) -> tuple[int, int] | None:
         """The size that holds for every image; None where it depends on the image."""

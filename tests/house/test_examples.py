@@ -199,6 +199,14 @@ def test_replace_background(run, tmp_path):
         assert np.abs(composed[170:230, 270:330] - flower[170:230, 270:330]).mean() < 8  # JPEG
 
 
+def test_small_subject(run, tmp_path):
+    (line,) = run("small_subject")
+
+    assert_share(line, "flower", r"mask\.png: ")
+    with Image.open(tmp_path / "mask.png") as mask:
+        assert (mask.mode, mask.size) == ("L", (640, 427))
+
+
 def test_subjects_box(run):
     skipped, china, flower = run("subjects_box")
 
@@ -220,6 +228,21 @@ def test_triton_client(run, tmp_path):
 
     alpha = np.asarray(Image.open(tmp_path / "flower-alpha.png"))
     np.testing.assert_array_equal(alpha, photo("flower")[..., 0])
+
+
+def test_video_mask(run, tmp_path):
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg isn't installed")
+    scene = "testsrc2=size=64x48:rate=12:duration=0.25"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", scene, "-c:v", "mpeg4"]
+    subprocess.run([*command, str(tmp_path / "clip.mp4")], check=True)
+
+    assert run("video_mask") == ["mask.webm: 3 frames"]
+
+    command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "mask.webm")]
+    raw = ["-f", "rawvideo", "-pix_fmt", "gray", "-"]
+    frames = subprocess.run([*command, *raw], check=True, capture_output=True).stdout
+    assert len(frames) == 3 * 48 * 64
 
 
 def test_every_photograph_has_its_license():

@@ -10,6 +10,7 @@ from birefnet_models.errors import BirefnetError
 from birefnet_models.text import format_size
 from birefnet_runtime import ImageError, Prepared, Segmenter, read_image
 from birefnet_runtime.cutout.compose import shown_alpha
+from birefnet_runtime.cutout.second_look import Prediction
 from birefnet_runtime.images.picture import quantize, to_eight_bits
 from birefnet_runtime.images.read import pixels_of
 from birefnet_runtime.machine.pipeline import CAPACITY, overlap
@@ -105,12 +106,12 @@ class Evaluator:
             )
         return _Loaded(sample, self.segmenter.prepare(picture), truth)
 
-    def _run(self, loaded: Sequence[_Loaded]) -> list[NDArray[np.float32]]:
+    def _run(self, loaded: Sequence[_Loaded]) -> list[Prediction]:
         return self.segmenter.run([sample.prepared for sample in loaded])
 
-    def _score(self, loaded: _Loaded, logits: NDArray[np.float32]) -> ImageResult:
+    def _score(self, loaded: _Loaded, prediction: Prediction) -> ImageResult:
         sample, picture, truth = loaded.sample, loaded.prepared.picture, loaded.truth
-        alpha = shown_alpha(picture, self.segmenter.finish(loaded.prepared, logits))
+        alpha = shown_alpha(picture, self.segmenter.finish(loaded.prepared, prediction))
         mask = np.asarray(quantize(alpha, 8), np.uint8)
         tally = Tally(self.efforts)
         try:

@@ -46,7 +46,7 @@ class Ffmpeg:
         """The first line that it has written of damage so far."""
         return next(filter(_DAMAGE.search, self._lines()), None)
 
-    def finish(self, name: Path, kind: type[Exception], problem: str) -> None:
+    def finish(self, name: object, kind: type[Exception], problem: str) -> None:
         """Close the pipe and wait.
 
         Raises:
@@ -91,7 +91,9 @@ def tool(name: str) -> str:
 def has_filter(name: str) -> bool:
     """Whether this ffmpeg was built with a filter."""
     command = [tool("ffmpeg"), "-v", "error", "-filters"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    ).stdout
     return any(line.split()[1:2] == [name] for line in listed.splitlines())
 
 

@@ -7,12 +7,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from birefnet_models.errors import BirefnetError
-from numpy.typing import NDArray
 
 from ..cutout.compose import Style, compose
 from ..cutout.picture_memory import SLACK_BYTES, check_fits, peak_bytes
+from ..cutout.second_look import Prediction
 from ..cutout.subject import Subject
 from ..errors import ImageError, OutputError
 from ..images.read import decode, open_image
@@ -202,18 +201,18 @@ class FileCutter:
         prepared = self.segmenter.prepare(picture)
         return _Read(job, prepared, {"read": time.perf_counter() - started})
 
-    def _run(self, read: Sequence[_Read]) -> list[NDArray[np.float32]]:
+    def _run(self, read: Sequence[_Read]) -> list[Prediction]:
         started = time.perf_counter()
-        logits = self.segmenter.run([each.prepared for each in read])
+        predictions = self.segmenter.run([each.prepared for each in read])
         run_s = (time.perf_counter() - started) / len(read)
         for each in read:
             each.seconds["run"] = run_s
-        return logits
+        return predictions
 
-    def _write(self, read: _Read, logits: NDArray[np.float32]) -> FileReport:
+    def _write(self, read: _Read, prediction: Prediction) -> FileReport:
         started = time.perf_counter()
         job, picture = read.job, read.prepared.picture
-        alpha = self.segmenter.finish(read.prepared, logits)
+        alpha = self.segmenter.finish(read.prepared, prediction)
         result = compose(picture, alpha, self.style, threads=1)
         composed = time.perf_counter()
         result.save(file_at(job.target).sink(), self.encoding)

@@ -61,8 +61,12 @@ class Footage:
     decoder: str | None
 
 
-def probe(source: Path) -> Footage:
+def probe(source: Path, name: str | None = None) -> Footage:
     """Look into a video file.
+
+    Args:
+        source: the file.
+        name: what messages call it; by default its path.
 
     Raises:
         MissingExtraError: ffmpeg is not installed.
@@ -70,9 +74,18 @@ def probe(source: Path) -> Footage:
     """
     command = [tool("ffprobe"), "-v", "error", "-print_format", "json", "-show_streams"]
     command += ["-show_format", named(source)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    name = name or str(source)
     if done.returncode != 0:
-        raise ImageError(f"{source}: ffmpeg can't read it: {last_line(done.stderr)}")
+        reason = last_line(done.stderr).replace(named(source), name)
+        raise ImageError(f"{name}: ffmpeg can't read it: {reason}")
     streams = json.loads(done.stdout).get("streams", [])
     pictures = [
         stream
@@ -81,12 +94,12 @@ def probe(source: Path) -> Footage:
         and not stream.get("disposition", {}).get("attached_pic")
     ]
     if not pictures:
-        raise ImageError(f"{source}: there is no video in it")
+        raise ImageError(f"{name}: there is no video in it")
     if any(
         side.get("dv_profile") == _DOLBY_VISION_ALONE
         for side in pictures[0].get("side_data_list", [])
     ):
-        raise ImageError(f"{source}: Dolby Vision of profile 5 can't be decoded; convert it first")
+        raise ImageError(f"{name}: Dolby Vision of profile 5 can't be decoded; convert it first")
     return _footage(pictures[0], any(stream.get("codec_type") == "audio" for stream in streams))
 
 

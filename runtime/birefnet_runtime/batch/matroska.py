@@ -71,11 +71,11 @@ def read_frames(
                 yield cluster + offset, pixels.reshape(height, width, 4)
 
 
-def header(size: tuple[int, int]) -> bytes:
-    """The beginning of a stream of RGBA frames of (height, width)."""
+def header(size: tuple[int, int], *, gray: bool = False) -> bytes:
+    """The beginning of a stream of RGBA frames of (height, width), or of gray ones."""
     height, width = size
     video = _element(_Id.PIXEL_WIDTH, width) + _element(_Id.PIXEL_HEIGHT, height)
-    video += _element(_Id.COLOR_SPACE, b"RGBA")
+    video += _element(_Id.COLOR_SPACE, b"Y800" if gray else b"RGBA")
     track = _element(_Id.TRACK_NUMBER, 1) + _element(_Id.TRACK_UID, 1) + _element(_Id.TRACK_TYPE, 1)
     track += _element(_Id.CODEC_ID, b"V_UNCOMPRESSED") + _element(_Id.VIDEO, video)
     return (

@@ -21,7 +21,8 @@ class Recipe:
     """All that `open` needs to make a FileCutter. Can be pickled.
 
     Attributes:
-        model, size, threads, providers, memory, max_memory, verbose: as `Segmenter` has them.
+        model, size, threads, providers, memory, max_memory, verbose, refine: as `Segmenter` has
+            them.
         style, encoding, all_frames, skip_existing, batch, max_pixels: as `FileCutter` has them.
         remote: whether files lie in an object store.
     """
@@ -33,6 +34,7 @@ class Recipe:
     memory: Memory = DEFAULT
     max_memory: float | None = None
     verbose: bool = False
+    refine: bool = False
     style: Style = field(default_factory=Style)
     encoding: Encoding = field(default_factory=Encoding)
     all_frames: bool = False
@@ -55,6 +57,7 @@ class Recipe:
             memory=self.memory,
             max_memory=self.max_memory,
             verbose=self.verbose,
+            refine=self.refine,
         )
         return FileCutter(
             segmenter,

@@ -89,6 +89,12 @@ def _parse_pixels(text: str) -> int:
 @verbose_option
 @batch_option
 @click.option(
+    "--refine",
+    is_flag=True,
+    help="Look twice: where the subject fills little of the picture, at its surroundings alone, "
+    "too. Its edge gets finer, and the network runs twice.",
+)
+@click.option(
     "--format",
     "form",
     metavar="FORMAT",
@@ -197,6 +203,7 @@ def cutout(
     max_pixels: int | None,
     verbose: bool,
     batch: int,
+    refine: bool,
     form: str | None,
     quality: int,
     lossless: bool,
@@ -257,6 +264,7 @@ def cutout(
         memory=memory,
         max_memory=max_memory,
         verbose=verbose,
+        refine=refine,
         style=Style(
             mask=mask,
             depth=DEPTHS[depth] if depth else None,

@@ -4,6 +4,7 @@ From a normalized tensor to logits: the runtime makes the tensor and brings the 
 pixels to alpha (`birefnet export --end-to-end`): the graph does both itself, at one size.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,6 +50,26 @@ class Form(Protocol):
 
     def alpha(self, answer: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
         """Bring an answer to an image of (H, W) `size`: float32 in [0, 1]."""
+
+
+def run_by_shape(
+    prepared: Sequence[Prepared], run: Callable[[NDArray[Any]], NDArray[Any]]
+) -> list[NDArray[Any]]:
+    """Run batches of images whose tensors have one shape; an answer for each image, in order.
+
+    Args:
+        prepared: the images.
+        run: gives the graph's answers to a batch.
+    """
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, each in enumerate(prepared):
+        places.setdefault(each.tensor.shape, []).append(place)
+    answers: dict[int, NDArray[Any]] = {}
+    for same in places.values():
+        tensors = [prepared[place].tensor for place in same]
+        batch = run(tensors[0] if len(same) == 1 else np.concatenate(tensors))
+        answers.update(zip(same, batch, strict=True))
+    return [answers[place] for place in range(len(prepared))]
 
 
 def form_of(signature: Signature, metadata: ModelMetadata) -> Form:

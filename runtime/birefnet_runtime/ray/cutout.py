@@ -38,7 +38,7 @@ class Cutout:
         target: a column of paths or URLs that the results are written to, whole or not at all.
         style: what comes out.
         encoding: how it is written.
-        size, providers, memory, max_memory: as `Segmenter` has them.
+        size, providers, memory, max_memory, refine: as `Segmenter` has them.
         threads: by default the CPUs that Ray gives the actor (`num_cpus`).
         batch: how many images may go through the graph at once.
         skip_existing: leave files alone whose result is there; of use with `target` only.
@@ -60,6 +60,7 @@ class Cutout:
         providers: Providers = "auto",
         memory: Memory = DEFAULT,
         max_memory: float | None = None,
+        refine: bool = False,
         threads: int | None = None,
         batch: int = 1,
         skip_existing: bool = False,
@@ -72,6 +73,7 @@ class Cutout:
             providers=providers,
             memory=memory,
             max_memory=max_memory,
+            refine=refine,
             style=style or Style(),
             encoding=encoding or Encoding(),
             skip_existing=skip_existing,

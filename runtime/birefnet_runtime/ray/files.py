@@ -47,6 +47,7 @@ def cutout_files(
     providers: Providers = "auto",
     memory: Memory = DEFAULT,
     max_memory: float | None = None,
+    refine: bool = False,
     all_frames: bool = False,
     skip_existing: bool = False,
     batch: int = 1,
@@ -64,7 +65,7 @@ def cutout_files(
     Args:
         inputs: paths or URLs of files and folders; relative paths as from here, on every machine.
         output: a file, a folder, or a URL.
-        model, size, providers, memory, max_memory: as `Segmenter` has them, for each actor.
+        model, size, providers, memory, max_memory, refine: as `Segmenter` has them, for each actor.
         style, all_frames, skip_existing, batch, max_pixels: as `FileCutter` has them.
         format, quality, lossless, effort: as `birefnet cutout` has them.
         actors, cpus_per_actor, gpus_per_actor: as `Pool` has them. Threads follow from the CPUs.
@@ -87,6 +88,7 @@ def cutout_files(
         providers=providers,
         memory=memory,
         max_memory=max_memory,
+        refine=refine,
         style=style or Style(),
         encoding=Encoding(plan.format, quality, lossless, effort),
         all_frames=all_frames,

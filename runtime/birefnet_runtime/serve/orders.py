@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ..cutout.background import ImageBackground
 from ..cutout.compose import Result, Style, compose
 from ..cutout.picture_memory import SLACK_BYTES, peak_bytes
-from ..cutout.refine import fill_inside, harden
+from ..cutout.second_look import Prediction
+from ..cutout.simplify import fill_inside, harden
 from ..cutout.subject import Subject
 from ..errors import ImageError
 from ..images.picture import Picture, Pixels
@@ -182,19 +183,19 @@ def read(order: Order, segmenter: Segmenter, settings: Settings) -> ReadOrder:
     return ReadOrder(order, small, replace(prepared, picture=small), picture.size)
 
 
-def make_answer(read_order: ReadOrder, logits: NDArray[np.float32], segmenter: Segmenter) -> Answer:
+def make_answer(read_order: ReadOrder, prediction: Prediction, segmenter: Segmenter) -> Answer:
     """Make the file that is sent back.
 
     Args:
         read_order: the order and its picture.
-        logits: float32 (height, width), of what the network saw.
+        prediction: the graph's answer to what it saw.
         segmenter: the open model.
 
     Raises:
         Refusal: there is no subject where one is asked for, or the format can't hold the result.
     """
     order, picture = read_order.order, read_order.picture
-    alpha = _alpha(read_order, logits, segmenter)
+    alpha = _alpha(read_order, prediction, segmenter)
     style = order.style
     if order.background_image is not None:
         try:
@@ -214,18 +215,18 @@ def make_answer(read_order: ReadOrder, logits: NDArray[np.float32], segmenter: S
 
 
 def _alpha(
-    read_order: ReadOrder, logits: NDArray[np.float32], segmenter: Segmenter
+    read_order: ReadOrder, prediction: Prediction, segmenter: Segmenter
 ) -> NDArray[np.float32]:
     """The subject's alpha, float32 (H, W), of the picture at the result's size."""
     order, picture = read_order.order, read_order.picture
     if order.roi is None:
-        alpha = segmenter.finish(read_order.prepared, logits)
+        alpha = segmenter.finish(read_order.prepared, prediction)
     else:
         rows, columns = _region(order.roi, picture.size, read_order.full_size)
         alpha = np.zeros(picture.size, np.float32)
         region = Picture(picture.pixels[rows, columns], None, None)
         alpha[rows, columns] = segmenter.finish(
-            replace(read_order.prepared, picture=region), logits
+            replace(read_order.prepared, picture=region), prediction
         )
     if order.filled:
         alpha = fill_inside(alpha)

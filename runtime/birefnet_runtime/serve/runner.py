@@ -12,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, TypeVar
 
-import numpy as np
 from birefnet_models.errors import BirefnetError
-from numpy.typing import NDArray
 
 from ..cutout.picture_memory import SLACK_BYTES
+from ..cutout.second_look import Prediction
 from ..machine.limits import usable_cores
 from ..machine.pipeline import CAPACITY
 from ..model.forms import Prepared
@@ -34,9 +33,7 @@ class _Job:
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
-        self.logits: asyncio.Future[NDArray[np.float32]] = (
-            asyncio.get_running_loop().create_future()
-        )
+        self.logits: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
         self.wanted = True
 
 
@@ -138,7 +135,7 @@ class Runner:
                     done.exception()  # nobody is left to be told
             raise
 
-    async def _run(self, prepared: Prepared) -> NDArray[np.float32]:
+    async def _run(self, prepared: Prepared) -> Prediction:
         """Send a picture through the network, and wait for its logits."""
         job = _Job(prepared)
         self._ready.append(job)

@@ -1,5 +1,6 @@
 """Needs ffmpeg, which makes the films too; the message without it is tested everywhere."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from birefnet_runtime import ImageError, MissingExtraError, OutputError, Segment
 from birefnet_runtime.batch import video as module
 from birefnet_runtime.batch.ffmpeg import has_filter
 from birefnet_runtime.batch.footage import probe
+from birefnet_runtime.batch.raw_video import RawFormat, RawFrames
 from birefnet_runtime.batch.video import cut_out_video
 from PIL import Image
 
@@ -107,6 +109,37 @@ def test_what_is_no_film_is_an_error_that_names_it(model, film, tmp_path):
             cut_out_video(tmp_path / name, tmp_path / "out.mov", Segmenter(model))
     with pytest.raises(OutputError, match=r"out\.mp4: video with alpha is written as"):
         cut_out_video(film, tmp_path / "out.mp4", Segmenter(model))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("suffix", "pixels"), [("mov", "yuv422p10le"), ("webm", "yuv420p")])
+def test_a_mask_is_a_gray_video_with_its_sound(model, film, tmp_path, suffix, pixels):
+    target = tmp_path / f"out.{suffix}"
+
+    cut_out_video(film, target, Segmenter(model), style=Style(mask=True, depth=8), smooth=True)
+
+    found = streams(target)
+    assert found["video"]["pix_fmt"] == pixels
+    assert "audio" in found
+    raw = ffmpeg("-i", target, "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+    shown = np.frombuffer(raw, np.uint8).reshape(6, 48, 64, 3).astype(int)
+    assert shown[:, 4:-4, 4:26].min() > 250
+    assert shown[:, 4:-4, 40:60].max() < 6
+
+
+@needs_ffmpeg
+def test_bare_frames_become_a_file_of_their_rate(model, tmp_path):
+    frames = np.zeros((6, 48, 64, 3), np.uint8)
+    frames[:, :, :32] = 255
+    source = RawFrames(io.BytesIO(frames.tobytes()), RawFormat((48, 64), Fraction(30000, 1001)))
+
+    assert cut_out_video(source, tmp_path / "out.mov", Segmenter(model)) == 6
+
+    stream = streams(tmp_path / "out.mov")["video"]
+    assert (stream["avg_frame_rate"], stream["nb_read_frames"]) == ("30000/1001", "6")
+    shown = shown_frames(tmp_path / "out.mov")
+    assert shown[:, 4:-4, 4:26, 3].min() > 250
+    assert shown[:, 4:-4, 40:60, 3].max() < 6
 
 
 def shown_frames(path, *decoder) -> np.ndarray:
@@ -250,7 +283,7 @@ def test_a_film_that_is_damaged_says_where(model, long_film, tmp_path):
 def test_a_film_without_its_last_seconds_says_so(model, film, tmp_path, monkeypatch):
     """Cut between two frames, where ffmpeg finds nothing wrong."""
     whole = probe(film)
-    monkeypatch.setattr(module, "probe", lambda _: replace(whole, duration_s=3.0))
+    monkeypatch.setattr(module, "probe", lambda *_: replace(whole, duration_s=3.0))
 
     with pytest.raises(ImageError, match=r"film\.mp4: damaged after frame 6: it ends 2\.5 s early"):
         cut_out_video(film, tmp_path / "out.mov", Segmenter(model))
@@ -286,7 +319,7 @@ def test_the_stream_that_was_looked_at_is_the_one_that_is_cut_out(
            "-map", "0:v", "-map", "1:v", "-c:v", "mpeg4", source)  # fmt: skip
     looked_at = probe(source)
     assert looked_at.stream == 0
-    monkeypatch.setattr(module, "probe", lambda _: replace(looked_at, stream=1))
+    monkeypatch.setattr(module, "probe", lambda *_: replace(looked_at, stream=1))
 
     assert cut_out_video(source, tmp_path / "out.mov", Segmenter(model)) == 6
     assert shown_frames(tmp_path / "out.mov")[:, 4:-4, 4:26, 3].min() > 250

@@ -52,6 +52,22 @@ def test_mask_alone(model, photo, tmp_path):
     assert np.asarray(mask)[0, 0] == 255
 
 
+def test_refine_looks_twice_at_a_small_subject(model, tmp_path):
+    image = np.zeros((480, 600, 3), np.uint8)
+    image[100:140, 450:500] = 255
+    Image.fromarray(image).save(tmp_path / "small.png")
+    errors = {}
+
+    for options in ([], ["--refine"]):
+        result = run("cutout", tmp_path / "small.png", "-o", tmp_path / "mask.png", "-m", model,
+                     "--mask", *options)  # fmt: skip
+        assert result.exit_code == 0, result.stderr
+        mask = np.asarray(Image.open(tmp_path / "mask.png"))
+        errors[tuple(options)] = np.count_nonzero((mask > 127) != (image[..., 0] > 127))
+
+    assert errors["--refine",] < errors[()] / 2
+
+
 def test_a_folder_goes_on_after_a_bad_file(model, photo, tmp_path, picture):
     folder = tmp_path / "in"
     (folder / "sub").mkdir(parents=True)

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from birefnet_runtime import ImageError, ModelError, Segmenter, SizeError
+from birefnet_runtime.cutout.second_look import TwoLooks
 from birefnet_runtime.errors import ProviderError
 from birefnet_runtime.model.signature import output_shape
 from birefnet_runtime.session.memory_limit import choose
@@ -58,6 +59,22 @@ def test_alpha_is_the_graphs(make_pixel_model, picture):
     assert alphas[0].dtype == np.float32
     assert segmenter.metadata.output == "alpha"
     assert segmenter.model_size((9, 9)) == (64, 64)
+
+
+def test_it_looks_twice_at_small_subjects(make_pixel_model):
+    image = np.zeros((100, 140, 3), np.uint8)
+    image[20:40, 30:60] = 200
+    segmenter = Segmenter(make_pixel_model(), refine=True)
+    prepared = segmenter.prepare(image)
+
+    (prediction,) = segmenter.run([prepared])
+
+    assert isinstance(prediction, TwoLooks)
+    assert prediction.window == (5, 15, 55, 75)
+    assert prediction.second.shape == (50, 60)
+    np.testing.assert_allclose(
+        segmenter.finish(prepared, prediction), image[..., 0] / 255, atol=1e-6
+    )
 
 
 def test_the_graph_sees_upright_opaque_pixels(make_pixel_model, tmp_path):

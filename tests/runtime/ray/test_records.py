@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from birefnet_runtime.batch.file_cutter import FileCutter
 from birefnet_runtime.batch.jobs import Failure, Job
@@ -201,6 +202,21 @@ def test_cutout_of_bytes(model, folder):
     job = Job(Path("in/a.png"), Path("a.png"))
     list(FileCutter(Segmenter(model)).cut_out([job]))
     assert made["cutout"][0] == Path("a.png").read_bytes()
+
+
+def test_cutout_looks_twice_as_the_plain_engine_does(model, folder):
+    image = np.zeros((480, 600, 3), np.uint8)
+    image[100:140, 450:500] = 255
+    Image.fromarray(image).save("in/small.png")
+    jobs = [Job(Path("in/small.png"), Path(f"{name}.png")) for name in ("once", "twice")]
+    list(FileCutter(Segmenter(model)).cut_out(jobs[:1]))
+    list(FileCutter(Segmenter(model, refine=True)).cut_out(jobs[1:]))
+
+    made = Cutout(str(model), threads=1, refine=True)(
+        {"bytes": [Path("in/small.png").read_bytes()]}
+    )
+
+    assert made["cutout"][0] == Path("twice.png").read_bytes() != Path("once.png").read_bytes()
 
 
 def test_cutout_of_paths_to_paths(model, folder):

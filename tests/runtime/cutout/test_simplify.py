@@ -1,6 +1,6 @@
 import cv2
 import numpy as np
-from birefnet_runtime.cutout.refine import fill_inside, harden
+from birefnet_runtime.cutout.simplify import fill_inside, harden
 
 
 def pane():
