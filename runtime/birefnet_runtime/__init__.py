@@ -27,7 +27,7 @@ from .model.metadata import ModelMetadata
 from .model.signature import Session
 from .segmenter import Segmenter
 from .session.memory_limit import Memory
-from .session.providers import Cpu, Cuda, OpenVINO, TensorRT
+from .session.providers import Cpu, Cuda, Named, OpenVINO, TensorRT
 
 __all__ = [
     "Background",
@@ -45,6 +45,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "ModelMetadata",
+    "Named",
     "OpenVINO",
     "OutputError",
     "Picture",

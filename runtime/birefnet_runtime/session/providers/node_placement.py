@@ -51,5 +51,6 @@ def read_placement(session: Any) -> NodePlacement | None:
 
 
 def short_name(execution_provider: str) -> str:
-    """`CUDAExecutionProvider` as `cuda`."""
-    return execution_provider.removesuffix("ExecutionProvider").lower()
+    """`CUDAExecutionProvider` as `cuda`, and `DmlExecutionProvider` as everybody calls it."""
+    name = execution_provider.removesuffix("ExecutionProvider").lower()
+    return "directml" if name == "dml" else name
