@@ -13,6 +13,7 @@ provider's code on no GPU:
 
 import dataclasses
 import json
+import re
 import sys
 import tempfile
 import warnings
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_runtime import Named, Segmenter
+from birefnet_runtime import Named, ProviderError, Segmenter
 from birefnet_runtime.model.locate import find_model
 from birefnet_runtime.session.inference_session import OpenSession, start
 from birefnet_runtime.session.named import fixed_dimensions
@@ -51,7 +52,8 @@ def nodes_run(provider: Named, size: int) -> dict[str, dict[str, int]]:
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             facts = event["args"]
-            counted.setdefault(facts["provider"], Counter())[facts["op_name"]] += 1
+            operator = re.sub(r"_\d+_\d+$", "", facts["op_name"])  # parts have a number each
+            counted.setdefault(facts["provider"], Counter())[operator] += 1
     return {name: dict(operators.most_common()) for name, operators in counted.items()}
 
 
@@ -64,25 +66,49 @@ def differences(ours: Segmenter, cpu: Segmenter) -> dict[str, dict[str, float]]:
     return found
 
 
-def main(file: Path, text: str, size: int, device: str) -> None:
-    warnings.simplefilter("ignore")  # what they say of nodes and size is in the file
-    (provider,) = parse_providers(text)
-    if not isinstance(provider, Named):
-        raise SystemExit(f"{text} has a record of its own")
-    ours = Segmenter("nano", providers=text, size=size, threads=1)
+def heard(provider: Named) -> dict[str, str] | str:
+    """What a session says that it runs with, if it is given an option that there is none of; or
+    what it is refused with."""
+    path = find_model("nano")
+    options = {**provider.options, "no_such_option": "1"}
+    plan = plan_session(dataclasses.replace(provider, options=options), threads=1)
+    try:
+        session = start(path, provider, plan, verbose=False)
+    except ProviderError as error:
+        return str(error)
+    return dict(session.get_provider_options()[plan.providers[0][0]])
+
+
+def measured(provider: Named, text: str, size: int) -> dict[str, Any]:
+    """Differences and nodes, or why the provider is refused."""
     cpu = Segmenter("nano", providers="cpu", size=size, threads=1)
+    try:
+        ours = Segmenter("nano", providers=text, size=size, threads=1)
+    except ProviderError as error:
+        return {"refused": str(error)}
     assert ours.session_info
     placement = ours.session_info.placement
-    entry: dict[str, Any] = {
-        "device": device,
-        "size": [size, size],
-        "threads": 1,
-        "environment": dataclasses.asdict(read_environment()),
+    return {
         "levels_of_255": differences(ours, cpu),
         "nodes_assigned": {name: placement.nodes(name) for name in placement.operators}
         if placement
         else None,
         "nodes_run": nodes_run(provider, size),
+        "says_of_an_unknown_option": heard(provider),
+    }
+
+
+def main(file: Path, text: str, size: int, device: str) -> None:
+    warnings.simplefilter("ignore")  # what they say of nodes and size is in the file
+    (provider,) = parse_providers(text)
+    if not isinstance(provider, Named):
+        raise SystemExit(f"{text} has a record of its own")
+    entry: dict[str, Any] = {
+        "device": device,
+        "size": [size, size],
+        "threads": 1,
+        "environment": dataclasses.asdict(read_environment()),
+        **measured(provider, text, size),
     }
     results = json.loads(file.read_text()) if file.exists() else {}
     write_results(file, results | {text: entry})

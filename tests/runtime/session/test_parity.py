@@ -29,9 +29,8 @@ def test_what_is_too_far_off_is_refused_with_both_numbers():
     for largest, mean in ((0.06, 0.0), (0.0, 0.002), (float("nan"), float("nan"))):
         with pytest.raises(ProviderError, match="the disc's mask differs from the CPU's by") as e:
             refused(largest, mean)
-        assert "at 64x96; 0.05 and 0.001 are allowed, so it is not used; try another" in str(
-            e.value
-        )
+        said = str(e.value)
+        assert said.endswith("64x96; 0.05 and 0.001 are allowed, so it is not used; try another")
 
 
 def test_nothing_of_nan_passes_for_parity():
