@@ -27,6 +27,7 @@ from .parity import FP16, check, compare, sample_image, ticking
 from .providers.names import EXECUTION_PROVIDER, execution_provider
 from .providers.options import Named
 from .providers.ort_build import Build
+from .providers.plugins import plugin_of
 from .tensorrt.engine_cache import graph_hash
 from .tensorrt.optimization_profile import concrete_sizes
 
@@ -47,7 +48,7 @@ class Passed:
     dimensions: Mapping[str, int]
     """What the graph is fixed at."""
     onnxruntime: str
-    """Wheel and version."""
+    """Wheel and version, and those of the provider's own wheel."""
     devices: tuple[str, ...]
     """Of the provider, as ONNX Runtime describes them; it lists none of some providers."""
     machine: tuple[str, str]
@@ -126,23 +127,35 @@ def approve(
     assert isinstance(record, Named)
     if does_nothing(opened, reference):
         raise ProviderError(NOTHING)
-    name = execution_provider(record.name) or record.name
+    name, plugin = execution_provider(record.name) or record.name, plugin_of(record.name)
     passed = Passed(
         graph=graph_hash(path),
         provider=name,
         options=record.options,
         dimensions=dimensions,
-        onnxruntime=f"{build.package} {build.version}",
+        onnxruntime=f"{build.package} {build.version}{plugin.version if plugin else ''}",
         devices=_devices(name),
         machine=(platform.platform(), read_processor().model),
     )
     if _is_noted(passed):
         return
+    parity, size = _compare(path, opened, sizes, reference)
+    check(parity, FP16, size, whose=f"{record.name}'s", instead="--provider cpu")
+    _note(passed, parity)
+
+
+def _compare(
+    path: Path,
+    opened: OpenSession,
+    sizes: Sequence[Size],
+    reference: Callable[[], OpenSession],
+) -> tuple[dict[str, float], tuple[int, int]]:
+    """How far the provider's mask is from the CPU's, and the (height, width) of both."""
     signature = read_signature(opened)
     metadata = model_facts(read_properties(opened, path), signature, path)
     size = signature.size or concrete_sizes(next(iter(sizes), None), metadata)[0]
     tensor = _sample(signature, size)
-    with ticking(f"comparing {record.name}'s mask of {path.name} with the CPU's"):
+    with ticking(f"comparing {opened.info.provider.name}'s mask of {path.name} with the CPU's"):
         try:
             answer = signature.run(opened, tensor)
         except onnxruntime_errors(RuntimeError, ValueError) as error:
@@ -151,9 +164,9 @@ def approve(
             expected = signature.run(reference(), tensor)
         except onnxruntime_errors(RuntimeError) as error:
             raise ModelError(f"{path}: ONNX Runtime can't run it: {first_line(error)}") from error
-    parity = compare(answer, expected, metadata.output)
-    check(parity, FP16, size, whose=f"{record.name}'s", instead="--provider cpu")
-    _note(passed, parity)
+    if answer.shape != expected.shape:
+        raise ProviderError(f"it answers {answer.shape} where the CPU answers {expected.shape}")
+    return compare(answer, expected, metadata.output), size
 
 
 def does_nothing(opened: OpenSession, reference: Callable[[], OpenSession]) -> bool:

@@ -157,6 +157,13 @@ def test_a_run_that_fails_is_one_line(mac, model):
         open_session(model, providers="coreml")
 
 
+def test_an_answer_of_another_shape_is_one_line(mac, model):
+    mac.answer = lambda logits: logits[:, :, ::2]
+
+    with pytest.raises(ProviderError, match=r"it answers \(1, 1, 32, 64\) where the CPU answers"):
+        open_session(model, providers="coreml")
+
+
 def test_a_silent_fallback_is_an_error(mac, model):
     mac.lost = True
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-HEAVY = ("DeformConv", "Conv", "MatMul", "GridSample")
+HEAVY = ("DeformConv", "Conv", "MatMul", "Attention", "GridSample")
 """The operators that take the time: on the CPU under a GPU they cost a copy there and back, too."""
 
 

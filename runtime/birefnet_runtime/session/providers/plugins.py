@@ -7,7 +7,7 @@ with `get_library_path()` and `get_ep_names()` (its page "Packaging" on plugin E
 import threading
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, distributions, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -31,6 +31,14 @@ class Plugin:
     def wheel(self) -> str:
         """Its name for pip."""
         return self.module.replace("_", "-")
+
+    @property
+    def version(self) -> str:
+        """` NAME VERSION` of the installed wheel; nothing where it isn't known."""
+        try:
+            return f" {self.wheel} {version(self.wheel)}"
+        except PackageNotFoundError:
+            return ""
 
 
 PLUGINS = {

@@ -51,6 +51,7 @@ def test_a_wheel_is_found_by_its_name_and_registered_once(wheel, monkeypatch):
     plugin = plugin_of("made1")
 
     assert execution_provider("made1") == EP
+    assert plugin.version == " onnxruntime-ep-made1 1.0"
     assert "made1" in installed_others()
     assert plugin_devices(plugin, EP) == [found[1]], "an NPU before a GPU before the CPU"
     assert plugin_devices(plugin, EP, "gpu") == [found[3]]
