@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .model.signature import Session
     from .segmenter import Segmenter
     from .session.memory_limit import Memory
-    from .session.providers import Cpu, Cuda, OpenVINO, TensorRT
+    from .session.providers import Cpu, Cuda, Named, OpenVINO, TensorRT
 
 __all__ = [
     "Background",
@@ -51,6 +51,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "ModelMetadata",
+    "Named",
     "OpenVINO",
     "OutputError",
     "Picture",
@@ -96,6 +97,6 @@ __getattr__ = lazily(
         ".model.signature": "Session",
         ".segmenter": "Segmenter",
         ".session.memory_limit": "Memory",
-        ".session.providers": "Cpu Cuda OpenVINO TensorRT",
+        ".session.providers": "Cpu Cuda Named OpenVINO TensorRT",
     },
 )

@@ -55,8 +55,9 @@ class Segmenter:
             (height, width), or "auto" for the image's aspect ratio within as many pixels.
         threads: for one operator; by default as many as cores may be used.
         providers: what to run on, the preferred first: names ("cpu", "cuda", "tensorrt",
-            "openvino"), records with options, or "auto", the best that works without changing the
-            answer. What can't run is an error unless another is named behind it.
+            "openvino", or any that ONNX Runtime has, as "coreml"), records with options, or "auto",
+            the best that works without changing the answer. What can't run is an error unless
+            another is named behind it.
         memory: settings of the CPU by name: "fast", "balanced" or "low".
         max_memory: bytes that the process may take, or text such as "1GB". The settings follow from
             it, and, where `size` is left open, a smaller size if need be, so that room is left for

@@ -21,7 +21,6 @@ STANDARD = set(sys.stdlib_module_names)
 # Beside the standard library and itself, a package imports these and nothing else.
 ALLOWED = {
     "models": {"home_of[name]"},  # a face's own modules, when a name is first used
-    # The plugin of OpenVINO is one more wheel of ONNX Runtime, imported for its library's path.
     "runtime": {
         "birefnet_models",
         "click",
@@ -29,7 +28,7 @@ ALLOWED = {
         "fsspec",  # extras, each asked for in one place
         "numpy",
         "onnxruntime",
-        "onnxruntime_ep_openvino",
+        "module",  # `import_module(module)`: a wheel that brings ONNX Runtime a provider
         "PIL",
         "pillow_heif",
         "prometheus_client",
@@ -96,7 +95,7 @@ CONFINED = {
     ("runtime", "starlette"): "serve/access.py serve/app.py",
     ("runtime", "uvicorn"): "serve/server.py",
     ("runtime", "pynvml"): "machine/nvml.py",
-    ("runtime", "onnxruntime_ep_openvino"): "session/providers/openvino.py",
+    ("runtime", "module"): "session/providers/plugins.py",
     ("export", "cv2"): "parity/masks.py",
     ("export", "onnxruntime"): (
         "verify/export_check.py verify/end_to_end_check.py verify/compare_models.py"

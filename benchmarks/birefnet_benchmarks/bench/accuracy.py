@@ -22,6 +22,8 @@ from birefnet_export.parity.logits import (
 )
 from birefnet_export.parity.masks import compare_masks, mask_tolerance
 from birefnet_models.text import format_size
+from birefnet_runtime.session.providers.names import canonical
+from birefnet_runtime.session.providers.options import RECORDS
 
 from ..errors import MeasurementError
 from .backends.base import ALPHA, MASK, OUTPUT, Tensor
@@ -140,7 +142,13 @@ def graph_tolerance(configuration: Configuration, output: str | None) -> GraphTo
 
 
 def precision_of(configuration: Configuration) -> str:
-    """Precision of the computation, which a provider may lower below the graph's."""
+    """Precision of the computation, which a provider may lower below the graph's.
+
+    In which one those compute that have no record of their own isn't known: half is what they may.
+    """
+    name = canonical(configuration.provider.partition(":")[0])
+    if configuration.backend == "onnxruntime" and name not in RECORDS:
+        return "fp16" if configuration.precision == "fp32" else configuration.precision
     options = set(configuration.provider.split(":")[1:])
     if "bf16" in options:
         return "bf16"

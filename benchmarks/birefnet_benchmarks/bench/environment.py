@@ -18,7 +18,12 @@ PACKAGES = (
     "Pillow",
     "torch",
     "transformers",
+    "onnxruntime-directml",
     "onnxruntime-ep-openvino",
+    "onnxruntime-ep-webgpu",
+    "onnxruntime-migraphx",
+    "onnxruntime-qnn",
+    "onnxruntime-webgpu",
 )
 
 

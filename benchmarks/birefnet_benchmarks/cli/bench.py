@@ -16,7 +16,7 @@ from birefnet_models.text import printable
 from birefnet_runtime.cli.options import read_bytes
 from birefnet_runtime.machine.limits import usable_cores
 from birefnet_runtime.model.input_size import parse_size
-from birefnet_runtime.session.providers import parse_providers
+from birefnet_runtime.session.providers import parse_providers, split_providers
 
 from .report import FiniteRange, compare, report, write_documents
 
@@ -48,14 +48,16 @@ bench.add_command(report)
 bench.add_command(compare)
 
 
-def _listed(read: Callable[[str], Any]) -> Callable[..., Any]:
+def _listed(
+    read: Callable[[str], Any], split: Callable[[str], list[str]] = lambda text: text.split(",")
+) -> Callable[..., Any]:
     """A callback that makes `a,b,c` a tuple of what `read` makes of each part."""
 
     def callback(_: click.Context, __: click.Parameter, text: str | None) -> tuple[Any, ...] | None:
         if text is None:
             return None
         try:
-            return tuple(dict.fromkeys(read(part.strip()) for part in text.split(",")))
+            return tuple(dict.fromkeys(read(part.strip()) for part in split(text)))
         except (BirefnetError, ValueError) as error:
             raise click.BadParameter(str(error)) from error
 
@@ -124,9 +126,9 @@ def _among(*known: str) -> Callable[[str], str]:
     metavar="NAMES",
     default="cpu",
     show_default=True,
-    callback=_listed(_provider),
+    callback=_listed(_provider, split_providers),
     help="Execution providers to measure, as `cutout --provider` takes them: cpu, openvino:bf16, "
-    "cuda, tensorrt:fp16. There is no fallback to another.",
+    "cuda, tensorrt:fp16, webgpu:preferredLayout=NHWC. There is no fallback to another.",
 )
 @click.option(
     "--sizes",

@@ -10,7 +10,17 @@ from . import statistics
 
 BACKENDS = {"onnxruntime": "ONNX Runtime", "pytorch": "PyTorch"}
 """Names of the backends as their authors write them."""
-SHOWN_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino", "torch")
+SHOWN_PACKAGES = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-directml",
+    "onnxruntime-ep-openvino",
+    "onnxruntime-ep-webgpu",
+    "onnxruntime-migraphx",
+    "onnxruntime-qnn",
+    "onnxruntime-webgpu",
+    "torch",
+)
 """Packages whose versions stand in a caption; the page has all."""
 
 

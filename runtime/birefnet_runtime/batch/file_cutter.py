@@ -13,7 +13,7 @@ from ..cutout.compose import Style, compose
 from ..cutout.picture_memory import SLACK_BYTES, check_fits, peak_bytes
 from ..cutout.second_look import Prediction
 from ..cutout.subject import Subject
-from ..errors import ImageError, OutputError
+from ..errors import ImageError, ModelError, OutputError
 from ..images.read import decode, open_image
 from ..images.write import PNG, Encoding
 from ..machine.pipeline import CAPACITY, Finished, ahead, overlap
@@ -241,6 +241,8 @@ def _failed(item: _Opened | _Read, error: Exception) -> FileReport:
     """Report of a file that failed, whatever its stage raised."""
     if isinstance(error, MemoryError):
         error = ImageError(f"{item.job.name}: not enough memory for it")
+    elif isinstance(error, ModelError):  # a run knows tensors, and no files
+        error = ModelError(f"{item.job.name}: {error}")
     elif not isinstance(error, BirefnetError):
         error = ImageError(f"{item.job.name}: can't be cut out: {error}")
     return FileReport(item.job, error)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..doctor.diagnosis import Diagnosis, ProviderState, diagnose
-from ..session.providers.options import RECORDS
+from ..session.providers.names import canonical, choice, execution_provider
 from .options import verbose_option
 
 
@@ -18,7 +18,7 @@ from .options import verbose_option
 @click.option(
     "--require",
     metavar="NAMES",
-    help="Providers that must work, as cuda or cuda,tensorrt: else the exit code is 1.",
+    help="Providers that must work, as cuda or cuda,coreml: else the exit code is 1.",
 )
 @verbose_option
 def doctor(as_json: bool, require: str | None, verbose: bool) -> None:
@@ -51,11 +51,10 @@ def as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def _names(require: str | None) -> list[str]:
-    names = [name.strip().lower() for name in (require or "").split(",") if name.strip()]
+    names = [canonical(name) for name in (require or "").split(",") if name.strip()]
     for name in names:
-        if name not in RECORDS:
-            known = ", ".join(RECORDS)
-            raise click.BadParameter(f"no provider is called {name!r}; there are: {known}")
+        if execution_provider(name) is None:
+            raise click.BadParameter(f"no provider is called {name!r}; there are: {choice()}")
     return names
 
 

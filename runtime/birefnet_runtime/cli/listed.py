@@ -26,7 +26,7 @@ LISTED = {
         "Write a model repository for NVIDIA's Triton Inference Server, 26.07 or later."
     ),
     "birefnet_runtime.cli.deploy.warm:warm": (
-        "Build the TensorRT engine of MODEL ahead, or its compiled form for the CPU."
+        "Do what MODEL's first opening on a provider takes ahead, so that no user waits for it."
     ),
     "birefnet_runtime.cli.doctor:doctor": "Say what this machine can run on, by trying it.",
     "birefnet_runtime.cli.models:models": (

@@ -83,9 +83,11 @@ provider_option = click.option(
     default="auto",
     show_default=True,
     callback=parsed(_checked_providers),
-    help="What to run on: cpu, cuda, tensorrt, openvino or auto. Several, as cuda,cpu: the next "
-    "one is taken if the one before can't run; else that is an error. Behind a colon there may be "
-    "a GPU's number or a precision, as cuda:1, tensorrt:fp16, openvino:bf16.",
+    help="What to run on: cpu, cuda, tensorrt, openvino, auto, or what else ONNX Runtime has: "
+    "coreml, directml, migraphx, qnn, webgpu, ... Several, as cuda,cpu: the next one is taken if "
+    "the one before can't run; else that is an error. Behind a colon there may be a GPU's number "
+    "or a precision, as cuda:1, tensorrt:fp16, openvino:bf16; of the others `fixed` (one size) and "
+    "their own options, as coreml:fixed:ModelFormat=MLProgram,MLComputeUnits=ALL.",
 )
 
 memory_option = click.option(

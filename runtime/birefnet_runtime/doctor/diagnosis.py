@@ -9,6 +9,7 @@ from ..machine.nvml import Driver, read_driver
 from ..machine.processor import Processor, read_processor
 from ..model.ort_versions import DEFORM_CONV, has_deform_conv
 from ..session.providers.availability import is_installed, why_unavailable
+from ..session.providers.names import installed_others
 from ..session.providers.node_placement import NodePlacement
 from ..session.providers.options import RECORDS
 from ..session.providers.ort_build import Build, installed_build
@@ -96,12 +97,13 @@ class Diagnosis:
 
 
 def diagnose(required: Sequence[str] = (), *, verbose: bool = False) -> Diagnosis:
-    """Gather the facts of this machine and try each provider that is installed."""
+    """Gather the facts of this machine and try each provider that is installed or required."""
     try:
         build = installed_build()
     except ModuleNotFoundError:
         build = None
-    states = [examine(name, build, verbose=verbose) for name in RECORDS] if build else []
+    names = dict.fromkeys((*RECORDS, *installed_others(), *required))
+    states = [examine(name, build, verbose=verbose) for name in names] if build else []
     return Diagnosis(
         build=build,
         providers=tuple(states),

@@ -5,6 +5,7 @@ files of the lowering `gridsample` have.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,10 +14,11 @@ from birefnet_models.errors import BirefnetError
 from birefnet_models.text import first_line
 
 from ..model.ort_versions import has_deform_conv
+from ..session.named import NOTHING, does_nothing
 from ..session.open import open_session
 from ..session.ort_errors import onnxruntime_errors
 from ..session.providers.node_placement import NodePlacement
-from ..session.providers.options import RECORDS, Profile, Provider, TensorRT
+from ..session.providers.options import RECORDS, Named, Profile, Provider, TensorRT
 from ..session.providers.ort_build import installed_build
 
 GRAPH = Path(__file__).with_name("provider_check.onnx")
@@ -42,9 +44,11 @@ def check_provider(name: str, *, verbose: bool = False) -> ProviderCheck:
     try:
         with TemporaryDirectory() as folder:
             record = _record(name, Path(folder))
-            session = open_session(graph, providers=record, threads=1, verbose=verbose)
+            session = open_session(
+                graph, providers=record, threads=1, verbose=verbose, compared=False
+            )
             (answer,) = session.run(None, {"input_image": tensor})
-    except onnxruntime_errors(BirefnetError, RuntimeError) as error:
+    except onnxruntime_errors(BirefnetError, RuntimeError, ValueError) as error:
         reason = first_line(error).removeprefix(f"{name} can't run here: ")
         return ProviderCheck(False, reason, None)
     expected = 2 * tensor.sum(axis=1, keepdims=True)
@@ -52,6 +56,8 @@ def check_provider(name: str, *, verbose: bool = False) -> ProviderCheck:
     if not difference <= TOLERANCE * float(np.abs(expected).max()):
         reason = f"its answer to a known graph is off by {difference:.2g}"
         return ProviderCheck(False, reason, session.info.placement)
+    if name not in RECORDS and does_nothing(session, partial(open_session, graph)):
+        return ProviderCheck(False, NOTHING, session.info.placement)
     return ProviderCheck(True, None, session.info.placement)
 
 
@@ -59,4 +65,4 @@ def _record(name: str, folder: Path) -> Provider:
     if name == "tensorrt":
         shape = (1, 8, 8)
         return TensorRT(cache=folder, profile=Profile(smallest=shape, best=shape, largest=shape))
-    return RECORDS[name]()
+    return RECORDS[name]() if name in RECORDS else Named(name)

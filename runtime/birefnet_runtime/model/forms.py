@@ -49,7 +49,11 @@ class Form(Protocol):
         """
 
     def alpha(self, answer: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
-        """Bring an answer to an image of (H, W) `size`: float32 in [0, 1]."""
+        """Bring an answer to an image of (H, W) `size`: float32 in [0, 1].
+
+        Raises:
+            ModelError: it holds NaN then; uint8 can't.
+        """
 
 
 def run_by_shape(
@@ -103,7 +107,15 @@ class TensorForm:
         return as_logits(logits) if self._metadata.output == "mask" else logits
 
     def alpha(self, answer: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
-        return to_alpha(answer, size)
+        with np.errstate(invalid="ignore"):  # NumPy's word on it; ours is the error
+            alpha = to_alpha(answer, size)
+            least = alpha.min()  # NaN, if there is one anywhere
+        if not np.isfinite(least):
+            raise ModelError(
+                "the mask holds NaN or infinity, where the model's answer had none: "
+                "this processor, or its emulation, computes wrong"
+            )
+        return alpha
 
 
 class PixelForm:

@@ -16,11 +16,20 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError, ProviderError
 from .io_binding import BoundRunner
-from .ort_errors import Caught, caught_stderr, log_reason, onnxruntime_errors, why_too_old
+from .ort_errors import (
+    Caught,
+    caught_stderr,
+    log_reason,
+    onnxruntime_errors,
+    reason_of,
+    why_too_old,
+)
+from .providers.named_options import check_options
+from .providers.names import OTHERS
 from .providers.node_placement import NodePlacement, read_placement
-from .providers.openvino import openvino_devices
-from .providers.options import OpenVINO, Provider, TensorRT
+from .providers.options import Named, OpenVINO, Provider, TensorRT
 from .providers.ort_options import SessionPlan, run_options
+from .providers.plugins import is_built_in, plugin_devices, plugin_of
 from .tensorrt.optimization_profile import check_fits
 
 
@@ -34,6 +43,8 @@ class SessionInfo:
     """What was preferred and could not run: name and reason."""
     placement: NodePlacement | None
     """Where the nodes went; None if this ONNX Runtime can't tell."""
+    remarks: tuple[str, ...] = ()
+    """What else a user should know, a line each."""
 
     def describe(self) -> str:
         """`running on cuda: cuda 1,480 nodes (…), cpu 62 nodes (…)`."""
@@ -43,7 +54,7 @@ class SessionInfo:
     def notes(self) -> list[str]:
         """What a user should know, a line each: a fallback taken, and heavy operators that run
         on the CPU under a GPU."""
-        lines = []
+        lines = list(self.remarks)
         name = self.provider.name
         if self.skipped:
             reasons = "; ".join(
@@ -51,12 +62,19 @@ class SessionInfo:
                 for other, reason in self.skipped
             )
             lines.append(f"running on {name}, for {reasons} (birefnet doctor says what to do)")
-        if self.placement and name in ("cuda", "tensorrt"):
+        if self.placement and self._copies_to_the_cpu():
             heavy = self.placement.heavy_on("CPUExecutionProvider")
             if heavy:
                 there = ", ".join(f"{number} {operator}" for operator, number in heavy.items())
                 lines.append(f"under {name}, the CPU runs {there}: expect it to be slow")
         return lines
+
+    def _copies_to_the_cpu(self) -> bool:
+        """Whether nodes that are left to the CPU's kernels cost a copy there and back."""
+        name = self.provider.name
+        if isinstance(self.provider, Named):
+            return not (name in OTHERS and OTHERS[name].on_cpu)
+        return name in ("cuda", "tensorrt")
 
 
 class OpenSession:
@@ -81,10 +99,16 @@ class OpenSession:
         self._start = start
         self._plan = plan
         self._opening = threading.Lock()
+        # DirectML and XNNPACK take one run at a time; of others that are named it isn't known.
+        self._turn = threading.Lock() if isinstance(provider, Named) else nullcontext()
         self._running: list[Any] = []
         """RunOptions of the runs that are under way."""
         self._open()
-        self.info = SessionInfo(provider, skipped, read_placement(self._session))
+        remarks: tuple[str, ...] = ()
+        if isinstance(provider, Named):
+            echoed = self._session.get_provider_options()
+            remarks = check_options(provider, echoed.get(plan.providers[0][0], {}))
+        self.info = SessionInfo(provider, skipped, read_placement(self._session), remarks)
         self.get_inputs: Callable[[], Sequence[Any]] = self._session.get_inputs
         self.get_outputs: Callable[[], Sequence[Any]] = self._session.get_outputs
         self.get_modelmeta: Callable[[], Any] = self._session.get_modelmeta
@@ -122,7 +146,8 @@ class OpenSession:
         options = run_options(self._plan.run_entries)
         self._running.append(options)
         try:
-            return self._run(output_names, input_feed, options)
+            with self._turn:
+                return self._run(output_names, input_feed, options)
         finally:
             self._running.remove(options)
 
@@ -170,7 +195,7 @@ def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -
 
     Raises:
         ModelError: the file can't be loaded.
-        ProviderError: the provider can't be started, or ONNX Runtime left it out.
+        ProviderError: the provider can't be started, lists no device, or ONNX Runtime left it out.
     """
     import onnxruntime
 
@@ -179,14 +204,15 @@ def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -
     with nullcontext(Caught()) if shown else caught_stderr() as caught:
         options = session_options(plan, verbose)
         chosen = [(name, dict(entries)) for name, entries in plan.providers]
-        if isinstance(provider, OpenVINO):
-            options.add_provider_for_devices(openvino_devices(provider), chosen[0][1])
+        devices = _plugin_devices(provider, chosen[0][0])
+        if devices:
+            options.add_provider_for_devices(devices, chosen[0][1])
         try:
             session = onnxruntime.InferenceSession(
                 str(path),
                 sess_options=options,
                 # Named here, what was just added would count for nothing.
-                providers=None if isinstance(provider, OpenVINO) else chosen,
+                providers=None if devices else chosen,
                 enable_fallback=0,
             )
         except onnxruntime_errors(RuntimeError, ValueError) as error:
@@ -195,7 +221,7 @@ def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -
             if provider.name == "cpu" or type(error).__name__ in _ERRORS_OF_FILES:
                 message = f"{path}: ONNX Runtime can't load it: {first_line(error)}"
                 raise ModelError(message) from error
-            raise ProviderError(f"ONNX Runtime can't start it: {first_line(error)}") from error
+            raise ProviderError(f"ONNX Runtime can't start it: {reason_of(error)}") from error
     started = session.get_providers()
     lost = [name for name, _ in chosen if name not in started]
     if lost:
@@ -204,6 +230,15 @@ def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -
             + (log_reason(caught.text) or "it doesn't say why (--verbose shows its log)")
         )
     return session
+
+
+def _plugin_devices(provider: Provider, execution_provider: str) -> list[Any]:
+    """The device of a provider that comes as a wheel of its own; none of one that is built in."""
+    plugin = plugin_of(provider.name) if isinstance(provider, OpenVINO | Named) else None
+    if plugin is None or is_built_in(execution_provider):
+        return []
+    kind = provider.device if isinstance(provider, OpenVINO) else None
+    return plugin_devices(plugin, execution_provider, kind)
 
 
 _ERRORS_OF_FILES = {"InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel"}
@@ -219,6 +254,8 @@ def session_options(plan: SessionPlan, verbose: bool) -> Any:
     options.log_severity_level = 2 if verbose else 4
     for name, value in plan.attributes.items():
         setattr(options, name, value)
+    for name, length in plan.dimensions.items():
+        options.add_free_dimension_override_by_name(name, length)
     options.execution_order = getattr(onnxruntime.ExecutionOrder, plan.execution_order)
     for key, text in plan.entries.items():
         options.add_session_config_entry(key, text)

@@ -5,7 +5,7 @@ the CPU and lists the provider as available all the same. Here that is an error,
 named the next one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from ..model.input_size import Size
 from ..model.locate import check_files
 from .compiled import start_compiled
 from .inference_session import OpenSession, start
-from .providers.availability import why_unavailable
-from .providers.options import Cpu, Provider, TensorRT
+from .named import approve, fixed_dimensions
+from .providers.availability import is_installed, why_unavailable
+from .providers.options import Cpu, Named, Provider, TensorRT
 from .providers.ort_build import installed_build
-from .providers.ort_options import EXECUTION_PROVIDER, plan_session
+from .providers.ort_options import plan_session
 from .providers.parse import Providers, is_auto, parse_providers
 from .tensorrt.engine import engine_for, resolve
 
@@ -43,6 +44,7 @@ def open_session(
     batch: int = 1,
     compiled: bool = False,
     verbose: bool = False,
+    compared: bool = True,
 ) -> OpenSession:
     """Open an `.onnx` file.
 
@@ -53,9 +55,11 @@ def open_session(
         cpu: what the CPU's name stands for, instead of its record's defaults.
         threads: for one operator; by default as many as cores may be used.
         sizes: what it will be run at, the most frequent first: TensorRT builds for these.
-        batch: the largest that it will be run with, for TensorRT.
+        batch: the largest that it will be run with, for TensorRT and for what is held at one size.
         compiled: on the CPU, open the form of the graph that is kept in the cache, or make it.
         verbose: let ONNX Runtime's own log lines through to stderr.
+        compared: hold a named provider's mask against the CPU's when it first opens here; False
+            where the answer is known.
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
@@ -79,16 +83,21 @@ def open_session(
         )
 
     def open_on(
-        provider: Provider, directory: Path | None = None, input_name: str = "input_image"
+        provider: Provider,
+        engine: Path | None = None,
+        input_name: str = "input_image",
+        dimensions: Mapping[str, int] | None = None,
     ) -> OpenSession:
-        plan = plan_session(provider, threads or cores, engine=directory, input_name=input_name)
+        plan = plan_session(
+            provider, threads or cores, engine=engine, input_name=input_name, dimensions=dimensions
+        )
         begin = start_compiled if compiled and isinstance(provider, Cpu) else start
         opening = partial(begin, path, provider, plan, verbose=verbose)
         return OpenSession(opening, provider, plan, tuple(skipped))
 
     skipped: list[tuple[str, str]] = []
     for provider in parse_providers(providers, cpu):
-        installed = EXECUTION_PROVIDER[provider.name] in build.providers
+        installed = is_installed(provider.name, build)
         if is_auto(providers) and not (installed or build.conflict):
             continue  # nobody asked for it
         try:
@@ -100,6 +109,12 @@ def open_session(
                 key, name = resolve(path, provider, build, sizes, batch)
                 engine = engine_for(path, provider, key, name, open_on, lambda: open_on(Cpu()))
                 return open_on(engine.record, engine.directory, engine.input_name)
+            if isinstance(provider, Named):
+                fixed = fixed_dimensions(path, provider, sizes, batch)
+                opened = open_on(provider, dimensions=fixed)
+                if compared:
+                    approve(path, opened, fixed, sizes, build, lambda: open_on(cpu or Cpu()))
+                return opened
             return open_on(provider)
         except ProviderError as error:
             skipped.append((provider.name, str(error)))

@@ -1,6 +1,7 @@
 """What ONNX Runtime complains about: its exceptions, and the log that it writes past Python."""
 
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from birefnet_models.errors import OnnxFileError
 from birefnet_models.onnx_file import read_onnx
+from birefnet_models.text import first_line
 
 from ..model.ort_versions import older, required_version
 
@@ -49,6 +51,12 @@ def why_too_old(path: Path, version: str) -> str | None:
         f"its {needed.what} needs ONNX Runtime {needed.version} or later, found {version}; "
         "upgrade it, or export with --lowering gridsample --opset 17, which 1.20 runs"
     )
+
+
+def reason_of(error: BaseException) -> str:
+    """What an exception says behind kinds of errors and places in ONNX Runtime's source."""
+    line = first_line(error)
+    return re.sub(r"^.*\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line) or line
 
 
 def log_reason(text: str) -> str | None:

@@ -107,6 +107,8 @@ def test_exports_are_a_configuration_and_a_column_not_a_table():
         ("fp32", "tensorrt:fp16", "fp16"),
         ("fp32", "cuda:1:tf32", "fp16"),
         ("fp16", "cuda", "fp16"),
+        ("fp32", "webgpu:preferredLayout=NHWC", "fp16"),
+        ("int8", "CoreML", "int8"),
     ],
 )
 def test_a_provider_may_compute_in_another_precision(precision, provider, found):

@@ -154,6 +154,7 @@ def test_what_makes_no_sense_is_one_line(tmp_path, arguments, said):
         ("--sizes", "auto"),
         ("--batches", "0"),
         ("--providers", "gpu"),
+        ("--providers", "cpu,coreml:fp16,webgpu:deviceId=1"),
         ("--lowerings", "columns"),
         ("--precisions", "fp8"),
         ("--max-memory", "much"),

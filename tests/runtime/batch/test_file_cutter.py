@@ -92,9 +92,10 @@ def test_a_model_that_fails_fails_its_files_and_no_others(model, jobs, monkeypat
 
     reports = list(FileCutter(segmenter).cut_out(jobs))
 
-    assert [str(report.error) for report in reports if "device" in str(report.error)] == [
-        "no memory on the device"
-    ] * 3
+    failed = [report for report in reports if "device" in str(report.error)]
+    assert len(failed) == 3
+    for report in failed:
+        assert str(report.error) == f"{report.job.name}: no memory on the device"
 
 
 def test_a_place_that_cannot_be_written_is_a_report(model, jobs, tmp_path):

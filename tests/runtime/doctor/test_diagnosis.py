@@ -1,6 +1,7 @@
 """`birefnet doctor`: what it shows, what it advises, and whether each provider works."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 
@@ -10,7 +11,12 @@ import pytest
 from birefnet_runtime.cli import main as cli
 from birefnet_runtime.doctor import provider_check
 from birefnet_runtime.doctor.diagnosis import Diagnosis, ProviderState, diagnose
-from birefnet_runtime.doctor.provider_check import GRAPH, GRIDSAMPLE_GRAPH, check_provider
+from birefnet_runtime.doctor.provider_check import (
+    GRAPH,
+    GRIDSAMPLE_GRAPH,
+    ProviderCheck,
+    check_provider,
+)
 from birefnet_runtime.machine.nvml import Driver, Gpu
 from birefnet_runtime.session.providers.node_placement import NodePlacement
 from click.testing import CliRunner
@@ -71,8 +77,38 @@ def test_the_exit_code_is_a_health_check(run, require, code):
     assert ("doesn't work" in result.stdout) == bool(code)
 
 
-def test_an_unknown_provider_is_a_usage_error(run):
-    assert run("--require", "gpu").exit_code == 2
+def test_an_unknown_provider_is_a_usage_error_that_lists_what_there_is(run):
+    result = run("--require", "gpu")
+
+    assert result.exit_code == 2
+    said = " ".join(re.sub(r"[│╭╮╰╯─]", " ", result.stderr).split())
+    assert "there are: auto, cpu, cuda, tensorrt, openvino; " in said
+    assert "coreml, directml" in said
+
+
+def test_what_is_required_is_tried_and_what_is_installed_beside_our_own():
+    """Azure is in the CPU's wheel and computes nothing here."""
+    states = {state.name: state for state in diagnose(["coreml", "azure"]).providers}
+
+    assert list(states) == ["cpu", "cuda", "tensorrt", "openvino", "coreml", "azure"]
+    assert not states["coreml"].installed
+    assert "on a Mac, `onnxruntime` itself has it" in states["coreml"].reason
+    assert "azure" in states
+    if "AzureExecutionProvider" in onnxruntime.get_available_providers():
+        assert (states["azure"].installed, states["azure"].verified) == (True, False)
+        assert "it took no node of this graph" in states["azure"].reason
+
+
+def test_another_provider_of_the_build_is_tried_without_being_asked_for(monkeypatch):
+    listed = ["WebGpuExecutionProvider", "AzureExecutionProvider", CPU]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    works = ProviderCheck(True, None, NodePlacement({}))
+    monkeypatch.setattr("birefnet_runtime.doctor.diagnosis.check_provider", lambda *_, **__: works)
+
+    states = {state.name: state for state in diagnose().providers}
+
+    assert list(states) == ["cpu", "cuda", "tensorrt", "openvino", "webgpu"]
+    assert states["webgpu"].verified
 
 
 def test_without_onnxruntime(run):

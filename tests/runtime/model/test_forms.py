@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from birefnet_runtime import ImageError, ModelError, Segmenter, SizeError
+from birefnet_runtime.cli import main as cli
 from birefnet_runtime.cutout.second_look import TwoLooks
 from birefnet_runtime.errors import ProviderError
 from birefnet_runtime.model.signature import output_shape
@@ -13,6 +14,7 @@ from birefnet_runtime.session.memory_limit import choose
 from birefnet_runtime.session.providers.options import TensorRT
 from birefnet_runtime.session.providers.ort_build import installed_build
 from birefnet_runtime.session.tensorrt.engine import resolve
+from click.testing import CliRunner
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -46,6 +48,64 @@ def make_pixel_model(tmp_path):
         return tmp_path / "pixels.onnx"
 
     return make
+
+
+def root_of_brightness(path, kind, facts):
+    """A graph that is NaN where the picture is dark: float32 or float16, logits or a mask."""
+    shape = ["batch", "height", "width"]
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1]),
+        helper.make_node("Sqrt", ["mean"], ["root"]),
+        helper.make_node("Identity" if facts else "Sigmoid", ["root"], ["mask"]),
+    ]
+    image = helper.make_tensor_value_info("image", kind, [shape[0], 3, *shape[1:]])
+    mask = helper.make_tensor_value_info("mask", kind, [shape[0], 1, *shape[1:]])
+    graph = helper.make_graph(nodes, "root", [image], [mask])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, dict(facts))
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::birefnet_runtime.SizeWarning")
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16], ids=["f32", "f16"])
+@pytest.mark.parametrize("facts", [FACTS, {}], ids=["logits", "mask"])
+def test_what_a_graph_answers_that_is_no_number_is_an_error(tmp_path, picture, kind, facts):
+    file = root_of_brightness(tmp_path / "root.onnx", kind, facts)
+    segmenter = Segmenter(file, size=64, threads=1)
+    assert segmenter.metadata.output == ("logits" if facts else "mask")
+
+    assert np.isfinite(segmenter(np.full_like(picture, 255))).all()
+    with pytest.raises(ModelError, match="the model's answer holds NaN or infinity"):
+        segmenter(picture)
+
+
+def test_no_file_is_written_of_what_is_no_number(tmp_path, picture):
+    file = root_of_brightness(tmp_path / "root.onnx", TensorProto.FLOAT, FACTS)
+    Image.fromarray(picture).save(tmp_path / "photo.png")
+    arguments = ["cutout", tmp_path / "photo.png", "-o", tmp_path / "out.png", "-m", file]
+
+    done = CliRunner().invoke(cli.main, [*map(str, arguments), "--provider", "cpu"])
+
+    assert done.exit_code == 1
+    assert "photo.png: the model's answer holds NaN or infinity\n" in done.stderr
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_nan_of_the_way_back_to_the_picture_is_an_error(model, picture, monkeypatch):
+    """The network's answer was right."""
+
+    def product(left, right, out):
+        out[:] = left @ right
+        out[-1, -1] = np.nan
+
+    segmenter = Segmenter(model, providers="cpu")
+    prepared = segmenter.prepare(picture[:, :64].repeat(2, 0))
+    (logits,) = segmenter.run([prepared])
+    monkeypatch.setattr("birefnet_runtime.model.postprocess.np.matmul", product)
+
+    with pytest.raises(ModelError, match="the mask holds NaN"):
+        segmenter.finish(prepared, logits)
 
 
 def test_alpha_is_the_graphs(make_pixel_model, picture):

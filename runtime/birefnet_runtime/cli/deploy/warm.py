@@ -11,7 +11,7 @@ from ...model.input_size import Size
 from ...session.compiled import compile_ahead
 from ...session.memory_limit import SETTINGS, Memory
 from ...session.open import open_session
-from ...session.providers import Cpu, TensorRT, parse_providers
+from ...session.providers import Cpu, Named, TensorRT, parse_providers
 from ...session.tensorrt.optimization_profile import describe
 from ..fetching import located
 from ..options import memory_option, read_sizes, verbose_option
@@ -41,7 +41,8 @@ from ..options import memory_option, read_sizes, verbose_option
     metavar="NAME",
     default="tensorrt",
     show_default=True,
-    help="tensorrt, tensorrt:fp16 for half precision, tensorrt:1 for another GPU; or cpu.",
+    help="tensorrt, tensorrt:fp16 for half precision, tensorrt:1 for another GPU; cpu; or another "
+    "provider with its options, as `cutout --provider` takes it.",
 )
 @memory_option
 @verbose_option
@@ -53,9 +54,11 @@ def warm(
     memory: Memory,
     verbose: bool,
 ) -> None:
-    """Build the TensorRT engine of MODEL ahead, or its compiled form for the CPU.
+    """Do what MODEL's first opening on a provider takes ahead, so that no user waits for it.
 
-    MODEL is what `birefnet cutout --model` takes. So no user waits for what is built once.
+    MODEL is what `birefnet cutout --model` takes. For TensorRT that is building an engine, for the
+    CPU the compiled form. What coreml, directml, webgpu and others answer is compared with the
+    CPU's once on each machine.
 
     An engine is built for this GPU and these versions, for all sizes between the smallest and the
     largest that are named; its answer is compared with the CPU's before it is kept. Where one that
@@ -65,17 +68,22 @@ def warm(
     """
     started = time.perf_counter()
     match parse_providers(provider, SETTINGS[memory]):
-        case (TensorRT() as record,):
-            ready = _engine(located(model), record, sizes, batch, verbose=verbose)
         case (Cpu() as record,):
             compile_ahead(located(model), record)
-            ready = "on the CPU"
+            ready = "is ready on the CPU"
+        case (Named() as record,):
+            open_session(
+                located(model), providers=record, sizes=sizes, batch=batch, verbose=verbose
+            )
+            ready = f"answers on {record.name} as on the CPU"
+        case (TensorRT() as record,):
+            ready = _engine(located(model), record, sizes, batch, verbose=verbose)
         case _:
             raise ProviderError(
-                f"only tensorrt and cpu build ahead; for {provider} nothing is to be done"
+                f"only one provider is warmed, and of {provider} nothing can be done ahead"
             )
     took = format_seconds(time.perf_counter() - started)
-    click.echo(f"birefnet: {model} is ready {ready} ({took})")
+    click.echo(f"birefnet: {model} {ready} ({took})")
 
 
 def _engine(
@@ -87,4 +95,4 @@ def _engine(
     profile = opened.profile if isinstance(opened, TensorRT) else None
     if profile is None:
         raise ProviderError("the session opened without an engine")
-    return f"for batches of {describe(profile)}"
+    return f"is ready for batches of {describe(profile)}"

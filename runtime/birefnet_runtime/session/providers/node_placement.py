@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-HEAVY = ("DeformConv", "Conv", "MatMul", "GridSample")
+HEAVY = ("DeformConv", "Conv", "MatMul", "Attention", "GridSample")
 """The operators that take the time: on the CPU under a GPU they cost a copy there and back, too."""
 
 
@@ -51,5 +51,6 @@ def read_placement(session: Any) -> NodePlacement | None:
 
 
 def short_name(execution_provider: str) -> str:
-    """`CUDAExecutionProvider` as `cuda`."""
-    return execution_provider.removesuffix("ExecutionProvider").lower()
+    """`CUDAExecutionProvider` as `cuda`, and `DmlExecutionProvider` as everybody calls it."""
+    name = execution_provider.removesuffix("ExecutionProvider").lower()
+    return "directml" if name == "dml" else name

@@ -4,7 +4,8 @@ A field means the same wherever it appears. `ort_options` spells each for ONNX R
 The defaults are ONNX Runtime's unless a comment says why not.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias
 
@@ -104,8 +105,25 @@ class OpenVINO:
     """A directory where compiled graphs are kept."""
 
 
-Provider: TypeAlias = Cpu | Cuda | TensorRT | OpenVINO
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Any other execution provider: `Named("coreml", {"ModelFormat": "MLProgram"})`.
 
-RECORDS: dict[str, type[Provider]] = {
+    What it answers is held against the CPU's on one image when it first opens on a machine.
+    """
+
+    name: str
+    """As `birefnet doctor` shows it: `coreml`, `directml`, `webgpu`."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """As the provider itself calls them."""
+    fixed: bool = field(default=False, kw_only=True)
+    """Hold the graph at one batch, height and width, as providers want it that know static shapes
+    alone: the size asked for, else the trained one."""
+
+
+Provider: TypeAlias = Cpu | Cuda | TensorRT | OpenVINO | Named
+
+RECORDS: dict[str, type[Cpu | Cuda | TensorRT | OpenVINO]] = {
     record.name: record for record in (Cpu, Cuda, TensorRT, OpenVINO)
 }
+"""Those with a record of their own."""

@@ -1,4 +1,4 @@
-"""Records as options of ONNX Runtime: pure functions, no session in sight.
+"""Records as options of ONNX Runtime: no session in sight.
 
 The names are those of ONNX Runtime's provider structures (cuda_provider_options.h,
 tensorrt_provider_options.h) and of onnxruntime_session_options_config_keys.h; a test looks each up
@@ -11,14 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .options import Cpu, Cuda, OpenVINO, Profile, Provider, TensorRT
-
-EXECUTION_PROVIDER = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-}
+from .names import EXECUTION_PROVIDER, execution_provider
+from .options import Cpu, Cuda, Named, OpenVINO, Profile, Provider, TensorRT
 
 _ARENA = {"next-power-of-two": "kNextPowerOfTwo", "same-as-requested": "kSameAsRequested"}
 _OWN_ARENAS: dict[str, dict[str, int]] = {
@@ -50,6 +44,8 @@ class SessionPlan:
     """Of RunOptions.add_run_config_entry."""
     arena: Mapping[str, int] = field(default_factory=dict)
     """Settings of the CPU's arena, where they differ: one that the process registers, once."""
+    dimensions: Mapping[str, int] = field(default_factory=dict)
+    """What dynamic dimensions of the graph are fixed at, by their names in the file."""
 
 
 def plan_session(
@@ -58,11 +54,13 @@ def plan_session(
     *,
     engine: Path | None = None,
     input_name: str = "input_image",
+    dimensions: Mapping[str, int] | None = None,
 ) -> SessionPlan:
     """Options with which ONNX Runtime runs on this provider, with `threads` for one operator.
 
     The CPU is always there behind another provider: shapes are computed on it. `engine` is the
-    directory of TensorRT's, and `input_name` that of the graph's input.
+    directory of TensorRT's, `input_name` that of the graph's input, and `dimensions` are what its
+    dynamic dimensions are fixed at.
     """
     cpu = provider if isinstance(provider, Cpu) else Cpu()
     providers: list[tuple[str, Mapping[str, str]]] = []
@@ -80,6 +78,9 @@ def plan_session(
             device, device_id, graph = "cuda", provider.device_id, provider.cuda_graph
         case OpenVINO():
             providers.append((EXECUTION_PROVIDER["openvino"], openvino_options(provider, threads)))
+        case Named():
+            name = execution_provider(provider.name) or provider.name
+            providers.append((name, dict(provider.options)))
     return SessionPlan(
         providers=(*providers, (EXECUTION_PROVIDER["cpu"], {})),
         device=device,
@@ -97,6 +98,7 @@ def plan_session(
         entries=session_entries(cpu),
         run_entries={"memory.enable_memory_arena_shrinkage": "cpu:0"} if cpu.shrink_arena else {},
         arena=_OWN_ARENAS.get(cpu.arena, {}),
+        dimensions=dimensions or {},
     )
 
 

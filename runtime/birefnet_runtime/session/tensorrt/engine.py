@@ -1,9 +1,6 @@
 """TensorRT: a model's engine is found, or built and compared with the CPU before it is used."""
 
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +8,15 @@ from typing import Any
 import numpy as np
 from birefnet_models.onnx_file import OnnxFile, read_onnx
 from birefnet_models.remembered import graph_sha256
-from birefnet_models.text import first_line, format_seconds, format_size
+from birefnet_models.text import first_line
 from numpy.typing import NDArray
 
 from ...errors import ProviderError
 from ...model.input_size import Size
 from ...model.metadata import read_metadata
 from ...model.signature import Session
-from ..ort_errors import onnxruntime_errors, say
+from ..ort_errors import onnxruntime_errors
+from ..parity import FP16, FP32, check, compare, sample_image, ticking
 from ..providers.options import TensorRT
 from ..providers.ort_build import Build
 from ..providers.shared_libraries import installed_versions
@@ -30,19 +28,6 @@ from .optimization_profile import derive_profile, describe
 Open = Callable[[TensorRT, Path, str], Session]
 """Opens a session on a record whose profile is set, with its engine in this directory, for the
 graph's input of this name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How far an engine's mask may be from the CPU's, in [0, 1]. Far above rounding, and far below
-    what a wrong kernel or an overflow does; not yet tuned on hardware."""
-
-    largest: float
-    mean: float
-
-
-FP32 = Tolerance(largest=0.05, mean=0.001)  # TensorRT multiplies in TF32
-FP16 = Tolerance(largest=0.2, mean=0.005)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +105,17 @@ def engine_for(
     record = replace(record, profile=key.profile)
     with engine_cache.building(root, key) as directory:
         feed = {input_name: sample_image(key.profile.best)}
-        with ticking(_what(path, key)):
+        with ticking(_what(path, key), "this takes minutes, once"):
             output = _first_run(lambda: open_on(record, directory, input_name), feed)
         (expected, *_) = reference().run(None, feed)
         parity = compare(output, expected)
-        check(parity, FP16 if record.fp16 else FP32, key)
+        check(
+            parity,
+            FP16 if record.fp16 else FP32,
+            key.profile.best[1:],
+            whose="the engine's",
+            instead="fp32" if record.fp16 else "--provider cuda",
+        )
         if not any(directory.glob("*.engine")):
             raise ProviderError("TensorRT built no engine: it took no part of the graph")
         return Engine(record, engine_cache.finish(directory, key, parity), input_name)
@@ -138,77 +129,12 @@ def _first_run(opened: Callable[[], Session], feed: dict[str, NDArray[np.float32
         raise ProviderError(f"TensorRT failed to build: {first_line(error)}") from error
 
 
-def compare(output: Any, expected: Any) -> dict[str, float]:
-    """Differences of masks: `largest` and `mean`; NaN where one holds NaN."""
-    difference = np.abs(_mask(output) - _mask(expected))
-    return {"largest": float(difference.max()), "mean": float(difference.mean())}
-
-
-def check(parity: dict[str, float], tolerance: Tolerance, key: EngineKey) -> None:
-    """Refuse an engine whose mask isn't the CPU's.
-
-    Raises:
-        ProviderError: beyond the tolerance, or not a number; says what else can be tried.
-    """
-    if parity["largest"] <= tolerance.largest and parity["mean"] <= tolerance.mean:
-        return
-    other = "fp32" if key.fp16 else "--provider cuda"
-    raise ProviderError(
-        f"the engine's mask differs from the CPU's by {parity['largest']:.2g} at most and "
-        f"{parity['mean']:.2g} on average, at {format_size(key.profile.best[1:])}; "
-        f"{tolerance.largest:g} and {tolerance.mean:g} are allowed, so it is not used; try {other}"
-    )
-
-
-def sample_image(shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """A bright disc on a dark ground under noise, the same each time.
-
-    Args:
-        shape: (batch, height, width).
-
-    Returns:
-        float32 (batch, 3, height, width), normalized RGB.
-    """
-    batch, height, width = shape
-    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
-    disc = np.where(np.hypot(y, x) < 0.6, 2.0, -1.5)
-    noise = np.random.default_rng(0).standard_normal((batch, 3, height, width))
-    return np.asarray(disc + 0.1 * noise, np.float32)
-
-
-@contextmanager
-def ticking(what: str, every_s: float = 10.0) -> Iterator[None]:
-    """Say `what` on stderr now, and how long it has taken every so often until the block ends."""
-    started, done = time.monotonic(), threading.Event()
-
-    def tick(how: str = "") -> None:
-        say(f"birefnet: {what}: {how}{format_seconds(time.monotonic() - started)}")
-
-    def keep_ticking() -> None:
-        while not done.wait(every_s):
-            tick()
-
-    say(f"birefnet: {what}; this takes minutes, once")
-    ticker = threading.Thread(target=keep_ticking, daemon=True)
-    ticker.start()
-    try:
-        yield
-    finally:
-        done.set()
-        ticker.join()
-    tick("took ")
-
-
 def _what(path: Path, key: EngineKey) -> str:
     precision = "fp16" if key.fp16 else "fp32"
     return (
         f"building a TensorRT engine of {path.name} for {key.gpu} in {precision}, "
         f"{describe(key.profile)}"
     )
-
-
-def _mask(logits: Any) -> NDArray[np.float64]:
-    return np.tanh(np.asarray(logits, np.float64) / 2) / 2 + 0.5
 
 
 def _input_name(model: OnnxFile) -> str:

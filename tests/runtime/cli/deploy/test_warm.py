@@ -1,5 +1,5 @@
 import pytest
-from birefnet_runtime import TensorRT
+from birefnet_runtime import Named, TensorRT
 from birefnet_runtime.cli import main as cli
 from birefnet_runtime.session.inference_session import SessionInfo
 from birefnet_runtime.session.providers import Profile
@@ -46,13 +46,31 @@ def test_without_tensorrt_it_says_why(model):
     assert result.stderr.count("\n") == 1
 
 
+def test_another_provider_is_compared_ahead(model, monkeypatch):
+    asked = []
+
+    def opened(path, **how):
+        asked.append(how["providers"])
+        return type("Session", (), {"info": SessionInfo(how["providers"], (), None)})
+
+    monkeypatch.setattr("birefnet_runtime.cli.deploy.warm.open_session", opened)
+
+    result = run(model, "--provider", "coreml:fixed:ModelFormat=MLProgram,cpu")
+    assert result.exit_code == 1, "nothing to fall back to is warmed"
+    result = run(model, "--provider", "coreml:fixed:ModelFormat=MLProgram")
+
+    assert result.exit_code == 0, result.output
+    assert asked == [Named("coreml", {"ModelFormat": "MLProgram"}, fixed=True)]
+    assert "answers on coreml as on the CPU (" in result.stdout
+
+
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt,cpu", "openvino"])
 def test_nothing_else_builds_ahead(model, provider):
     result = run(model, "--provider", provider)
 
     assert result.exit_code == 1
     assert (
-        f"only tensorrt and cpu build ahead; for {provider} nothing is to be done" in result.stderr
+        f"only one provider is warmed, and of {provider} nothing can be done ahead" in result.stderr
     )
 
 

@@ -4,7 +4,6 @@ import ctypes
 import dataclasses
 import json
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from birefnet_runtime.session.providers.shared_libraries import InstalledVersion
 from birefnet_runtime.session.tensorrt import engine as engines
 from birefnet_runtime.session.tensorrt import engine_cache
 from birefnet_runtime.session.tensorrt.cuda_device import CudaDevice, read_device
-from birefnet_runtime.session.tensorrt.engine import compare, engine_for, resolve, sample_image
+from birefnet_runtime.session.tensorrt.engine import engine_for, resolve
 from birefnet_runtime.session.tensorrt.engine_cache import EngineKey, find
 
 ONE = Profile(smallest=(1, 64, 64), best=(1, 64, 64), largest=(1, 64, 64))
@@ -218,18 +217,6 @@ def test_a_cache_that_cannot_be_written(tmp_path):
         )
 
 
-def test_progress_goes_on_while_it_builds(monkeypatch):
-    said = []
-    monkeypatch.setattr(engines, "say", said.append)
-
-    with engines.ticking("building", every_s=0.01):
-        while len(said) < 3:
-            time.sleep(0.005)
-
-    assert said[0] == "birefnet: building; this takes minutes, once"
-    assert all(line.startswith("birefnet: building: ") for line in said[1:])
-
-
 def test_the_graphs_hash_holds_the_weights_beside_it(tmp_path):
     model = tmp_path / "model.onnx"
     model.write_bytes(b"graph")
@@ -241,18 +228,6 @@ def test_the_graphs_hash_holds_the_weights_beside_it(tmp_path):
     (tmp_path / "model.onnx_data").write_bytes(b"Weights")
 
     assert len({alone, beside, graph_sha256(model)}) == 3
-
-
-def test_nothing_of_nan_passes_for_parity():
-    parity = compare(np.full((1, 1, 2, 2), np.nan), np.zeros((1, 1, 2, 2)))
-
-    with pytest.raises(ProviderError):
-        engines.check(parity, engines.FP16, KEY)
-
-
-def test_the_sample_is_the_same_each_time():
-    np.testing.assert_array_equal(sample_image((2, 32, 64)), sample_image((2, 32, 64)))
-    assert sample_image((2, 32, 64)).shape == (2, 3, 32, 64)
 
 
 @pytest.fixture
