@@ -1,11 +1,18 @@
 """Which build of ONNX Runtime is installed, and whether two lie over one another."""
 
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
+
+
+WHEELS = ("onnxruntime", "ort-")
+"""What the names of wheels with ONNX Runtime begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +62,25 @@ def installed_build() -> Build:
         cuda=getattr(info, "cuda_version", None) or None,
         providers=tuple(onnxruntime.get_available_providers()),
         folder=Path(onnxruntime.__file__).parent / "capi",
-        wheels=owners(distributions()),
+        wheels=owners(distributions_named(*WHEELS)),
     )
+
+
+def distributions_named(*prefixes: str) -> Iterator[Distribution]:
+    """The installed distributions whose folder is called so, without reading what the others say:
+    in a large environment that would take longer than opening a small model."""
+    for folder in sys.path:
+        with suppress(OSError), os.scandir(folder or ".") as entries:
+            for entry in entries:
+                name = entry.name.lower().replace("_", "-")
+                if name.endswith(".dist-info") and name.startswith(prefixes):
+                    yield Distribution.at(entry.path)
 
 
 def owners(
     installed: Iterable[Distribution],
     package: str = "onnxruntime",
-    prefixes: tuple[str, ...] = ("onnxruntime", "ort-"),
+    prefixes: tuple[str, ...] = WHEELS,
 ) -> tuple[str, ...]:
     """The distributions of such names that brought a package: `NAME VERSION`, sorted."""
     wheels = set()

@@ -4,7 +4,7 @@ import ctypes
 import shutil
 import subprocess
 from importlib import import_module
-from importlib.metadata import PathDistribution
+from importlib.metadata import PathDistribution, distributions
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +172,7 @@ def test_the_installed_build_is_read():
 
     assert found.version.count(".") == 2
     assert found.package in " ".join(found.wheels)
+    assert found.wheels == owners(distributions()), "found without reading what the others say"
     assert found.conflict is None
     assert "CPUExecutionProvider" in found.providers
     assert (found.folder / "build_and_package_info.py").exists()
