@@ -10,7 +10,6 @@ from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
-
 WHEELS = ("onnxruntime", "ort-")
 """What the names of wheels with ONNX Runtime begin with."""
 
