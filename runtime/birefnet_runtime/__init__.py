@@ -3,6 +3,7 @@
 from birefnet_models.errors import BirefnetError
 
 from .cutout.background import Background, Blur, Color, ImageBackground
+from .cutout.clean import Clean
 from .cutout.compose import Result, Style, compose
 from .cutout.foreground import estimate_foreground
 from .cutout.subject import Subject, find_subject
@@ -33,6 +34,7 @@ __all__ = [
     "Background",
     "BirefnetError",
     "Blur",
+    "Clean",
     "Color",
     "Cpu",
     "Cuda",
