@@ -3,9 +3,11 @@
 from birefnet_models.errors import BirefnetError
 
 from .cutout.background import Background, Blur, Color, ImageBackground
+from .cutout.canvas import Canvas
 from .cutout.clean import Clean
 from .cutout.compose import Result, Style, compose
 from .cutout.foreground import estimate_foreground
+from .cutout.layout import Layout, Length
 from .cutout.subject import Subject, find_subject
 from .errors import (
     ImageError,
@@ -34,6 +36,7 @@ __all__ = [
     "Background",
     "BirefnetError",
     "Blur",
+    "Canvas",
     "Clean",
     "Color",
     "Cpu",
@@ -41,6 +44,8 @@ __all__ = [
     "Encoding",
     "ImageBackground",
     "ImageError",
+    "Layout",
+    "Length",
     "Memory",
     "MemoryLimitError",
     "MemoryWarning",

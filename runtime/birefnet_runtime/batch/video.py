@@ -64,7 +64,7 @@ def cut_out_video(
         target: ends in `.mov` for ProRes 4444 or `.webm` for VP9, both with alpha; appears whole
             or not at all.
         segmenter: the open model.
-        style: how frames are composed; must stay transparent and uncropped.
+        style: how frames are composed; must stay transparent, uncropped and without a layout.
         batch: how many frames may go through the graph at once.
         progress: called with the number of frames done, after each.
         stopped: asked before each frame; once true, the video is given up.

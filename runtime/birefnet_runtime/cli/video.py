@@ -6,6 +6,7 @@ import click
 
 from ..batch.footage import probe
 from ..batch.video import cut_out_video
+from ..cutout.clean import Clean
 from ..cutout.compose import Style
 from ..cutout.foreground import Estimator
 from ..model.input_size import Size
@@ -13,6 +14,7 @@ from ..segmenter import Segmenter
 from .fetching import located
 from .options import (
     batch_option,
+    clean_option,
     foreground_option,
     provider_option,
     size_option,
@@ -38,6 +40,7 @@ from .progress import interruptible, progress_bar, say
 @provider_option
 @verbose_option
 @batch_option
+@clean_option
 @foreground_option
 def video(
     source: Path,
@@ -48,6 +51,7 @@ def video(
     provider: str,
     verbose: bool,
     batch: int,
+    clean: Clean | None,
     foreground: Estimator,
 ) -> None:
     """Cut the subject out of a video, with ffmpeg, into a video with alpha.
@@ -64,7 +68,7 @@ def video(
             source,
             output,
             segmenter,
-            style=Style(depth=8, foreground=foreground),
+            style=Style(depth=8, foreground=foreground, clean=clean),
             batch=batch,
             progress=lambda done: bar.update(task, completed=done),
             stopped=stopped,

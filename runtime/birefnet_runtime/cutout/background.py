@@ -21,15 +21,16 @@ BLUR = 0.02
 class Background(Protocol):
     """What fills the space behind a subject."""
 
-    def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
-        """Pixels of the picture's size, type and color space.
+    def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
+        """Pixels of the picture's type and color space.
 
         Args:
             picture: the image that the subject is cut out of.
             alpha: float32 (H, W) in [0, 1].
+            size: (height, width) to fill, which needn't be the picture's.
 
         Returns:
-            (H, W, 3) RGB of the picture's type.
+            (height, width, 3) RGB of the picture's type.
         """
 
 
@@ -45,16 +46,16 @@ class Color:
         self.color = color
         self.opacity = opacity
 
-    def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
+    def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
         one = from_srgb(np.array([[self.color]], np.uint8), picture.profile)
         depth = 8 * picture.pixels.dtype.itemsize
-        filled = np.empty_like(picture.pixels)
+        filled: Pixels = np.empty((*size, 3), picture.pixels.dtype)
         filled[...] = to_depth(one, depth)
         return filled
 
 
 class ImageBackground:
-    """Another image, scaled to cover the picture and cut at its borders.
+    """Another image, scaled to cover the result and cut at its borders.
 
     Args:
         source: as `read_image` takes it.
@@ -73,22 +74,21 @@ class ImageBackground:
             image = Image.composite(image, Image.new("RGB", image.size, "white"), opacity)
         self._image = image
 
-    def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
-        height, width = picture.size
-        scale = max(width / self._image.width, height / self._image.height)
-        seen_width, seen_height = width / scale, height / scale
-        left = (self._image.width - seen_width) / 2
-        top = (self._image.height - seen_height) / 2
-        box = (left, top, left + seen_width, top + seen_height)
-        covering = self._image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
+        top, left, bottom, right = _covering((self._image.height, self._image.width), size)
+        box = (left, top, right, bottom)
+        covering = self._image.resize(size[::-1], Image.Resampling.BICUBIC, box=box)
         pixels = from_srgb(np.asarray(covering), picture.profile)
         return to_depth(pixels, 8 * picture.pixels.dtype.itemsize)
 
 
 class Blur:
-    """The picture itself, blurred; without the subject, which would shine through around itself."""
+    """The picture itself, blurred; without the subject, which would shine through around itself.
 
-    def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
+    Where the result has another size it covers it, as an image does.
+    """
+
+    def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
         height, width = picture.size
         sigma = max(1.0, BLUR * max(height, width))
         shrink = max(1.0, sigma / 8)
@@ -105,7 +105,19 @@ class Blur:
         )
         weights = cv2.GaussianBlur(weight, (0, 0), sigma / shrink, borderType=cv2.BORDER_REPLICATE)
         soft = np.rint(weighted / weights[..., None]).astype(picture.pixels.dtype)
-        return np.asarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR))
+        top, left, bottom, right = map(round, _covering(small[::-1], size))
+        if size != picture.size:  # of a small picture's thin side a line must be left
+            soft = soft[top : max(bottom, top + 1), left : max(right, left + 1)]
+        return np.asarray(cv2.resize(soft, size[::-1], interpolation=cv2.INTER_LINEAR))
+
+
+def _covering(size: tuple[int, int], filled: tuple[int, int]) -> tuple[float, float, float, float]:
+    """(top, left, bottom, right) of the middle part of a size that has the shape of `filled`."""
+    height, width = size
+    scale = max(filled[0] / height, filled[1] / width)
+    seen_height, seen_width = filled[0] / scale, filled[1] / scale
+    top, left = (height - seen_height) / 2, (width - seen_width) / 2
+    return top, left, top + seen_height, left + seen_width
 
 
 def parse_background(text: str) -> Background:
