@@ -84,15 +84,16 @@ def test_aspects_hold_to_the_pixel_and_padding_to_a_pixel(aspect, tall):
 def test_beyond_the_picture_there_is_background(picture, alpha, sixteen):
     if sixteen:
         picture = Picture(picture.pixels.astype(np.uint16) * 257)
-    style = Style(layout=Canvas((120, 120)), background=WHITE, shadow="drop")
+    canvas = Canvas((120, 120), (Length(0.2, relative=True),) * 4)
+    style = Style(layout=canvas, background=WHITE, shadow="drop")
 
     pixels = compose(picture, alpha, style).pixels // (257 if sixteen else 1)
 
     assert pixels.shape == (120, 120, 3)
     assert (pixels[:10] == 255).all(), "above"
-    assert (pixels[:40, :3] == 255).all(), "left of where the picture began"
+    assert (pixels[:, :10] == 255).all(), "left of where the picture began"
     assert pixels[60, 60].tolist() == list(RED)
-    assert pixels[100, 60].max() < 250, "a shadow below it"
+    assert pixels[85, 60].max() < 250, "a shadow below it"
     assert not (pixels == (0, 0, 255)).all(2).any(), "nothing of the old background"
 
 
