@@ -45,6 +45,11 @@ class Canvas:
                     "the padding leaves no room for a subject on the canvas; give less, as 5%"
                 )
 
+    @property
+    def scales(self) -> bool:
+        """As `Arrangement` has it."""
+        return isinstance(self.shape, tuple)
+
     def arrange(self, box: Box, size: tuple[int, int]) -> tuple[tuple[int, int], Box]:
         """As `Arrangement` has it."""
         tall, wide = box[2] - box[0], box[3] - box[1]

@@ -45,6 +45,11 @@ class Layout:
     scale: float | None = None
     position: tuple[float, float] | None = None
 
+    @property
+    def scales(self) -> bool:
+        """As `Arrangement` has it."""
+        return self.scale is not None
+
     def arrange(self, box: Box, size: tuple[int, int]) -> tuple[tuple[int, int], Box]:
         """As `Arrangement` has it."""
         top, left, bottom, right = box

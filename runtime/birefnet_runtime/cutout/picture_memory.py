@@ -18,9 +18,11 @@ from .placing import most_pixels
 WRITER: dict[FormatName, float] = {"png": 2, "tiff": 3, "jpeg": 2, "webp": 31, "avif": 40}
 """For each pixel, of what is held to be written: copies and the encoder's own planes."""
 PYMATTING = 150
+AFTER_SIXTEEN_BITS = 6
+"""For each pixel, of what reading 16 bits a channel took and the allocator hasn't given back."""
 CLEANING = 16
 """For each pixel: the numbers of pieces or holes, and what they are found in."""
-LAYING_OUT = 8
+SCALING = 8
 """For each pixel of picture and canvas: one channel's weighted colors in float32."""
 SLACK_BYTES = 48e6
 """Of all pictures together: strips and tiles, the encoded files, what the allocator keeps."""
@@ -42,6 +44,7 @@ def peak_bytes(image: Image.Image, style: Style, encoding: Encoding) -> float:
     opaque = not image.has_transparency_data
     width = picture / (3 if opaque else 4)  # bytes of a channel
     held = picture + 4 + (0 if opaque else 8)  # with its alpha
+    held += AFTER_SIXTEEN_BITS if width > 1 else 0
     network_input = picture + (4 if opaque else 14) + (3 if width > 1 else 0)
     cleaning = held + CLEANING if style.clean else 0
     result = _result_bytes(style, encoding, width)
@@ -49,8 +52,9 @@ def peak_bytes(image: Image.Image, style: Style, encoding: Encoding) -> float:
         composing = held + result
     else:
         colors = 0 if style.mask else 4 * width
+        scaling = SCALING if style.layout.scales else 0
         canvas = canvas_pixels(style, (image.height, image.width)) / pixels
-        composing = held + colors + LAYING_OUT + canvas * (result + 4 + LAYING_OUT)
+        composing = held + colors + scaling + canvas * (4 + result + scaling)
     if style.foreground == "pymatting" and not style.mask:
         composing += PYMATTING
     decoding = min(decoded_bytes(image), MOST_DECODING * pixels)

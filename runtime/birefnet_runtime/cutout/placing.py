@@ -16,6 +16,10 @@ Box: TypeAlias = tuple[int, int, int, int]
 class Arrangement(Protocol):
     """Says how large a canvas is and where on it the subject goes."""
 
+    @property
+    def scales(self) -> bool:
+        """Whether the subject may come out at another size."""
+
     def arrange(self, box: Box, size: tuple[int, int]) -> tuple[tuple[int, int], Box]:
         """Arrange a subject.
 
