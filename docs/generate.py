@@ -23,6 +23,7 @@ from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
 from studies import (
     arm64,
+    clean,
     end_to_end,
     evaluation_resize,
     exports,
@@ -188,6 +189,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "checks": stored(file_check.markdown_table),
     "resizing": stored(mask_resize.markdown_table),
     "scores": stored(evaluation_resize.markdown_table),
+    "cleaning": stored(clean.markdown_table),
     "foreground": stored(foreground.markdown_table),
     "targets": stored(targets.markdown_table),
     "lowerings": stored(lowerings.markdown_table),

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -16,6 +16,10 @@ from ..images.read import ImageSource, read_image
 
 BLUR = 0.02
 """Standard deviation of the blur, as a share of the picture's longer side."""
+FARTHER = 8
+"""How many times as wide the blur is that fills the subject's place."""
+TRACE = 0.05
+"""Weight of that fill where nothing else has more."""
 
 
 class Background(Protocol):
@@ -99,16 +103,31 @@ class Blur:
             weight = weight * shown.astype(np.float32) / full_scale(picture.opacity)
         # A trace of every pixel, so that a frame full of subject has something to show.
         weight = (weight + 1e-3).astype(np.float32)
-        colors = cv2.resize(picture.pixels, small, interpolation=cv2.INTER_AREA)
-        weighted = cv2.GaussianBlur(
-            colors * weight[..., None], (0, 0), sigma / shrink, borderType=cv2.BORDER_REPLICATE
+        weighted = cv2.resize(picture.pixels, small, interpolation=cv2.INTER_AREA)
+        weighted = weighted * weight[..., None]
+        # Where the subject is wider than the blur, what is farther around takes its place.
+        tiny = (max(1, small[0] // FARTHER), max(1, small[1] // FARTHER))
+        far = _mean(
+            cv2.resize(weighted, tiny, interpolation=cv2.INTER_AREA),
+            cv2.resize(weight, tiny, interpolation=cv2.INTER_AREA),
+            sigma / shrink,
         )
-        weights = cv2.GaussianBlur(weight, (0, 0), sigma / shrink, borderType=cv2.BORDER_REPLICATE)
-        soft = np.rint(weighted / weights[..., None]).astype(picture.pixels.dtype)
+        far = cv2.resize(far, small, interpolation=cv2.INTER_LINEAR).reshape(weighted.shape)
+        lacking = np.maximum(0, TRACE - weight)
+        weighted += far * lacking[..., None]
+        mean = _mean(weighted, weight + lacking, sigma / shrink)
+        soft = np.rint(mean).clip(0, full_scale(picture.pixels)).astype(picture.pixels.dtype)
         top, left, bottom, right = map(round, _covering(small[::-1], size))
         if size != picture.size:  # of a small picture's thin side a line must be left
             soft = soft[top : max(bottom, top + 1), left : max(right, left + 1)]
         return np.asarray(cv2.resize(soft, size[::-1], interpolation=cv2.INTER_LINEAR))
+
+
+def _mean(weighted: NDArray[Any], weight: NDArray[Any], sigma: float) -> NDArray[Any]:
+    """The blur of colors, (h, w, 3), that were multiplied by their weights, (h, w)."""
+    colors = cv2.GaussianBlur(weighted, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    weights = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(colors / weights[..., None])
 
 
 def _covering(size: tuple[int, int], filled: tuple[int, int]) -> tuple[float, float, float, float]:
