@@ -18,7 +18,7 @@ from ..errors import OutputError
 from .subject import FAINT
 
 NOTHING = 0.02
-"""Alpha up to which a pixel is background, and up to which it is opaque where it lacks no more."""
+"""Alpha up to which a pixel is background; one that lacks no more than this is opaque."""
 REACH = 0.005
 """Of the picture's longer side. Pieces with a gap of less than twice that are one, and a hole has
 a wall of more around it (benchmarks/results/clean.json has other values)."""

@@ -20,8 +20,8 @@ WRITER: dict[FormatName, float] = {"png": 2, "tiff": 3, "jpeg": 2, "webp": 31, "
 PYMATTING = 150
 AFTER_SIXTEEN_BITS = 6
 """For each pixel, of what reading 16 bits a channel took and the allocator hasn't given back."""
-CLEANING = 16
-"""For each pixel: the numbers of pieces or holes, and what they are found in."""
+CLEANING = 12
+"""For each pixel, beside the clean alpha: numbers of pieces or holes, and masks of them."""
 SCALING = 8
 """For each pixel of picture and canvas: one channel's weighted colors in float32."""
 SLACK_BYTES = 48e6
@@ -44,7 +44,7 @@ def peak_bytes(image: Image.Image, style: Style, encoding: Encoding) -> float:
     opaque = not image.has_transparency_data
     width = picture / (3 if opaque else 4)  # bytes of a channel
     held = picture + 4 + (0 if opaque else 8)  # with its alpha
-    held += AFTER_SIXTEEN_BITS if width > 1 else 0
+    held += (AFTER_SIXTEEN_BITS if width > 1 else 0) + (4 if style.clean else 0)
     network_input = picture + (4 if opaque else 14) + (3 if width > 1 else 0)
     cleaning = held + CLEANING if style.clean else 0
     result = _result_bytes(style, encoding, width)

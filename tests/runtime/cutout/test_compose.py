@@ -123,6 +123,18 @@ def test_a_blur_has_no_subject_in_it(picture, alpha):
     assert filled[30, 55, 0] < 150, "and below where it is half transparent"
 
 
+def test_a_blur_has_nothing_of_a_wide_subject_either():
+    """Wider than the blur reaches; a canvas may show the place where it stood."""
+    alpha = np.zeros((400, 600), np.float32)
+    alpha[50:350, 100:500] = 1
+    mixed = np.where(alpha[..., None] > 0, SUBJECT, (0, 0, 255)).astype(np.uint8)
+
+    for dtype, scale in ((np.uint8, 1), (np.uint16, 257)):
+        picture = Picture(mixed.astype(dtype) * dtype(scale))
+        filled = Blur().fill(picture, alpha, (200, 300)) / scale
+        np.testing.assert_allclose(filled, (0, 0, 255) * np.ones((200, 300, 1)), atol=12)
+
+
 @pytest.mark.parametrize("value", [0, 1])
 def test_a_blur_of_nothing_but_background_or_subject(picture, value):
     filled = Blur().fill(picture, np.full(picture.size, value, np.float32), picture.size)
