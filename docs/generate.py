@@ -23,6 +23,7 @@ from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
 from studies import (
     arm64,
+    clean,
     cold_start,
     end_to_end,
     evaluation_resize,
@@ -195,6 +196,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "look_twice": stored(look_twice.markdown_table),
     "resizing": stored(mask_resize.markdown_table),
     "scores": stored(evaluation_resize.markdown_table),
+    "cleaning": stored(clean.markdown_table),
     "foreground": stored(foreground.markdown_table),
     "steadiness": stored(steadiness.markdown_table),
     "targets": stored(targets.markdown_table),

@@ -18,7 +18,7 @@ from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_runtime import Blur, Color, Encoding, Style
+from birefnet_runtime import Blur, Canvas, Clean, Color, Encoding, Style
 from birefnet_runtime.cutout.picture_memory import SLACK_BYTES, peak_bytes
 from birefnet_runtime.images.read import open_image
 from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP
@@ -42,6 +42,23 @@ WAYS: dict[str, tuple[Style, Encoding, tuple[str, ...]]] = {
     "mask16.png": (Style(mask=True, depth=16), Encoding(PNG), ("--mask", "--depth", "16")),
     "deep.png": (Style(depth=16), Encoding(PNG), ("--depth", "16")),
     "shadow.png": (Style(shadow="drop"), Encoding(PNG), ("--shadow", "drop")),
+    "clean.png": (Style(clean=Clean()), Encoding(PNG), ("--clean", "specks")),
+    "clean-mask.png": (
+        Style(mask=True, clean=Clean()),
+        Encoding(PNG),
+        ("--mask", "--clean", "specks"),
+    ),
+    "canvas.png": (Style(layout=Canvas((3500, 3500))), Encoding(PNG), ("--canvas", "3500x3500")),
+    "square.jpg": (
+        Style(layout=Canvas(1.0), background=Color((255, 255, 255)), shadow="drop"),
+        Encoding(JPEG),
+        ("--canvas", "1:1", "--background", "white", "--shadow", "drop"),
+    ),
+    "square-mask.png": (
+        Style(mask=True, layout=Canvas(1.0)),
+        Encoding(PNG),
+        ("--mask", "--canvas", "1:1"),
+    ),
     "white.jpg": (
         Style(background=Color((255, 255, 255))),
         Encoding(JPEG),

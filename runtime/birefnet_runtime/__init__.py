@@ -8,8 +8,11 @@ if TYPE_CHECKING:
     from birefnet_models.errors import BirefnetError
 
     from .cutout.background import Background, Blur, Color, ImageBackground
+    from .cutout.canvas import Canvas
+    from .cutout.clean import Clean
     from .cutout.compose import Result, Style, compose
     from .cutout.foreground import estimate_foreground
+    from .cutout.layout import Layout, Length
     from .cutout.second_look import Prediction
     from .cutout.subject import Subject, find_subject
     from .errors import (
@@ -39,12 +42,16 @@ __all__ = [
     "Background",
     "BirefnetError",
     "Blur",
+    "Canvas",
+    "Clean",
     "Color",
     "Cpu",
     "Cuda",
     "Encoding",
     "ImageBackground",
     "ImageError",
+    "Layout",
+    "Length",
     "Memory",
     "MemoryLimitError",
     "MemoryWarning",
@@ -80,8 +87,11 @@ __getattr__ = lazily(
     {
         "birefnet_models.errors": "BirefnetError",
         ".cutout.background": "Background Blur Color ImageBackground",
+        ".cutout.canvas": "Canvas",
+        ".cutout.clean": "Clean",
         ".cutout.compose": "Result Style compose",
         ".cutout.foreground": "estimate_foreground",
+        ".cutout.layout": "Layout Length",
         ".cutout.second_look": "Prediction",
         ".cutout.subject": "Subject find_subject",
         ".errors": (

@@ -164,9 +164,12 @@ def test_product_shot(run, tmp_path):
         pixels = np.asarray(product)
     assert (pixels[0, 0] > 250).all()
     top, left, bottom, right = box
-    margin = round(0.1 * max(bottom - top, right - left))
-    assert height >= bottom - top + margin
-    assert width == pytest.approx(right - left + 2 * margin, abs=2 * margin)
+    assert (width, height) == (1000, 1000)
+    shown_rows, shown_columns = np.nonzero((pixels < 180).any(axis=2))
+    assert (shown_rows.min(), shown_rows.max()) == pytest.approx((50, 950), abs=20)
+    wide = 900 / (bottom - top) * (right - left)
+    assert shown_columns.min() >= 500 - wide / 2 - 20
+    assert shown_columns.max() <= 500 + wide / 2 + 20
     rows, columns = np.nonzero(truth("flower"))
     assert top == pytest.approx(rows.min(), abs=20)
     assert (left, bottom) == (pytest.approx(columns.min(), abs=20), photo("flower").shape[0])

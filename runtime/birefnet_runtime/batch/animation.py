@@ -58,7 +58,8 @@ def cut_out_frames(
 ) -> FramesReport:
     """Cut the subject out of every frame, one after another.
 
-    Frames are not cropped one by one, which would make the subject jump: `style.crop` is refused.
+    Frames are not cropped or laid out one by one, which would make the subject jump: `style.crop`
+    and `style.layout` are refused.
 
     Args:
         source: the animation's file, or its bytes.
@@ -73,8 +74,11 @@ def cut_out_frames(
     """
     if encoding.format.name not in {"webp", "png"}:
         raise OutputError(f"{job.target}: animations are written as WebP or PNG")
-    if style.crop is not None:
-        raise OutputError(f"{job.name}: frames of an animation can't be cropped")
+    if style.crop is not None or style.layout is not None:
+        raise OutputError(
+            f"{job.name}: frames of an animation can't be cropped or put on a canvas: the subject "
+            "would jump; leave that out, or --all-frames"
+        )
     started = time.perf_counter()
     subjects: list[Subject] = []
 

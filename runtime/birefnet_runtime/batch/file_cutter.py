@@ -10,11 +10,11 @@ from typing import Any
 from birefnet_models.errors import BirefnetError
 
 from ..cutout.compose import Style, compose
-from ..cutout.picture_memory import SLACK_BYTES, check_fits, peak_bytes
+from ..cutout.picture_memory import SLACK_BYTES, check_canvas, check_fits, peak_bytes
 from ..cutout.second_look import Prediction
 from ..cutout.subject import Subject
 from ..errors import ImageError, ModelError, OutputError
-from ..images.read import decode, open_image
+from ..images.read import decode, open_image, pixel_limit
 from ..images.write import PNG, Encoding
 from ..machine.pipeline import CAPACITY, Finished, ahead, overlap
 from ..model.forms import Prepared
@@ -39,6 +39,8 @@ def check_style(style: Style, encoding: Encoding) -> None:
         raise OutputError(f"{form.name.upper()} holds 8 bits a channel, not 16")
     if style.premultiply and (style.mask or style.background):
         raise OutputError("only a transparent cutout has colors to premultiply")
+    if style.layout is not None and style.crop is not None:
+        raise OutputError("a canvas has a frame of its own; leave the crop out, or the canvas")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ class FileCutter:
                 return _Opened(job, source, is_there=True)
             source = file_at(job.source).read()
             with open_image(source, job.name, max_pixels=self.max_pixels) as (image, _):
+                check_canvas(job.name, image, self.style, pixel_limit(self.max_pixels))
                 needed = peak_bytes(image, self.style, self.encoding)
                 if self.all_frames and self.encoding.format == PNG:
                     needed += 4 * image.width * image.height * getattr(image, "n_frames", 1)

@@ -80,7 +80,8 @@ def cut_out_video(
             or not at all. A stream is given bare frames of 8-bit RGBA, as they are made.
         segmenter: the open model.
         name: what messages call the source; by default its path.
-        style: how frames are composed; must stay transparent and uncropped, or be a mask, which is
+        style: how frames are composed; must stay transparent, uncropped and without
+            a layout, or be a mask, which is
             written as gray: ProRes 422 HQ, VP9 without alpha, or bare frames of 8 bits a pixel.
         smooth: steady the mask in time where the picture stays the same, as `SteadyMask` does.
         batch: how many frames may go through the graph at once.

@@ -10,8 +10,11 @@ from ..batch.file_cutter import check_style
 from ..batch.plan import plan_cutouts, read_list
 from ..batch.recipe import Recipe
 from ..cutout.background import parse_background
+from ..cutout.canvas import PADDING, Canvas, parse_padding, parse_place, parse_shape
+from ..cutout.clean import Clean
 from ..cutout.compose import SHADOWS, Metadata, Shadow, Style
 from ..cutout.foreground import Estimator
+from ..cutout.layout import CENTER, Margins
 from ..errors import ImageError, OutputError
 from ..images.write import Encoding, FormatName, format_named
 from ..model.input_size import Size
@@ -22,6 +25,7 @@ from .fetching import MODEL_HELP
 from .locations import ListType, LocationType
 from .options import (
     batch_option,
+    clean_option,
     foreground_option,
     max_memory_option,
     memory_option,
@@ -48,6 +52,18 @@ def _parse_pixels(text: str) -> int:
     if not count:
         raise ImageError(f"{text!r} is no number of pixels; give 200M or 200000000")
     return count if number == text else count * 1_000_000
+
+
+def _canvas(
+    shape: tuple[int, int] | float | None,
+    padding: Margins | None,
+    position: tuple[float, float] | None,
+) -> Canvas | None:
+    if shape is None:
+        if padding is not None or position is not None:
+            raise click.UsageError("--padding and --position are of a canvas; give --canvas, too")
+        return None
+    return Canvas(shape, padding or (PADDING,) * 4, position or CENTER)
 
 
 @click.command(
@@ -122,6 +138,7 @@ def _parse_pixels(text: str) -> int:
     help="Bits a channel of PNG and TIFF. By default the input's; 8 for a mask.",
 )
 @click.option("--mask", is_flag=True, help="Write the mask alone, as gray.")
+@clean_option
 @foreground_option
 @click.option(
     "--background",
@@ -136,6 +153,26 @@ def _parse_pixels(text: str) -> int:
     default=5.0,
     show_default=True,
     help="Around a cropped subject, of its longer side.",
+)
+@click.option(
+    "--canvas",
+    metavar="WxH|A:B",
+    callback=parsed(parse_shape),
+    help="Put the subject on a canvas of its own: of so many pixels, width first, into which it is "
+    "scaled, or of an aspect, as 4:5, at the picture's resolution.",
+)
+@click.option(
+    "--padding",
+    metavar="LENGTH",
+    callback=parsed(parse_padding),
+    help="Free around it: 5% of the canvas (the default) or 40px; two (above and below, beside) or "
+    "four (above, right, below, left), as '10% 5% 0 5%'.",
+)
+@click.option(
+    "--position",
+    metavar="WHERE",
+    callback=parsed(parse_place),
+    help="In what is left: center (the default), or as '50% 100%' from the left and the top.",
 )
 @click.option(
     "--shadow",
@@ -210,10 +247,14 @@ def cutout(
     effort: int | None,
     depth: str | None,
     mask: bool,
+    clean: Clean | None,
     foreground: Estimator,
     background: str | None,
     crop: bool,
     margin: float,
+    canvas: tuple[int, int] | float | None,
+    padding: Margins | None,
+    position: tuple[float, float] | None,
     shadow: Shadow,
     premultiply: bool,
     metadata: Metadata,
@@ -270,7 +311,9 @@ def cutout(
             depth=DEPTHS[depth] if depth else None,
             foreground=foreground,
             background=parse_background(background) if background else None,
+            clean=clean,
             crop=margin / 100 if crop else None,
+            layout=_canvas(canvas, padding, position),
             shadow=shadow,
             premultiply=premultiply,
             metadata=metadata,

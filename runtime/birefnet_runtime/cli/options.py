@@ -6,6 +6,7 @@ from typing import TypeAlias, TypeVar
 import click
 from birefnet_models.errors import BirefnetError
 
+from ..cutout.clean import parse_clean
 from ..cutout.foreground import ESTIMATORS
 from ..model.input_size import Size, parse_size
 from ..session.memory_limit import DEFAULT, SETTINGS, parse_bytes
@@ -75,6 +76,14 @@ foreground_option = click.option(
     show_default=True,
     help="How the subject's own colors are estimated where it is partly transparent, so that no "
     "halo of the old background stays: blur, pymatting, or none to leave the picture's.",
+)
+
+clean_option = click.option(
+    "--clean",
+    metavar="WHAT",
+    callback=parsed(parse_clean),
+    help="Out of the mask: specks and holes of up to 0.5% of the subject's area (specks), of "
+    "another share (1%), or all but the main subject (main).",
 )
 
 provider_option = click.option(

@@ -9,6 +9,7 @@ import click
 from ..batch.footage import probe
 from ..batch.raw_video import STANDARD_INPUT, RawFormat, RawFrames, parse_raw, spooled
 from ..batch.video import check_target, cut_out_video
+from ..cutout.clean import Clean
 from ..cutout.compose import Style
 from ..cutout.foreground import Estimator
 from ..errors import OutputError
@@ -18,6 +19,7 @@ from ..storage import STANDARD_STREAM
 from .fetching import located
 from .options import (
     batch_option,
+    clean_option,
     foreground_option,
     parsed,
     provider_option,
@@ -52,6 +54,7 @@ from .progress import interruptible, progress_bar, say
 @provider_option
 @verbose_option
 @batch_option
+@clean_option
 @click.option(
     "--mask",
     is_flag=True,
@@ -74,6 +77,7 @@ def video(
     verbose: bool,
     batch: int,
     mask: bool,
+    clean: Clean | None,
     foreground: Estimator,
     smooth: bool,
 ) -> None:
@@ -101,7 +105,7 @@ def video(
             sys.stdout.buffer if output == STANDARD_STREAM else output,
             segmenter,
             name=name,
-            style=Style(mask=mask, depth=8, foreground=foreground),
+            style=Style(mask=mask, depth=8, foreground=foreground, clean=clean),
             smooth=smooth,
             batch=batch,
             progress=lambda done: bar.update(task, completed=done),

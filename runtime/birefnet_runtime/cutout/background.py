@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -16,20 +16,25 @@ from ..images.read import ImageSource, read_image
 
 BLUR = 0.02
 """Standard deviation of the blur, as a share of the picture's longer side."""
+FARTHER = 8
+"""How many times as wide the blur is that fills the subject's place."""
+TRACE = 0.05
+"""Weight of that fill where nothing else has more."""
 
 
 class Background(Protocol):
     """What fills the space behind a subject."""
 
-    def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
-        """Pixels of the picture's size, type and color space.
+    def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
+        """Pixels of the picture's type and color space.
 
         Args:
             picture: the image that the subject is cut out of.
             alpha: float32 (H, W) in [0, 1].
+            size: (height, width) to fill, which needn't be the picture's.
 
         Returns:
-            (H, W, 3) RGB of the picture's type.
+            (height, width, 3) RGB of the picture's type.
         """
 
 
@@ -45,16 +50,16 @@ class Color:
         self.color = color
         self.opacity = opacity
 
-    def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
+    def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
         one = from_srgb(np.array([[self.color]], np.uint8), picture.profile)
         depth = 8 * picture.pixels.dtype.itemsize
-        filled = np.empty_like(picture.pixels)
+        filled: Pixels = np.empty((*size, 3), picture.pixels.dtype)
         filled[...] = to_depth(one, depth)
         return filled
 
 
 class ImageBackground:
-    """Another image, scaled to cover the picture and cut at its borders.
+    """Another image, scaled to cover the result and cut at its borders.
 
     Args:
         source: as `read_image` takes it.
@@ -73,22 +78,21 @@ class ImageBackground:
             image = Image.composite(image, Image.new("RGB", image.size, "white"), opacity)
         self._image = image
 
-    def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
-        height, width = picture.size
-        scale = max(width / self._image.width, height / self._image.height)
-        seen_width, seen_height = width / scale, height / scale
-        left = (self._image.width - seen_width) / 2
-        top = (self._image.height - seen_height) / 2
-        box = (left, top, left + seen_width, top + seen_height)
-        covering = self._image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
+        top, left, bottom, right = _covering((self._image.height, self._image.width), size)
+        box = (left, top, right, bottom)
+        covering = self._image.resize(size[::-1], Image.Resampling.BICUBIC, box=box)
         pixels = from_srgb(np.asarray(covering), picture.profile)
         return to_depth(pixels, 8 * picture.pixels.dtype.itemsize)
 
 
 class Blur:
-    """The picture itself, blurred; without the subject, which would shine through around itself."""
+    """The picture itself, blurred; without the subject, which would shine through around itself.
 
-    def fill(self, picture: Picture, alpha: NDArray[np.float32]) -> Pixels:
+    Where the result has another size it covers it, as an image does.
+    """
+
+    def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
         height, width = picture.size
         sigma = max(1.0, BLUR * max(height, width))
         shrink = max(1.0, sigma / 8)
@@ -99,13 +103,40 @@ class Blur:
             weight = weight * shown.astype(np.float32) / full_scale(picture.opacity)
         # A trace of every pixel, so that a frame full of subject has something to show.
         weight = (weight + 1e-3).astype(np.float32)
-        colors = cv2.resize(picture.pixels, small, interpolation=cv2.INTER_AREA)
-        weighted = cv2.GaussianBlur(
-            colors * weight[..., None], (0, 0), sigma / shrink, borderType=cv2.BORDER_REPLICATE
+        weighted = cv2.resize(picture.pixels, small, interpolation=cv2.INTER_AREA)
+        weighted = weighted * weight[..., None]
+        # Where the subject is wider than the blur, what is farther around takes its place.
+        tiny = (max(1, small[0] // FARTHER), max(1, small[1] // FARTHER))
+        far = _mean(
+            cv2.resize(weighted, tiny, interpolation=cv2.INTER_AREA),
+            cv2.resize(weight, tiny, interpolation=cv2.INTER_AREA),
+            sigma / shrink,
         )
-        weights = cv2.GaussianBlur(weight, (0, 0), sigma / shrink, borderType=cv2.BORDER_REPLICATE)
-        soft = np.rint(weighted / weights[..., None]).astype(picture.pixels.dtype)
-        return np.asarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR))
+        far = cv2.resize(far, small, interpolation=cv2.INTER_LINEAR).reshape(weighted.shape)
+        lacking = np.maximum(0, TRACE - weight)
+        weighted += far * lacking[..., None]
+        mean = _mean(weighted, weight + lacking, sigma / shrink)
+        soft = np.rint(mean).clip(0, full_scale(picture.pixels)).astype(picture.pixels.dtype)
+        top, left, bottom, right = map(round, _covering(small[::-1], size))
+        if size != picture.size:  # of a small picture's thin side a line must be left
+            soft = soft[top : max(bottom, top + 1), left : max(right, left + 1)]
+        return np.asarray(cv2.resize(soft, size[::-1], interpolation=cv2.INTER_LINEAR))
+
+
+def _mean(weighted: NDArray[Any], weight: NDArray[Any], sigma: float) -> NDArray[Any]:
+    """The blur of colors, (h, w, 3), that were multiplied by their weights, (h, w)."""
+    colors = cv2.GaussianBlur(weighted, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    weights = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(colors / weights[..., None])
+
+
+def _covering(size: tuple[int, int], filled: tuple[int, int]) -> tuple[float, float, float, float]:
+    """(top, left, bottom, right) of the middle part of a size that has the shape of `filled`."""
+    height, width = size
+    scale = max(filled[0] / height, filled[1] / width)
+    seen_height, seen_width = filled[0] / scale, filled[1] / scale
+    top, left = (height - seen_height) / 2, (width - seen_width) / 2
+    return top, left, top + seen_height, left + seen_width
 
 
 def parse_background(text: str) -> Background:

@@ -13,8 +13,9 @@ from ..images.exif import without_location
 from ..images.picture import Picture, Pixels, full_scale, quantize, to_depth
 from ..images.write import Encoding, write_image
 from .background import Background, Color
+from .clean import Clean
 from .foreground import Estimator, estimate_foreground
-from .layout import Layout
+from .placing import Arrangement, place
 from .subject import Subject, find_subject, widen
 
 Shadow: TypeAlias = Literal["none", "drop"]
@@ -35,9 +36,11 @@ class Style:
         depth: bits a channel, 8 or 16; None: the picture's own, 8 for a mask.
         foreground: how the subject's colors are estimated.
         background: what comes behind the subject; None: nothing, the result is transparent.
-        crop: margin around the subject's box as a share of its longer side; None: not cropped.
-        layout: the subject on a canvas of its own, instead of `crop`; of a picture without a
-            subject nothing is moved.
+        clean: what is cleaned out of the subject's alpha before anything else; None: nothing.
+        crop: margin around the subject's box as a share of its longer side, no farther than the
+            picture reaches; None: not cropped.
+        layout: a `Canvas` or `Layout` that the subject is put on, in place of `crop`; of a picture
+            without a subject all of it is. Beyond the picture it is empty, or background.
         shadow: `drop` lays a soft shadow below the subject.
         premultiply: multiply the colors of a transparent result by its alpha.
         metadata: whether EXIF and resolution go along: `keep`, but for the place where the
@@ -48,8 +51,9 @@ class Style:
     depth: Literal[8, 16] | None = None
     foreground: Estimator = "blur"
     background: Background | None = None
+    clean: Clean | None = None
     crop: float | None = None
-    layout: Layout | None = None
+    layout: Arrangement | None = None
     shadow: Shadow = "none"
     premultiply: bool = False
     metadata: Metadata = "keep"
@@ -123,17 +127,15 @@ def compose(
 def _painted(
     picture: Picture, alpha: NDArray[np.float32], style: Style, threads: int | None
 ) -> Result:
+    if style.clean is not None:
+        alpha = style.clean.apply(alpha)
     visible = shown_alpha(picture, alpha)
     subject = find_subject(visible)
-    crop = slice(None), slice(None)
-    if style.crop is not None and subject.box is not None:
-        top, left, bottom, right = widen(subject.box, style.crop, picture.size)
-        crop = slice(top, bottom), slice(left, right)
-    layout = None if subject.box is None else style.layout
+    placing = place(style.layout, subject.box, picture.size) if style.layout else None
+    shown = placing.alpha(visible) if placing else visible
+    crop = _crop(style, subject, picture.size)
     if style.mask:
-        if layout is not None and subject.box is not None:
-            _, visible = layout.place(picture.pixels, visible, subject.box)
-        return Result(quantize(visible[crop], style.depth or 8), None, subject)
+        return Result(quantize(shown[crop], style.depth or 8), None, subject)
     depth = style.depth or 8 * picture.pixels.dtype.itemsize
     pixels: Pixels = np.empty((*picture.size, 4), picture.pixels.dtype)  # alpha comes last
     estimate_foreground(
@@ -144,22 +146,30 @@ def _painted(
         threads=threads,
         out=pixels[..., :3],
     )
-    shown = subject  # where it is in what is laid out
-    if layout is not None and subject.box is not None:
-        colors, visible = layout.place(pixels[..., :3], visible, subject.box)
-        picture, shown = Picture(colors, None, picture.profile), find_subject(visible)
-        pixels = np.concatenate([colors, np.empty_like(colors[..., :1])], axis=2)
+    if placing:
+        pixels = placing.colors(pixels, visible, shown)
     pixels = to_depth(pixels[crop], depth)
-    shade = _shade(visible, shown)[crop] if style.shadow == "drop" else None
+    shade = None
+    if style.shadow == "drop":
+        shade = _shade(shown, find_subject(shown) if placing else subject)[crop]
     if style.background is None:
-        _make_transparent(pixels, visible[crop], shade, depth, style.premultiply)
+        _make_transparent(pixels, shown[crop], shade, depth, style.premultiply)
         return Result(pixels, picture.profile, subject, premultiplied=style.premultiply)
-    behind = to_depth(style.background.fill(picture, visible)[crop], depth)
+    size = shown.shape[0], shown.shape[1]
+    behind = to_depth(style.background.fill(picture, visible, size)[crop], depth)
     if isinstance(style.background, Color) and style.background.opacity < 1:
-        _make_transparent(pixels, visible[crop], shade, depth, premultiply=False)
+        _make_transparent(pixels, shown[crop], shade, depth, premultiply=False)
         _lay_under(pixels, behind, style.background.opacity)
         return Result(pixels, picture.profile, subject)
-    return Result(_lay_over(pixels, visible[crop], behind, shade), picture.profile, subject)
+    return Result(_lay_over(pixels, shown[crop], behind, shade), picture.profile, subject)
+
+
+def _crop(style: Style, subject: Subject, size: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns that are left of a picture."""
+    if style.crop is None or style.layout is not None or subject.box is None:
+        return slice(None), slice(None)
+    top, left, bottom, right = widen(subject.box, style.crop, size)
+    return slice(top, bottom), slice(left, right)
 
 
 def shown_alpha(picture: Picture, alpha: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -115,7 +115,7 @@ def open_image(
             pillow_settings(max_pixels),
             _identify(file, name) as image,
         ):
-            limit = pillow_settings.limit if max_pixels is None else max_pixels
+            limit = pixel_limit(max_pixels)
             if limit is not None and image.width * image.height > limit:
                 raise ImageError(
                     f"{name}: too large to be read safely: {image.width} x {image.height} pixels, "
@@ -125,6 +125,11 @@ def open_image(
             yield image, name
     except DECODING_ERRORS as error:
         raise decoding_error(name, error) from error
+
+
+def pixel_limit(max_pixels: int | None) -> int | None:
+    """The most pixels that are read, while a file is open; None: Pillow's bound is switched off."""
+    return pillow_settings.limit if max_pixels is None else max_pixels
 
 
 def decode(image: Any, name: str) -> Picture:

@@ -13,7 +13,15 @@ from PIL import ImageColor
 
 from ..cutout.background import Color
 from ..cutout.compose import Style
-from ..cutout.layout import Layout, Length, Margins
+from ..cutout.layout import (
+    CENTER,
+    Layout,
+    Length,
+    Margins,
+    parse_length,
+    parse_margins,
+    parse_position,
+)
 from .bodies import Asked, Fields
 from .errors import Refusal, bad_parameter, url_refused
 from .orders import Answer, Order, Output, Share
@@ -33,7 +41,6 @@ PARAMETERS = frozenset(
     | {"scale", "position", "shadow_type", "shadow_opacity", "add_shadow", "semitransparency"}
 )
 MOST_MARGIN_SHARE, MOST_MARGIN_PIXELS = 0.5, 500
-CENTER = (0.5, 0.5)
 ACCOUNT = {
     "data": {
         "attributes": {
@@ -179,39 +186,17 @@ def _color(text: str) -> Color:
     return Color((red, green, blue), opacity[0] / 255 if opacity else 1)
 
 
-def _number(text: str) -> float:
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
-        raise ValueError("is no number")
-    return float(text)
-
-
-def _length(text: str) -> tuple[float, bool]:
-    """A number of pixels, or of percent as a share."""
-    if text.endswith("%"):
-        share = _number(text.removesuffix("%")) / 100
-        if share > 1:
-            raise ValueError("is more than 100%")
-        return share, True
-    return _number(text.removesuffix("px")), False
-
-
 def _margins(text: str) -> Margins:
-    lengths = [Length(*_length(part)) for part in text.split()]
-    for length in lengths:
+    margins = parse_margins(text)
+    for length in margins:
         if length.amount > (MOST_MARGIN_SHARE if length.relative else MOST_MARGIN_PIXELS):
             raise ValueError("is more than 50% or 500px")
-    match lengths:
-        case [every]:
-            return every, every, every, every
-        case [above, beside]:
-            return above, beside, above, beside
-        case [above, right, below, left]:
-            return above, right, below, left
-    raise ValueError("is not one, two or four lengths")
+    return margins
 
 
 def _roi(text: str) -> tuple[Share, Share, Share, Share]:
-    shares = [Share(*_length(part)) for part in text.split()]
+    lengths = [parse_length(part) for part in text.split()]
+    shares = [Share(length.amount, length.relative) for length in lengths]
     if len(shares) != 4:
         raise ValueError("is not four places, as 0% 10px 100% 500px")
     left, top, right, bottom = shares
@@ -221,16 +206,11 @@ def _roi(text: str) -> tuple[Share, Share, Share, Share]:
 def _scale(text: str) -> float | None:
     if text == "original":
         return None
-    share, relative = _length(text)
-    if not relative or not 0.1 <= share <= 1:
+    share = parse_length(text)
+    if not share.relative or not 0.1 <= share.amount <= 1:
         raise ValueError("is neither original nor 10% to 100%")
-    return share
+    return share.amount
 
 
 def _position(text: str) -> tuple[float, float] | None:
-    if text in {"original", "center"}:
-        return CENTER if text == "center" else None
-    shares = [_length(part) for part in text.split()]
-    if not 1 <= len(shares) <= 2 or not all(relative for _, relative in shares):
-        raise ValueError("is neither original, center, nor one or two of 0% to 100%")
-    return shares[-1][0], shares[0][0]
+    return None if text == "original" else parse_position(text)

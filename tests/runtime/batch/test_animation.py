@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from birefnet_runtime import ImageError, OutputError, Segmenter, Style
+from birefnet_runtime import Canvas, ImageError, OutputError, Segmenter, Style
 from birefnet_runtime.batch.animation import cut_out_frames, is_animated
 from birefnet_runtime.batch.jobs import Job
 from birefnet_runtime.images.write import JPEG, PNG, WEBP, Encoding
@@ -67,6 +67,7 @@ def test_one_frame_is_no_animation_and_pages_are_none_either():
     [
         (Style(), JPEG, "animations are written as WebP or PNG"),
         (Style(crop=0), WEBP, "can't be cropped"),
+        (Style(layout=Canvas(1.0)), WEBP, "or put on a canvas"),
     ],
 )
 def test_what_an_animation_cannot_be(model, tmp_path, style, form, says):

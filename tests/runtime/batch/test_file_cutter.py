@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from birefnet_runtime import Blur, ImageError, ModelError, OutputError, Segmenter, Style
+from birefnet_runtime import Blur, Canvas, ImageError, ModelError, OutputError, Segmenter, Style
 from birefnet_runtime.batch import file_cutter as module
 from birefnet_runtime.batch.file_cutter import FileCutter, check_style
 from birefnet_runtime.batch.jobs import Job
@@ -252,6 +252,19 @@ def test_other_formats(model, jobs, encoding):
         assert np.asarray(opened).shape[:2] == (48, 80)
 
 
+def test_a_canvas_is_as_small_as_pictures_have_to_be(model, jobs):
+    """An aspect's is bounded by what it is if all of the picture, 80 x 48, is subject."""
+    for layout, largest in ((Canvas((50, 90)), 4500), (Canvas(1.0), 89 * 89)):
+        for limit in (largest, largest - 1):
+            cutter = FileCutter(Segmenter(model), Style(layout=layout), max_pixels=limit)
+            (report,) = cutter.cut_out(jobs[:1])
+
+            assert (report.error is None) == (limit == largest)
+    assert "a.png: its canvas may have 0.007921 megapixels, more than 0.00792; " in str(
+        report.error
+    )
+
+
 def test_what_can_be_written_passes():
     for style in (Style(background=Blur()), Style(mask=True)):
         check_style(style, Encoding(JPEG))
@@ -265,6 +278,7 @@ def test_what_can_be_written_passes():
         (Style(depth=16), WEBP, "WEBP holds 8 bits a channel, not 16"),
         (Style(premultiply=True, mask=True), PNG, "only a transparent cutout"),
         (Style(premultiply=True, background=Blur()), PNG, "only a transparent cutout"),
+        (Style(layout=Canvas(1.0), crop=0), PNG, "a frame of its own"),
     ],
 )
 def test_what_cannot_be_written_is_known_before_any_work(style, form, says):

@@ -328,6 +328,9 @@ def test_skip_existing_goes_on_where_it_stopped(model, tmp_path, picture):
         (["--background", "#102030"], "RGB", (80, 48)),
         (["--background", "blur", "--shadow", "drop"], "RGB", (80, 48)),
         (["--crop", "--margin", "0"], "RGBA", (20, 48)),
+        (["--canvas", "60x90", "--padding", "10% 5px", "--position", "0%"], "RGBA", (60, 90)),
+        (["--canvas", "3:1", "--padding", "0", "--mask"], "L", (144, 48)),
+        (["--clean", "main", "--background", "white"], "RGB", (80, 48)),
         (["--mask", "--depth", "16"], "I;16", (80, 48)),
         (["--premultiply"], "RGBA", (80, 48)),
     ],
@@ -348,6 +351,9 @@ def test_options_of_the_result(model, photo, tmp_path, arguments, mode, size):
         (["-o", "-", "--json"], "can't both go to standard output"),
         (["-o", "out", "--margin", "-1"], "margin"),
         (["-o", "out", "--quality", "0"], "quality"),
+        (["-o", "out", "--canvas", "100"], "'--canvas': '100' is no canvas; give WxH"),
+        (["-o", "out", "--padding", "5%"], "are of a canvas; give --canvas"),
+        (["-o", "out", "--clean", "all"], "'--clean': 'all' says nothing"),
     ],
 )
 def test_options_that_do_not_go_together(photo, arguments, says):

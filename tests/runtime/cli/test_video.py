@@ -25,7 +25,7 @@ def video(*arguments: object, content: bytes = b""):
 
 
 def test_a_film_becomes_one_with_alpha(model, film, tmp_path):
-    done = video(film, "-o", tmp_path / "out.webm", "-m", model)
+    done = video(film, "-o", tmp_path / "out.webm", "-m", model, "--clean", "main")
 
     assert done.exit_code == 0, done.stderr
     assert "10/10" in done.stderr, "a progress bar"

@@ -108,7 +108,7 @@ def test_an_image_covers_the_frame_and_keeps_its_shape(picture, alpha):
     wide[:, 175:] = (255, 0, 0)
     wide[45:55] = (0, 255, 0)
 
-    filled = ImageBackground(wide).fill(picture, alpha)
+    filled = ImageBackground(wide).fill(picture, alpha, picture.size)
 
     assert filled.shape == picture.pixels.shape
     assert filled[5, 2:-2].max() == 0
@@ -116,16 +116,28 @@ def test_an_image_covers_the_frame_and_keeps_its_shape(picture, alpha):
 
 
 def test_a_blur_has_no_subject_in_it(picture, alpha):
-    filled = Blur().fill(picture, alpha)
+    filled = Blur().fill(picture, alpha, picture.size)
 
     np.testing.assert_allclose(filled[:, :25], (0, 0, 255) * np.ones((60, 25, 1)), atol=12)
     assert filled[30, 29, 0] < 12, "blue right beside where the subject stood"
     assert filled[30, 55, 0] < 150, "and below where it is half transparent"
 
 
+def test_a_blur_has_nothing_of_a_wide_subject_either():
+    """Wider than the blur reaches; a canvas may show the place where it stood."""
+    alpha = np.zeros((400, 600), np.float32)
+    alpha[50:350, 100:500] = 1
+    mixed = np.where(alpha[..., None] > 0, SUBJECT, (0, 0, 255)).astype(np.uint8)
+
+    for dtype, scale in ((np.uint8, 1), (np.uint16, 257)):
+        picture = Picture(mixed.astype(dtype) * dtype(scale))
+        filled = Blur().fill(picture, alpha, (200, 300)) / scale
+        np.testing.assert_allclose(filled, (0, 0, 255) * np.ones((200, 300, 1)), atol=12)
+
+
 @pytest.mark.parametrize("value", [0, 1])
 def test_a_blur_of_nothing_but_background_or_subject(picture, value):
-    filled = Blur().fill(picture, np.full(picture.size, value, np.float32))
+    filled = Blur().fill(picture, np.full(picture.size, value, np.float32), picture.size)
 
     np.testing.assert_allclose(filled.mean((0, 1)), picture.pixels.mean((0, 1)), atol=3)
 

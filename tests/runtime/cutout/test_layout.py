@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from birefnet_runtime import Color, Picture, Style, compose
-from birefnet_runtime.cutout.layout import Layout, Length
+from birefnet_runtime import Color, Layout, Length, Picture, Style, compose
+from birefnet_runtime.cutout.layout import parse_length, parse_margins, parse_position
+from birefnet_runtime.cutout.placing import most_pixels, place
 
 TALL, WIDE = 48, 80
 BOX = (12, 30, 36, 50)
@@ -24,15 +25,22 @@ def box_of(alpha):
     return (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
 
 
+def laid_out(layout, colors, alpha, box=BOX):
+    """Colors and alpha of the canvas."""
+    placing = place(layout, box, alpha.shape)
+    placed = placing.alpha(alpha)
+    return placing.colors(colors, alpha, placed)[..., :3], placed
+
+
 def test_without_wishes_nothing_is_moved(subject):
-    colors, alpha = Layout().place(*subject, BOX)
+    colors, alpha = laid_out(Layout(), *subject)
 
     assert np.array_equal(colors, subject[0])
     assert np.array_equal(alpha, subject[1])
 
 
 def test_a_canvas_is_cut_down_to_the_subject(subject):
-    colors, alpha = Layout(margins=NO_MARGIN).place(*subject, BOX)
+    colors, alpha = laid_out(Layout(margins=NO_MARGIN), *subject)
 
     assert alpha.shape == (24, 20)
     assert alpha.min() == 1
@@ -42,7 +50,7 @@ def test_a_canvas_is_cut_down_to_the_subject(subject):
 def test_margins_may_go_beyond_the_image(subject):
     margins = (Length(20), Length(0.5, relative=True), Length(1), Length(40))
 
-    _, alpha = Layout(margins=margins).place(*subject, BOX)
+    _, alpha = laid_out(Layout(margins=margins), *subject)
 
     assert alpha.shape == (20 + 24 + 1, 40 + 20 + 10)
     assert box_of(alpha) == (20, 40, 44, 60)
@@ -61,7 +69,7 @@ def test_margins_may_go_beyond_the_image(subject):
     ],
 )
 def test_a_subject_is_scaled_and_moved(subject, layout, box):
-    colors, alpha = layout.place(*subject, BOX)
+    colors, alpha = laid_out(layout, *subject)
 
     assert box_of(alpha) == box
     top, left, bottom, right = box
@@ -72,9 +80,9 @@ def test_a_subject_is_scaled_and_moved(subject, layout, box):
 def test_a_canvas_has_no_more_pixels_than_is_reckoned_with(subject, margin):
     layout = Layout(margins=(margin,) * 4)
 
-    _, alpha = layout.place(*subject, (0, 0, TALL, WIDE))
+    _, alpha = laid_out(layout, *subject, (0, 0, TALL, WIDE))
 
-    assert alpha.size == layout.most_pixels((TALL, WIDE))
+    assert alpha.size == most_pixels(layout, (TALL, WIDE))
 
 
 def test_colors_of_nothing_do_not_bleed_in():
@@ -82,7 +90,7 @@ def test_colors_of_nothing_do_not_bleed_in():
     alpha = np.zeros((8, 8), np.float32)
     colors[::2], alpha[::2] = 100, 1
 
-    scaled, _ = Layout(scale=0.5, position=(0, 0)).place(colors, alpha, (0, 0, 8, 8))
+    scaled, _ = laid_out(Layout(scale=0.5, position=(0, 0)), colors, alpha, (0, 0, 8, 8))
 
     assert (scaled[:4, :4] == 100).all()
 
@@ -121,3 +129,37 @@ def test_a_color_that_shines_through_gives_alpha(subject):
     edge = result.pixels[12, 40].astype(int)
     assert abs(edge[3] - 191) <= 1
     assert abs(edge[2] - 33) <= 2
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [("10%", Length(0.1, relative=True)), ("30px", Length(30)), ("2.5", Length(2.5))],
+)
+def test_lengths_are_read(text, length):
+    assert parse_length(text) == length
+
+
+def test_margins_and_positions_are_read():
+    one, two = Length(1), Length(0.02, relative=True)
+
+    assert parse_margins("1") == (one,) * 4
+    assert parse_margins("1 2%") == (one, two, one, two)
+    assert parse_margins("1 2% 3 4%") == (one, two, Length(3), Length(0.04, relative=True))
+    assert parse_position("10% 80%") == (0.8, 0.1)
+    assert parse_position("center") == parse_position("50%") == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "reason"),
+    [
+        (parse_length, "101%", "is more than 100%"),
+        (parse_length, "-3", "is no number"),
+        (parse_length, "nan%", "is no number"),
+        (parse_margins, "1 2 3", "is not one, two or four lengths"),
+        (parse_margins, "", "is not one, two or four lengths"),
+        (parse_position, "10px 3%", "is neither center nor"),
+    ],
+)
+def test_what_is_no_length_is_refused_with_the_reason(parse, text, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from birefnet_runtime import Blur, Encoding, ImageError, Style
+from birefnet_runtime import Blur, Canvas, Clean, Encoding, ImageError, Style
 from birefnet_runtime.cutout.picture_memory import SLACK_BYTES, check_fits, peak_bytes
 from birefnet_runtime.images.write import JPEG, PNG, WEBP
 from PIL import Image
@@ -44,6 +44,17 @@ def test_a_photograph_takes_some_bytes_a_pixel():
 )
 def test_what_costs_more_counts_more(mode, style, form):
     assert per_pixel(mode, style, form) > per_pixel() + 3
+
+
+def test_a_canvas_counts_its_pixels_however_the_picture_is_turned():
+    plain, cleaned = per_pixel(), per_pixel(style=Style(clean=Clean()))
+    small, large = (per_pixel(style=Style(layout=Canvas((s, s)))) for s in (500, 8000))
+    upright = peak_bytes(opened(size=(3000, 4000)), Style(layout=Canvas(2.0)), Encoding(PNG))
+
+    assert plain + 8 < cleaned < plain + 16
+    assert plain < small < plain + 24 < large
+    assert large > 5 * 8, "five times the picture's pixels, a cutout and scaled colors of each"
+    assert upright == 12e6 * per_pixel(style=Style(layout=Canvas(2.0)))
 
 
 def test_a_mask_counts_less():

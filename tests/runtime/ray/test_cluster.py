@@ -33,6 +33,7 @@ def test_the_command_does_the_same_on_ray(model, tmp_path, picture):
     (folder / "b.jpg").write_bytes(b"no image")
     # Whoever did everything twice would find it there already.
     options = ("-m", model, "--json", "--threads", 1, "--format", "webp", "--skip-existing")
+    options += ("--canvas", "4:5", "--padding", "3px", "--clean", "specks")
 
     plain = run("cutout", "in", "-o", "plain", *options, cwd=tmp_path)
     made = run("cutout", "in", "-o", "made", *options, "--engine", "ray", cwd=tmp_path)
