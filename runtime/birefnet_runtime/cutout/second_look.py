@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..images.picture import Picture
 from ..model.forms import Form, Prepared
-from .layout import Box
+from .placing import Box
 from .subject import SURE, find_subject
 
 MARGIN = 0.5
