@@ -56,7 +56,7 @@ web: $(VENV)/.installed .web/.installed $(MODEL)  ## serve a page that cuts out 
 	$(VENV)/bin/python examples/web/serve.py $(MODEL) .web/node_modules/onnxruntime-web/dist
 
 arm: $(VENV)/.installed  ## hold cutouts on emulated Arm64 processors against this machine's (Debian's apt is needed)
-	$(VENV)/bin/python -m studies.arm64
+	$(VENV)/bin/python -m studies.platforms.arm64
 
 dist:  ## build sdist and wheel into dist/, check them, and try the wheel in a clean environment
 	rm -rf dist $(DIST_VENV) out/dist

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from birefnet_runtime import Clean, Color, Picture, Segmenter, Style, compose, read_image
 from PIL import Image
-from studies.clean import spoiled
-from studies.composites import make_composite
+from studies.pictures.clean import spoiled
+from studies.pictures.composites import make_composite
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples/photos/china.jpg"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from birefnet_runtime import Color, Picture, Style, compose
 from PIL import Image
-from studies.composites import make_composite
+from studies.pictures.composites import make_composite
 
 ROOT = Path(__file__).parents[1]
 PART = (slice(170, 370), slice(330, 530))

@@ -21,26 +21,25 @@ from birefnet_benchmarks.report.markdown import headline_table, summary_table
 from birefnet_models.text import format_size
 from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
-from studies import (
-    arm64,
-    clean,
-    cold_start,
+from studies.graphs import (
     end_to_end,
-    evaluation_resize,
     exports,
-    file_check,
-    file_to_file,
-    foreground,
     int8_processors,
-    look_twice,
     lowerings,
-    mask_resize,
     precision,
     settings,
-    steadiness,
     targets,
-    web,
 )
+from studies.pictures import (
+    clean,
+    evaluation_resize,
+    foreground,
+    look_twice,
+    mask_resize,
+    steadiness,
+)
+from studies.platforms import arm64, web
+from studies.runs import cold_start, file_check, file_to_file
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from studies import browser
+from studies.platforms import browser
 
 ROOT = Path(__file__).parents[1]
 HEIGHT = 760

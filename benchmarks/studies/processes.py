@@ -13,7 +13,7 @@ from typing import Any
 
 from birefnet_benchmarks.bench.exports import COMMAND
 
-from studies.graph_row import GraphRow
+from studies.graphs.graph_row import GraphRow
 
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 """Version 1 of Linux's control groups; writable for root only."""
@@ -37,7 +37,7 @@ def run_graph(graph: GraphRow, timeout_s: float = 900) -> dict[str, Any]:
     command = [
         sys.executable,
         "-m",
-        "studies.graph_row",
+        "studies.graphs.graph_row",
         json.dumps(asdict(graph)),
     ]
     try:

@@ -274,9 +274,11 @@ def test_no_files_import_each_other_in_a_circle(name):
     assert done >= set(found)
 
 
-@pytest.mark.parametrize("name", PACKAGES)
-def test_no_folder_is_crowded(name):
-    for folder in {file.parent for file in PACKAGES[name].rglob("*.py")}:
+@pytest.mark.parametrize(
+    "room", [*PACKAGES.values(), ROOT / "benchmarks" / "studies"], ids=lambda room: room.name
+)
+def test_no_folder_is_crowded(room):
+    for folder in {file.parent for file in room.rglob("*.py")}:
         modules = [file for file in folder.glob("*.py") if file.name != "__init__.py"]
         assert len(modules) <= 13, f"{folder} holds {len(modules)} modules"
 

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from studies import browser
+from studies.platforms import browser
 
 
 @pytest.fixture(scope="session")

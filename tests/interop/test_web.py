@@ -11,7 +11,7 @@ import pytest
 from birefnet_export.export import export_onnx
 from birefnet_runtime import Segmenter
 from PIL import Image
-from studies import web_pages
+from studies.platforms import web_pages
 
 from .screens import SCREENS, WIDTHS
 

@@ -8,7 +8,7 @@ import pytest
 from birefnet_benchmarks.bench.results import ColdStart, Result
 from birefnet_benchmarks.report.html import page
 from PIL import Image
-from studies import browser
+from studies.platforms import browser
 
 from .sample import INT8, close, preview, rounds
 

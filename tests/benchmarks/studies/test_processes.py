@@ -6,8 +6,8 @@ import birefnet_models
 import pytest
 from birefnet_runtime.machine.process_memory import peak_rss_bytes
 from studies import processes
-from studies.graph_row import GraphRow
-from studies.lowerings import markdown_table
+from studies.graphs.graph_row import GraphRow
+from studies.graphs.lowerings import markdown_table
 
 NANO = str(birefnet_models.embedded_path(birefnet_models.all_cards()[0]))
 

@@ -1,4 +1,4 @@
-"""The estimates are held against measured peaks in `benchmarks/studies/memory_limits.py`."""
+"""The estimates are held against measured peaks in `benchmarks/studies/runs/memory_limits.py`."""
 
 import io
 import json

@@ -64,7 +64,8 @@ def test_the_command_does_the_same_on_ray(model, tmp_path, picture):
 def test_an_actor_and_a_node_are_killed():
     """As in `benchmarks/results/scale.json`, smaller; in a process of its own."""
     program = (
-        "import json; from pathlib import Path; from studies.cluster_trial import robustness;"
+        "import json; from pathlib import Path;"
+        "from studies.service.cluster_trial import robustness;"
         "print(json.dumps(robustness(Path('examples/photos'), 30, 3)))"
     )
 

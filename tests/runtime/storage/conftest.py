@@ -5,7 +5,7 @@ import fsspec
 import pytest
 from birefnet_runtime.storage import remote
 from s3fs import S3FileSystem
-from studies.s3_server import S3Server
+from studies.service.s3_server import S3Server
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from birefnet_runtime.batch.remote_folder import jobs_below
 from birefnet_runtime.errors import ImageError
 from birefnet_runtime.storage import RemotePath, remote
 from birefnet_runtime.storage.listing import pages_below
-from studies.fake_s3 import FakeS3
+from studies.service.fake_s3 import FakeS3
 
 
 class FakeGcs:

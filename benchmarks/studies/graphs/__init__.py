@@ -1,0 +1,1 @@
+"""The exported graph: what each form, setting, precision and backbone costs."""

@@ -1,0 +1,1 @@
+"""Other places that a file runs: browsers, Arm, other execution providers."""

@@ -1,0 +1,1 @@
+"""Whole runs: how they start, what they take, what they survive."""
