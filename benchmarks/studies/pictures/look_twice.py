@@ -90,6 +90,7 @@ def _subject(subject: Subject, seed: int) -> tuple[NDArray[np.float32], Mask]:
     if subject == "photograph":
         photo = np.asarray(Image.open(_ROOT / "examples/photos/flower.jpg"))
         mask = Image.open(_ROOT / "models/nano/real/flower.png").convert("L")
+        mask = mask.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BICUBIC)
         alpha = np.asarray(mask, np.float32) / np.float32(255)
         fore = estimate_foreground(photo, alpha).astype(np.float32)
     else:

@@ -16,8 +16,10 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
+from birefnet_models.text import format_size
 from numpy.typing import NDArray
 
+from ..errors import ImageError
 from ..extras import missing_extra
 from ..images.picture import Pixels, full_scale
 from ..machine.limits import usable_cores
@@ -67,8 +69,14 @@ def estimate_foreground(
         (H, W, 3) RGB of the picture's type, not premultiplied; `out` if that was given.
 
     Raises:
+        ImageError: alpha is not of the picture's size.
         MissingExtraError: `pymatting` is not installed.
     """
+    if alpha.shape != pixels.shape[:2]:
+        raise ImageError(
+            f"the alpha is {format_size(alpha.shape)}, the picture "
+            f"{format_size(pixels.shape[:2])}: both have to be of one size"
+        )
     if out is None:
         out = np.empty_like(pixels)
     if estimator == "none":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from birefnet_runtime.cutout import foreground
 from birefnet_runtime.cutout.foreground import estimate_foreground
-from birefnet_runtime.errors import MissingExtraError
+from birefnet_runtime.errors import ImageError, MissingExtraError
 
 
 def disc(height: int = 120, width: int = 140, soft: float = 8) -> np.ndarray:
@@ -35,6 +35,12 @@ def as_the_paper_has_it(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         mixed = alpha * mean_fore + (1 - alpha) * mean_back
         fore, back = mean_fore + alpha * (image - mixed), mean_back
     return np.clip(np.rint(fore), 0, 255)
+
+
+@pytest.mark.parametrize("estimator", ["blur", "none"])
+def test_an_alpha_of_another_size_is_refused(estimator):
+    with pytest.raises(ImageError, match="the alpha is 120x140, the picture 120x141: both"):
+        estimate_foreground(np.zeros((120, 141, 3), np.uint8), disc(), estimator=estimator)
 
 
 def test_it_equals_the_papers_equations(monkeypatch):
