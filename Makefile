@@ -12,7 +12,7 @@ PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --const
 ORT_INSTALL := python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu test-lowest check fix bench interop web arm dist clean
+.PHONY: help demo test test-slow test-gpu test-lowest check fix bench interop web arm dist clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -20,9 +20,13 @@ help:  ## list the verbs
 demo: $(DEMO_VENV)/.installed  ## cut the subjects out of the photographs in examples/photos
 	$(DEMO_VENV)/bin/birefnet cutout examples/photos --output out/demo
 
-test: $(VENV)/.installed $(GPU_VENV)/.installed  ## run every test that needs no special hardware
+test: $(VENV)/.installed $(GPU_VENV)/.installed  ## run every test that needs no special hardware and no patience
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile \
-	  -m "not gpu and not hub and not interop"
+	  -m "not slow and not gpu and not hub and not interop"
+
+test-slow: $(VENV)/.installed $(GPU_VENV)/.installed  ## run the tests that take more than some seconds each
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile \
+	  -m "slow and not gpu and not hub and not interop"
 
 test-gpu: $(GPU_VENV)/.cuda  ## run the tests that need an NVIDIA GPU
 	$(GPU_VENV)/bin/python -m pytest -m gpu

@@ -22,6 +22,7 @@ from birefnet_models.text import format_size
 from birefnet_runtime.cli.main import main as birefnet
 from birefnet_runtime.cli.models import millions, trained_at
 from studies.graphs import (
+    backbones,
     end_to_end,
     exports,
     int8_processors,
@@ -40,6 +41,7 @@ from studies.pictures import (
 )
 from studies.platforms import arm64, web
 from studies.runs import cold_start, file_check, file_to_file
+from studies.service import scale, serve
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
@@ -204,6 +206,9 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "precision": stored(precision.markdown_table),
     "arm64": stored(arm64.markdown_table),
     "int8": stored(int8_processors.markdown_table),
+    "backbones": stored(backbones.markdown_table),
+    "engines": stored(scale.markdown_table),
+    "serve": stored(serve.markdown_table),
     "roundings": stored(precision.roundings_table),
     "web": stored(web.markdown_table),
     "transformers_js": stored(web.steps_table),

@@ -88,8 +88,12 @@ def test_any_batch_and_any_multiple_of_32_runs(exported, tiny, case):
 
 
 OFFERED = [
-    (name, opset) for name, (first, _) in LOWERINGS.items() for opset in OPSETS if opset >= first
+    pytest.param(name, opset, marks=[] if opset == default else [pytest.mark.slow])
+    for name, (first, default) in LOWERINGS.items()
+    for opset in OPSETS
+    if opset >= first
 ]
+"""The opset that a lowering has by default always, the others where there is time."""
 
 
 @pytest.mark.parametrize(("lowering", "opset"), OFFERED)

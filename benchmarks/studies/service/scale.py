@@ -20,18 +20,21 @@ import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.exports import COMMAND
 from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_models.text import format_bytes, format_seconds
 from birefnet_runtime.batch.plan import plan_cutouts
 from birefnet_runtime.machine.process_memory import peak_rss_bytes
 from birefnet_runtime.storage import RemotePath, remote
 
 from studies.runs.throughput import make_photos
 from studies.service.fake_s3 import FakeS3
+from studies.tables import table_lines
 
 PARTS = ("robustness", "listing", "throughput")
 PICTURES, BROKEN = 500, 20
@@ -157,6 +160,33 @@ def throughput(folder: Path, files: int, rounds: int) -> dict[str, Any]:
                 }
             )
     return {"files": files, "size": SIZE, "model": "nano", "runs": runs}
+
+
+def markdown_table(stored: dict[str, Any]) -> str:
+    """Both engines on one machine, from the content of the file."""
+    measured = stored["throughput"]
+    rows = []
+    for engine, runs in measured["runs"].items():
+        of = {name: median(run[name] for run in runs) for name in runs[0]}
+        rows.append(
+            (
+                engine,
+                format_seconds(of["took_s"]),
+                format_seconds(of["first_s"]),
+                format_seconds(of["rest_each_s"]),
+                format_bytes(of["peak_pss_bytes"]),
+                str(round(of["processes"])),
+            )
+        )
+    heads = ("engine", "whole run", "first result", "each after it", "memory of all", "processes")
+    environment, (height, width) = stored["environment"], measured["size"]
+    caption = (
+        f"{measured['files']} JPEGs of {width}x{height}, `{measured['model']}`, medians of "
+        f"{len(next(iter(measured['runs'].values())))} runs in turns; memory is private plus a share "
+        f"of what is shared. {environment['processor']}, {environment['cores']} cores; onnxruntime "
+        f"{environment['packages']['onnxruntime']}."
+    )
+    return "\n".join([*table_lines(heads, rows), "", caption])
 
 
 def main(file: str, *parts: str) -> None:
