@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from math import inf
 from types import TracebackType
 from typing import Any, Self
 
@@ -127,6 +128,7 @@ class Segmenter:
                 threads=threads,
                 sizes=() if size is None else (size,),
                 compiled=compiled and not is_switched_off(),
+                most_bytes=inf if max_memory is None else as_bytes(max_memory),
                 verbose=verbose,
             )
             session, self.session_info = opened, opened.info

@@ -180,10 +180,11 @@ def markdown_table(stored: dict[str, Any]) -> str:
         )
     heads = ("engine", "whole run", "first result", "each after it", "memory of all", "processes")
     environment, (height, width) = stored["environment"], measured["size"]
+    turns = len(measured["runs"]["ray"])
     caption = (
-        f"{measured['files']} JPEGs of {width}x{height}, `{measured['model']}`, medians of "
-        f"{len(next(iter(measured['runs'].values())))} runs in turns; memory is private plus a share "
-        f"of what is shared. {environment['processor']}, {environment['cores']} cores; onnxruntime "
+        f"{measured['files']} JPEGs of {width}x{height}, `{measured['model']}`, medians of {turns} "
+        "runs in turns; memory is private plus a share of what is shared. "
+        f"{environment['processor']}, {environment['cores']} cores; onnxruntime "
         f"{environment['packages']['onnxruntime']}."
     )
     return "\n".join([*table_lines(heads, rows), "", caption])

@@ -8,6 +8,7 @@ exactly as the session that made it.
 
 import os
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ from .providers.ort_options import SessionPlan, plan_session
 
 SWITCH = "BIREFNET_COMPILED"
 """The environment variable that switches compiled forms off: `0`, `off` or `no`."""
+PROGRAM_BYTES = 150e6
+"""Python, NumPy, OpenCV and ONNX Runtime."""
+MAKING = 3.5
+"""Bytes per byte of weights that the process holds at most while a form is made, from above
+(benchmarks/results/cold_start.json): the session's, what is written, and the form that is tried."""
 SIDE = 128
 """Height and width at which a form is compared with its graph: every network runs at it."""
 _OF_RUNS = {
@@ -45,11 +51,18 @@ def is_switched_off() -> bool:
     return os.environ.get(SWITCH, "").lower() in {"0", "off", "no", "false"}
 
 
-def start_compiled(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -> Any:
+def start_compiled(
+    path: Path,
+    provider: Provider,
+    plan: SessionPlan,
+    *,
+    most_bytes: float = inf,
+    verbose: bool,
+) -> Any:
     """Open a session on the form that is kept of a file, or on the file, whose form is then kept.
 
-    Where nothing can be written, or the form isn't to be had for any other reason, it is as if
-    there were no forms.
+    None is made where that might take the process beyond `most_bytes`. Where nothing can be
+    written, or the form isn't to be had for any other reason, it is as if there were no forms.
 
     Raises:
         ModelError: the file can't be loaded.
@@ -60,7 +73,9 @@ def start_compiled(path: Path, provider: Provider, plan: SessionPlan, *, verbose
             return session
         model = read_onnx(path)
         feed = _sample(model)
-        if feed and _total_bytes(model) >= SMALLEST_BYTES:
+        size = _total_bytes(model)
+        fits = PROGRAM_BYTES + MAKING * size <= most_bytes
+        if feed and fits and size >= SMALLEST_BYTES:
             with store.alone(key):  # whoever waited here finds it made
                 kept = _kept(key, path, provider, plan)
                 return kept or _made(key, model, provider, plan, feed)

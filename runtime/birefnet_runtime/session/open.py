@@ -7,6 +7,7 @@ named the next one.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import inf
 from pathlib import Path
 
 from ..errors import ProviderError
@@ -43,6 +44,7 @@ def open_session(
     sizes: Sequence[Size] = (),
     batch: int = 1,
     compiled: bool = False,
+    most_bytes: float = inf,
     verbose: bool = False,
     compared: bool = True,
 ) -> OpenSession:
@@ -57,6 +59,7 @@ def open_session(
         sizes: what it will be run at, the most frequent first: TensorRT builds for these.
         batch: the largest that it will be run with, for TensorRT and for what is held at one size.
         compiled: on the CPU, open the form of the graph that is kept in the cache, or make it.
+        most_bytes: that the process may take while it opens; a form that needs more isn't made.
         verbose: let ONNX Runtime's own log lines through to stderr.
         compared: hold a named provider's mask against the CPU's when it first opens here; False
             where the answer is known.
@@ -91,8 +94,9 @@ def open_session(
         plan = plan_session(
             provider, threads or cores, engine=engine, input_name=input_name, dimensions=dimensions
         )
-        begin = start_compiled if compiled and isinstance(provider, Cpu) else start
-        opening = partial(begin, path, provider, plan, verbose=verbose)
+        opening = partial(start, path, provider, plan, verbose=verbose)
+        if compiled and isinstance(provider, Cpu):
+            opening = partial(start_compiled, *opening.args, most_bytes=most_bytes, verbose=verbose)
         return OpenSession(opening, provider, plan, tuple(skipped))
 
     skipped: list[tuple[str, str]] = []

@@ -224,6 +224,16 @@ def test_without_a_cache_the_graph_opens_as_it_is(opened, cache, monkeypatch, tr
         compile_ahead(NANO, Cpu(prepack=False))
 
 
+def test_no_form_is_made_where_that_takes_more_memory_than_is_allowed(cache, monkeypatch):
+    monkeypatch.setattr(compiled, "MAKING", 50)
+    Segmenter("nano", providers="cpu", max_memory=260e6)
+    assert forms(cache) == []
+
+    Segmenter("nano", providers="cpu", max_memory=1e9)
+    assert len(forms(cache)) == 1
+    Segmenter("nano", providers="cpu", max_memory=260e6)  # takes what is there
+
+
 def test_small_graphs_and_those_of_one_size_are_left_alone(opened, cache, model, tmp_path):
     fixed = write_graph(tmp_path / "fixed" / "model.onnx", 0.5, side=64)
 
