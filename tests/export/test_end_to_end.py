@@ -14,6 +14,7 @@ from birefnet_models.checksums import changed_file, read_checksums
 from birefnet_runtime import Segmenter
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "name"),
     [
@@ -54,6 +55,7 @@ def test_the_file_says_what_it_is(tiny_file, tmp_path):
     assert json.loads(json.dumps(report.to_dict()))["end_to_end"]["size"] == [32, 64]
 
 
+@pytest.mark.slow
 def test_other_masks_leave_no_such_file(tiny_file, tmp_path, monkeypatch):
     def inverted(network, size):
         enclose(network, size)

@@ -155,6 +155,7 @@ def test_swin_t_with_golden_weights_gives_the_official_logits(swin_t_file, tmp_p
         assert abs(run(report.file, image) - expected["logits"]).max() < TOLERANCE, case
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mul_scl_none", "dec_att_aspp"])
 def test_other_settings_give_the_official_logits(tmp_path, name):
     save_file(drawn(key_list(f"swin_v1_t_{name}")), tmp_path / "model.safetensors")
@@ -203,6 +204,7 @@ def test_a_graph_that_computes_something_else_leaves_no_file(
     assert [p for p in out.rglob("*") if p.is_file()] == []
 
 
+@pytest.mark.slow
 def test_an_export_that_fails_keeps_the_file_that_was_there(tiny_file, tmp_path, monkeypatch):
     file = export_onnx(tiny_file, tmp_path / "out").file
     before = file.read_bytes()

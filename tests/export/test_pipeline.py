@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 WITHOUT_UNIX = """
 import sys
 
@@ -17,6 +19,7 @@ for name in ("resource", "fcntl", "pwd", "grp", "termios"):
 """
 
 
+@pytest.mark.slow
 def test_it_is_imported_without_modules_that_windows_lacks():
     program = f"{WITHOUT_UNIX}\nfrom birefnet_export.pipeline import run"
 

@@ -117,6 +117,7 @@ def test_cut_out_video(run, tmp_path):
     assert len(frames) == 3 * 48 * 64 * 4
 
 
+@pytest.mark.slow
 def test_export_checkpoint(run, tmp_path):
     written, parity, share = run("export_checkpoint")
 

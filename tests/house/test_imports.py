@@ -7,8 +7,6 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-import birefnet_models
-import birefnet_runtime
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -356,14 +354,6 @@ def test_cutout_of_a_bad_size_does_not_meet_torch_either(tmp_path):
 
     assert done.returncode == 1
     assert "multiples of 32" in done.stderr
-
-
-@pytest.mark.parametrize("package", [birefnet_models, birefnet_runtime])
-def test_a_face_hands_on_every_name_that_it_lists(package):
-    for name in package.__all__:
-        assert getattr(package, name).__name__ or name in {"Memory", "Size"}
-    with pytest.raises(AttributeError, match="has no attribute 'no_such'"):
-        _ = package.no_such
 
 
 def test_a_face_and_the_list_of_commands_load_nothing_heavy():

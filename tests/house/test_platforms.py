@@ -46,6 +46,7 @@ def test_the_block_blocks():
     assert "No module named 'fcntl'" in run("import fcntl").stderr
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported():
     """Other packages choose what they import by the system, which here is Unix: they come first."""
     assert len(MODULES) > 100

@@ -37,7 +37,8 @@ LISTED = {
         "Cut out what is sent by HTTP, as remove.bg's and rembg's servers do."
     ),
     "birefnet_runtime.cli.video:video": (
-        "Cut the subject out of a video, with ffmpeg, into a video with alpha."
+        "Cut the subject out of a video, with ffmpeg, into a video with alpha; - for standard "
+        "input."
     ),
 }
 """By the value of the entry point; a command that is not ours is loaded for its own words."""

@@ -63,6 +63,7 @@ def places(value, path=()):
         yield from places(part, (*path, key))
 
 
+@pytest.mark.slow
 @QUICK
 @given(data=st.data())
 def test_a_report_with_odd_values_is_refused_or_shown(tmp_path, data):

@@ -126,6 +126,7 @@ def test_what_can_not_be_compared_fails_and_keeps_its_times(measure, name, said)
     assert result.graph is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "limits", "said"),
     [

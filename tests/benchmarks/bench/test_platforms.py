@@ -4,6 +4,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 BLOCKED = """
 import os, signal, sys
 for name in ("resource", "fcntl", "pwd", "grp", "termios"):
@@ -27,6 +29,7 @@ def run(program, before=""):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported_and_bench_says_what_it_does():
     out = run(
         """

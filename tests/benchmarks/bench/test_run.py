@@ -60,6 +60,7 @@ def run(tmp_path_factory):
     return bench(*arguments), folder / "run"
 
 
+@pytest.mark.slow
 def test_every_way_is_measured_and_compared(run):
     done, folder = run
     assert done.exit_code == 0, done.output
@@ -80,6 +81,7 @@ def test_every_way_is_measured_and_compared(run):
     assert small["pytorcheager"].peak_rss_bytes > ours.peak_rss_bytes > 50e6
 
 
+@pytest.mark.slow
 def test_what_a_graph_can_not_do_is_its_result(run):
     _, folder = run
     theirs = read_report(folder).results[5]
@@ -89,6 +91,7 @@ def test_what_a_graph_can_not_do_is_its_result(run):
     assert read_report(folder).results[4].graph.problem is None
 
 
+@pytest.mark.slow
 def test_the_machine_and_the_work_are_known(run):
     _, folder = run
     found = read_report(folder)
@@ -101,6 +104,7 @@ def test_the_machine_and_the_work_are_known(run):
     assert found.took_s > 1
 
 
+@pytest.mark.slow
 def test_it_says_what_runs_and_what_is_left(run):
     done, folder = run
 
@@ -112,6 +116,7 @@ def test_it_says_what_runs_and_what_is_left(run):
         assert (folder / name).stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_the_documents_can_be_made_anew_and_a_run_is_no_regression_of_itself(run):
     _, folder = run
     page = (folder / "report.html").read_bytes()

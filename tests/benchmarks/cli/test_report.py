@@ -47,6 +47,7 @@ def test_a_folder_without_a_report_is_said(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_documents_need_no_torch(run):
     program = (
         "import sys; from pathlib import Path; "

@@ -72,6 +72,7 @@ def test_a_size_that_cannot_be_is_refused(tiny_file, tmp_path, size, code):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_int8_says_what_it_does_to_the_masks(tiny_file, tmp_path):
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "b.png"):
@@ -100,6 +101,7 @@ def test_a_folder_that_is_not_there_is_one_line(tiny_file, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_setting_that_tensors_cannot_tell_is_asked_for_and_kept(tmp_path):
     added = network(replace(TINY, multi_scale="add"))
     save_file(added.state_dict(), tmp_path / "model.safetensors")

@@ -144,6 +144,7 @@ def test_the_graph_is_valid_and_holds_each_weight_once(tiny_pvt):
     assert kinds.count("Transpose") < 2 * (4 * sum(depths) + 2 * 4) + 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [p for p in PRECISIONS if p != "fp32"])
 def test_other_precisions_are_exported_and_keep_the_mask(tmp_path, precision):
     """int8 leaves depthwise convolutions in float32: a channel's nine products gain nothing."""

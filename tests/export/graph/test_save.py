@@ -21,6 +21,7 @@ def contents(directory):
     return {str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_weights_lie_beside_the_graph_and_compute_the_same(tiny_file, tmp_path):
     within = export_onnx(tiny_file, tmp_path / "within")
     beside = export_onnx(tiny_file, tmp_path / "beside", external_data=True)
@@ -65,6 +66,7 @@ def test_other_tools_are_told_where_the_weights_are(tiny_file, tmp_path):
     assert config["transformers.js_config"] == {"use_external_data_format": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [(True, False), (False, True), (True, True)])
 def test_an_export_over_another_leaves_none_of_it(tiny_file, tmp_path, first, second):
     export_onnx(tiny_file, tmp_path / "out", external_data=first, verify=False)
@@ -74,6 +76,7 @@ def test_an_export_over_another_leaves_none_of_it(tiny_file, tmp_path, first, se
     Segmenter(tmp_path / "out", size=32).logits(np.zeros((1, 3, 32, 32), np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [ParityError, KeyboardInterrupt])
 def test_an_export_that_ends_early_keeps_graph_and_weights(tiny_file, tmp_path, monkeypatch, error):
     directory = export_onnx(tiny_file, tmp_path / "out", external_data=True).directory
@@ -90,6 +93,7 @@ def test_an_export_that_ends_early_keeps_graph_and_weights(tiny_file, tmp_path, 
     assert {name: (directory / name).read_bytes() for name in contents(directory)} == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM")
 def test_an_export_that_is_terminated_leaves_no_model(tiny_file, tmp_path):
     """After the model was written beside its place, and before it got its name."""

@@ -42,7 +42,12 @@ def net(request):
 
 
 @pytest.mark.parametrize(
-    ("lowering", "size"), [("native", (96, 160)), ("rows", (224, 32)), ("gridsample", (32, 32))]
+    ("lowering", "size"),
+    [
+        ("rows", (224, 32)),
+        pytest.param("native", (96, 160), marks=pytest.mark.slow),
+        pytest.param("gridsample", (32, 32), marks=pytest.mark.slow),
+    ],
 )
 def test_the_fused_form_is_the_plain_network(net, size, lowering):
     x = torch.from_numpy(fill.image(2, *size))
@@ -76,6 +81,7 @@ def test_what_a_setting_leaves_out_is_not_in_the_graph(name, kinds):
     assert {kind: nodes.count(kind) for kind in kinds} == kinds
 
 
+@pytest.mark.slow
 def test_int8_of_convolutions_that_follow_each_other_loads(tmp_path):
     """Without an ASPP between them ONNX Runtime fuses their sums, which takes scalar scales."""
     net = network(replace(TINY, **TINY_SETTINGS["dec_att_none"]))

@@ -10,7 +10,15 @@ from ..conftest import SETTINGS, drawn, golden, golden_cases, key_list, network
 TOLERANCE = 5e-5
 
 
-@pytest.fixture(scope="module", params=["swin_v1_t", "swin_v1_l", "pvt_v2_b0", "pvt_v2_b2"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "swin_v1_t",
+        pytest.param("swin_v1_l", marks=pytest.mark.slow),
+        "pvt_v2_b0",
+        pytest.param("pvt_v2_b2", marks=pytest.mark.slow),
+    ],
+)
 def reference(request):
     backbone = request.param
     return backbone, network(Architecture.from_shapes(key_list(backbone)))

@@ -181,6 +181,7 @@ def test_fp16_is_native_by_default_and_the_others_are_rows(
         export_onnx(checkpoint, tmp_path, precision=precision)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_a_graph_that_computes_something_else_gets_no_file(
     checkpoint, tmp_path, monkeypatch, precision
@@ -215,6 +216,7 @@ def test_int8_without_images_quantizes_no_convolution(checkpoint, tmp_path, expo
     assert {"MatMulInteger", "QuantizeLinear"} <= calibrated
 
 
+@pytest.mark.slow
 def test_masks_that_lose_too_much_are_refused(checkpoint, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(sensitivity._Search, "ranked", lambda self: [])
 
@@ -224,6 +226,7 @@ def test_masks_that_lose_too_much_are_refused(checkpoint, photos, tmp_path, monk
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_groups_are_the_parts_of_the_network_and_the_worst_comes_first(exported, photos):
     search = sensitivity._Search(
         onnx.load(exported["fp32"].file), calibration_images(photos, (64, 64))

@@ -54,6 +54,7 @@ def files(hub, repo: str = REPO) -> dict[str, bytes]:
     return hub.repos[repo].commits[hub.repos[repo].branches["main"]]
 
 
+@pytest.mark.slow
 def test_an_export_goes_up_and_comes_back_as_a_model(hub, directory):
     from birefnet_runtime.model.locate import find_model
 

@@ -165,6 +165,7 @@ def test_there_are_two_figures_each_with_its_verdict(exported, photo):
     assert found["layers"] is None
 
 
+@pytest.mark.slow
 def test_pictures_alone_can_fail(exported, photo, tmp_path):
     """Another normalization: the graph is the same, the pipeline is not."""
     model = onnx.load(exported / "onnx" / "model.onnx")
@@ -183,6 +184,7 @@ def test_pictures_alone_can_fail(exported, photo, tmp_path):
     assert "  NOT equal: a mean difference of" in picture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("levels", "problem"), [(2.0, None), (3.0, "3 levels to the model card")])
 def test_the_model_cards_mask_counts_too(exported, photo, monkeypatch, levels, problem):
     """Its own 8 bits are allowed for, and no more."""
@@ -207,6 +209,7 @@ def test_what_the_runtime_does_beyond_upstream_is_told(exported, photo, tmp_path
     assert "(upstream ignores its transparency):" in result.stdout
 
 
+@pytest.mark.slow
 def test_layers_are_named(exported, tmp_path, tiny):
     other = {name: value + 0.3 if name == "decoder.decoder_block3.conv_out.bias" else value
              for name, value in tiny.state_dict().items()}  # fmt: skip
@@ -221,6 +224,7 @@ def test_layers_are_named(exported, tmp_path, tiny):
     assert json.loads(result.stdout)["layers"]["first"] is None
 
 
+@pytest.mark.slow
 def test_an_equal_graph_with_a_layer_that_differs_does_not_pass(exported, tmp_path):
     """The tensor that is called `squeeze` is not what the rest of the graph goes on with."""
     model = onnx.load(exported / "onnx" / "model.onnx")

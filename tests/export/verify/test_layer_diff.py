@@ -77,6 +77,7 @@ def test_every_precision_of_a_file_has_all_its_tolerances():
     assert set(TOLERANCES) == set(FLOAT32_TOLERANCES) == set(MASK_TOLERANCES) > set(PRECISIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_an_export_as_it_is_differs_nowhere(exported, net, precision):
     found = compare_layers(exported[precision], net, precision)

@@ -103,6 +103,7 @@ except SystemExit as end:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks of a process are read on Linux")
 @pytest.mark.parametrize(("megapixels", "code"), [(6, 0), (60, 1)])
 def test_a_limit_holds_with_model_and_picture(tmp_path, megapixels, code):

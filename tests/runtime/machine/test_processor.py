@@ -8,7 +8,11 @@ def test_the_processor_is_read(tmp_path):
         "flags\t\t: fpu avx2 avx512f avx512_vnni amx_tile\n\nprocessor\t: 1\nmodel name\t: other\n"
     )
 
-    assert read_processor(file) == Processor("Intel(R) Xeon(R)", ("AVX2", "AVX-512", "VNNI", "AMX"))
+    assert read_processor(file) == Processor(
+        "Intel(R) Xeon(R)",
+        ("AVX2", "AVX-512", "VNNI", "AMX"),
+        ("amx_tile", "avx2", "avx512_vnni", "avx512f", "fpu"),
+    )
     assert read_processor(tmp_path / "none").features == ()
 
 

@@ -150,8 +150,15 @@ def test_new_weights_beside_the_same_graph_are_not_answered_with_the_old_ones(gr
     assert len(forms(cache)) == 1
 
 
-@pytest.mark.parametrize("file", ["model.onnx", "model.onnx_data", "facts.json"])
-@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
+@pytest.mark.parametrize(
+    ("file", "harm"),
+    [
+        ("model.onnx", "cut"),
+        ("model.onnx_data", "flip"),
+        ("model.onnx_data", "remove"),
+        ("facts.json", "cut"),
+    ],
+)
 def test_a_form_that_was_damaged_is_made_anew(opened, cache, file, harm):
     start_compiled(NANO, Cpu(), PLAN, verbose=False)
     (folder,) = forms(cache)
@@ -262,6 +269,7 @@ def test_pixels_are_compared_as_pixels(tmp_path):
     assert compiled._sample(dataclasses.replace(graph, inputs=(image, pixels))) == {}
 
 
+@pytest.mark.slow
 def test_several_processes_at_once_make_one_form(cache):
     program = (
         "from birefnet_runtime import Segmenter; import numpy as np\n"

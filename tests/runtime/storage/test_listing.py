@@ -63,6 +63,7 @@ def peak_bytes_of_jobs(store, count):
     return peak
 
 
+@pytest.mark.slow
 def test_jobs_take_the_memory_of_a_page_however_many_there_are(store):
     peak_bytes_of_jobs(store, 1000)
 

@@ -45,6 +45,7 @@ def test_the_file_is_what_the_table_is_made_of(tmp_path, monkeypatch, capsys):
     assert exports.markdown_table(stored) == capsys.readouterr().out.rstrip("\n")
 
 
+@pytest.mark.slow
 def test_an_export_that_fails_leaves_no_results(tmp_path):
     with pytest.raises(BenchmarkError, match=r"none\.safetensors"):
         exports.main([str(tmp_path / "results.json"), str(tmp_path / "none.safetensors")])

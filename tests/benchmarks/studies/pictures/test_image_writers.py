@@ -1,10 +1,12 @@
 import io
 
 import numpy as np
+import pytest
 from birefnet_runtime.images.write import write_png
 from studies.pictures.image_writers import WRITERS, compare, keeps_profile
 
 
+@pytest.mark.slow
 def test_every_writer_is_measured_on_what_it_can_write():
     gray = np.zeros((40, 50), np.uint8)
     deep = np.zeros((40, 50, 4), np.uint16)
@@ -13,6 +15,7 @@ def test_every_writer_is_measured_on_what_it_can_write():
     assert compare(deep, WRITERS).keys() == {name for name in WRITERS if "Pillow" not in name}
 
 
+@pytest.mark.slow
 def test_the_record_of_a_writer():
     record = compare(np.zeros((40, 50, 3), np.uint8), WRITERS)["PNG, OpenCV level 1"]
 
