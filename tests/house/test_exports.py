@@ -1,5 +1,5 @@
-"""`__init__` holds imports and a sorted `__all__`, and nothing else; a lazy one says them twice, for
-readers and for Python, and both agree."""
+"""`__init__` holds imports and a sorted `__all__`, and nothing else; a lazy one says them twice,
+for readers and for Python, and both agree."""
 
 import ast
 import importlib
