@@ -39,7 +39,7 @@ from studies.tables import table_lines
 THREADS = 2
 SIZE = 1024
 PHOTO = (3000, 4000)
-FILES = 12
+FILES = 6
 ROUNDS = 3
 PHOTOS = Path(__file__).parents[3] / "examples" / "photos"
 UPSTREAM = "import sys; from studies.runs.upstream_lines import main; main(*sys.argv[1:])"
