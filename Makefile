@@ -53,7 +53,7 @@ bench: $(VENV)/.installed  ## measure nano here against PyTorch: some minutes, a
 	  --sizes 192,512 --pytorch eager,bf16 --lowerings native,rows,gridsample --precisions fp32,fp16,int8 \
 	  --seconds 5
 
-interop: $(VENV)/.installed .interop/.installed .web/.installed  ## try exports in transformers.js and rembg (needs Node), pages in Chromium
+interop: $(VENV)/.installed .interop/.installed .interop/cpp/root .web/.installed  ## try exports in transformers.js and rembg (needs Node), pages in Chromium
 	$(VENV)/bin/python -m pytest -m interop
 
 web: $(VENV)/.installed .web/.installed $(MODEL)  ## serve a page that cuts out in the browser, on loopback (needs npm); MODEL=FILE for yours
@@ -115,6 +115,10 @@ $(LOWEST_VENV)/.installed: pyproject.toml constraints.txt tests/lowest_versions.
 	$(PYTHON) -m venv .interop/venv
 	.interop/venv/bin/python -m pip install --quiet --disable-pip-version-check 'rembg[cpu,cli]==2.0.86'
 	touch $@
+
+# ONNX Runtime's headers for C++, as Debian has them; without them the C++ example isn't tried.
+.interop/cpp/root: $(VENV)/.installed
+	-$(VENV)/bin/python -m studies.platforms.debian .interop/cpp amd64 libonnxruntime-dev
 
 # ONNX Runtime as WebAssembly, for browsers.
 .web/.installed:

@@ -10,7 +10,7 @@ WebAssembly.Memory = class extends WebAssembly.Memory {
 const memoryBytes = () => memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
 
 const CACHE = "birefnet-models";
-// No copies of the weights in another layout, and what is freed is free for all: a third less memory.
+// No copies of the weights in another layout, and what is freed is free for all.
 const SMALL = { enableCpuMemArena: false, extra: { session: { disable_prepacking: "1" } } };
 let ort, session, opened;
 

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.interop
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".interop"
+NODE = TOOLS / "node_modules" / "onnxruntime-node"
 PIPELINE = """
 import { env, pipeline } from '@huggingface/transformers';
 const [parent, name, photo, cutout] = process.argv.slice(2);
@@ -88,20 +89,46 @@ def test_rembg_takes_the_file_for_its_own(exported, photo, tmp_path):
     assert alpha_of(tmp_path / "cutout.png").std() > 0
 
 
-def test_the_node_example_gives_the_runtimes_alpha(exported, photo, tmp_path):
-    if not (TOOLS / "node_modules" / "onnxruntime-node").is_dir():
-        pytest.skip("onnxruntime-node is not in .interop; `make interop` installs it")
-    whole = export_onnx(
-        tmp_path / "model.safetensors",
-        tmp_path / "whole",
-        trained_size=(96, 160),
-        end_to_end=True,
-        verify=False,
+@pytest.fixture
+def whole(tiny_file, tmp_path) -> Path:
+    """The file of the tiny network from pixels to alpha."""
+    report = export_onnx(
+        tiny_file, tmp_path / "whole", trained_size=(96, 160), end_to_end=True, verify=False
     )
+    return report.end_to_end.file
+
+
+def test_the_cpp_example_gives_the_runtimes_alpha(exported, whole, photo, tmp_path):
+    headers = TOOLS / "cpp/root/usr/include/onnxruntime"
+    library = next(NODE.glob("bin/*/linux/x64/libonnxruntime.so.1"), None)
+    if library is None or not headers.is_dir() or shutil.which("c++") is None:
+        pytest.skip("no compiler, or no ONNX Runtime for it in .interop: `make interop` says why")
+    program, source = tmp_path / "alpha", ROOT / "examples" / "cpp" / "alpha.cpp"
+    options = ("-std=c++17", "-Wall", "-Werror", f"-I{headers}", f"-Wl,-rpath,{library.parent}")
+    run("c++", *options, source, library, "-o", program)
+    with Image.open(photo) as image:
+        image.save(tmp_path / "photo.ppm")
+
+    run(program, whole, tmp_path / "photo.ppm", tmp_path / "alpha.pgm")
+
+    with Image.open(tmp_path / "alpha.pgm") as image:
+        alpha = np.asarray(image, np.float32)
+    difference = abs(alpha - ours(exported, photo))
+    assert difference.max() <= 1
+    assert difference.mean() < 0.3
+
+    done = subprocess.run([program, whole, photo, tmp_path / "no.pgm"], stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr.decode() == f"alpha: {photo}: is no binary PPM of 8 bits\n"
+
+
+def test_the_node_example_gives_the_runtimes_alpha(exported, whole, photo, tmp_path):
+    if not NODE.is_dir():
+        pytest.skip("onnxruntime-node is not in .interop; `make interop` installs it")
     script = TOOLS / "alpha.mjs"  # beside the packages that it imports
     shutil.copy(ROOT / "examples" / "node" / "alpha.mjs", script)
 
-    run("node", script, whole.end_to_end.file, photo, tmp_path / "alpha.png")
+    run("node", script, whole, photo, tmp_path / "alpha.png")
 
     with Image.open(tmp_path / "alpha.png") as image:
         assert image.mode == "L"

@@ -12,10 +12,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from studies.platforms.debian import KEYRING, unpack
+
 ROOT = Path(__file__).parents[3]
-DEBIAN = "trixie"
-MIRROR = "http://deb.debian.org/debian"
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PYTHON = "3.13"
 """Debian's in that release."""
 PACKAGES = {
@@ -80,28 +79,6 @@ def prepare(folder: Path) -> Machine:
     for architecture in PACKAGES:
         shutil.rmtree(folder / architecture)
     return machine
-
-
-def unpack(folder: Path, architecture: str, packages: list[str]) -> None:
-    """Download packages with an apt that knows nothing of this system, and unpack them."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for name in ("state/lists/partial", "cache/archives/partial", "debs", "root", "none"):
-        (folder / name).mkdir(parents=True)
-    (folder / "state/status").touch()
-    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {MIRROR} {DEBIAN} main\n")
-    (folder / "apt.conf").write_text(
-        f'Dir::State "{folder}/state"; Dir::State::status "{folder}/state/status";\n'
-        f'Dir::Cache "{folder}/cache"; Dir::Etc::sourcelist "{folder}/sources.list";\n'
-        f'Dir::Etc::sourceparts "{folder}/none"; Dir::Etc::preferencesparts "{folder}/none";\n'
-        f'APT::Architecture "{architecture}"; APT::Architectures {{ "{architecture}"; }};\n'
-        'Acquire::Languages "none"; APT::Sandbox::User "";\n'
-    )
-    apt = {**os.environ, "APT_CONFIG": str(folder / "apt.conf")}
-    print(f"downloading {len(packages)} packages of Debian {DEBIAN} for {architecture}", flush=True)
-    for verb in (["update"], ["download", *packages]):
-        subprocess.run(["apt-get", "-qq", *verb], cwd=folder / "debs", env=apt, check=True)
-    for package in (folder / "debs").iterdir():
-        subprocess.run(["dpkg-deb", "-x", package, folder / "root"], check=True)
 
 
 def install(machine: Machine, source: Path, extras: str) -> Path:
