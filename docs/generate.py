@@ -40,7 +40,7 @@ from studies.pictures import (
     steadiness,
 )
 from studies.platforms import arm64, web
-from studies.runs import cold_start, file_check, file_to_file
+from studies.runs import cold_start, file_check
 from studies.service import scale, serve
 
 ROOT = Path(__file__).parents[1]
@@ -193,7 +193,6 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "insides": stored(end_to_end.markdown_table),
     "checks": stored(file_check.markdown_table),
     "cold_start": stored(cold_start.markdown_table),
-    "file_to_file": stored(file_to_file.markdown_table),
     "look_twice": stored(look_twice.markdown_table),
     "resizing": stored(mask_resize.markdown_table),
     "scores": stored(evaluation_resize.markdown_table),
