@@ -182,6 +182,8 @@ def measure_overload(plan: Plan) -> dict[str, Any]:
             wall_s = run_clients(OVERLOAD_CLIENTS, plan.seconds, crowd.act)
         until(lambda: b"birefnet_queue_depth 0.0" in server.target.get("/metrics")[1])
         afterwards = server.target.post(body) == (200, expected)
+        _, traceback, first = server.log.read_text().partition("Traceback")
+        print(traceback + first[:4000], file=sys.stderr)  # for whoever mends it
         return {
             "clients": OVERLOAD_CLIENTS,
             **summary(tally, wall_s),
