@@ -256,18 +256,21 @@ def markdown_table(stored: dict[str, Any]) -> str:
         "",
         f"{ours['model']} at {ours['size']}, {ours['threads']} threads, a JPEG of "
         f"{format_size(ours['photo'][::-1])}. {machine['processor']}, {machine['cores']} cores, "
-        f"onnxruntime {machine['packages']['onnxruntime']}; {stored['rembg']['version']}.",
+        f"onnxruntime {machine['packages']['onnxruntime']}"
+        + (f"; {stored['rembg']['version']}." if "rembg" in stored else "."),
     ]
-    crowd, drift = stored["overload"], stored["drift"]
+    crowd = stored["overload"]
     answers = sum(crowd["outcomes"].values())
     lines += [
         "",
         f"{crowd['clients']} clients, most of them bad (bombs of 88 megapixels, slow senders, "
         f"hang-ups, random bytes): {answers} requests, {crowd['wrong']} wrong answers, "
         f"{crowd['tracebacks']} tracebacks, peak memory {format_bytes(crowd['peak_rss_bytes'])}; "
-        f"meanwhile `/health` took {format_seconds(crowd['health']['p99_s'])} at p99. "
-        f"{drift['requests']:,} requests moved the memory by {100 * drift['drift']:+.2g}%.",
+        f"meanwhile `/health` took {format_seconds(crowd['health']['p99_s'])} at p99.",
     ]
+    if drift := stored.get("drift"):
+        moved = f"{100 * drift['drift']:+.2g}%"
+        lines[-1] += f" {drift['requests']:,} requests moved the memory by {moved}."
     return "\n".join(lines)
 
 
