@@ -137,7 +137,8 @@ class Room:
             if turn.done() and not turn.cancelled():  # let in as it was given up
                 self._leave(load)
             else:
-                self._waiting.remove((turn, load))
+                if (turn, load) in self._waiting:
+                    self._waiting.remove((turn, load))
                 self._let_in()
             raise
         try:
@@ -148,6 +149,9 @@ class Room:
     def _let_in(self) -> None:
         while self._waiting:
             turn, load = self._waiting[0]
+            if turn.cancelled():  # given up, and its request hasn't been told yet
+                self._waiting.popleft()
+                continue
             fits = self._inside < self._most and self._load + load <= self._capacity
             if self._inside and not fits:
                 return

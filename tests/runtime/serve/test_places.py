@@ -107,3 +107,27 @@ def test_who_gives_up_waiting_lets_the_next_in():
             pass
 
     run(main())
+
+
+def test_all_that_give_up_in_the_same_moment_leave_the_room_as_it_was():
+    """As requests do whose time is up: the first to leave finds turns that were given up."""
+
+    async def stay(room: Room, load: float) -> None:
+        async with room.entered(load):
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        room = Room(1, 100)
+        tasks = [asyncio.create_task(stay(room, 60)) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(end) for end in ends] == [asyncio.CancelledError] * 5
+        for _ in range(2):
+            async with asyncio.timeout(10), room.entered(100):
+                other = asyncio.create_task(stay(room, 1))
+                await asyncio.sleep(0.01)
+                other.cancel()
+
+    run(main())
