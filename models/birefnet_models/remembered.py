@@ -13,7 +13,9 @@ import json
 import os
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from .atomic_write import replacing
 from .cache import cache_root
@@ -78,6 +80,12 @@ def graph_sha256(path: Path) -> str:
         digest.update(file.name.removeprefix(path.name).encode() + b"\0")
         digest.update(bytes.fromhex(remembered_sha256(file)))
     return digest.hexdigest()
+
+
+def record_name(record: Any) -> str:
+    """A file's name for all that a dataclass says: another one as soon as anything differs."""
+    text = json.dumps(asdict(record), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _recall(record: Path, stamp: Stamp) -> str | None:

@@ -9,21 +9,25 @@ from birefnet_runtime.machine.limits import usable_cores
 from birefnet_runtime.machine.nvml import read_driver
 from birefnet_runtime.machine.processor import read_processor
 
-PACKAGES = (
-    "birefnet-ort",
-    "numpy",
+RUNTIMES = (
     "onnxruntime",
     "onnxruntime-gpu",
-    "opencv-python-headless",
-    "Pillow",
-    "torch",
-    "transformers",
     "onnxruntime-directml",
     "onnxruntime-ep-openvino",
     "onnxruntime-ep-webgpu",
     "onnxruntime-migraphx",
     "onnxruntime-qnn",
     "onnxruntime-webgpu",
+)
+"""Wheels of ONNX Runtime and of its providers."""
+PACKAGES = (
+    "birefnet-ort",
+    "numpy",
+    *RUNTIMES,
+    "opencv-python-headless",
+    "Pillow",
+    "torch",
+    "transformers",
 )
 
 

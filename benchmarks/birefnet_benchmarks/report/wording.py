@@ -5,22 +5,13 @@ from collections.abc import Iterable
 
 from birefnet_models.text import format_seconds, format_size
 
+from ..bench.environment import RUNTIMES
 from ..bench.results import BenchReport, Configuration, Result, baseline_of
 from . import statistics
 
 BACKENDS = {"onnxruntime": "ONNX Runtime", "pytorch": "PyTorch"}
 """Names of the backends as their authors write them."""
-SHOWN_PACKAGES = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-directml",
-    "onnxruntime-ep-openvino",
-    "onnxruntime-ep-webgpu",
-    "onnxruntime-migraphx",
-    "onnxruntime-qnn",
-    "onnxruntime-webgpu",
-    "torch",
-)
+SHOWN_PACKAGES = (*RUNTIMES, "torch")
 """Packages whose versions stand in a caption; the page has all."""
 
 

@@ -80,9 +80,9 @@ def cut_out_video(
             or not at all. A stream is given bare frames of 8-bit RGBA, as they are made.
         segmenter: the open model.
         name: what messages call the source; by default its path.
-        style: how frames are composed; must stay transparent, uncropped and without
-            a layout, or be a mask, which is
-            written as gray: ProRes 422 HQ, VP9 without alpha, or bare frames of 8 bits a pixel.
+        style: how frames are composed; must stay transparent, uncropped and without a layout, or be
+            a mask, which is written as gray: ProRes 422 HQ, VP9 without alpha, or bare frames of 8
+            bits a pixel.
         smooth: steady the mask in time where the picture stays the same, as `SteadyMask` does.
         batch: how many frames may go through the graph at once.
         progress: called with the number of frames done, after each.
@@ -163,9 +163,7 @@ class _Work:
     def results(self, pictures: Iterator[Picture]) -> Generator[memoryview, None, None]:
         """Composed frames, in order: RGBA, or gray of masks."""
         if not self.smooth:
-            yield from self._cut_out(
-                pictures, lambda picture, alpha: self._composed(picture, alpha)
-            )
+            yield from self._cut_out(pictures, self._composed)
             return
         steady = SteadyMask()  # needs them in order, which only those that are done have
 

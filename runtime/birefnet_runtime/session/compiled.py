@@ -25,14 +25,13 @@ from ..machine.processor import read_processor
 from . import compiled_store as store
 from .compiled_store import CompiledKey
 from .inference_session import start
+from .memory_limit import PROGRAM_BYTES
 from .ort_errors import onnxruntime_errors
 from .providers.options import Cpu, Provider
 from .providers.ort_options import SessionPlan, plan_session
 
 SWITCH = "BIREFNET_COMPILED"
 """The environment variable that switches compiled forms off: `0`, `off` or `no`."""
-PROGRAM_BYTES = 150e6
-"""Python, NumPy, OpenCV and ONNX Runtime."""
 MAKING = 3.5
 """Bytes per byte of weights that the process holds at most while a form is made, from above
 (benchmarks/results/cold_start.json): the session's, what is written, and the form that is tried."""
@@ -73,7 +72,7 @@ def start_compiled(
             return session
         model = read_onnx(path)
         feed = _sample(model)
-        size = _total_bytes(model)
+        size = store.total_bytes(model)
         fits = PROGRAM_BYTES + MAKING * size <= most_bytes
         if feed and fits and size >= SMALLEST_BYTES:
             with store.alone(key):  # whoever waited here finds it made
@@ -199,7 +198,3 @@ def _sample(model: OnnxFile) -> dict[str, NDArray[Any]]:
                 pixels = noise.standard_normal((1, 3, SIDE, SIDE))
                 return {image.name: pixels.astype(image.dtype)}
     return {}
-
-
-def _total_bytes(model: OnnxFile) -> int:
-    return sum(file.stat().st_size for file in (model.path, *store.weights_of(model)))

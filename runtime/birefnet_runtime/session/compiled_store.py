@@ -8,7 +8,6 @@ settings has another name and is never looked into; one whose own files or whose
 changed is removed.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from birefnet_models.atomic_write import remove_at_once, temporary_folder
 from birefnet_models.cache import cache_root
 from birefnet_models.file_lock import exclusive
 from birefnet_models.onnx_file import OnnxFile
-from birefnet_models.remembered import remembered_sha256, stamp_of
+from birefnet_models.remembered import record_name, remembered_sha256, stamp_of
 
 MODEL = "model.onnx"
 WEIGHTS = "model.onnx_data"
@@ -50,8 +49,7 @@ class CompiledKey:
     @property
     def name(self) -> str:
         """Of the folder."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return record_name(self)
 
 
 def root() -> Path:
@@ -112,9 +110,8 @@ def room_for(model: OnnxFile) -> Iterator[Path]:
         OSError, CacheError: nothing can be written to the cache, or the disk is nearly full.
     """
     parent = root()
-    size = sum(file.stat().st_size for file in (model.path, *weights_of(model)))
     # Prepacked weights took 1.6 times the model's own; the rest is left to others.
-    if shutil.disk_usage(parent).free < 3 * size + (1 << 30):
+    if shutil.disk_usage(parent).free < 3 * total_bytes(model) + (1 << 30):
         raise OSError("the disk is nearly full")
     with temporary_folder(parent) as folder:
         yield folder
@@ -150,9 +147,14 @@ def discard(key: CompiledKey) -> None:
         remove_at_once(root() / key.name)
 
 
-def weights_of(model: OnnxFile) -> tuple[Path, ...]:
-    """The files beside a model that hold its weights."""
-    return tuple(model.path.parent / name for name in model.external_files)
+def total_bytes(model: OnnxFile) -> int:
+    """Of a graph and of the files beside it that hold its weights.
+
+    Raises:
+        OSError: one is not there.
+    """
+    weights = (model.path.parent / name for name in model.external_files)
+    return sum(file.stat().st_size for file in (model.path, *weights))
 
 
 def _read_facts(folder: Path) -> dict[str, Any] | None:

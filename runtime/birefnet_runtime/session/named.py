@@ -1,7 +1,6 @@
 """Providers by name: opened, looked at, and compared with the CPU once on a machine."""
 
 import dataclasses
-import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from birefnet_models import cache_root
 from birefnet_models.atomic_write import replacing
 from birefnet_models.errors import CacheError
 from birefnet_models.onnx_file import read_onnx
-from birefnet_models.remembered import graph_sha256
+from birefnet_models.remembered import graph_sha256, record_name
 from birefnet_models.text import first_line
 from numpy.typing import NDArray
 
@@ -62,9 +61,7 @@ class Passed:
         Raises:
             CacheError: there is no directory for caches.
         """
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        name = hashlib.sha256(text.encode()).hexdigest()[:32]
-        return cache_root() / "compared" / f"{name}.json"
+        return cache_root() / "compared" / f"{record_name(self)}.json"
 
 
 def fixed_dimensions(

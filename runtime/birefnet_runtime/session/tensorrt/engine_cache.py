@@ -6,7 +6,6 @@ from another graph has another name and is never looked into.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import secrets
@@ -18,6 +17,7 @@ from typing import Any
 
 from birefnet_models import cache_root
 from birefnet_models.atomic_write import replacing
+from birefnet_models.remembered import record_name
 
 from ...errors import ProviderError
 from ..providers.options import Profile
@@ -48,8 +48,7 @@ class EngineKey:
     @property
     def name(self) -> str:
         """Of the directory."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return record_name(self)
 
 
 def default_root() -> Path:
