@@ -40,7 +40,7 @@ def constraints(tested: str, lowest: dict[str, str]) -> list[str]:
     return [f"{name}=={version}" for name, version in sorted(merged.items())]
 
 
-_LEFT_TO_PIP = {"ml_dtypes", "protobuf", "scikit-image", "scikit-learn", "scipy"}
+_LEFT_TO_PIP = {"ml_dtypes", "pandas", "protobuf", "scikit-image", "scikit-learn", "scipy"}
 """Needs of the needed ones, which want others beside older versions."""
 
 if __name__ == "__main__":
