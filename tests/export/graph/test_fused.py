@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from birefnet_export.graph import layers
 from birefnet_export.graph.fused import decoder as fused_decoder
 from birefnet_export.graph.fused.backbone import swin_v1 as fused_backbone
-from birefnet_export.graph.fused.backbone.windows import layout, merge_index
+from birefnet_export.graph.fused.backbone.windows import MASKED, layout, merge_index
 from birefnet_export.graph.fused.composed_conv import composed_convs
 from birefnet_export.graph.fused.model import build
 from birefnet_export.graph.kernels import kernel_of
@@ -37,6 +37,11 @@ def close(found: np.ndarray, expected: Tensor, tolerance: float = 2e-5) -> None:
     np.testing.assert_allclose(found, expected.numpy(), atol=tolerance, rtol=tolerance)
 
 
+def windows_of(g, x, like=None):
+    """The layout of a batch as large as x's, of maps as large as `like`, or x."""
+    return layout(g, g.op("Shape", x, end=1), layers.spatial(g, x if like is None else like), 4)
+
+
 def rolled(grid: Tensor, shift: int, window: int, fill: int) -> Tensor:
     """What the plain form does to a (height, width) map before attention."""
     height, width = grid.shape
@@ -52,7 +57,7 @@ def test_one_gather_cuts_windows_and_another_joins_them(size, shift):
     like = torch.zeros(1, 1, *size)
 
     def windows(g, x):
-        found = layout(g, layers.spatial(g, x), 4)
+        found = windows_of(g, x)
         return found.shifted if shift else found.still
 
     cut = evaluated(lambda g, x: windows(g, x).cut, like).astype(int)
@@ -63,14 +68,22 @@ def test_one_gather_cuts_windows_and_another_joins_them(size, shift):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_shift_mask_is_the_plain_one(size):
+def test_the_shift_mask_bars_whom_the_plain_one_bars_for_each_image(size):
     padded = [side + -side % 4 for side in size]
 
-    found = evaluated(
-        lambda g, x: layout(g, layers.spatial(g, x), 4).shifted.mask, torch.zeros(1, 1, *size)
-    )
+    found = evaluated(lambda g, x: windows_of(g, x).shifted.mask, torch.zeros(2, 1, *size))
 
-    close(found[:, 0], shift_mask(*padded, 4, 2))
+    plain = shift_mask(*padded, 4, 2)
+    close(found[:, 0], torch.where(plain < 0, MASKED, 0).repeat(2, 1, 1))
+
+
+def test_no_weight_of_attention_is_subnormal():
+    """Products of subnormal numbers take several times as long; see `windows.MASKED`."""
+    bars = torch.tensor([[MASKED, 0.0, MASKED, -1.0]])
+
+    weights = evaluated(lambda g, x: g.op("Softmax", x, axis=-1), bars)
+
+    assert not ((weights > 0) & (weights < np.finfo(np.float32).tiny)).any()
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -84,7 +97,7 @@ def test_a_block_on_tokens_is_the_plain_block(tiny, size, index, opset):
     expected = block(x, shift_mask(*padded, 4, 2)).flatten(1, 2)
 
     def fused(g, tokens, like):
-        where = layout(g, layers.spatial(g, like), 4)
+        where = windows_of(g, tokens, like)
         windows = where.shifted if block.shift else where.still
         return fused_backbone.swin_block(g, tokens, block, windows)
 
@@ -98,7 +111,7 @@ def test_a_block_in_parts_is_the_block_whole(tiny):
 
     def fused(parts):
         def build(g, tokens, like):
-            windows = layout(g, layers.spatial(g, like), 4).still
+            windows = windows_of(g, tokens, like).still
             return fused_backbone.swin_block(g, tokens, block, windows, parts)
 
         return build
@@ -111,7 +124,7 @@ def test_a_part_is_fed_forward_after_the_one_before_it(tiny):
     block = tiny.bb.stages()[1].swin_blocks()[0]
 
     def fused(g, tokens, like):
-        windows = layout(g, layers.spatial(g, like), 4).still
+        windows = windows_of(g, tokens, like).still
         return fused_backbone.swin_block(g, tokens, block, windows, 4)
 
     nodes = optimized(fused, ["batch", "tokens", 32], ["one", "channels", "height", "width"])

@@ -23,10 +23,11 @@ def maps_of(g: Graph, images: dict[str, Value], swin: SwinTransformer) -> dict[s
         # Map i of the half scale has the size of map i + 1 of the full one; the last halves
         # rounded up.
         sizes.append((sizes[3] + 1) // 2)
+    batch = g.op("Shape", images["full"], end=1)
     layouts = []
     for i, map_size in enumerate(sizes):
         with g.scope(f"windows{i}"):
-            layouts.append(layout(g, map_size, swin.window))
+            layouts.append(layout(g, batch, map_size, swin.window))
     maps = {}
     for scale, image in images.items():
         with g.scope(scale):
@@ -104,13 +105,10 @@ def one_operator(
 
     In ONNX Runtime on a CPU it takes half the time of products and transpositions.
     """
-    # The bias looked up in the table depends on weights alone: (1, heads, tokens, tokens).
+    # Looked up in the table, it depends on weights alone: (1, heads, tokens, tokens).
     bias = g.constant(attn.position_bias()[None])
     if windows.mask is not None:
-        batch = g.op("Div", g.op("Shape", q, end=1), g.op("Shape", windows.mask, end=1))
-        shape = concat(g, [batch, [1, 1, 1, 1]], 0)
-        copies = g.op("Expand", g.op("Unsqueeze", windows.mask + bias, [0]), shape)
-        bias = copies.reshape([-1, attn.num_heads, attn.window**2, attn.window**2])
+        bias = windows.mask + bias
     count = attn.num_heads
     return g.op("Attention", q, k, v, bias, q_num_heads=count, kv_num_heads=count, scale=1.0)
 
@@ -119,15 +117,14 @@ def by_products(
     g: Graph, q: Value, k: Value, v: Value, attn: WindowAttention, windows: Windows
 ) -> Value:
     """What `one_operator` computes, by operators of every opset."""
-    dim, heads, tokens = attn.proj.in_features, attn.num_heads, attn.window**2
+    dim, heads = attn.proj.in_features, attn.num_heads
     by_head = [0, 0, heads, dim // heads]
     q = q.reshape(by_head).transpose(0, 2, 1, 3)
     k = k.reshape(by_head).transpose(0, 2, 3, 1)
     v = v.reshape(by_head).transpose(0, 2, 1, 3)
     scores = q @ k + attn.position_bias()
     if windows.mask is not None:
-        split = concat(g, [windows.grouped, [heads, tokens, tokens]], 0)
-        scores = (scores.reshape(split) + windows.mask).reshape([-1, heads, tokens, tokens])
+        scores = scores + windows.mask
     return (g.op("Softmax", scores, axis=-1) @ v).transpose(0, 2, 1, 3).reshape([0, 0, dim])
 
 
