@@ -48,7 +48,7 @@ def costs(model: onnx.ModelProto, images: Sequence[Array]) -> list[dict[str, Any
                 "nodes": len(of_kind),
                 "mask_max_abs": float(max(e.max() for e in errors)),
                 "mask_mean_abs": float(np.mean([e.mean() for e in errors])),
-                "largest": max((max(map(abs, exact.ranges[v])) for v in values), default=0.0),
+                "largest": max((float(np.abs(exact.ranges[v]).max()) for v in values), default=0.0),
             }
         )
     return sorted(rows, key=lambda row: -float(str(row["mask_mean_abs"])))

@@ -51,7 +51,21 @@ SIZE = (192, 192)
 
 def seven_bits(weight: int8.LayerWeight) -> int8.RoundedWeight:
     """The nearest int8 of at most 64, which is what other tools call a reduced range."""
-    scale = int8.round_weight(weight).scale * np.float32(127 / 64)
+    return rounded_to(weight, 64)
+
+
+def eight_bits(weight: int8.LayerWeight) -> int8.RoundedWeight:
+    """The nearest int8."""
+    return rounded_to(weight, 127)
+
+
+def rounded_to(weight: int8.LayerWeight, largest: int) -> int8.RoundedWeight:
+    """The nearest int8 of at most `largest`, with a scale for each output channel."""
+    channels = np.abs(np.moveaxis(weight.values, weight.axis, 0)).reshape(
+        weight.values.shape[weight.axis], -1
+    )
+    highest = channels.max(1)
+    scale = np.where(highest > 0, highest / largest, 1).astype(np.float32)
     shape = [1] * weight.values.ndim
     shape[weight.axis] = -1
     values = np.rint(weight.values / scale.reshape(shape)).astype(np.int8)
@@ -59,7 +73,7 @@ def seven_bits(weight: int8.LayerWeight) -> int8.RoundedWeight:
 
 
 ROUNDINGS: dict[str, Round] = {
-    "8 bits": int8.round_weight,
+    "8 bits": eight_bits,
     "7 bits": seven_bits,
     "pairs within 128": int8.round_for_sums,
 }

@@ -69,30 +69,55 @@ def calibration_images(folder: Path | None, size: tuple[int, int]) -> list[Array
 
 
 def observe(
-    model: onnx.ModelProto, images: Sequence[Array], values: Sequence[str] = ()
+    model: onnx.ModelProto,
+    images: Sequence[Array],
+    values: Sequence[str] = (),
+    *,
+    by_channel: bool = False,
 ) -> Observations:
-    """Run a model on each image, watching the named values between input and output."""
+    """Run a model on each image, watching the named values between input and output.
+
+    Args:
+        by_channel: a range for each channel of the values, which then are maps (1, channels,
+            height, width); else one for all of a value.
+    """
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
-    ends = ("ReduceMin", "ReduceMax")
+    watch = _watch_channels if by_channel else _watch_whole
     for name in values:
-        for end in ends:
-            watched.graph.node.append(helper.make_node(end, [name], [f"{name}:{end}"], keepdims=0))
-            watched.graph.output.append(
-                helper.make_tensor_value_info(f"{name}:{end}", TensorProto.FLOAT, [])
-            )
+        for end in watch(watched.graph, name):
+            watched.graph.output.append(helper.make_tensor_value_info(end, TensorProto.FLOAT, None))
     logits: list[Array] = []
-    limits: list[Array] = []
+    lows: dict[str, list[Array]] = {name: [] for name in values}
+    highs: dict[str, list[Array]] = {name: [] for name in values}
     with opened(watched) as session:
         for image in images:
-            output, *extremes = session.run(None, {INPUT.name: image})
+            output, *ends = session.run(None, {INPUT.name: image})
             logits.append(np.asarray(output))
-            limits.append(np.asarray(extremes, np.float32).reshape(-1, 2))
-    lows, highs = np.min(limits, 0)[:, 0], np.max(limits, 0)[:, 1]
-    ranges = zip(map(float, lows), map(float, highs), strict=True)
-    return Observations(
-        logits, {v: ActivationRange(*r) for v, r in zip(values, ranges, strict=True)}
-    )
+            for name, low, high in zip(values, ends[::2], ends[1::2], strict=True):
+                lows[name].append(-np.asarray(low).ravel() if by_channel else np.ravel(low))
+                highs[name].append(np.ravel(high))
+    ranges = {
+        name: ActivationRange(np.min(lows[name], 0), np.max(highs[name], 0)) for name in values
+    }
+    return Observations(logits, ranges)
+
+
+def _watch_whole(graph: onnx.GraphProto, name: str) -> tuple[str, str]:
+    """The least and the greatest element of a value, of any shape."""
+    ends = f"{name}:ReduceMin", f"{name}:ReduceMax"
+    for end in ends:
+        graph.node.append(helper.make_node(end.rpartition(":")[2], [name], [end], keepdims=0))
+    return ends
+
+
+def _watch_channels(graph: onnx.GraphProto, name: str) -> tuple[str, str]:
+    """Minus the least and the greatest element of each channel, (1, channels, 1, 1)."""
+    negated, low, high = (f"{name}:{part}" for part in ("negated", "minus_low", "high"))
+    graph.node.append(helper.make_node("Neg", [name], [negated]))
+    graph.node.append(helper.make_node("GlobalMaxPool", [negated], [low]))
+    graph.node.append(helper.make_node("GlobalMaxPool", [name], [high]))
+    return low, high
 
 
 @contextmanager

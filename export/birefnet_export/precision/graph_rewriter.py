@@ -46,11 +46,11 @@ class Rewriting:
         return name
 
     def copy(self, node: NodeProto, inputs: Mapping[int, str] | None = None) -> NodeProto:
-        """Emit an old node, with other inputs at the positions given."""
+        """Emit an old node, with other inputs at the positions given, one behind the last too."""
         copied = NodeProto()
         copied.CopyFrom(node)
         for position, name in (inputs or {}).items():
-            copied.input[position] = name
+            copied.input[position : position + 1] = [name]
         self._emitted.append(copied)
         return copied
 

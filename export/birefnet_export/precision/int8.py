@@ -1,4 +1,4 @@
-"""int8: every weight stored as int8, and the products that gain by it computed in u8 x s8.
+"""int8: the products that gain by it computed in u8 x s8, and all other weights stored as float16.
 
 A pass over the finished float32 graph.
 
@@ -6,10 +6,9 @@ A pass over the finished float32 graph.
   `MatMulInteger`, and a scale a column, which ONNX Runtime fuses into one operator with the bias.
 - Convolutions whose ranges are known are quantized statically, as `QuantizeLinear` and
   `DequantizeLinear` around them, which ONNX Runtime fuses into `QLinearConv`.
-- All other weights, those of the deformable convolutions among them, are stored as int8 with a
-  scale a channel, `Cast` and `Mul`, which ONNX Runtime folds when it loads the file. (It would not
-  fold a `DequantizeLinear`, and would then not pack those weights.)
-- What a plan leaves out as sensitive keeps its weights as float16, folded likewise.
+- All other weights, those of the deformable convolutions among them, are stored as float16 and a
+  `Cast`, which ONNX Runtime folds when it loads the file. As int8 they made the file a tenth
+  smaller, and cost the masks as much as everything that is computed in int8.
 
 Activations are uint8, weights int8 and symmetric: u8 x u8 is several times slower on x86. Without
 VNNI (before Cascade Lake and Zen 4) ONNX Runtime adds two products u8 x s8 in 16 bits, which
@@ -49,17 +48,32 @@ seven bits for all of them would: `benchmarks/results/int8_processors.json`.
 """
 
 
+LEAST_SHARE = 16
+"""No channel's steps are finer than the coarsest channel's by more than this."""
+
+
 class ActivationRange(NamedTuple):
-    """The least and the greatest value that an activation took."""
+    """The least and the greatest value that an activation took, channel by channel or over all."""
 
-    low: float
-    high: float
+    low: NDArray[np.float32]
+    """(channels,) or (1,)"""
+    high: NDArray[np.float32]
 
-    def affine(self) -> tuple[float, int]:
-        """Scale and zero point of uint8 for this range, widened to hold zero exactly."""
-        low, high = min(self.low, 0.0), max(self.high, 0.0)
-        scale = (high - low) / 255 or 1.0
-        return scale, round(-low / scale)
+    def affine(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Scales and zero points of uint8 for these ranges, widened to hold zero exactly.
+
+        A channel that hardly moved in these images may do so in others: it gets a share of the
+        widest range at least.
+        """
+        low, high = np.minimum(self.low, 0), np.maximum(self.high, 0)
+        scale = (high - low) / 255
+        scale = np.maximum(scale, scale.max() / LEAST_SHARE)
+        scale[scale == 0] = 1
+        return scale.astype(np.float32), np.rint(-low / scale).astype(np.uint8)
+
+    def whole(self) -> ActivationRange:
+        """The range over all channels, (1,)."""
+        return ActivationRange(self.low.min(keepdims=True), self.high.max(keepdims=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +83,7 @@ class Int8Plan:
     products: frozenset[str] = frozenset()
     """MatMul nodes."""
     convolutions: frozenset[str] = frozenset()
-    """Conv nodes; `ranges` must know their input and their (rectified) output."""
-    exact: frozenset[str] = frozenset()
-    """Nodes whose weights must not be rounded to int8 either."""
+    """Conv nodes; `ranges` must know their input and, by channel, their (rectified) output."""
     ranges: Mapping[str, ActivationRange] = field(default_factory=dict)
 
 
@@ -108,6 +120,7 @@ def quantized(model: onnx.ModelProto, plan: Int8Plan) -> onnx.ModelProto:
     """
     work = Rewriting(model)
     relus = folded_relus(model)
+    by_convolutions = {n.input[0] for n in work.nodes if n.name in plan.convolutions}
     dropped: set[str] = set()
     for node in work.nodes:
         weight = weight_of(work, node)
@@ -121,10 +134,13 @@ def quantized(model: onnx.ModelProto, plan: Int8Plan) -> onnx.ModelProto:
             relu = relus.get(node.name)
             if relu:
                 dropped.add(relu.name)
-            _static_convolution(work, node, weight, relu, plan.ranges)
+            output = (relu or node).output[0]
+            steps = None if output in by_convolutions else plan.ranges[output].affine()
+            _static_convolution(work, node, weight, output, plan.ranges, steps)
         else:
-            stored = _stored(work, weight, half=node.name in plan.exact)
-            work.copy(node, {weight.position: stored})
+            half = work.constant(f"{weight.name}:fp16", weight.values.astype(np.float16))
+            restored = work.emit("Cast", [half], f"{weight.name}:fp32", to=TensorProto.FLOAT)
+            work.copy(node, {weight.position: restored})
     return work.finished()
 
 
@@ -160,12 +176,6 @@ def folded_relus(model: onnx.ModelProto) -> dict[str, NodeProto]:
         if node.op_type == "Conv" and [reader.op_type for reader in after] == ["Relu"]:
             relus[node.name] = after[0]
     return relus
-
-
-def round_weight(weight: LayerWeight) -> RoundedWeight:
-    """The nearest int8, with a symmetric scale for each output channel."""
-    channels = np.moveaxis(weight.values, weight.axis, 0)
-    return _rounded(weight, np.abs(channels).reshape(len(channels), -1).max(1))
 
 
 def round_for_sums(weight: LayerWeight) -> RoundedWeight:
@@ -215,25 +225,44 @@ def _static_convolution(
     work: Rewriting,
     node: NodeProto,
     weight: LayerWeight,
-    relu: NodeProto | None,
+    output: str,
     ranges: Mapping[str, ActivationRange],
+    steps: tuple[NDArray[np.float32], NDArray[np.uint8]] | None,
 ) -> None:
-    """Input, weight, bias and output quantized; a Relu is the lower end of the output's range."""
-    x, output = node.input[0], (relu or node).output[0]
+    """Input, weight, bias and output quantized; a Relu is the lower end of the output's range.
+
+    With `steps`, a scale and a zero point for each channel, the output is computed in these, which
+    costs nothing: they go into the weights' scales and the bias. Offsets of one tap reach ten times
+    as far as another's, so one scale for all would round most of them to whole pixels. A
+    convolution that reads this output would need one scale, though.
+    """
+    x = node.input[0]
     values, scale = round_for_sums(weight)
+    bias = work.array(node.input[2]) if len(node.input) > 2 else np.zeros_like(scale)
+    if steps:
+        scale, bias = scale / steps[0], bias / steps[0] + steps[1]
+    # The bias in units of the products that it is added to.
+    unit = scale * ranges[x].whole().affine()[0]
+    limits = np.iinfo(np.int32)
+    added = np.clip(np.rint(bias / unit.astype(np.float64)), limits.min, limits.max)
     inputs = {
         0: _through_u8(work, x, f"{x}:restored", ranges[x]),
         1: _restored_channels(work, weight.name, values, scale),
+        2: _restored_channels(work, f"{node.name}:bias", added.astype(np.int32), unit),
     }
-    if len(node.input) > 2:  # the bias in units of the products that it is added to
-        unit = scale * np.float32(ranges[x].affine()[0])
-        bias = np.rint(work.array(node.input[2]) / unit.astype(np.float64))
-        limits = np.iinfo(np.int32)
-        bias = np.clip(bias, limits.min, limits.max).astype(np.int32)
-        inputs[2] = _restored_channels(work, f"{node.name}:bias", bias, unit)
     convolved = f"{node.output[0]}:float"
     work.copy(node, inputs).output[0] = convolved
-    _through_u8(work, convolved, output, ranges[output])
+    if steps is None:
+        _through_u8(work, convolved, output, ranges[output])
+        return
+    whole = [
+        work.constant(f"{output}:one", np.asarray(1, np.float32)),
+        work.constant(f"{output}:none", np.asarray(0, np.uint8)),
+    ]
+    stored = work.emit("QuantizeLinear", [convolved, *whole], f"{output}:u8")
+    scales = work.constant(f"{output}:scales", steps[0])
+    zeros = work.constant(f"{output}:zeros", steps[1])
+    work.emit("DequantizeLinear", [stored, scales, zeros], output, axis=1)
 
 
 def _restored_channels(
@@ -250,24 +279,10 @@ def _restored_channels(
 
 def _through_u8(work: Rewriting, x: str, result: str, value_range: ActivationRange) -> str:
     """x rounded to uint8 and back, which ONNX Runtime fuses with its neighbors."""
-    scale, zero = value_range.affine()
+    scale, zero = value_range.whole().affine()
     operands = [
-        work.constant(f"{result}:scale", np.asarray(scale, np.float32)),
-        work.constant(f"{result}:zero", np.asarray(zero, np.uint8)),
+        work.constant(f"{result}:scale", scale[0]),
+        work.constant(f"{result}:zero", zero[0]),
     ]
     stored = work.emit("QuantizeLinear", [x, *operands], f"{result}:u8")
     return work.emit("DequantizeLinear", [stored, *operands], result)
-
-
-def _stored(work: Rewriting, weight: LayerWeight, *, half: bool) -> str:
-    """A weight that is stored as int8, or float16, and multiplied out when the file is loaded."""
-    if half:
-        values = work.constant(f"{weight.name}:fp16", weight.values.astype(np.float16))
-        return work.emit("Cast", [values], f"{weight.name}:fp32", to=TensorProto.FLOAT)
-    rounded = round_weight(weight)
-    shape = [1] * weight.values.ndim
-    shape[weight.axis] = -1
-    stored = work.constant(f"{weight.name}:int8", rounded.values)
-    factor = work.constant(f"{weight.name}:factor", rounded.scale.reshape(shape))
-    as_float = work.emit("Cast", [stored], f"{weight.name}:float", to=TensorProto.FLOAT)
-    return work.emit("Mul", [as_float, factor], f"{weight.name}:product")

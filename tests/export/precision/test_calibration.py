@@ -8,7 +8,6 @@ from birefnet_export.errors import PrecisionError
 from birefnet_export.graph.builder import Graph
 from birefnet_export.graph.signature import INPUT
 from birefnet_export.precision.calibration import calibration_images, observe
-from birefnet_export.precision.int8 import ActivationRange
 from birefnet_runtime import ImageError
 from PIL import Image
 
@@ -61,17 +60,22 @@ def test_an_unreadable_image_is_named_in_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_ranges_are_over_all_images():
+@pytest.mark.parametrize(
+    ("by_channel", "low", "high"), [(False, [-18], [12]), (True, [-6, -6, -18], [4, 4, 12])]
+)
+def test_ranges_are_over_all_images(by_channel, low, high):
     g = Graph(20)
     doubled = g.input(INPUT.name, list(INPUT.axes)) * np.float32(2)
     g.output("y", ["batch", 3, "height", "width"], g.op("Neg", doubled))
     model = g.model()
     (name,) = [n.output[0] for n in model.graph.node if n.op_type == "Mul"]
     images = [np.full((1, 3, 2, 2), level, np.float32) for level in (1, -3, 2)]
+    for image in images:
+        image[:, 2] *= 3
 
-    observed = observe(model, images, [name])
-    assert observed.ranges == {name: ActivationRange(-6, 4)}
-    assert [float(logits.max()) for logits in observed.logits] == [-2, 6, -4]
+    observed = observe(model, images, [name], by_channel=by_channel)
+    assert [end.tolist() for end in observed.ranges[name]] == [low, high]
+    assert [float(logits.max()) for logits in observed.logits] == [-2, 18, -4]
 
 
 def test_a_folder_that_cannot_be_read_is_named_with_the_reason(tmp_path):

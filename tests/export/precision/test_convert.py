@@ -109,11 +109,13 @@ def test_fp16_stores_no_large_float32(exported):
     assert all(t.data_type != TensorProto.FLOAT or np.prod(t.dims) <= 4096 for t in tensors)
 
 
-def test_int8_stores_every_weight_as_int8(exported):
+def test_int8_stores_every_weight_as_int8_or_float16(exported):
     large = [t for t in constants(exported["int8"].file).values() if np.prod(t.dims) > 1024]
     model = onnx.load(exported["int8"].file)
 
-    assert {t.data_type for t in large} <= {TensorProto.INT8, TensorProto.FLOAT}
+    kinds = {t.data_type for t in large}
+    assert {TensorProto.INT8, TensorProto.FLOAT16} <= kinds
+    assert kinds <= {TensorProto.INT8, TensorProto.FLOAT16, TensorProto.FLOAT}
     weights = {n.input[1] for n in model.graph.node if n.op_type in ("Conv", "DeformConv")}
     floats = [t for t in large if t.data_type == TensorProto.FLOAT]
     assert not weights.intersection(t.name for t in floats if np.prod(t.dims) > 1024)

@@ -16,10 +16,9 @@ from ...layers import END, concat
 MASKED = -1e4
 """Added to the scores of tokens that don't see each other; upstream adds -100.
 
-``exp(-100)`` is subnormal in float32, and a product of subnormal weights takes x86 processors three
-times as long: with -100 the shifted blocks' `Attention` took 17.6 ms where the others took 5.4, 98
-ms of lite's 3.8 s at 1024 x 1024. Results are the same to the last bit as long as no two scores of a
-row are more than 80 apart.
+``exp(-100)`` is subnormal in float32, and x86 processors multiply subnormal weights several times
+more slowly (`benchmarks/results/remainder.json`). Results are the same to the last bit as long as
+no two scores of a row are more than 80 apart.
 """
 
 
@@ -46,7 +45,7 @@ class Layout:
 
 
 def layout(g: Graph, batch: Value, size: Value, window: int) -> Layout:
-    """The windows of a `batch` (1,) of maps of `size` tokens, still and shifted by half a window."""
+    """The windows of `batch` (1,) maps of `size` tokens, still and shifted by half a window."""
     count = g.op("ReduceProd", size, keepdims=0)
     tokens = g.op("Range", 0, count, 1).reshape(size)
     windows = (size + (window - 1)) // window  # int64 (2,): rows and columns of windows
