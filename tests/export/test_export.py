@@ -173,12 +173,15 @@ def test_other_settings_give_the_official_logits(tmp_path, name):
 
 
 def spoiled(change):
-    """`build_model` with one weight of the result changed."""
+    """`build_model` with one weight of the result changed.
+
+    In one of the last convolutions: a NaN in an offset kills the process in ONNX Runtime 1.25.
+    """
     original = pipeline.build_model
 
     def build(net, opset, lowering):
         model = original(net, opset, lowering)
-        for tensor in model.graph.initializer:
+        for tensor in reversed(model.graph.initializer):
             if len(tensor.dims) == 4:
                 values = np.frombuffer(tensor.raw_data, np.float32).copy()
                 values[0] = change(values[0])
