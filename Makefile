@@ -7,7 +7,7 @@ MODEL := .web/nano/onnx/model_end_to_end.onnx
 GPU_VENV := .venv-gpu
 LOWEST_VENV := .venv-lowest
 DIST_VENV := .venv-dist
-LOWEST_EXTRAS := cpu,export,heic,matting
+LOWEST_EXTRAS := cpu,export,heic,matting,serve
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ORT_INSTALL := python -m pip install --quiet --disable-pip-version-check --no-deps
 
@@ -34,6 +34,7 @@ test-gpu: $(GPU_VENV)/.cuda  ## run the tests that need an NVIDIA GPU
 test-lowest: $(LOWEST_VENV)/.installed  ## run the tests of runtime and export with the lowest versions that we declare
 	$(LOWEST_VENV)/bin/$(ORT_INSTALL) 'onnxruntime==1.25.0'
 	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/python -m pytest tests/models tests/runtime tests/export \
+	  --ignore tests/runtime/ray --numprocesses 2 --dist loadfile \
 	  -m "not gpu and not gpu_wheel and not hub and not interop"
 	$(LOWEST_VENV)/bin/$(ORT_INSTALL) 'onnxruntime==1.20.*'
 	$(LOWEST_VENV)/bin/python -m pytest tests/export/test_old_onnxruntime.py
@@ -100,7 +101,8 @@ $(GPU_VENV)/.cuda: $(GPU_VENV)/.installed
 	$(GPU_VENV)/bin/$(PIP_INSTALL) --editable '.[cuda,tensorrt,export,bench,dev]'
 	touch $@
 
-# The lowest versions that pyproject.toml declares; PyTorch's as always.
+# The lowest versions that pyproject.toml declares; PyTorch's as always, and Ray's, whose pyarrow
+# wants NumPy 2, are not tried.
 $(LOWEST_VENV)/.installed: pyproject.toml constraints.txt tests/lowest_versions.py
 	rm -rf $(LOWEST_VENV)
 	$(PYTHON) -m venv $(LOWEST_VENV)

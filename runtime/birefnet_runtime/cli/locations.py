@@ -1,14 +1,19 @@
 """Paths and URLs as arguments of commands."""
 
 import io
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from ..storage import Location, RemotePath, file_at, is_url, parse_location
 
+if TYPE_CHECKING:
+    _LocationParam = click.ParamType[Location]
+else:  # click 8.2's is not generic
+    _LocationParam = click.ParamType
 
-class LocationType(click.ParamType[Location]):
+
+class LocationType(_LocationParam):
     """A path of this machine, or the URL of an object store."""
 
     name = "path or URL"
