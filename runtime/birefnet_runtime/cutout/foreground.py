@@ -4,7 +4,8 @@ A pixel of a photograph is I = alpha F + (1 - alpha) B. What is left of B in a c
 any other background, so F has to be estimated. Two ways:
 
 - `blur`: blur fusion, twice (M. Forte, "Approximate Fast Foreground Color Estimation", ICIP 2021;
-  what upstream BiRefNet uses), with OpenCV's box filters.
+  what upstream BiRefNet uses), with OpenCV's box filters; the wide one, on which nothing fine can
+  hang, on a coarser grid.
 - `pymatting`: `estimate_foreground_ml` of the package of that name, an extra (T. Germer et al.,
   "Fast Multi-Level Foreground Estimation", arXiv 2006.14970).
 """
@@ -27,14 +28,19 @@ from ..machine.limits import usable_cores
 Estimator: TypeAlias = Literal["blur", "pymatting", "none"]
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 
-WINDOWS = (91, 7)
-"""Sides of the box windows of the two passes, in pixels. Upstream's are 90 and 6; odd ones have
-their pixel in the middle."""
+WIDE, NARROW = 92, 7
+"""Sides of the box windows of the two passes, in pixels. Upstream's are 90 and 6; an odd number of
+cells, or pixels, has its own in the middle."""
+
+CELL = 4
+"""Side of the cells whose means the wide window is taken over."""
 
 TILE = 256
-"""Side of the tiles that are worked on. Tiles without a partly transparent pixel cost nothing."""
+"""Side of the tiles that are worked on, a multiple of `CELL`. Tiles without a partly transparent
+pixel cost nothing."""
 
-_REACH = sum(side // 2 for side in WINDOWS)
+_REACH = WIDE // 2 + CELL + 2
+"""How far beyond a tile pixels count: a multiple of `CELL`, like the places of tiles."""
 _LEAST = 0.5 / 255
 """Alpha nearer than this to 0 or 1 is taken for it: no 8-bit mask tells them apart."""
 _EPSILON = 1e-5
@@ -99,7 +105,7 @@ def _by_blur_fusion(
 
     def work(place: tuple[slice, slice]) -> None:
         rows, columns = place
-        near = _grow(place, WINDOWS[-1] // 2, alpha.shape)
+        near = _grow(place, CELL, alpha.shape)
         low, high, _, _ = cv2.minMaxLoc(alpha[near])
         if high < _LEAST:
             out[place] = 0
@@ -108,52 +114,92 @@ def _by_blur_fusion(
         else:
             around = _grow(place, _REACH, alpha.shape)
             weight = None if opacity is None else _share(opacity[around])
-            fused = _fuse(pixels[around].astype(np.float32), alpha[around], weight)
-            top, left = rows.start - around[0].start, columns.start - around[1].start
-            height, width = out[place].shape[:2]
-            _store(fused[top : top + height, left : left + width], out[place])
+            fused = _fuse(
+                pixels[around].astype(np.float32), alpha[around], weight, _within(near, around)
+            )
+            _store(fused[_within(place, near)], out[place])
 
     with _opencv_threads_off, ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, _tiles(alpha.shape)):
             pass  # what a tile raises is raised here
 
 
-def _fuse(image: _Floats, alpha: _Floats, weight: _Floats | None) -> _Floats:
-    """Equations 4 to 7 of the paper, once for each window.
+def _fuse(
+    image: _Floats, alpha: _Floats, weight: _Floats | None, near: tuple[slice, slice]
+) -> _Floats:
+    """Equations 4 to 7 of the paper, with a wide window and with a narrow one.
+
+    The narrow mean of the background is left out: over so few pixels the wide one doesn't change.
 
     Args:
         image: float32 (h, w, 3).
         alpha: float32 (h, w) in [0, 1].
         weight: float32 (h, w), how much each pixel counts; None: all alike.
+        near: the part that is wanted, from multiples of `CELL` on.
 
     Returns:
-        float32 (h, w, 3), on the image's scale; may lie a little out of its range.
+        float32 (h, w, 3) of that part, on the image's scale; may lie a little out of its range.
     """
-    # No weight for a background that isn't seen.
-    nearly = np.where(alpha < _LEAST, 0, np.where(alpha > 1 - _LEAST, 1, alpha))
-    alpha = nearly.astype(np.float32)
-    of_fore, of_back = alpha, 1 - alpha
+    # No weight for a background that isn't seen, nor for a subject that isn't.
+    _, seen = cv2.threshold(alpha, _LEAST, 0, cv2.THRESH_TOZERO)
+    _, of_back = cv2.threshold(1 - seen, _LEAST, 0, cv2.THRESH_TOZERO)
+    alpha = of_fore = 1 - of_back
     if weight is not None:
         of_fore, of_back = of_fore * weight, of_back * weight
+    fore, back = (_wide_mean(image, share, near) for share in (of_fore, of_back))
+    image, alpha, of_fore = image[near], alpha[near], of_fore[near]
     thrice = cv2.merge([alpha, alpha, alpha])
-    fore, back = image, image
-    for side in WINDOWS:
-        fore, back = _mean(fore, of_fore, side), _mean(back, of_back, side)
-        # F + alpha (I - alpha F - (1 - alpha) B) of the means F and B
-        rest = image - back
-        rest -= thrice * (fore - back)
-        rest *= thrice
-        fore += rest
-    return fore
+    unseen = image - back  # I - B
+    fore = _fitted(fore, back, unseen, thrice)
+    return _fitted(_mean(fore, of_fore, NARROW), back, unseen, thrice)
+
+
+def _fitted(fore: _Floats, back: _Floats, unseen: Any, alpha: Any) -> _Floats:
+    """F + alpha (I - alpha F - (1 - alpha) B) of the means F and B, given I - B."""
+    rest = fore - back
+    rest *= alpha
+    np.subtract(unseen, rest, out=rest)
+    rest *= alpha
+    rest += fore
+    return rest
+
+
+def _wide_mean(colors: _Floats, weight: _Floats, near: tuple[slice, slice]) -> _Floats:
+    """Weighted mean over the wide window, for the part `near`: cell by cell, then in between."""
+    weights = _cells(weight)
+    shares = _cells(colors * cv2.merge([weight, weight, weight]))
+    # One cell more on each side, to interpolate with.
+    wanted = tuple(
+        slice(max(side.start // CELL - 1, 0), -(-side.stop // CELL) + 1) for side in near
+    )
+    mean = _mean_of(shares, weights, WIDE // CELL)[wanted]
+    height, width = (CELL * side for side in mean.shape[:2])
+    fine = cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR)
+    top, left = (side.start - CELL * part.start for side, part in zip(near, wanted, strict=True))
+    height, width = (side.stop - side.start for side in near)
+    return fine[top : top + height, left : left + width]
+
+
+def _cells(values: Any) -> Any:
+    """Means over cells of `CELL` by `CELL` pixels; what is missing in the last ones is zero."""
+    missing = [-side % CELL for side in values.shape[:2]]
+    if any(missing):
+        values = cv2.copyMakeBorder(values, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT)
+    height, width = (side // CELL for side in values.shape[:2])
+    return cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _mean(colors: _Floats, weight: _Floats, side: int) -> _Floats:
     """Weighted mean over a square window; 0 where no pixel counts."""
-    window = (side, side)
-    mean: Any = cv2.blur(colors * cv2.merge([weight, weight, weight]), window)
-    weights: Any = cv2.blur(weight, window)
-    weights += np.float32(_EPSILON)
-    mean /= cv2.merge([weights, weights, weights])
+    return _mean_of(colors * cv2.merge([weight, weight, weight]), weight, side)
+
+
+def _mean_of(shares: Any, weights: Any, side: int) -> _Floats:
+    """Weighted mean of what was multiplied by its weights already."""
+    mean: Any = cv2.blur(shares, (side, side))
+    around: Any = cv2.blur(weights, (side, side))
+    around += np.float32(_EPSILON)
+    mean /= cv2.merge([around, around, around])
     return np.asarray(mean, dtype=np.float32)
 
 
@@ -214,6 +260,15 @@ def _tiles(size: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
     for top in range(0, size[0], TILE):
         for left in range(0, size[1], TILE):
             yield slice(top, min(top + TILE, size[0])), slice(left, min(left + TILE, size[1]))
+
+
+def _within(place: tuple[slice, slice], around: tuple[slice, slice]) -> tuple[slice, slice]:
+    """A place as counted from the start of another that holds it."""
+    rows, columns = (
+        slice(inner.start - outer.start, inner.stop - outer.start)
+        for inner, outer in zip(place, around, strict=True)
+    )
+    return rows, columns
 
 
 def _grow(place: tuple[slice, slice], margin: int, size: tuple[int, ...]) -> tuple[slice, slice]:

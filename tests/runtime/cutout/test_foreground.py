@@ -29,7 +29,7 @@ def as_the_paper_has_it(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         return cv2.blur(array, (side, side)).reshape(array.shape)
 
     fore = back = image
-    for side in foreground.WINDOWS:
+    for side in (foreground.WIDE - 1, foreground.NARROW):
         mean_fore = box(fore * alpha, side) / (box(alpha, side) + 1e-5)
         mean_back = box(back * (1 - alpha), side) / (box(1 - alpha, side) + 1e-5)
         mixed = alpha * mean_fore + (1 - alpha) * mean_back
