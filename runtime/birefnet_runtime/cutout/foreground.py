@@ -104,7 +104,6 @@ def _by_blur_fusion(
     """Tile by tile; the seams are exact, since each tile is computed with all that reaches it."""
 
     def work(place: tuple[slice, slice]) -> None:
-        rows, columns = place
         near = _grow(place, CELL, alpha.shape)
         low, high, _, _ = cv2.minMaxLoc(alpha[near])
         if high < _LEAST:
@@ -142,26 +141,24 @@ def _fuse(
     """
     # No weight for a background that isn't seen, nor for a subject that isn't.
     _, seen = cv2.threshold(alpha, _LEAST, 0, cv2.THRESH_TOZERO)
-    _, of_back = cv2.threshold(1 - seen, _LEAST, 0, cv2.THRESH_TOZERO)
-    alpha = of_fore = 1 - of_back
+    of_back: Any = cv2.threshold(1 - seen, _LEAST, 0, cv2.THRESH_TOZERO)[1]
+    alpha = of_fore = np.asarray(1 - of_back, np.float32)
     if weight is not None:
         of_fore, of_back = of_fore * weight, of_back * weight
     fore, back = (_wide_mean(image, share, near) for share in (of_fore, of_back))
     image, alpha, of_fore = image[near], alpha[near], of_fore[near]
     thrice = cv2.merge([alpha, alpha, alpha])
-    unseen = image - back  # I - B
-    fore = _fitted(fore, back, unseen, thrice)
-    return _fitted(_mean(fore, of_fore, NARROW), back, unseen, thrice)
+    rest: Any = image - back
+    fore = _fitted(fore, back, rest, thrice)
+    return _fitted(_mean(fore, of_fore, NARROW), back, rest, thrice)
 
 
-def _fitted(fore: _Floats, back: _Floats, unseen: Any, alpha: Any) -> _Floats:
-    """F + alpha (I - alpha F - (1 - alpha) B) of the means F and B, given I - B."""
-    rest = fore - back
-    rest *= alpha
-    np.subtract(unseen, rest, out=rest)
-    rest *= alpha
-    rest += fore
-    return rest
+def _fitted(fore: _Floats, back: _Floats, rest: _Floats, alpha: Any) -> _Floats:
+    """F + alpha (I - alpha F - (1 - alpha) B) of the means F and B; `rest` is I - B."""
+    fitted = rest - alpha * (fore - back)
+    fitted *= alpha
+    fitted += fore
+    return np.asarray(fitted, np.float32)
 
 
 def _wide_mean(colors: _Floats, weight: _Floats, near: tuple[slice, slice]) -> _Floats:
@@ -177,7 +174,7 @@ def _wide_mean(colors: _Floats, weight: _Floats, near: tuple[slice, slice]) -> _
     fine = cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR)
     top, left = (side.start - CELL * part.start for side, part in zip(near, wanted, strict=True))
     height, width = (side.stop - side.start for side in near)
-    return fine[top : top + height, left : left + width]
+    return np.asarray(fine[top : top + height, left : left + width], np.float32)
 
 
 def _cells(values: Any) -> Any:
