@@ -16,6 +16,7 @@ import numpy as np
 import PIL
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_models.text import format_bytes, format_seconds
 from birefnet_runtime.cutout.compose import compose
 from birefnet_runtime.images.picture import Picture, Pixels
 from birefnet_runtime.images.write import AVIF, JPEG, PNG, WEBP, Encoding, write_image
@@ -23,6 +24,7 @@ from PIL import Image
 
 from studies.pictures.composites import make_composite
 from studies.pictures.image_writers import SIZE, make_pictures
+from studies.tables import table_lines
 
 ROUNDS = 3
 ENCODINGS = {
@@ -60,6 +62,29 @@ def measure(photos: Path) -> dict[str, Any]:
     for name, record in records.items():
         record["median_cpu_s"] = round(median(seconds[name]), 3)
     return records
+
+
+def markdown_table(stored: dict[str, Any]) -> str:
+    """A row an encoding, from the content of a results file."""
+    rows = [
+        (
+            name,
+            format_seconds(record["median_cpu_s"]),
+            format_bytes(record["bytes"]),
+            f"{record['mean_error_levels']:.2f}",
+        )
+        for name, record in stored["encodings"].items()
+    ]
+    environment = stored["environment"]
+    return "\n".join(
+        [
+            *table_lines(("encoding", "processor time", "file", "error"), rows),
+            "",
+            f"A cutout of {stored['megapixels']:.0f} megapixels; the error is the colors' mean in "
+            f"levels of 255 where the subject is opaque. {environment['processor']}, Pillow "
+            f"{stored['pillow']}.",
+        ]
+    )
 
 
 def main() -> None:

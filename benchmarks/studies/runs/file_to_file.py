@@ -3,7 +3,9 @@
 MODEL is an `.onnx` that runs at SIZE, CHECKPOINT its weights for PyTorch, REMBG the program of
 rembg. A photograph of 12 megapixels, JPEG in:
 
-- `stages`: what each of our steps takes, in one process that is warm, encoders in turns;
+- `stages`: what each of our steps takes, in one process that is warm, encoders in turns. What
+  comes after the network gets nano's mask, for how long it takes hangs on the mask, and one by
+  generated weights is noise;
 - `peers`: one file in a process of its own, from its start to the written PNG, by `birefnet
   cutout`, by `rembg i` on the same `.onnx`, and by PyTorch with the lines that upstream's model
   card has, foreground colors included: time, processor time and peak memory, in turns;
@@ -43,7 +45,15 @@ FILES = 6
 ROUNDS = 3
 PHOTOS = Path(__file__).parents[3] / "examples" / "photos"
 UPSTREAM = "import sys; from studies.runs.upstream_lines import main; main(*sys.argv[1:])"
-ENCODINGS = {"PNG": PNG, "WebP": WEBP, "AVIF": AVIF, "JPEG": JPEG}
+ENCODINGS = {
+    "PNG": Encoding(PNG),
+    "WebP": Encoding(WEBP),
+    "WebP without loss": Encoding(WEBP, lossless=True),
+    "AVIF": Encoding(AVIF),
+    "JPEG": Encoding(JPEG),
+}
+WITHIN = ("read", "resize", "network", "mask back", "compose", "PNG")
+"""The steps from a JPEG to its PNG."""
 
 Record = dict[str, Any]
 
@@ -51,6 +61,7 @@ Record = dict[str, Any]
 def stages(model: Path, photo: Path) -> Record:
     """Seconds of each step, medians of ROUNDS after a first round."""
     segmenter = Segmenter(model, size=SIZE, threads=THREADS)
+    mask = Segmenter("nano", threads=THREADS)(photo)
     seconds: dict[str, list[float]] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
@@ -63,13 +74,13 @@ def stages(model: Path, photo: Path) -> Record:
         picture = timed("read", partial(read_image, photo))
         prepared = timed("resize", partial(segmenter.prepare, picture.pixels))
         (logits,) = timed("network", partial(segmenter.run, [prepared]))
-        alpha = timed("mask back", partial(segmenter.finish, prepared, logits))
-        cut = timed("compose", partial(compose, picture, alpha, threads=THREADS))
-        timed("foreground", partial(estimate_foreground, picture.pixels, alpha, threads=THREADS))
-        flat = compose(picture, alpha, Style(background=Color((255, 255, 255))))
-        for name, form in ENCODINGS.items():
-            pixels = flat.pixels if form is JPEG else cut.pixels
-            timed(name, partial(write_image, io.BytesIO(), pixels, Encoding(form)))
+        timed("mask back", partial(segmenter.finish, prepared, logits))
+        cut = timed("compose", partial(compose, picture, mask, threads=THREADS))
+        timed("foreground", partial(estimate_foreground, picture.pixels, mask, threads=THREADS))
+        flat = compose(picture, mask, Style(background=Color((255, 255, 255))))
+        for name, encoding in ENCODINGS.items():
+            pixels = flat.pixels if encoding.format is JPEG else cut.pixels
+            timed(name, partial(write_image, io.BytesIO(), pixels, encoding))
     return {name: median(runs[1:]) for name, runs in seconds.items()}
 
 
@@ -159,12 +170,9 @@ def folders(model: Path, rembg: Path, folder: Path) -> Record:
 def markdown_table(stored: Record) -> str:
     """Steps, then peers, then the folder, from the content of the file."""
     steps = stored["stages"]
-    within = ("read", "resize", "network", "mask back", "compose")
-    whole = sum(steps[name] for name in within) + steps["PNG"]
-    rows = [(name, format_seconds(steps[name]), f"{steps[name] / whole:.1%}") for name in within]
-    rows += [
-        (name, format_seconds(steps[name]), f"{steps[name] / whole:.1%}") for name in ENCODINGS
-    ]
+    whole = sum(steps[name] for name in WITHIN)
+    names = [*WITHIN, *(name for name in ENCODINGS if name not in WITHIN)]
+    rows = [(name, format_seconds(steps[name]), f"{steps[name] / whole:.1%}") for name in names]
     lines = table_lines(("step", "time", "of the whole with PNG"), rows)
     measured = [*stored["peers"].items(), *stored["folder"].items()]
     cells = [
@@ -181,8 +189,10 @@ def markdown_table(stored: Record) -> str:
     environment = stored["environment"]
     caption = (
         f"A JPEG of {PHOTO[1]}x{PHOTO[0]}, lite's size of network with generated weights at "
-        f"{SIZE}x{SIZE}, {THREADS} threads; of composing, the foreground's colors take "
-        f"{format_seconds(steps['foreground'])}. {environment['processor']}, "
+        f"{SIZE}x{SIZE}, {THREADS} threads. Steps: the mask is nano's; all but the network takes "
+        f"{1 - steps['network'] / whole:.1%}; of composing, the foreground's colors take "
+        f"{format_seconds(steps['foreground'])}. Programs: the mask is noise, which takes every "
+        f"one of them longest behind the network. {environment['processor']}, "
         f"{environment['cores']} cores; onnxruntime {environment['packages']['onnxruntime']}."
     )
     return "\n".join([*lines, "", *table_lines(heads, cells), "", caption])

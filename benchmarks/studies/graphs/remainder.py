@@ -1,0 +1,250 @@
+"""What is neither product nor convolution: `python -m studies.graphs.remainder FILE`.
+
+Lite's graph at 1024 x 1024, generated weights: how long each kind of operator takes, what share of
+the roofline the whole reaches (also general's), and what other ways to write a part would cost,
+each in turns with the graph as it is exported. In int8 the operators' times are those of the graph
+that is calibrated.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest import mock
+
+import torch
+from birefnet_benchmarks.bench.environment import read_environment
+from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_export import export_onnx
+from birefnet_export.graph import lowering
+from birefnet_export.graph.builder import Graph, Value
+from birefnet_export.graph.fused.backbone import swin_v1, windows
+from birefnet_export.graph.kernels import Kernel
+from birefnet_export.graph.layers import after, concat, conv
+from birefnet_export.graph.lowering import native
+from birefnet_export.network.backbone.swin_v1 import MASKED
+from birefnet_models.text import format_bytes, format_seconds
+from torch import nn
+
+from studies.graphs.golden_checkpoints import write_checkpoint
+from studies.graphs.graph_row import GraphRow
+from studies.processes import run_graph
+from studies.tables import table_lines
+
+SIZE = (1024, 1024)
+PHOTOS = Path(__file__).parents[3] / "examples" / "photos"
+RUNS = 4
+TIMES = "import sys; from studies.graphs.remainder import operator_times as t; t(sys.argv[1])"
+Record = dict[str, Any]
+
+
+def biases_in_gemm(g: Graph, x: Value, layer: nn.Linear) -> Value:
+    """`layers.linear` by `Gemm`, which adds the bias itself but knows matrices alone."""
+    if layer.bias is None:
+        return x @ layer.weight.T
+    flat = x.reshape([-1, layer.in_features])
+    product = g.op("Gemm", flat, layer.weight.T.contiguous(), layer.bias)
+    return product.reshape(concat(g, [g.op("Shape", x, end=2), [layer.out_features]], 0))
+
+
+def two_rows_at_once(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
+    """`lowering.rows` with a `DeformConv` for the upper four rows of taps and one for the others.
+
+    It saves five of six sums of maps, and takes a buffer of four rows instead of one.
+    """
+    side = kernel.weight.shape[-1]
+    if side < lowering.rows.SMALLEST:
+        return native.deform_conv(g, x, predict, kernel)
+    rows = [side // 2 + 1, side // 2]
+    bias = predict.bias.clone()
+    for part, first in ((0, 0), (1, rows[0])):
+        # The middle of these rows, as DeformConv pads them, lies elsewhere than the kernel's.
+        moved = first + rows[part] // 2 - side // 2
+        bias[2 * side * first : 2 * side * (first + rows[part]) : 2] += moved
+    predicted = conv(g, x, Kernel(predict.weight, bias))
+    taps = [side * count for count in rows]
+    *offsets, logits = g.ops(
+        "Split", 3, predicted, [*(2 * count for count in taps), side * side], axis=1
+    )
+    modulations = g.ops("Split", 2, g.op("Sigmoid", logits), taps, axis=1)
+    total: Value | None = None
+    for place, weight in enumerate(torch.split(kernel.weight, rows, 2)):
+        part_kernel = Kernel(weight, kernel.bias if place == 0 else 0 * kernel.bias)
+        offset = offsets[place] if total is None else after(g, total, offsets[place], 2)
+        done = _even_deform_conv(g, x, part_kernel, offset, modulations[place])
+        total = done if total is None else total + done
+    assert total is not None
+    return total
+
+
+def _even_deform_conv(
+    g: Graph, x: Value, kernel: Kernel, offset: Value, modulation: Value
+) -> Value:
+    """A `DeformConv` of any number of rows: an even one has one row less of padding below."""
+    height, width = kernel.weight.shape[2:]
+    return g.op(
+        "DeformConv", x, kernel.weight, offset,
+        kernel.bias if kernel.bias.any() else None, modulation,
+        kernel_shape=[height, width],
+        pads=[height // 2, width // 2, (height - 1) // 2, width // 2],
+        strides=[1, 1], dilations=[1, 1],
+    )  # fmt: skip
+
+
+VARIANTS: dict[str, Callable[[], Any]] = {
+    "masked scores of -100, as upstream's": lambda: mock.patch.object(windows, "MASKED", MASKED),
+    "biases of linear layers in Gemm": lambda: mock.patch.object(swin_v1, "linear", biases_in_gemm),
+    "7 x 7 taps in two parts": lambda: mock.patch.dict(
+        lowering.LOWERINGS, {"rows": two_rows_at_once}
+    ),
+    "feed-forward layers whole": lambda: mock.patch.object(
+        swin_v1, "backbone", _whole_backbone(swin_v1.backbone)
+    ),
+}
+"""What stands elsewhere in the graph, by what it is."""
+
+
+def _whole_backbone(backbone: Callable[..., Any]) -> Callable[..., Any]:
+    def whole(*arguments: Any, quartered: int = 0) -> Any:
+        return backbone(*arguments, quartered=0)
+
+    return whole
+
+
+def operator_times(file: str) -> None:
+    """Print milliseconds by kind of operator, medians over runs; in a process of its own."""
+    import numpy as np
+    import onnxruntime
+    from birefnet_runtime.machine.limits import usable_cores
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_cores()
+    options.log_severity_level = 3
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder, "profile"))
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        image = np.random.default_rng(0).standard_normal((1, 3, *SIZE), np.float32)
+        for _ in range(RUNS + 1):
+            session.run(None, {session.get_inputs()[0].name: image})
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    nodes: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            nodes[event["args"]["op_name"], event["name"]].append(event["dur"] / 1e3)
+    kinds: dict[str, float] = defaultdict(float)
+    for (kind, _), taken in nodes.items():
+        kinds[kind] += median(taken[1:])
+    print(json.dumps(dict(sorted(kinds.items(), key=lambda item: -item[1]))))
+
+
+def times_of(file: str) -> dict[str, float]:
+    """`operator_times` of a graph."""
+    done = subprocess.run(
+        [sys.executable, "-c", TIMES, file], stdout=subprocess.PIPE, text=True, check=True
+    )
+    times: dict[str, float] = json.loads(done.stdout)
+    return times
+
+
+@contextmanager
+def exported(checkpoint: Path, **options: Any) -> Iterator[str]:
+    """The file of an export, for as long as it is wanted."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = export_onnx(checkpoint, Path(folder), trained_size=SIZE, verify=False, **options)
+        yield os.fspath(report.file)
+
+
+def measure(folder: Path) -> Record:
+    """Everything, as the results file has it."""
+    lite = write_checkpoint(folder, "swin_v1_t")
+    stored: Record = {"variants": {}}
+    with exported(lite) as file:
+        stored["lite"] = run_graph(GraphRow(file, SIZE, runs=RUNS, checkpoint=str(lite)))
+        stored["operators_ms"] = times_of(file)
+        for name, patch in VARIANTS.items():
+            with patch(), exported(lite) as other:
+                row = GraphRow(other, SIZE, runs=RUNS, rival=file)
+                stored["variants"][name] = run_graph(row)
+        int8: Record = {"precision": "int8", "calibrate": PHOTOS, "min_iou": 0}
+        with exported(lite, **int8) as other:
+            stored["int8"] = run_graph(GraphRow(other, SIZE, runs=RUNS, rival=file))
+            stored["int8_operators_ms"] = times_of(other)
+    general = write_checkpoint(folder, "swin_v1_l")
+    with exported(general) as file:
+        stored["general"] = run_graph(GraphRow(file, SIZE, runs=2, checkpoint=str(general)))
+    return stored
+
+
+def roofline_share(record: Record) -> float:
+    """Time of the multiply-adds at the speed of PyTorch's own product, in the graph's time."""
+    floor_s = 2 * record["multiply_adds"] / median(record["matmul_flops_per_s"])
+    return float(floor_s / median(record["times_s"]))
+
+
+def ratio(record: Record) -> float:
+    """The median over the turns of a graph's time in its rival's."""
+    pairs = zip(record["paired_s"], record["rival_s"], strict=True)
+    return float(median(one / other for one, other in pairs))
+
+
+def markdown_table(stored: Record) -> str:
+    """Operators, then what else was tried, from the content of a results file."""
+    columns = [stored["operators_ms"], stored["int8_operators_ms"]]
+    kinds = list(dict.fromkeys([*columns[0], *columns[1]]))
+    cells = []
+    for kind in kinds:
+        shares = [times.get(kind, 0) / sum(times.values()) for times in columns]
+        if max(shares) >= 0.01:
+            shown = [
+                f"{times[kind]:.0f} ms ({share:.1%})" if kind in times else ""
+                for times, share in zip(columns, shares, strict=True)
+            ]
+            cells.append((kind, *shown))
+    lines = [*table_lines(("operator", "float32", "int8"), cells), ""]
+    rows = [
+        (name, f"{ratio(record):.3f}", format_bytes(record["peak_rss_bytes"]))
+        for name, record in {**stored["variants"], "int8, calibrated": stored["int8"]}.items()
+    ]
+    rows.insert(0, ("as exported", "1", format_bytes(stored["lite"]["peak_rss_bytes"])))
+    lines += table_lines(("lite, otherwise", "of its time", "peak RSS"), rows)
+    environment = stored["environment"]
+    lines += [
+        "",
+        f"Shares of the roofline: lite {roofline_share(stored['lite']):.2f}, general "
+        f"{roofline_share(stored['general']):.2f}; lite takes "
+        f"{format_seconds(median(stored['lite']['times_s']))} at 1024x1024. Generated weights, "
+        f"lowering rows, batch 1, {stored['lite']['threads']} threads. "
+        f"{environment['processor']}, {environment['cores']} cores, "
+        f"{', '.join(stored['instructions'])}; onnxruntime "
+        f"{environment['packages']['onnxruntime']}.",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure and write the results file."""
+    from birefnet_runtime.machine.processor import read_processor
+
+    (output,) = arguments
+    with tempfile.TemporaryDirectory() as folder:
+        measured = measure(Path(folder))
+    stored = {
+        "environment": asdict(read_environment()),
+        "instructions": list(read_processor().features),
+        **measured,
+    }
+    write_results(Path(output), stored)
+    print(markdown_table(stored))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
