@@ -28,11 +28,13 @@ from studies.graphs import (
     int8_processors,
     lowerings,
     precision,
+    remainder,
     settings,
     targets,
 )
 from studies.pictures import (
     clean,
+    efforts,
     evaluation_resize,
     foreground,
     look_twice,
@@ -40,7 +42,7 @@ from studies.pictures import (
     steadiness,
 )
 from studies.platforms import arm64, web
-from studies.runs import cold_start, file_check
+from studies.runs import cold_start, file_check, file_to_file
 from studies.service import scale, serve
 
 ROOT = Path(__file__).parents[1]
@@ -197,10 +199,13 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "resizing": stored(mask_resize.markdown_table),
     "scores": stored(evaluation_resize.markdown_table),
     "cleaning": stored(clean.markdown_table),
+    "efforts": stored(efforts.markdown_table),
+    "file_to_file": stored(file_to_file.markdown_table),
     "foreground": stored(foreground.markdown_table),
     "steadiness": stored(steadiness.markdown_table),
     "targets": stored(targets.markdown_table),
     "lowerings": stored(lowerings.markdown_table),
+    "remainder": stored(remainder.markdown_table),
     "settings": stored(settings.markdown_table),
     "precision": stored(precision.markdown_table),
     "arm64": stored(arm64.markdown_table),

@@ -23,6 +23,10 @@ from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
 from safetensors.torch import save_file
 
+NAN_OFFSETS = pytest.mark.skipif(
+    tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 26),
+    reason="a NaN among the offsets of DeformConv kills the process in ONNX Runtime 1.25",
+)
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = Architecture(
     SwinV1(embed_dim=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 4), window=4, mlp_hidden=40),

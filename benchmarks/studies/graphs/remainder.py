@@ -42,6 +42,8 @@ from studies.tables import table_lines
 SIZE = (1024, 1024)
 PHOTOS = Path(__file__).parents[3] / "examples" / "photos"
 RUNS = 4
+TURNS = 10
+"""Of each variant with the graph as it is exported: they differ by less than runs do."""
 TIMES = "import sys; from studies.graphs.remainder import operator_times as t; t(sys.argv[1])"
 Record = dict[str, Any]
 
@@ -172,11 +174,11 @@ def measure(folder: Path) -> Record:
         stored["operators_ms"] = times_of(file)
         for name, patch in VARIANTS.items():
             with patch(), exported(lite) as other:
-                row = GraphRow(other, SIZE, runs=RUNS, rival=file)
+                row = GraphRow(other, SIZE, runs=TURNS, rival=file)
                 stored["variants"][name] = run_graph(row)
         int8: Record = {"precision": "int8", "calibrate": PHOTOS, "min_iou": 0}
         with exported(lite, **int8) as other:
-            stored["int8"] = run_graph(GraphRow(other, SIZE, runs=RUNS, rival=file))
+            stored["int8"] = run_graph(GraphRow(other, SIZE, runs=TURNS, rival=file))
             stored["int8_operators_ms"] = times_of(other)
     general = write_checkpoint(folder, "swin_v1_l")
     with exported(general) as file:

@@ -48,8 +48,11 @@ seven bits for all of them would: `benchmarks/results/int8_processors.json`.
 """
 
 
+MIDDLE = 128
+"""Zero of a symmetric uint8."""
 LEAST_SHARE = 16
-"""No channel's steps are finer than the coarsest channel's by more than this."""
+"""No channel's steps are finer than the coarsest channel's by more than this: one that hardly moved
+in these images may do so in others."""
 
 
 class ActivationRange(NamedTuple):
@@ -59,21 +62,17 @@ class ActivationRange(NamedTuple):
     """(channels,) or (1,)"""
     high: NDArray[np.float32]
 
-    def affine(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Scales and zero points of uint8 for these ranges, widened to hold zero exactly.
+    def affine(self) -> tuple[np.float32, np.uint8]:
+        """Scale and zero point of uint8 for the range over all, widened to hold zero exactly."""
+        low, high = min(float(self.low.min()), 0.0), max(float(self.high.max()), 0.0)
+        scale = (high - low) / 255 or 1.0
+        return np.float32(scale), np.uint8(round(-low / scale))
 
-        A channel that hardly moved in these images may do so in others: it gets a share of the
-        widest range at least.
-        """
-        low, high = np.minimum(self.low, 0), np.maximum(self.high, 0)
-        scale = (high - low) / 255
-        scale = np.maximum(scale, scale.max() / LEAST_SHARE)
-        scale[scale == 0] = 1
-        return scale.astype(np.float32), np.rint(-low / scale).astype(np.uint8)
-
-    def whole(self) -> ActivationRange:
-        """The range over all channels, (1,)."""
-        return ActivationRange(self.low.min(keepdims=True), self.high.max(keepdims=True))
+    def symmetric(self) -> NDArray[np.float32]:
+        """Scales of uint8 around `MIDDLE` for each channel: float32 (channels,)."""
+        reach = np.maximum(-self.low, self.high) / (255 - MIDDLE)
+        reach = np.maximum(reach, reach.max() / LEAST_SHARE)
+        return np.where(reach > 0, reach, 1).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def quantized(model: onnx.ModelProto, plan: Int8Plan) -> onnx.ModelProto:
     """
     work = Rewriting(model)
     relus = folded_relus(model)
-    by_convolutions = {n.input[0] for n in work.nodes if n.name in plan.convolutions}
+    offsets = offset_predictors(model)
     dropped: set[str] = set()
     for node in work.nodes:
         weight = weight_of(work, node)
@@ -135,7 +134,7 @@ def quantized(model: onnx.ModelProto, plan: Int8Plan) -> onnx.ModelProto:
             if relu:
                 dropped.add(relu.name)
             output = (relu or node).output[0]
-            steps = None if output in by_convolutions else plan.ranges[output].affine()
+            steps = plan.ranges[output].symmetric() if node.name in offsets else None
             _static_convolution(work, node, weight, output, plan.ranges, steps)
         else:
             half = work.constant(f"{weight.name}:fp16", weight.values.astype(np.float16))
@@ -176,6 +175,16 @@ def folded_relus(model: onnx.ModelProto) -> dict[str, NodeProto]:
         if node.op_type == "Conv" and [reader.op_type for reader in after] == ["Relu"]:
             relus[node.name] = after[0]
     return relus
+
+
+def offset_predictors(model: onnx.ModelProto) -> frozenset[str]:
+    """Names of the convolutions that predict offsets and modulation: only theirs are split."""
+    readers = consumers(model)
+    return frozenset(
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and {r.op_type for r in readers[node.output[0]]} == {"Split"}
+    )
 
 
 def round_for_sums(weight: LayerWeight) -> RoundedWeight:
@@ -227,42 +236,37 @@ def _static_convolution(
     weight: LayerWeight,
     output: str,
     ranges: Mapping[str, ActivationRange],
-    steps: tuple[NDArray[np.float32], NDArray[np.uint8]] | None,
+    steps: NDArray[np.float32] | None,
 ) -> None:
     """Input, weight, bias and output quantized; a Relu is the lower end of the output's range.
 
-    With `steps`, a scale and a zero point for each channel, the output is computed in these, which
-    costs nothing: they go into the weights' scales and the bias. Offsets of one tap reach ten times
-    as far as another's, so one scale for all would round most of them to whole pixels. A
-    convolution that reads this output would need one scale, though.
+    With `steps`, a scale for each channel, the output is computed in these, which the weights'
+    scales and the bias hold, and multiplied by them behind. Offsets of one tap reach ten times as
+    far as another's, so one scale for all would round most of them to half pixels. (A
+    `DequantizeLinear` by channel would do without the product, and takes longer than it.)
     """
     x = node.input[0]
     values, scale = round_for_sums(weight)
     bias = work.array(node.input[2]) if len(node.input) > 2 else np.zeros_like(scale)
-    if steps:
-        scale, bias = scale / steps[0], bias / steps[0] + steps[1]
+    if steps is not None:
+        scale, bias = scale / steps, bias / steps
     # The bias in units of the products that it is added to.
-    unit = scale * ranges[x].whole().affine()[0]
+    unit = scale * ranges[x].affine()[0]
     limits = np.iinfo(np.int32)
     added = np.clip(np.rint(bias / unit.astype(np.float64)), limits.min, limits.max)
     inputs = {
-        0: _through_u8(work, x, f"{x}:restored", ranges[x]),
+        0: _through_u8(work, x, f"{x}:restored", ranges[x].affine()),
         1: _restored_channels(work, weight.name, values, scale),
         2: _restored_channels(work, f"{node.name}:bias", added.astype(np.int32), unit),
     }
     convolved = f"{node.output[0]}:float"
     work.copy(node, inputs).output[0] = convolved
     if steps is None:
-        _through_u8(work, convolved, output, ranges[output])
+        _through_u8(work, convolved, output, ranges[output].affine())
         return
-    whole = [
-        work.constant(f"{output}:one", np.asarray(1, np.float32)),
-        work.constant(f"{output}:none", np.asarray(0, np.uint8)),
-    ]
-    stored = work.emit("QuantizeLinear", [convolved, *whole], f"{output}:u8")
-    scales = work.constant(f"{output}:scales", steps[0])
-    zeros = work.constant(f"{output}:zeros", steps[1])
-    work.emit("DequantizeLinear", [stored, scales, zeros], output, axis=1)
+    whole = _through_u8(work, convolved, f"{output}:steps", (np.float32(1), np.uint8(MIDDLE)))
+    by_channel = work.constant(f"{output}:step", steps[:, None, None])
+    work.emit("Mul", [whole, by_channel], output)
 
 
 def _restored_channels(
@@ -277,12 +281,12 @@ def _restored_channels(
     return work.emit("DequantizeLinear", operands, f"{name}:restored", axis=0)
 
 
-def _through_u8(work: Rewriting, x: str, result: str, value_range: ActivationRange) -> str:
+def _through_u8(work: Rewriting, x: str, result: str, affine: tuple[np.float32, np.uint8]) -> str:
     """x rounded to uint8 and back, which ONNX Runtime fuses with its neighbors."""
-    scale, zero = value_range.whole().affine()
+    scale, zero = affine
     operands = [
-        work.constant(f"{result}:scale", scale[0]),
-        work.constant(f"{result}:zero", zero[0]),
+        work.constant(f"{result}:scale", np.asarray(scale)),
+        work.constant(f"{result}:zero", np.asarray(zero)),
     ]
     stored = work.emit("QuantizeLinear", [x, *operands], f"{result}:u8")
     return work.emit("DequantizeLinear", [stored, *operands], result)

@@ -11,8 +11,16 @@ import onnx
 from ..errors import PrecisionError
 from ..parity.logits import Array
 from .calibration import observe
-from .graph_rewriter import Rewriting, consumers
-from .int8 import ActivationRange, Int8Plan, faster_in_int8, folded_relus, quantized, weight_of
+from .graph_rewriter import Rewriting
+from .int8 import (
+    ActivationRange,
+    Int8Plan,
+    faster_in_int8,
+    folded_relus,
+    offset_predictors,
+    quantized,
+    weight_of,
+)
 from .mask_quality import Quality, quality
 
 PROBES = 4
@@ -118,7 +126,7 @@ class _Search:
 def grouped(model: onnx.ModelProto) -> list[LayerGroup]:
     """Every node with a weight, by the part of the network and the kind of layer."""
     work = Rewriting(model)
-    readers = consumers(model)
+    offsets = offset_predictors(model)
     nodes: dict[str, set[str]] = {}
     for node in work.nodes:
         if weight_of(work, node):
@@ -126,7 +134,7 @@ def grouped(model: onnx.ModelProto) -> list[LayerGroup]:
             parts = [p for p in node.name.split("/")[:-1] if p not in ("full", "half", "decoder")]
             part = parts[0] if parts else "patches"
             kind = {"MatMul": "products"}.get(node.op_type, "convolutions")
-            if {reader.op_type for reader in readers[node.output[0]]} == {"Split"}:
-                kind = "offsets"  # only what predicts offsets is split
+            if node.name in offsets:
+                kind = "offsets"
             nodes.setdefault(f"{part} {kind}", set()).add(node.name)
     return [LayerGroup(name, frozenset(members)) for name, members in nodes.items()]

@@ -141,40 +141,54 @@ def _fuse(
     """
     # No weight for a background that isn't seen, nor for a subject that isn't.
     _, seen = cv2.threshold(alpha, _LEAST, 0, cv2.THRESH_TOZERO)
-    of_back: Any = cv2.threshold(1 - seen, _LEAST, 0, cv2.THRESH_TOZERO)[1]
-    alpha = of_fore = np.asarray(1 - of_back, np.float32)
+    _, unseen = cv2.threshold(1 - seen, _LEAST, 0, cv2.THRESH_TOZERO)
+    alpha = of_fore = np.asarray(1 - unseen, np.float32)
     if weight is not None:
-        of_fore, of_back = of_fore * weight, of_back * weight
-    fore, back = (_wide_mean(image, share, near) for share in (of_fore, of_back))
+        of_fore = of_fore * weight
+    fore, back = _wide_means(image, of_fore, weight, near)
     image, alpha, of_fore = image[near], alpha[near], of_fore[near]
-    thrice = cv2.merge([alpha, alpha, alpha])
-    rest: Any = image - back
-    fore = _fitted(fore, back, rest, thrice)
-    return _fitted(_mean(fore, of_fore, NARROW), back, rest, thrice)
+    rest, share = image - back, _thrice(alpha)
+    fore = _fitted(fore, back, rest, share)
+    return _fitted(_mean_of(fore * _thrice(of_fore), of_fore, NARROW), back, rest, share)
 
 
 def _fitted(fore: _Floats, back: _Floats, rest: _Floats, alpha: Any) -> _Floats:
     """F + alpha (I - alpha F - (1 - alpha) B) of the means F and B; `rest` is I - B."""
-    fitted = rest - alpha * (fore - back)
+    fitted = fore - back
+    fitted *= alpha
+    np.subtract(rest, fitted, out=fitted)
     fitted *= alpha
     fitted += fore
-    return np.asarray(fitted, np.float32)
+    return fitted
 
 
-def _wide_mean(colors: _Floats, weight: _Floats, near: tuple[slice, slice]) -> _Floats:
-    """Weighted mean over the wide window, for the part `near`: cell by cell, then in between."""
-    weights = _cells(weight)
-    shares = _cells(colors * cv2.merge([weight, weight, weight]))
+def _wide_means(
+    image: _Floats, of_fore: _Floats, weight: _Floats | None, near: tuple[slice, slice]
+) -> tuple[_Floats, _Floats]:
+    """Means of subject and background over the wide window, for the part `near`.
+
+    Cell by cell, then in between; what is not the subject's of a cell is the background's.
+    """
     # One cell more on each side, to interpolate with.
-    wanted = tuple(
-        slice(max(side.start // CELL - 1, 0), -(-side.stop // CELL) + 1) for side in near
-    )
-    mean = _mean_of(shares, weights, WIDE // CELL)[wanted]
-    height, width = (CELL * side for side in mean.shape[:2])
-    fine = cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR)
-    top, left = (side.start - CELL * part.start for side, part in zip(near, wanted, strict=True))
+    cells = tuple(slice(max(side.start // CELL - 1, 0), -(-side.stop // CELL) + 1) for side in near)
+    top, left = (side.start - CELL * part.start for side, part in zip(near, cells, strict=True))
     height, width = (side.stop - side.start for side in near)
-    return np.asarray(fine[top : top + height, left : left + width], np.float32)
+
+    def mean(shares: Any, weights: Any) -> _Floats:
+        coarse = _mean_of(shares, weights, WIDE // CELL)[cells]
+        size = CELL * coarse.shape[1], CELL * coarse.shape[0]
+        fine = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(fine[top : top + height, left : left + width], np.float32)
+
+    shares, weights = _cells(image * _thrice(of_fore)), _cells(of_fore)
+    all_shares = _cells(image if weight is None else image * _thrice(weight))
+    all_weights = _cells(np.ones_like(of_fore) if weight is None else weight)
+    return mean(shares, weights), mean(all_shares - shares, all_weights - weights)
+
+
+def _thrice(weight: Any) -> Any:
+    """float32 (h, w) to (h, w, 3), faster than broadcasting it."""
+    return cv2.merge([weight, weight, weight])
 
 
 def _cells(values: Any) -> Any:
@@ -186,17 +200,15 @@ def _cells(values: Any) -> Any:
     return cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _mean(colors: _Floats, weight: _Floats, side: int) -> _Floats:
-    """Weighted mean over a square window; 0 where no pixel counts."""
-    return _mean_of(colors * cv2.merge([weight, weight, weight]), weight, side)
-
-
 def _mean_of(shares: Any, weights: Any, side: int) -> _Floats:
-    """Weighted mean of what was multiplied by its weights already."""
+    """Weighted mean over a square window, of what its weights are multiplied into.
+
+    Zero where no pixel counts.
+    """
     mean: Any = cv2.blur(shares, (side, side))
     around: Any = cv2.blur(weights, (side, side))
     around += np.float32(_EPSILON)
-    mean /= cv2.merge([around, around, around])
+    mean /= _thrice(around)
     return np.asarray(mean, dtype=np.float32)
 
 

@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from birefnet_export.graph import layers
 from birefnet_export.graph.builder import Graph, Value
 from birefnet_export.graph.kernels import Kernel
 from birefnet_export.graph.layers import conv, relu
@@ -17,6 +18,7 @@ from birefnet_export.precision.int8 import (
     LayerWeight,
     faster_in_int8,
     folded_relus,
+    offset_predictors,
     quantized,
     round_for_sums,
 )
@@ -168,7 +170,7 @@ def test_a_weight_that_is_only_stored_is_float16_and_folded_when_it_is_loaded(
     [(-1, 2, 3 / 255, 85), (0.5, 2.55, 0.01, 0), (-5.1, -1, 0.02, 255), (0, 0, 1, 0)],
 )
 def test_zero_is_exact_in_every_range(low, high, scale, zero):
-    (found,), (position,) = within(low, high).affine()
+    found, position = within(low, high, 3).affine()
     assert (found, position) == (pytest.approx(scale), zero)
 
 
@@ -176,11 +178,10 @@ def test_each_channel_has_its_own_steps_but_none_that_only_dust_would_need():
     by_channel = ActivationRange(
         np.array([-51, 0, 0, -1], np.float32), np.array([0, 25.5, 0, 1], np.float32)
     )
-    scale, zero = by_channel.affine()
 
-    assert scale == pytest.approx([0.2, 0.1, 0.2 / LEAST_SHARE, 0.2 / LEAST_SHARE])
-    assert zero.tolist() == [255, 0, 0, round(LEAST_SHARE / 0.2)]
-    assert [end.tolist() for end in by_channel.whole()] == [[-51], [25.5]]
+    steps = by_channel.symmetric() * 127
+    assert steps == pytest.approx([51, 25.5, 51 / LEAST_SHARE, 51 / LEAST_SHARE])
+    assert within(0, 0, 2).symmetric().tolist() == [1, 1]
 
 
 def unlike(channels: int) -> Kernel:
@@ -190,9 +191,15 @@ def unlike(channels: int) -> Kernel:
     return Kernel(weight * sizes[:, None, None, None], sizes)
 
 
-def test_channels_that_reach_differently_far_keep_their_accuracy(tmp_path):
-    model = model_of(lambda g, x: conv(g, x, unlike(16)), "batch", 8, "h", "w")
+def test_offsets_that_reach_differently_far_keep_their_accuracy(tmp_path):
+    """What predicts offsets is what is split."""
+
+    def build(g, x):
+        return layers.concat(g, g.ops("Split", 2, conv(g, x, unlike(16)), [8, 8], axis=1), 1)
+
+    model = model_of(build, "batch", 8, "h", "w")
     (node,) = [n for n in model.graph.node if n.op_type == "Conv"]
+    assert offset_predictors(model) == {node.name}
     x = RNG.uniform(-1, 1, (1, 8, 16, 16)).astype(np.float32)
     exact = computed(model, x)
     ends = ActivationRange(exact.min((0, 2, 3)), exact.max((0, 2, 3)))
@@ -204,25 +211,8 @@ def test_channels_that_reach_differently_far_keep_their_accuracy(tmp_path):
         assert "QLinearConv" in run_by_onnxruntime(small, tmp_path)
         return abs(computed(small, x) - exact).mean((0, 2, 3))[::2]  # of the small channels
 
-    alike = ActivationRange(*(np.full(16, end[0]) for end in ends.whole()))
-    assert errors(ends).mean() < errors(alike).mean() / 4
-
-
-def test_what_another_convolution_reads_has_one_scale(tmp_path):
-    first = KERNEL
-    second = Kernel(torch.ones((16, 16, 3, 3)), torch.zeros(16))
-    model = model_of(lambda g, x: conv(g, conv(g, x, first), second), "batch", 8, "h", "w")
-    names = frozenset(n.name for n in model.graph.node if n.op_type == "Conv")
-    values = [o for n in model.graph.node for o in n.output]
-    ranges = {"x": within(-1, 1), **{value: within(-400, 400, 16) for value in values}}
-
-    small = quantized(model, Int8Plan(convolutions=names, ranges=ranges))
-
-    assert run_by_onnxruntime(small, tmp_path) >= {"QLinearConv"}
-    assert not run_by_onnxruntime(small, tmp_path) & {"Conv", "FusedConv"}
-    x = RNG.uniform(-1, 1, (1, 8, 6, 7)).astype(np.float32)
-    exact = computed(model, x)
-    assert 0 < abs(computed(small, x) - exact).mean() < 0.2 * abs(exact).mean()
+    alike = ActivationRange(np.full(16, ends.low.min()), np.full(16, ends.high.max()))
+    assert errors(ends).mean() < errors(alike).mean() / 3
 
 
 def convolution_of(bias: float, after: Callable[[Graph, Value], Value]) -> onnx.ModelProto:
@@ -231,7 +221,7 @@ def convolution_of(bias: float, after: Callable[[Graph, Value], Value]) -> onnx.
 
 
 def test_a_bias_beyond_int32_is_clipped():
-    model = convolution_of(1e9, lambda g, y: y)
+    model = convolution_of(1e6, lambda g, y: y)
     (node,) = [n for n in model.graph.node if n.op_type == "Conv"]
     ranges = {"x": within(-1e-3, 1e-3), node.output[0]: within(-1e6, 1e6, 16)}
     small = quantized(model, Int8Plan(convolutions=frozenset([node.name]), ranges=ranges))

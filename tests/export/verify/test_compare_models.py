@@ -25,7 +25,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from ...hub_server import serving
-from ..conftest import TINY
+from ..conftest import NAN_OFFSETS, TINY
 
 CONFIGURATION = """
 from transformers import PretrainedConfig
@@ -244,6 +244,7 @@ def test_an_equal_graph_with_a_layer_that_differs_does_not_pass(exported, tmp_pa
     assert (comparison["passed"], result.exit_code) == (False, 1)
 
 
+@NAN_OFFSETS
 def test_nan_is_one_line_and_layers_say_where_from(exported, tmp_path):
     model = onnx.load(exported / "onnx" / "model.onnx")
     weight = next(

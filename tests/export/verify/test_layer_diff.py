@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from ..conftest import TINY, network
+from ..conftest import NAN_OFFSETS, TINY, network
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +158,7 @@ def test_a_fault_of_the_half_scale_alone_is_found_there(exported, net, tmp_path)
     assert found.first == "backbone.half.stage0"
 
 
+@NAN_OFFSETS
 def test_nan_is_found_where_it_comes_up(exported, net, tmp_path):
     file = changed(exported["fp32"], tmp_path, "squeeze/", lambda v: v.fill(np.nan), weights=1)
 

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+from birefnet_export.graph.builder import Graph
+from birefnet_export.graph.kernels import Kernel
+from birefnet_export.graph.layers import linear
+from birefnet_export.graph.lowering import native
+from birefnet_runtime.session.open import open_session
+from studies.graphs import remainder
+from torch import nn
+
+
+def evaluated(build, tmp_path, x: np.ndarray) -> np.ndarray:
+    """A piece of a graph in ONNX Runtime."""
+    g = Graph(23)
+    names = ["batch", "channels", "height", "width"][: x.ndim]
+    value = g.input("x", [*names[: x.ndim]] if x.ndim != 4 else ["batch", x.shape[1], "h", "w"])
+    g.output("y", [f"y{axis}" for axis in range(x.ndim)], build(g, value))
+    file = tmp_path / f"{len(list(tmp_path.iterdir()))}.onnx"
+    file.write_bytes(g.model().SerializeToString())
+    (found,) = open_session(file).run(None, {"x": x})
+    return np.asarray(found)
+
+
+def test_taps_in_two_parts_are_the_taps(tmp_path):
+    torch.manual_seed(0)
+    x = np.random.default_rng(0).standard_normal((1, 4, 9, 11), np.float32)
+    predict = Kernel(torch.randn(3 * 49, 4, 3, 3) / 3, torch.randn(3 * 49))
+    kernel = Kernel(torch.randn(5, 4, 7, 7) / 7, torch.randn(5))
+
+    whole = evaluated(lambda g, v: native.deform_conv(g, v, predict, kernel), tmp_path, x)
+    parts = evaluated(lambda g, v: remainder.two_rows_at_once(g, v, predict, kernel), tmp_path, x)
+
+    np.testing.assert_allclose(parts, whole, atol=1e-4)
+
+
+def test_gemm_is_the_linear_layer(tmp_path):
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 8).requires_grad_(False)
+    x = np.random.default_rng(0).standard_normal((2, 5, 6), np.float32)
+
+    plain = evaluated(lambda g, v: linear(g, v, layer), tmp_path, x)
+    by_gemm = evaluated(lambda g, v: remainder.biases_in_gemm(g, v, layer), tmp_path, x)
+
+    np.testing.assert_allclose(by_gemm, plain, atol=1e-5)
+
+
+def test_the_table_has_what_takes_long_and_what_was_tried():
+    row = {
+        "threads": 2,
+        "times_s": [4.0, 4.0],
+        "multiply_adds": 320e9,
+        "matmul_flops_per_s": [200e9],
+        "peak_rss_bytes": 800_000_000,
+    }
+    variant = {"paired_s": [4.4, 4.4], "rival_s": [4.0, 4.0], "peak_rss_bytes": 1_000_000_000}
+    table = remainder.markdown_table(
+        {
+            "environment": {"processor": "P", "cores": 2, "packages": {"onnxruntime": "1.0"}},
+            "instructions": ["AVX2"],
+            "lite": row,
+            "general": row | {"times_s": [8.0]},
+            "operators_ms": {"MatMul": 995.0, "Squeeze": 5.0},
+            "int8_operators_ms": {"DeformConv": 300.0, "MatMul": 100.0},
+            "variants": {"another way": variant},
+            "int8": variant,
+        }
+    )
+
+    assert "| MatMul | 995 ms (99.5%) | 100 ms (25.0%) |" in table
+    assert "| DeformConv |  | 300 ms (75.0%) |" in table
+    assert "Squeeze" not in table
+    assert "| another way | 1.100 | 1 GB |" in table
+    assert "lite 0.80, general 0.40" in table
+
+
+def test_a_ratio_is_taken_turn_by_turn():
+    assert remainder.ratio({"paired_s": [1, 2, 30], "rival_s": [2, 4, 30]}) == pytest.approx(0.5)
