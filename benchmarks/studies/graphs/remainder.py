@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -148,6 +149,42 @@ def operator_times(file: str) -> None:
     print(json.dumps(dict(sorted(kinds.items(), key=lambda item: -item[1]))))
 
 
+def sampling_times() -> dict[str, float]:
+    """Milliseconds of a row of lite's largest `DeformConv`, by how many maps come out of it.
+
+    With one map it is the sampling that takes the time, with 256 there is the product as well.
+    """
+    import numpy as np
+    from birefnet_runtime.session.open import open_session
+
+    random = np.random.default_rng(0)
+    taps, channels, side = 7, 64, 256
+    shapes = ((channels, side, side), (2 * taps, side, side), (taps, side, side))
+    maps = [random.random((1, *shape), np.float32) for shape in shapes]
+    found = {}
+    for outputs in (1, 256):
+        g = Graph(20)
+        weight = torch.from_numpy(random.standard_normal((outputs, channels, 1, taps)))
+        kernel = Kernel(weight.float(), torch.zeros(outputs))
+        x, offset, modulation = (
+            g.input(name, [1, *shape])
+            for name, shape in zip(("x", "offset", "modulation"), shapes, strict=True)
+        )
+        done = native.deform_conv_node(g, x, kernel, offset, modulation)
+        g.output("y", [1, outputs, side, side], done)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "row.onnx")
+            file.write_bytes(g.model().SerializeToString())
+            session = open_session(file)
+        taken = []
+        for _ in range(TURNS + 1):
+            started = time.perf_counter()
+            session.run(None, dict(zip(("x", "offset", "modulation"), maps, strict=True)))
+            taken.append(time.perf_counter() - started)
+        found[str(outputs)] = 1e3 * median(taken[1:])
+    return found
+
+
 def times_of(file: str) -> dict[str, float]:
     """`operator_times` of a graph."""
     done = subprocess.run(
@@ -168,7 +205,7 @@ def exported(checkpoint: Path, **options: Any) -> Iterator[str]:
 def measure(folder: Path) -> Record:
     """Everything, as the results file has it."""
     lite = write_checkpoint(folder, "swin_v1_t")
-    stored: Record = {"variants": {}}
+    stored: Record = {"variants": {}, "deform_conv_ms_by_maps": sampling_times()}
     with exported(lite) as file:
         stored["lite"] = run_graph(GraphRow(file, SIZE, runs=RUNS, checkpoint=str(lite)))
         stored["operators_ms"] = times_of(file)
@@ -223,7 +260,9 @@ def markdown_table(stored: Record) -> str:
         "",
         f"Shares of the roofline: lite {roofline_share(stored['lite']):.2f}, general "
         f"{roofline_share(stored['general']):.2f}; lite takes "
-        f"{format_seconds(median(stored['lite']['times_s']))} at 1024x1024. Generated weights, "
+        f"{format_seconds(median(stored['lite']['times_s']))} at 1024x1024. A row of its largest "
+        f"`DeformConv` takes {stored['deform_conv_ms_by_maps']['256']:.0f} ms, of which "
+        f"{stored['deform_conv_ms_by_maps']['1']:.0f} go into sampling. Generated weights, "
         f"lowering rows, batch 1, {stored['lite']['threads']} threads. "
         f"{environment['processor']}, {environment['cores']} cores, "
         f"{', '.join(stored['instructions'])}; onnxruntime "

@@ -63,6 +63,7 @@ def test_the_table_has_what_takes_long_and_what_was_tried():
             "operators_ms": {"MatMul": 995.0, "Squeeze": 5.0},
             "int8_operators_ms": {"DeformConv": 300.0, "MatMul": 100.0},
             "variants": {"another way": variant},
+            "deform_conv_ms_by_maps": {"1": 40.0, "256": 100.0},
             "int8": variant,
         }
     )
