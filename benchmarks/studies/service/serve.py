@@ -274,6 +274,12 @@ def markdown_table(stored: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def label(model: Path) -> str:
+    """What to call a model's file: an export's is named by its directory's."""
+    file = model.absolute()
+    return file.parts[-3] if file.parts[-2:] == ("onnx", "model.onnx") else file.name
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", type=click.Path(exists=True, path_type=Path), required=True)
@@ -305,7 +311,7 @@ def main(
         print(f"{part} …", file=sys.stderr)
         measured = MEASURE[part](plan)
         results[part] = {
-            "model": model.parent.name if model.name == "model.onnx" else model.name,
+            "model": label(model),
             "size": DRIFT_SIDE if part == "drift" else size,
             "threads": threads,
             "photo": [DRIFT_SIDE, DRIFT_SIDE] if part == "drift" else PHOTO_SIDES,

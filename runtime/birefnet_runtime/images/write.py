@@ -80,7 +80,7 @@ class Encoding:
         quality: of JPEG, AVIF and lossy WebP, 1 to 100.
         lossless: of WebP.
         effort: of WebP and AVIF, 0 (fast) to 6 (small); None: where more gains little
-            (benchmarks/results/image_writers.json).
+            (benchmarks/results/efforts.json).
     """
 
     format: Format = PNG
