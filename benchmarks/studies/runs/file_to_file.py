@@ -43,6 +43,8 @@ SIZE = 1024
 PHOTO = (3000, 4000)
 FILES = 6
 ROUNDS = 3
+STEP_ROUNDS = 9
+"""Of the steps, which are short beside what else a machine does."""
 PHOTOS = Path(__file__).parents[3] / "examples" / "photos"
 UPSTREAM = "import sys; from studies.runs.upstream_lines import main; main(*sys.argv[1:])"
 ENCODINGS = {
@@ -59,7 +61,7 @@ Record = dict[str, Any]
 
 
 def stages(model: Path, photo: Path) -> Record:
-    """Seconds of each step, medians of ROUNDS after a first round."""
+    """Seconds of each step, medians of STEP_ROUNDS after a first round."""
     segmenter = Segmenter(model, size=SIZE, threads=THREADS)
     mask = Segmenter("nano", threads=THREADS)(photo)
     seconds: dict[str, list[float]] = {}
@@ -70,7 +72,7 @@ def stages(model: Path, photo: Path) -> Record:
         seconds.setdefault(name, []).append(time.perf_counter() - started)
         return done
 
-    for _ in range(ROUNDS + 1):
+    for _ in range(STEP_ROUNDS + 1):
         picture = timed("read", partial(read_image, photo))
         prepared = timed("resize", partial(segmenter.prepare, picture.pixels))
         (logits,) = timed("network", partial(segmenter.run, [prepared]))
