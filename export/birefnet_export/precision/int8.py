@@ -8,7 +8,7 @@ A pass over the finished float32 graph.
   `DequantizeLinear` around them, which ONNX Runtime fuses into `QLinearConv`.
 - All other weights, those of the deformable convolutions among them, are stored as float16 and a
   `Cast`, which ONNX Runtime folds when it loads the file. As int8 they made the file a tenth
-  smaller, and cost the masks as much as everything that is computed in int8.
+  smaller and the masks twice as wrong.
 
 Activations are uint8, weights int8 and symmetric: u8 x u8 is several times slower on x86. Without
 VNNI (before Cascade Lake and Zen 4) ONNX Runtime adds two products u8 x s8 in 16 bits, which
@@ -46,8 +46,6 @@ AVX2 and AVX-512 without VNNI multiply by `vpmaddubsw`, which adds the products 
 a saturating int16 (Intel SDM, volume 2). Few weights come near the bound, so this costs less than
 seven bits for all of them would: `benchmarks/results/int8_processors.json`.
 """
-
-
 MIDDLE = 128
 """Zero of a symmetric uint8."""
 LEAST_SHARE = 16
