@@ -41,11 +41,13 @@ from studies.processes import run_graph
 from studies.tables import table_lines
 
 SIZE = (1024, 1024)
+INT8 = "int8, calibrated"
 PHOTOS = Path(__file__).parents[3] / "examples" / "photos"
 RUNS = 4
-TURNS = 10
-"""Of each variant with the graph as it is exported: they differ by less than runs do."""
-TIMES = "import sys; from studies.graphs.remainder import operator_times as t; t(sys.argv[1])"
+TURNS = 7
+"""Of each variant with the graph as it is exported. They differ by less than runs do, so what is
+compared is the sum of the nodes' medians."""
+TIMES = "import sys; from studies.graphs.remainder import operator_times as t; t(*sys.argv[1:])"
 Record = dict[str, Any]
 
 
@@ -122,31 +124,42 @@ def _whole_backbone(backbone: Callable[..., Any]) -> Callable[..., Any]:
     return whole
 
 
-def operator_times(file: str) -> None:
-    """Print milliseconds by kind of operator, medians over runs; in a process of its own."""
+def operator_times(*files: str) -> None:
+    """Print milliseconds by kind of operator of each graph; in a process of its own.
+
+    Graphs take turns; a node counts with the median of its runs after the first.
+    """
     import numpy as np
     import onnxruntime
     from birefnet_runtime.machine.limits import usable_cores
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = usable_cores()
-    options.log_severity_level = 3
-    options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = str(Path(folder, "profile"))
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        sessions = []
+        for number, file in enumerate(files):
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = usable_cores()
+            options.log_severity_level = 3
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder, str(number)))
+            providers = ["CPUExecutionProvider"]
+            sessions.append(onnxruntime.InferenceSession(file, options, providers=providers))
         image = np.random.default_rng(0).standard_normal((1, 3, *SIZE), np.float32)
-        for _ in range(RUNS + 1):
-            session.run(None, {session.get_inputs()[0].name: image})
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        for _ in range(TURNS + 1):
+            for session in sessions:
+                session.run(None, {session.get_inputs()[0].name: image})
+        print(json.dumps([_by_kind(Path(session.end_profiling())) for session in sessions]))
+
+
+def _by_kind(profile: Path) -> dict[str, float]:
+    """Milliseconds by kind of operator, longest first, from ONNX Runtime's profile."""
     nodes: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for event in events:
+    for event in json.loads(profile.read_text(encoding="utf-8")):
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             nodes[event["args"]["op_name"], event["name"]].append(event["dur"] / 1e3)
     kinds: dict[str, float] = defaultdict(float)
     for (kind, _), taken in nodes.items():
         kinds[kind] += median(taken[1:])
-    print(json.dumps(dict(sorted(kinds.items(), key=lambda item: -item[1]))))
+    return dict(sorted(kinds.items(), key=lambda item: -item[1]))
 
 
 def sampling_times() -> dict[str, float]:
@@ -185,12 +198,12 @@ def sampling_times() -> dict[str, float]:
     return found
 
 
-def times_of(file: str) -> dict[str, float]:
-    """`operator_times` of a graph."""
+def times_of(*files: str) -> list[dict[str, float]]:
+    """`operator_times` of graphs."""
     done = subprocess.run(
-        [sys.executable, "-c", TIMES, file], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", TIMES, *files], stdout=subprocess.PIPE, text=True, check=True
     )
-    times: dict[str, float] = json.loads(done.stdout)
+    times: list[dict[str, float]] = json.loads(done.stdout)
     return times
 
 
@@ -202,21 +215,28 @@ def exported(checkpoint: Path, **options: Any) -> Iterator[str]:
         yield os.fspath(report.file)
 
 
+def beside(file: str, other: str) -> Record:
+    """Operators of the graph as it is exported and of another, and the other's memory."""
+    as_exported, others = times_of(file, other)
+    measured = run_graph(GraphRow(other, SIZE, runs=1))
+    return {
+        "as_exported_ms": as_exported,
+        "operators_ms": others,
+        "peak_rss_bytes": measured["peak_rss_bytes"],
+    }
+
+
 def measure(folder: Path) -> Record:
     """Everything, as the results file has it."""
     lite = write_checkpoint(folder, "swin_v1_t")
     stored: Record = {"variants": {}, "deform_conv_ms_by_maps": sampling_times()}
     with exported(lite) as file:
         stored["lite"] = run_graph(GraphRow(file, SIZE, runs=RUNS, checkpoint=str(lite)))
-        stored["operators_ms"] = times_of(file)
         for name, patch in VARIANTS.items():
             with patch(), exported(lite) as other:
-                row = GraphRow(other, SIZE, runs=TURNS, rival=file)
-                stored["variants"][name] = run_graph(row)
-        int8: Record = {"precision": "int8", "calibrate": PHOTOS, "min_iou": 0}
-        with exported(lite, **int8) as other:
-            stored["int8"] = run_graph(GraphRow(other, SIZE, runs=TURNS, rival=file))
-            stored["int8_operators_ms"] = times_of(other)
+                stored["variants"][name] = beside(file, other)
+        with exported(lite, precision="int8", calibrate=PHOTOS, min_iou=0) as other:
+            stored["variants"][INT8] = beside(file, other)
     general = write_checkpoint(folder, "swin_v1_l")
     with exported(general) as file:
         stored["general"] = run_graph(GraphRow(file, SIZE, runs=2, checkpoint=str(general)))
@@ -230,14 +250,15 @@ def roofline_share(record: Record) -> float:
 
 
 def ratio(record: Record) -> float:
-    """The median over the turns of a graph's time in its rival's."""
-    pairs = zip(record["paired_s"], record["rival_s"], strict=True)
-    return float(median(one / other for one, other in pairs))
+    """A variant's time in that of the graph as it is exported."""
+    other, own = (sum(record[key].values()) for key in ("operators_ms", "as_exported_ms"))
+    return float(other / own)
 
 
 def markdown_table(stored: Record) -> str:
     """Operators, then what else was tried, from the content of a results file."""
-    columns = [stored["operators_ms"], stored["int8_operators_ms"]]
+    int8 = stored["variants"][INT8]
+    columns = [int8["as_exported_ms"], int8["operators_ms"]]
     kinds = list(dict.fromkeys([*columns[0], *columns[1]]))
     cells = []
     for kind in kinds:
@@ -249,12 +270,18 @@ def markdown_table(stored: Record) -> str:
             ]
             cells.append((kind, *shown))
     lines = [*table_lines(("operator", "float32", "int8"), cells), ""]
-    rows = [
-        (name, f"{ratio(record):.3f}", format_bytes(record["peak_rss_bytes"]))
-        for name, record in {**stored["variants"], "int8, calibrated": stored["int8"]}.items()
-    ]
-    rows.insert(0, ("as exported", "1", format_bytes(stored["lite"]["peak_rss_bytes"])))
-    lines += table_lines(("lite, otherwise", "of its time", "peak RSS"), rows)
+    rows = [("as exported", "1", "", format_bytes(stored["lite"]["peak_rss_bytes"]))]
+    for name, record in stored["variants"].items():
+        attention = [record[key]["Attention"] for key in ("as_exported_ms", "operators_ms")]
+        rows.append(
+            (
+                name,
+                f"{ratio(record):.3f}",
+                f"{attention[1] / attention[0]:.2f}",
+                format_bytes(record["peak_rss_bytes"]),
+            )
+        )
+    lines += table_lines(("lite, otherwise", "of its time", "`Attention` alone", "peak RSS"), rows)
     environment = stored["environment"]
     lines += [
         "",

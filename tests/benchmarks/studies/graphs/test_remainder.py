@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 import torch
 from birefnet_export.graph.builder import Graph
 from birefnet_export.graph.kernels import Kernel
@@ -53,27 +52,26 @@ def test_the_table_has_what_takes_long_and_what_was_tried():
         "matmul_flops_per_s": [200e9],
         "peak_rss_bytes": 800_000_000,
     }
-    variant = {"paired_s": [4.4, 4.4], "rival_s": [4.0, 4.0], "peak_rss_bytes": 1_000_000_000}
+    variant = {
+        "as_exported_ms": {"MatMul": 895.0, "Attention": 100.0, "Squeeze": 5.0},
+        "operators_ms": {"MatMul": 950.0, "Attention": 150.0},
+        "peak_rss_bytes": 1_000_000_000,
+    }
+    int8 = variant | {"operators_ms": {"DeformConv": 300.0, "MatMul": 75.0, "Attention": 25.0}}
     table = remainder.markdown_table(
         {
             "environment": {"processor": "P", "cores": 2, "packages": {"onnxruntime": "1.0"}},
             "instructions": ["AVX2"],
             "lite": row,
             "general": row | {"times_s": [8.0]},
-            "operators_ms": {"MatMul": 995.0, "Squeeze": 5.0},
-            "int8_operators_ms": {"DeformConv": 300.0, "MatMul": 100.0},
-            "variants": {"another way": variant},
+            "variants": {"another way": variant, remainder.INT8: int8},
             "deform_conv_ms_by_maps": {"1": 40.0, "256": 100.0},
-            "int8": variant,
         }
     )
 
-    assert "| MatMul | 995 ms (99.5%) | 100 ms (25.0%) |" in table
+    assert "| MatMul | 895 ms (89.5%) | 75 ms (18.8%) |" in table
     assert "| DeformConv |  | 300 ms (75.0%) |" in table
     assert "Squeeze" not in table
-    assert "| another way | 1.100 | 1 GB |" in table
+    assert "| another way | 1.100 | 1.50 | 1 GB |" in table
+    assert "| int8, calibrated | 0.400 | 0.25 | 1 GB |" in table
     assert "lite 0.80, general 0.40" in table
-
-
-def test_a_ratio_is_taken_turn_by_turn():
-    assert remainder.ratio({"paired_s": [1, 2, 30], "rival_s": [2, 4, 30]}) == pytest.approx(0.5)
