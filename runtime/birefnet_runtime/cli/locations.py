@@ -9,7 +9,7 @@ from ..storage import Location, RemotePath, file_at, is_url, parse_location
 
 if TYPE_CHECKING:
     _LocationParam = click.ParamType[Location]
-else:  # click 8.2's is not generic
+else:  # not generic in click 8.3
     _LocationParam = click.ParamType
 
 
