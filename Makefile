@@ -35,7 +35,7 @@ test-lowest: $(LOWEST_VENV)/.installed  ## run the tests of runtime and export w
 	$(LOWEST_VENV)/bin/$(ORT_INSTALL) 'onnxruntime==1.25.0'
 	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/python -m pytest tests/models tests/runtime tests/export \
 	  --ignore tests/runtime/ray --numprocesses 2 --dist loadfile \
-	  -m "not gpu and not gpu_wheel and not hub and not interop"
+	  -m "not slow and not gpu and not gpu_wheel and not hub and not interop"
 	$(LOWEST_VENV)/bin/$(ORT_INSTALL) 'onnxruntime==1.20.*'
 	$(LOWEST_VENV)/bin/python -m pytest tests/export/test_old_onnxruntime.py
 
