@@ -23,7 +23,7 @@ from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_models.text import format_bytes, format_seconds, format_size
 
 from studies.graphs.golden_checkpoints import write_checkpoint
-from studies.graphs.graph_row import GraphRow
+from studies.graphs.graph_row import GraphRow, roofline_share
 from studies.processes import run_graph
 from studies.tables import table_lines
 
@@ -69,20 +69,15 @@ def pytorch(checkpoint: str, side: str) -> None:
 
 
 def condensed(record: Mapping[str, Any]) -> Record:
-    """Time, memory and share of the roofline of a graph, beside PyTorch and beside lite.
-
-    The roofline is the time of its multiply-adds at the speed of PyTorch's own product, of 2048 x
-    2048 matrices, around it.
-    """
+    """Time, memory and share of the roofline of a graph, beside PyTorch and beside lite."""
     own = median(record["times_s"])
-    flops_per_s = median(record["matmul_flops_per_s"])
     return {
         "backbone": record["backbone"],
         "size": record["row"]["size"],
         "median_s": own,
         "peak_rss_bytes": record["peak_rss_bytes"],
         "multiply_adds": record["multiply_adds"],
-        "roofline_share": 2 * record["multiply_adds"] / flops_per_s / own,
+        "roofline_share": roofline_share(record),
         "of_lite": _ratio(record, "beside_rival_s", "rival_s") if "rival_s" in record else 1.0,
         "pytorch_s": median(record["pytorch_s"]),
         "of_pytorch": _ratio(record, "paired_s", "pytorch_s"),

@@ -10,8 +10,10 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -123,6 +125,15 @@ def _interleaved_with_pytorch(
         "paired_s": ours,
         "pytorch_s": theirs,
     }
+
+
+def roofline_share(record: Mapping[str, Any]) -> float:
+    """Time of a graph's multiply-adds at the speed of PyTorch's own product, in the graph's time.
+
+    The product is of 2048 x 2048 matrices, timed around it.
+    """
+    floor_s = 2 * record["multiply_adds"] / median(record["matmul_flops_per_s"])
+    return float(floor_s / median(record["times_s"]))
 
 
 def main(arguments: list[str]) -> None:

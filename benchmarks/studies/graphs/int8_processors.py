@@ -49,27 +49,20 @@ SIZE = (192, 192)
 """Trained size of nano, at which it runs."""
 
 
-def seven_bits(weight: int8.LayerWeight) -> int8.RoundedWeight:
-    """The nearest int8 of at most 64, which is what other tools call a reduced range."""
-    return rounded_to(weight, 64)
-
-
 def eight_bits(weight: int8.LayerWeight) -> int8.RoundedWeight:
     """The nearest int8."""
-    return rounded_to(weight, 127)
+    return int8.round_to(weight, highest(weight))
 
 
-def rounded_to(weight: int8.LayerWeight, largest: int) -> int8.RoundedWeight:
-    """The nearest int8 of at most `largest`, with a scale for each output channel."""
-    channels = np.abs(np.moveaxis(weight.values, weight.axis, 0)).reshape(
-        weight.values.shape[weight.axis], -1
-    )
-    highest = channels.max(1)
-    scale = np.where(highest > 0, highest / largest, 1).astype(np.float32)
-    shape = [1] * weight.values.ndim
-    shape[weight.axis] = -1
-    values = np.rint(weight.values / scale.reshape(shape)).astype(np.int8)
-    return int8.RoundedWeight(values, scale)
+def seven_bits(weight: int8.LayerWeight) -> int8.RoundedWeight:
+    """The nearest int8 of at most 64, which is what other tools call a reduced range."""
+    return int8.round_to(weight, highest(weight) * np.float32(127 / 64))
+
+
+def highest(weight: int8.LayerWeight) -> Any:
+    """The largest magnitude of each output channel: float32 (channels,)."""
+    channels = np.abs(np.moveaxis(weight.values, weight.axis, 0))
+    return channels.reshape(len(channels), -1).max(1)
 
 
 ROUNDINGS: dict[str, Round] = {

@@ -36,7 +36,7 @@ from birefnet_models.text import format_bytes, format_seconds
 from torch import nn
 
 from studies.graphs.golden_checkpoints import write_checkpoint
-from studies.graphs.graph_row import GraphRow
+from studies.graphs.graph_row import GraphRow, roofline_share
 from studies.processes import run_graph
 from studies.tables import table_lines
 
@@ -60,7 +60,7 @@ def biases_in_gemm(g: Graph, x: Value, layer: nn.Linear) -> Value:
     return product.reshape(concat(g, [g.op("Shape", x, end=2), [layer.out_features]], 0))
 
 
-def two_rows_at_once(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
+def in_two_parts(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
     """`lowering.rows` with a `DeformConv` for the upper four rows of taps and one for the others.
 
     It saves five of six sums of maps, and takes a buffer of four rows instead of one.
@@ -84,32 +84,16 @@ def two_rows_at_once(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Val
     for place, weight in enumerate(torch.split(kernel.weight, rows, 2)):
         part_kernel = Kernel(weight, kernel.bias if place == 0 else 0 * kernel.bias)
         offset = offsets[place] if total is None else after(g, total, offsets[place], 2)
-        done = _even_deform_conv(g, x, part_kernel, offset, modulations[place])
+        done = native.deform_conv_node(g, x, part_kernel, offset, modulations[place])
         total = done if total is None else total + done
     assert total is not None
     return total
 
 
-def _even_deform_conv(
-    g: Graph, x: Value, kernel: Kernel, offset: Value, modulation: Value
-) -> Value:
-    """A `DeformConv` of any number of rows: an even one has one row less of padding below."""
-    height, width = kernel.weight.shape[2:]
-    return g.op(
-        "DeformConv", x, kernel.weight, offset,
-        kernel.bias if kernel.bias.any() else None, modulation,
-        kernel_shape=[height, width],
-        pads=[height // 2, width // 2, (height - 1) // 2, width // 2],
-        strides=[1, 1], dilations=[1, 1],
-    )  # fmt: skip
-
-
 VARIANTS: dict[str, Callable[[], Any]] = {
     "masked scores of -100, as upstream's": lambda: mock.patch.object(windows, "MASKED", MASKED),
     "biases of linear layers in Gemm": lambda: mock.patch.object(swin_v1, "linear", biases_in_gemm),
-    "7 x 7 taps in two parts": lambda: mock.patch.dict(
-        lowering.LOWERINGS, {"rows": two_rows_at_once}
-    ),
+    "7 x 7 taps in two parts": lambda: mock.patch.dict(lowering.LOWERINGS, {"rows": in_two_parts}),
     "feed-forward layers whole": lambda: mock.patch.object(
         swin_v1, "backbone", _whole_backbone(swin_v1.backbone)
     ),
@@ -241,12 +225,6 @@ def measure(folder: Path) -> Record:
     with exported(general) as file:
         stored["general"] = run_graph(GraphRow(file, SIZE, runs=2, checkpoint=str(general)))
     return stored
-
-
-def roofline_share(record: Record) -> float:
-    """Time of the multiply-adds at the speed of PyTorch's own product, in the graph's time."""
-    floor_s = 2 * record["multiply_adds"] / median(record["matmul_flops_per_s"])
-    return float(floor_s / median(record["times_s"]))
 
 
 def ratio(record: Record) -> float:

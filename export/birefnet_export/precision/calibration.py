@@ -88,17 +88,16 @@ def observe(
         for end in watch(watched.graph, name):
             watched.graph.output.append(helper.make_tensor_value_info(end, TensorProto.FLOAT, None))
     logits: list[Array] = []
-    lows: dict[str, list[Array]] = {name: [] for name in values}
-    highs: dict[str, list[Array]] = {name: [] for name in values}
+    seen: list[list[Array]] = []
     with opened(watched) as session:
         for image in images:
             output, *ends = session.run(None, {INPUT.name: image})
             logits.append(np.asarray(output))
-            for name, low, high in zip(values, ends[::2], ends[1::2], strict=True):
-                lows[name].append(-np.asarray(low).ravel() if by_channel else np.ravel(low))
-                highs[name].append(np.ravel(high))
+            seen.append([np.ravel(end) for end in ends])
+    of_images = list(zip(*seen, strict=True))  # each end of each value, image by image
     ranges = {
-        name: ActivationRange(np.min(lows[name], 0), np.max(highs[name], 0)) for name in values
+        name: ActivationRange(np.min(lows, 0), np.max(highs, 0))
+        for name, lows, highs in zip(values, of_images[::2], of_images[1::2], strict=True)
     }
     return Observations(logits, ranges)
 
@@ -112,10 +111,11 @@ def _watch_whole(graph: onnx.GraphProto, name: str) -> tuple[str, str]:
 
 
 def _watch_channels(graph: onnx.GraphProto, name: str) -> tuple[str, str]:
-    """Minus the least and the greatest element of each channel, (1, channels, 1, 1)."""
-    negated, low, high = (f"{name}:{part}" for part in ("negated", "minus_low", "high"))
+    """The least and the greatest element of each channel, (1, channels, 1, 1)."""
+    negated, highest, low, high = (f"{name}:{part}" for part in ("negated", "of_it", "low", "high"))
     graph.node.append(helper.make_node("Neg", [name], [negated]))
-    graph.node.append(helper.make_node("GlobalMaxPool", [negated], [low]))
+    graph.node.append(helper.make_node("GlobalMaxPool", [negated], [highest]))
+    graph.node.append(helper.make_node("Neg", [highest], [low]))
     graph.node.append(helper.make_node("GlobalMaxPool", [name], [high]))
     return low, high
 

@@ -199,10 +199,10 @@ def round_for_sums(weight: LayerWeight) -> RoundedWeight:
         pairs = np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))).reshape(len(channels), -1, 2)
         for sign in (1, -1):
             largest = np.maximum(largest, np.maximum(sign * pairs, 0).sum(2).max(1))
-    return _rounded(weight, largest)
+    return round_to(weight, largest)
 
 
-def _rounded(weight: LayerWeight, largest: NDArray[np.float32]) -> RoundedWeight:
+def round_to(weight: LayerWeight, largest: NDArray[np.float32]) -> RoundedWeight:
     """A weight in steps of which the `largest` of each channel, or a sum of two, takes 127.
 
     Rounding adds one half to each of the two at most, so that a sum stays within `PAIR_LIMIT`.

@@ -15,11 +15,13 @@ def deform_conv(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
 
 
 def deform_conv_node(g: Graph, x: Value, kernel: Kernel, offset: Value, modulation: Value) -> Value:
-    """The `DeformConv` node of an odd-sided kernel, (height, width) as of its weight."""
+    """The `DeformConv` node of a kernel, (height, width) as of its weight; an even side has its
+    middle behind the center."""
     height, width = kernel.weight.shape[2:]
     bias = kernel.bias if kernel.bias.any() else None
     return g.op(
         "DeformConv", x, kernel.weight, offset, bias, modulation,
-        kernel_shape=[height, width], pads=[height // 2, width // 2] * 2,
+        kernel_shape=[height, width],
+        pads=[height // 2, width // 2, (height - 1) // 2, (width - 1) // 2],
         strides=[1, 1], dilations=[1, 1],
     )  # fmt: skip

@@ -28,7 +28,7 @@ def test_taps_in_two_parts_are_the_taps(tmp_path):
     kernel = Kernel(torch.randn(5, 4, 7, 7) / 7, torch.randn(5))
 
     whole = evaluated(lambda g, v: native.deform_conv(g, v, predict, kernel), tmp_path, x)
-    parts = evaluated(lambda g, v: remainder.two_rows_at_once(g, v, predict, kernel), tmp_path, x)
+    parts = evaluated(lambda g, v: remainder.in_two_parts(g, v, predict, kernel), tmp_path, x)
 
     np.testing.assert_allclose(parts, whole, atol=1e-4)
 
