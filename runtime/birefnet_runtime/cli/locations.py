@@ -1,19 +1,14 @@
 """Paths and URLs as arguments of commands."""
 
 import io
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import click
 
 from ..storage import Location, RemotePath, file_at, is_url, parse_location
 
-if TYPE_CHECKING:
-    _LocationParam = click.ParamType[Location]
-else:  # not generic in click 8.3
-    _LocationParam = click.ParamType
 
-
-class LocationType(_LocationParam):
+class LocationType(click.ParamType):  # type: ignore[type-arg]  # not generic in click 8.3
     """A path of this machine, or the URL of an object store."""
 
     name = "path or URL"

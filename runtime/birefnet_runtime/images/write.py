@@ -245,20 +245,20 @@ def _deflated(strips: Iterator[NDArray[np.uint8]]) -> Iterator[bytes]:
     """The pieces of one zlib stream (RFC 1950), compressed by `ENCODERS` threads.
 
     Each strip begins with the end of the one before as its dictionary and ends on a byte, so the
-    file is a hundredth larger than in one go, and the same whatever the threads do.
+    file is as large as in one go, and the same whatever the threads do.
     """
 
-    def compressed(strip: bytes, before: bytes) -> bytes:
-        deflate = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, memLevel=9, zdict=before)
-        return deflate.compress(strip) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    def compressed(strip: NDArray[np.uint8], before: NDArray[np.uint8]) -> bytes:
+        deflate = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, memLevel=9, zdict=before.data)
+        return deflate.compress(strip.data) + deflate.flush(zlib.Z_SYNC_FLUSH)
 
     yield b"\x78\x01"
-    check, before = 1, b""
+    check, before = 1, np.empty(0, np.uint8)
     waiting: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(ENCODERS) as pool:
         for rows in strips:
-            strip = rows.tobytes()
-            check = zlib.adler32(strip, check)
+            strip = rows.ravel()
+            check = zlib.adler32(strip.data, check)
             waiting.append(pool.submit(compressed, strip, before))
             before = strip[-_WINDOW:]
             if len(waiting) > ENCODERS:
