@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from math import inf
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 from birefnet_models.text import first_line
@@ -33,6 +33,19 @@ from .session.memory_limit import DEFAULT, PICTURE_BYTES, SETTINGS, Memory, as_b
 from .session.open import open_session
 from .session.ort_errors import onnxruntime_errors
 from .session.providers import Providers
+
+
+class Opening(TypedDict, total=False):
+    """How a model is opened: what `Segmenter` takes by name, to be handed on whole."""
+
+    size: Size
+    threads: int | None
+    providers: Providers
+    memory: Memory
+    max_memory: float | str | None
+    compiled: bool
+    verbose: bool
+    refine: bool
 
 
 class Segmenter:

@@ -17,8 +17,7 @@ from ..cutout.foreground import Estimator
 from ..cutout.layout import CENTER, Margins
 from ..errors import ImageError, OutputError
 from ..images.write import Encoding, FormatName, format_named
-from ..model.input_size import Size
-from ..session.memory_limit import Memory
+from ..segmenter import Opening
 from ..storage import STANDARD_STREAM, Location
 from .engines import run_here, run_on_ray
 from .fetching import MODEL_HELP
@@ -27,13 +26,8 @@ from .options import (
     batch_option,
     clean_option,
     foreground_option,
-    max_memory_option,
-    memory_option,
+    opening_options,
     parsed,
-    provider_option,
-    size_option,
-    threads_option,
-    verbose_option,
 )
 from .progress import say
 from .summary import Summary
@@ -91,18 +85,13 @@ def _canvas(
     metavar="MODEL",
     help=MODEL_HELP,
 )
-@size_option
-@threads_option
-@provider_option
-@memory_option
-@max_memory_option
+@opening_options
 @click.option(
     "--max-pixels",
     metavar="N",
     callback=parsed(_parse_pixels),
     help="Read images of up to N pixels, as 200M for 200 megapixels; by default 178M.",
 )
-@verbose_option
 @batch_option
 @click.option(
     "--refine",
@@ -232,15 +221,9 @@ def cutout(
     output: Location,
     files_from: IO[bytes] | None,
     model: str | None,
-    size: Size,
-    threads: int | None,
-    provider: str,
-    memory: Memory,
-    max_memory: float | None,
+    opening: Opening,
     max_pixels: int | None,
-    verbose: bool,
     batch: int,
-    refine: bool,
     form: str | None,
     quality: int,
     lossless: bool,
@@ -278,7 +261,7 @@ def cutout(
     """
     if math.isnan(margin):
         raise click.BadParameter("nan is no number of percent", param_hint="'--margin'")
-    if max_memory and batch > 1:
+    if opening["max_memory"] and batch > 1:
         raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
     on_ray = (ray_address, actors, cpus_per_actor, gpus_per_actor)
     if engine != "ray" and any(option is not None for option in on_ray):
@@ -298,14 +281,8 @@ def cutout(
         raise click.UsageError("nothing to cut out: give files or folders")
     plan = plan_cutouts(listed, output, format_named(form) if form else None)
     recipe = Recipe(
-        model=model or "nano",
-        size=size,
-        threads=threads,
-        providers=provider,
-        memory=memory,
-        max_memory=max_memory,
-        verbose=verbose,
-        refine=refine,
+        model or "nano",
+        opening,
         style=Style(
             mask=mask,
             depth=DEPTHS[depth] if depth else None,

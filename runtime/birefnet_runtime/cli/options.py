@@ -1,7 +1,8 @@
 """Options that several commands share."""
 
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from functools import wraps
+from typing import Any, TypeAlias, TypeVar
 
 import click
 from birefnet_models.errors import BirefnetError
@@ -9,6 +10,7 @@ from birefnet_models.errors import BirefnetError
 from ..cutout.clean import parse_clean
 from ..cutout.foreground import ESTIMATORS
 from ..model.input_size import Size, parse_size
+from ..segmenter import Opening
 from ..session.memory_limit import DEFAULT, SETTINGS, parse_bytes
 from ..session.providers import parse_providers
 
@@ -118,3 +120,20 @@ max_memory_option = click.option(
 verbose_option = click.option(
     "--verbose", "-v", is_flag=True, help="Show ONNX Runtime's own log lines, too."
 )
+
+
+def opening_options(command: Callable[..., None]) -> Callable[..., None]:
+    """All options that say how a model is opened; the command gets them as `opening`."""
+
+    @wraps(command)
+    def packed(**given: Any) -> None:
+        given["providers"] = given.pop("provider")
+        command(
+            opening={name: given.pop(name) for name in {*given} & {*Opening.__annotations__}},
+            **given,
+        )
+
+    options = (size_option, threads_option, provider_option)
+    for option in reversed((*options, memory_option, max_memory_option, verbose_option)):
+        packed = option(packed)
+    return packed

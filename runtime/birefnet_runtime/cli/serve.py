@@ -4,22 +4,16 @@ from pathlib import Path
 
 import click
 
-from ..model.input_size import Size
-from ..segmenter import Segmenter
+from ..segmenter import Opening, Segmenter
 from ..serve.access import log, logging_started
 from ..serve.server import is_loopback, listen, serve
 from ..serve.settings import Settings, read_keys
-from ..session.memory_limit import Memory
 from .cutout import DEMONSTRATION
 from .fetching import MODEL_HELP, located
 from .options import (
     batch_option,
-    max_memory_option,
-    memory_option,
-    provider_option,
+    opening_options,
     read_bytes,
-    size_option,
-    threads_option,
 )
 
 
@@ -34,11 +28,7 @@ from .options import (
     metavar="MODEL",
     help=MODEL_HELP,
 )
-@size_option
-@provider_option
-@threads_option
-@memory_option
-@max_memory_option
+@opening_options
 @batch_option
 @click.option(
     "--host",
@@ -103,11 +93,7 @@ from .options import (
 @click.option("--json-logs", is_flag=True, help="Log a JSON object for each request.")
 def serve_command(
     model: str | None,
-    size: Size,
-    provider: str,
-    threads: int | None,
-    memory: Memory,
-    max_memory: float | None,
+    opening: Opening,
     batch: int,
     host: str,
     port: int,
@@ -129,19 +115,12 @@ def serve_command(
     Each option is read from the environment, too: BIREFNET_SERVE_PORT for --port, and so on. Keys
     are never an argument, which other users of the machine could see.
     """
-    if max_memory and batch > 1:
+    if opening["max_memory"] and batch > 1:
         raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
     keys = () if api_key_file is None else read_keys(api_key_file)
     opened = listen(host, port)
     with logging_started(as_json=json_logs):
-        segmenter = Segmenter(
-            located(model or "nano"),
-            size=size,
-            threads=threads,
-            providers=provider,
-            memory=memory,
-            max_memory=max_memory,
-        )
+        segmenter = Segmenter(located(model or "nano"), **opening)
         if model is None:
             log.warning(DEMONSTRATION)
         if not (keys or is_loopback(opened)):

@@ -13,19 +13,15 @@ from ..cutout.clean import Clean
 from ..cutout.compose import Style
 from ..cutout.foreground import Estimator
 from ..errors import OutputError
-from ..model.input_size import Size
-from ..segmenter import Segmenter
+from ..segmenter import Opening, Segmenter
 from ..storage import STANDARD_STREAM
 from .fetching import located
 from .options import (
     batch_option,
     clean_option,
     foreground_option,
+    opening_options,
     parsed,
-    provider_option,
-    size_option,
-    threads_option,
-    verbose_option,
 )
 from .progress import interruptible, progress_bar, say
 
@@ -49,10 +45,7 @@ from .progress import interruptible, progress_bar, say
     "it standard input is a video file's content.",
 )
 @click.option("--model", "-m", metavar="MODEL", default="nano", help="As `birefnet cutout` has it.")
-@size_option
-@threads_option
-@provider_option
-@verbose_option
+@opening_options
 @batch_option
 @clean_option
 @click.option(
@@ -71,10 +64,7 @@ def video(
     output: Path,
     raw: RawFormat | None,
     model: str,
-    size: Size,
-    threads: int | None,
-    provider: str,
-    verbose: bool,
+    opening: Opening,
     batch: int,
     mask: bool,
     clean: Clean | None,
@@ -94,9 +84,7 @@ def video(
         raise OutputError("standard output is closed; nothing was done")
     with ExitStack() as stack:
         film, name, count = _opened(source, raw, stack)
-        segmenter = Segmenter(
-            located(model), size=size, threads=threads, providers=provider, verbose=verbose
-        )
+        segmenter = Segmenter(located(model), **opening)
         stopped = stack.enter_context(interruptible())
         bar = stack.enter_context(progress_bar(count))
         task = bar.add_task("cutting out", total=count)

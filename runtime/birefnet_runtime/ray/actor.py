@@ -16,6 +16,7 @@ from ..batch.file_cutter import FileCutter, FileReport
 from ..batch.jobs import Job
 from ..batch.recipe import Recipe
 from ..errors import ImageError, MemoryWarning, ProviderWarning, SizeWarning
+from ..segmenter import Opening
 from .delivery import Delivery
 from .records import jobs_of, record_table
 
@@ -28,6 +29,11 @@ def assigned_cpus() -> int:
         return 1
     context: Any = ray.get_runtime_context()
     return max(1, int(context.get_assigned_resources().get("CPU", 1)))
+
+
+def with_threads(opening: Opening, count: int) -> Opening:
+    """The same, with so many threads where none were asked for."""
+    return {**opening, "threads": opening.get("threads") or count}
 
 
 class Notes:
@@ -67,11 +73,11 @@ class CutFiles:
         self._error = ""
         with suppress(OSError):
             os.chdir(folder)
-        threads = recipe.threads or assigned_cpus()
-        cv2.setNumThreads(threads)
+        opening = with_threads(recipe.opening, assigned_cpus())
+        cv2.setNumThreads(opening["threads"] or 1)
         try:
             # An error here would be Ray's, with its log, and tried again.
-            self._cutter = replace(recipe, model=delivery.receive(), threads=threads).open()
+            self._cutter = replace(recipe, model=delivery.receive(), opening=opening).open()
         except BirefnetError as error:
             self._error = str(error)
 

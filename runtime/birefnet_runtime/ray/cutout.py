@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,9 @@ from ..batch.jobs import Job
 from ..batch.recipe import FETCHED_AHEAD, Recipe
 from ..cutout.compose import Style
 from ..images.write import Encoding
-from ..model.input_size import Size
-from ..session.memory_limit import DEFAULT, Memory
-from ..session.providers import Providers
+from ..segmenter import Opening
 from ..storage import InMemory, Location, RemotePath, parse_location
-from .actor import assigned_cpus, reports_of
+from .actor import assigned_cpus, reports_of, with_threads
 
 
 class Cutout:
@@ -38,11 +36,11 @@ class Cutout:
         target: a column of paths or URLs that the results are written to, whole or not at all.
         style: what comes out.
         encoding: how it is written.
-        size, providers, memory, max_memory, refine: as `Segmenter` has them.
-        threads: by default the CPUs that Ray gives the actor (`num_cpus`).
         batch: how many images may go through the graph at once.
         skip_existing: leave files alone whose result is there; of use with `target` only.
         max_pixels: a larger image is not read.
+        opening: as `Segmenter` takes them; `threads` are by default the CPUs that Ray gives the
+            actor (`num_cpus`).
 
     Raises:
         BirefnetError: as `Segmenter`; and OutputError, a style that the format can't hold.
@@ -56,24 +54,14 @@ class Cutout:
         target: str | None = None,
         style: Style | None = None,
         encoding: Encoding | None = None,
-        size: Size = None,
-        providers: Providers = "auto",
-        memory: Memory = DEFAULT,
-        max_memory: float | None = None,
-        refine: bool = False,
-        threads: int | None = None,
         batch: int = 1,
         skip_existing: bool = False,
         max_pixels: int | None = None,
+        **opening: Unpack[Opening],
     ) -> None:
         recipe = Recipe(
-            model=model,
-            size=size,
-            threads=threads or assigned_cpus(),
-            providers=providers,
-            memory=memory,
-            max_memory=max_memory,
-            refine=refine,
+            model,
+            with_threads(opening, assigned_cpus()),
             style=style or Style(),
             encoding=encoding or Encoding(),
             skip_existing=skip_existing,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from birefnet_models.text import first_line
 
@@ -15,11 +15,9 @@ from ..batch.recipe import Recipe
 from ..cutout.compose import Style
 from ..errors import ClusterError
 from ..images.write import Encoding, format_named
-from ..model.input_size import Size
-from ..session.memory_limit import DEFAULT, Memory
-from ..session.providers import Providers
+from ..segmenter import Opening
 from ..storage import Location, parse_location
-from .actor import CutFiles
+from .actor import CutFiles, with_threads
 from .cluster import Pool, machines, room_for
 from .delivery import deliver
 from .records import job_tables
@@ -43,11 +41,6 @@ def cutout_files(
     quality: int = Encoding().quality,
     lossless: bool = False,
     effort: int | None = None,
-    size: Size = None,
-    providers: Providers = "auto",
-    memory: Memory = DEFAULT,
-    max_memory: float | None = None,
-    refine: bool = False,
     all_frames: bool = False,
     skip_existing: bool = False,
     batch: int = 1,
@@ -55,6 +48,7 @@ def cutout_files(
     actors: int | None = None,
     cpus_per_actor: float | None = None,
     gpus_per_actor: float | None = None,
+    **opening: Unpack[Opening],
 ) -> "Dataset":
     """Cut out files and folders as `birefnet cutout --engine ray` does.
 
@@ -65,7 +59,7 @@ def cutout_files(
     Args:
         inputs: paths or URLs of files and folders; relative paths as from here, on every machine.
         output: a file, a folder, or a URL.
-        model, size, providers, memory, max_memory, refine: as `Segmenter` has them, for each actor.
+        model, opening: as `Segmenter` takes them, for each actor.
         style, all_frames, skip_existing, batch, max_pixels: as `FileCutter` has them.
         format, quality, lossless, effort: as `birefnet cutout` has them.
         actors, cpus_per_actor, gpus_per_actor: as `Pool` has them. Threads follow from the CPUs.
@@ -83,12 +77,8 @@ def cutout_files(
     form = format_named(format) if format else None
     plan = plan_cutouts(places, parse_location(os.fspath(output)), form)
     recipe = Recipe(
-        model=model,
-        size=size,
-        providers=providers,
-        memory=memory,
-        max_memory=max_memory,
-        refine=refine,
+        model,
+        opening,
         style=style or Style(),
         encoding=Encoding(plan.format, quality, lossless, effort),
         all_frames=all_frames,
@@ -161,7 +151,7 @@ def records_of(plan: CutoutPlan, recipe: Recipe, pool: Pool, *, failures: bool) 
             size=min(room.actors, max(1, len(tables))), max_tasks_in_flight_per_actor=2
         ),
         fn_constructor_kwargs={
-            "recipe": replace(recipe, threads=recipe.threads or room.threads),
+            "recipe": replace(recipe, opening=with_threads(recipe.opening, room.threads)),
             "delivery": deliver(recipe.model, len(nodes)),
             "folder": os.getcwd(),
         },
