@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-FOLDER = Path(__file__).parents[1] / "runtime/birefnet_runtime/doctor"
+FOLDER = Path(__file__).parents[1] / "runtime/birefnet_apps/doctor"
 
 
 def make_graph(gridsample: bool = False) -> onnx.ModelProto:

@@ -6,10 +6,10 @@ from dataclasses import replace
 import onnx
 import pytest
 import torch
+from birefnet_apps.cli.main import main
 from birefnet_export.errors import CheckpointError
 from birefnet_export.inspection import inspect_file
 from birefnet_models import embedded_path, find
-from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 from onnx import TensorProto, helper
 from safetensors.torch import save_file

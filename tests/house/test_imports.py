@@ -316,7 +316,7 @@ def test_the_block_blocks():
 
 
 def test_help_runs_without_torch_and_lists_the_commands():
-    done = run_blocked("from birefnet_runtime.cli.main import main; main()", "--help")
+    done = run_blocked("from birefnet_apps.cli.main import main; main()", "--help")
 
     assert (done.returncode, done.stderr) == (0, "")
     for command in ("bench", "cutout", "evaluate", "export", "models"):
@@ -336,7 +336,7 @@ def test_cutout_runs_without_torch(tmp_path):
     photo = ROOT / "examples" / "photos" / "china.jpg"
 
     done = run_blocked(
-        "from birefnet_runtime.cli.main import main; main()",
+        "from birefnet_apps.cli.main import main; main()",
         *("cutout", photo, "--output", tmp_path / "cut.png"),
     )
 
@@ -348,7 +348,7 @@ def test_cutout_of_a_bad_size_does_not_meet_torch_either(tmp_path):
     photo = ROOT / "examples" / "photos" / "china.jpg"
 
     done = run_blocked(
-        "from birefnet_runtime.cli.main import main; main()",
+        "from birefnet_apps.cli.main import main; main()",
         *("cutout", photo, "--output", tmp_path / "cut.png", "--size", 33),
     )
 
@@ -359,7 +359,7 @@ def test_cutout_of_a_bad_size_does_not_meet_torch_either(tmp_path):
 def test_a_face_and_the_list_of_commands_load_nothing_heavy():
     heavy = "{'numpy', 'cv2', 'PIL', 'onnxruntime', 'rich', 'torch'} & set(sys.modules)"
     done = run_blocked(
-        "import sys, birefnet_runtime, birefnet_runtime.cli.main as cli\n"
+        "import sys, birefnet_runtime, birefnet_apps.cli.main as cli\n"
         "cli.main(['--help'], standalone_mode=False)\n"
         f"assert not {heavy}, {heavy}"
     )

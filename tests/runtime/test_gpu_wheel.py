@@ -39,7 +39,7 @@ def birefnet(python):
     """Run `birefnet` there, with this checkout's code."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        program = "from birefnet_runtime.cli.main import main; main()"
+        program = "from birefnet_apps.cli.main import main; main()"
         return subprocess.run(
             [python, "-c", program, *map(str, arguments)],
             capture_output=True,

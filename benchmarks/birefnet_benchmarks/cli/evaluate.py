@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from birefnet_models.text import shortened
-from birefnet_runtime import Segmenter
-from birefnet_runtime.cli.fetching import located
-from birefnet_runtime.cli.options import (
+from birefnet_apps.cli.fetching import located
+from birefnet_apps.cli.options import (
     max_memory_option,
     memory_option,
     provider_option,
     read_size,
     verbose_option,
 )
-from birefnet_runtime.cli.progress import STOPPED, interruptible, progress_bar, say
+from birefnet_apps.cli.progress import STOPPED, interruptible, progress_bar, say
+from birefnet_models.text import shortened
+from birefnet_runtime import Segmenter
 from birefnet_runtime.model.input_size import Size
 from birefnet_runtime.session.memory_limit import Memory
 

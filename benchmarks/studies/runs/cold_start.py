@@ -29,7 +29,7 @@ from studies.tables import table_lines
 
 ROUNDS = 7
 PHOTO = Path(__file__).parents[3] / "examples" / "photos" / "china.jpg"
-COMMAND = (sys.executable, "-c", "from birefnet_runtime.cli.main import main; main()")
+COMMAND = (sys.executable, "-c", "from birefnet_apps.cli.main import main; main()")
 STARTS = {
     "Python alone": (sys.executable, "-c", ""),
     "import birefnet_runtime": (sys.executable, "-c", "import birefnet_runtime"),

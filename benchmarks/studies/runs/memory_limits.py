@@ -28,7 +28,7 @@ from PIL import Image
 PHOTO = Path(__file__).parents[3] / "examples" / "photos" / "china.jpg"
 PROGRAM = """
 import sys
-from birefnet_runtime.cli.main import main
+from birefnet_apps.cli.main import main
 from birefnet_runtime.machine.process_memory import peak_rss_bytes
 try:
     main()

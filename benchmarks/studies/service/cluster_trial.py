@@ -14,12 +14,12 @@ from typing import Any
 
 import fsspec
 import psutil
-from birefnet_runtime.batch.plan import plan_cutouts
-from birefnet_runtime.batch.recipe import Recipe
-from birefnet_runtime.ray.cluster import Pool, connected, quiet
-from birefnet_runtime.ray.files import records_of
-from birefnet_runtime.ray.records import plain_record
-from birefnet_runtime.storage import Location, RemotePath
+from birefnet_apps.batch.plan import plan_cutouts
+from birefnet_apps.batch.recipe import Recipe
+from birefnet_apps.ray.cluster import Pool, connected, quiet
+from birefnet_apps.ray.files import records_of
+from birefnet_apps.ray.records import plain_record
+from birefnet_apps.storage import Location, RemotePath
 from PIL import Image
 from ray.cluster_utils import Cluster
 

@@ -14,7 +14,6 @@ from birefnet_models.text import printable
 from birefnet_models.zoo import ModelCard, all_cards, embedded_path, lookup
 
 from ..errors import ModelError
-from .fetched import fetch_model, is_in_a_store
 
 
 def find_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) -> Path:
@@ -30,7 +29,6 @@ def find_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) 
             - a repository of the hub, `OWNER/NAME[@REVISION][:PRECISION]`, where neither an export
               nor a file here is called so; or the URL of an `.onnx`. These two are fetched into the
               cache once, checked and pinned;
-            - the URL of an `.onnx` in an object store, which is fetched into the cache once.
 
             A `Path` is always a file or a directory.
         how: how it is fetched and pinned.
@@ -40,8 +38,6 @@ def find_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) 
         FetchError: it can't be fetched: offline, no access, no such file.
         PinError: it is not the pinned one.
     """
-    if isinstance(model, str) and is_in_a_store(model):
-        return fetch_model(model)
     named = _by_name(model, how) if isinstance(model, str) else None
     if named is not None:
         return named

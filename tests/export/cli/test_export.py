@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from birefnet_apps.cli.main import main
 from birefnet_models.onnx_file import read_onnx
 from birefnet_runtime import Segmenter
-from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file

@@ -20,10 +20,10 @@ class Block:
         if name.partition(".")[0] in {"torch", "onnx", "transformers", "huggingface_hub"}:
             raise ImportError(f"blocked: {name}", name=name)
 sys.meta_path.insert(0, Block())
-from birefnet_runtime.cli.main import main
+from birefnet_apps.cli.main import main
 main()
 """
-WITH_EVERYTHING = "from birefnet_runtime.cli.main import main; main()"
+WITH_EVERYTHING = "from birefnet_apps.cli.main import main; main()"
 
 
 @pytest.fixture

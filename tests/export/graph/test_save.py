@@ -100,7 +100,7 @@ def test_an_export_that_is_terminated_leaves_no_model(tiny_file, tmp_path):
     program = (
         "import sys, time\n"
         "from birefnet_export import pipeline\n"
-        "from birefnet_runtime.cli.main import main\n"
+        "from birefnet_apps.cli.main import main\n"
         "def wait(*arguments):\n"
         "    print('written', flush=True)\n"
         "    time.sleep(60)\n"

@@ -4,9 +4,9 @@ import zlib
 
 import numpy as np
 import pytest
+from birefnet_apps.batch.animation import cut_out_frames, is_animated
+from birefnet_apps.batch.jobs import Job
 from birefnet_runtime import Canvas, ImageError, OutputError, Segmenter, Style
-from birefnet_runtime.batch.animation import cut_out_frames, is_animated
-from birefnet_runtime.batch.jobs import Job
 from birefnet_runtime.images.write import JPEG, PNG, WEBP, Encoding
 from PIL import Image, ImageSequence
 

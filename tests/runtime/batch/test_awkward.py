@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from birefnet_runtime.cli import main as cli
+from birefnet_apps.cli import main as cli
 from birefnet_runtime.images.read import read_image
 from click.testing import CliRunner
 from PIL import Image, ImageCms

@@ -5,13 +5,13 @@ import threading
 
 import numpy as np
 import pytest
+from birefnet_apps.batch import file_cutter as module
+from birefnet_apps.batch.file_cutter import FileCutter, check_style
+from birefnet_apps.batch.jobs import Job
+from birefnet_apps.storage import STANDARD_STREAM
 from birefnet_runtime import Blur, Canvas, ImageError, ModelError, OutputError, Segmenter, Style
-from birefnet_runtime.batch import file_cutter as module
-from birefnet_runtime.batch.file_cutter import FileCutter, check_style
-from birefnet_runtime.batch.jobs import Job
 from birefnet_runtime.cutout.picture_memory import SLACK_BYTES
 from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP, Encoding
-from birefnet_runtime.storage import STANDARD_STREAM
 from PIL import Image
 
 from ..conftest import FACTS

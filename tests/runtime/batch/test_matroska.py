@@ -3,7 +3,7 @@ import struct
 
 import numpy as np
 import pytest
-from birefnet_runtime.batch.matroska import frame_header, header, read_frames
+from birefnet_apps.batch.matroska import frame_header, header, read_frames
 
 
 def frames(count: int = 3) -> list[tuple[int, np.ndarray]]:

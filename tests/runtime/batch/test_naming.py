@@ -3,7 +3,7 @@ import time
 from pathlib import Path
 
 import pytest
-from birefnet_runtime.batch.naming import InputFile, name_results
+from birefnet_apps.batch.naming import InputFile, name_results
 
 
 def named(*paths: str, directory: Path = Path("out")) -> list[str]:

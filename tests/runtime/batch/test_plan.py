@@ -2,7 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
-from birefnet_runtime.batch.plan import plan_cutouts, read_list
+from birefnet_apps.batch.plan import plan_cutouts, read_list
 from birefnet_runtime.errors import ImageError, OutputError
 from birefnet_runtime.images.write import format_named
 

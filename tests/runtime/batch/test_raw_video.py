@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from birefnet_apps.batch.raw_video import RawFormat, RawFrames, parse_raw, spooled
+from birefnet_apps.batch.video import cut_out_video
 from birefnet_runtime import ImageError, OutputError, Segmenter, Style
-from birefnet_runtime.batch.raw_video import RawFormat, RawFrames, parse_raw, spooled
-from birefnet_runtime.batch.video import cut_out_video
 
 FORMAT = RawFormat((48, 64), Fraction(12))
 

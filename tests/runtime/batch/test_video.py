@@ -9,12 +9,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from birefnet_apps.batch import video as module
+from birefnet_apps.batch.ffmpeg import has_filter
+from birefnet_apps.batch.footage import probe
+from birefnet_apps.batch.raw_video import RawFormat, RawFrames
+from birefnet_apps.batch.video import cut_out_video
 from birefnet_runtime import ImageError, MissingExtraError, OutputError, Segmenter, Style
-from birefnet_runtime.batch import video as module
-from birefnet_runtime.batch.ffmpeg import has_filter
-from birefnet_runtime.batch.footage import probe
-from birefnet_runtime.batch.raw_video import RawFormat, RawFrames
-from birefnet_runtime.batch.video import cut_out_video
 from PIL import Image
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg isn't installed")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from birefnet_runtime.cli import main as cli
+from birefnet_apps.cli import main as cli
 from click.testing import CliRunner
 from PIL import Image
 from PIL.ExifTags import IFD, Base
@@ -99,7 +99,7 @@ def test_lines_and_the_bar_keep_apart_on_a_terminal(model, tmp_path, picture):
     for name in ("a.png", "c.png"):
         Image.fromarray(picture).save(tmp_path / name)
     (tmp_path / "b.png").write_bytes(b"no image")
-    command = [sys.executable, "-c", "from birefnet_runtime.cli.main import main; main()", "cutout"]
+    command = [sys.executable, "-c", "from birefnet_apps.cli.main import main; main()", "cutout"]
     terminal, ours = pty.openpty()
     process = subprocess.Popen(
         [*command, tmp_path, "-o", tmp_path / "out", "-m", model, "--size", "256"],
@@ -377,7 +377,7 @@ def run(self, tensors):
     globals()["counted"] = counted
     return real(self, tensors)
 segmenter.Segmenter.run = run
-from birefnet_runtime.cli.main import main
+from birefnet_apps.cli.main import main
 main()
 """
 

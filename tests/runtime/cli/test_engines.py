@@ -1,7 +1,7 @@
 """Options of the engines; Ray itself is in tests/runtime/ray."""
 
 import pytest
-from birefnet_runtime.cli import main as cli
+from birefnet_apps.cli import main as cli
 from click.testing import CliRunner
 
 

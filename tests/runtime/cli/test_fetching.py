@@ -16,7 +16,7 @@ class Block:
         if name.partition(".")[0] in {"torch", "onnx", "huggingface_hub", "requests", "httpx"}:
             raise ImportError(f"blocked: {name}", name=name)
 sys.meta_path.insert(0, Block())
-from birefnet_runtime.cli.main import main
+from birefnet_apps.cli.main import main
 main()
 """
 PROCESSOR = b'{"size": {"height": 192, "width": 192}}'

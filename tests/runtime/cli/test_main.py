@@ -10,14 +10,14 @@ from pathlib import Path
 
 import click
 import pytest
-from birefnet_runtime.cli import cutout
-from birefnet_runtime.cli import main as cli
-from birefnet_runtime.cli.listed import LISTED
+from birefnet_apps.cli import cutout
+from birefnet_apps.cli import main as cli
+from birefnet_apps.cli.listed import LISTED
 from birefnet_runtime.errors import ModelError
 from click.testing import CliRunner
 from PIL import Image
 
-PROGRAM = [sys.executable, "-c", "from birefnet_runtime.cli.main import main; main()"]
+PROGRAM = [sys.executable, "-c", "from birefnet_apps.cli.main import main; main()"]
 
 
 def run(*arguments: object):
@@ -138,7 +138,7 @@ def run(self, tensors):
     os.kill(os.getpid(), signal.SIGTERM)
     return real(self, tensors)
 real, segmenter.Segmenter.run = segmenter.Segmenter.run, run
-from birefnet_runtime.cli.main import main
+from birefnet_apps.cli.main import main
 main()
 """
 

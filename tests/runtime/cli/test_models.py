@@ -3,8 +3,8 @@ import json
 
 import birefnet_models
 import pytest
+from birefnet_apps.cli.main import main
 from birefnet_models.cache import export_directory
-from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 
 from ...hub_server import serving

@@ -3,7 +3,7 @@ import signal
 import threading
 
 import pytest
-from birefnet_runtime.cli.progress import interruptible, progress_bar, say
+from birefnet_apps.cli.progress import interruptible, progress_bar, say
 
 
 def press() -> None:

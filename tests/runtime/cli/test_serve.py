@@ -1,9 +1,9 @@
 import socket
 
 import pytest
-from birefnet_runtime.cli import serve as command
-from birefnet_runtime.cli.main import main
-from birefnet_runtime.serve.access import log
+from birefnet_apps.cli import serve as command
+from birefnet_apps.cli.main import main
+from birefnet_apps.serve.access import log
 from click.testing import CliRunner
 
 

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 import pytest
-from birefnet_runtime.cli.main import main
+from birefnet_apps.cli.main import main
 from click.testing import CliRunner
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg isn't installed")

@@ -94,7 +94,7 @@ def test_limits_held_where_they_were_measured():
 
 PROGRAM = """
 import sys
-from birefnet_runtime.cli.main import main
+from birefnet_apps.cli.main import main
 from birefnet_runtime.machine.process_memory import peak_rss_bytes
 try:
     main()

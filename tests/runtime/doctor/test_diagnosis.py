@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from birefnet_runtime.cli import main as cli
-from birefnet_runtime.doctor import provider_check
-from birefnet_runtime.doctor.diagnosis import Diagnosis, ProviderState, diagnose
-from birefnet_runtime.doctor.provider_check import (
+from birefnet_apps.cli import main as cli
+from birefnet_apps.doctor import provider_check
+from birefnet_apps.doctor.diagnosis import Diagnosis, ProviderState, diagnose
+from birefnet_apps.doctor.provider_check import (
     GRAPH,
     GRIDSAMPLE_GRAPH,
     ProviderCheck,
@@ -48,7 +48,7 @@ def run(found, monkeypatch):
     def invoke(*arguments, **changes):
         facts = {name: getattr(found, name) for name in Diagnosis.__slots__} | changes
         monkeypatch.setattr(
-            "birefnet_runtime.cli.doctor.diagnose",
+            "birefnet_apps.cli.doctor.diagnose",
             lambda required, verbose: Diagnosis(**facts | {"required": tuple(required)}),
         )
         return CliRunner().invoke(cli.main, ["doctor", *arguments])
@@ -103,7 +103,7 @@ def test_another_provider_of_the_build_is_tried_without_being_asked_for(monkeypa
     listed = ["WebGpuExecutionProvider", "AzureExecutionProvider", CPU]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
     works = ProviderCheck(True, None, NodePlacement({}))
-    monkeypatch.setattr("birefnet_runtime.doctor.diagnosis.check_provider", lambda *_, **__: works)
+    monkeypatch.setattr("birefnet_apps.doctor.diagnosis.check_provider", lambda *_, **__: works)
 
     states = {state.name: state for state in diagnose().providers}
 

@@ -1,7 +1,7 @@
 from types import SimpleNamespace
 
 import pytest
-from birefnet_runtime.doctor.opencv import opencv_problem
+from birefnet_apps.doctor.opencv import opencv_problem
 
 from ..session.providers.test_shared_libraries import wheel
 

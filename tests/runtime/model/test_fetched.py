@@ -4,10 +4,10 @@ import threading
 
 import fsspec
 import pytest
+from birefnet_apps.storage import remote
+from birefnet_apps.storage.models import is_in_a_store, keep
 from birefnet_runtime import ModelError, Segmenter
-from birefnet_runtime.model.fetched import is_in_a_store, keep
 from birefnet_runtime.model.locate import find_model
-from birefnet_runtime.storage import remote
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import onnx
 import pytest
+from birefnet_apps.cli import main as cli
 from birefnet_runtime import ImageError, ModelError, Segmenter, SizeError
-from birefnet_runtime.cli import main as cli
 from birefnet_runtime.cutout.second_look import TwoLooks
 from birefnet_runtime.errors import ProviderError
 from birefnet_runtime.model.signature import output_shape

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-COMMAND = "from birefnet_runtime.cli.main import main; main()"
+COMMAND = "from birefnet_apps.cli.main import main; main()"
 
 
 def run(*arguments: object, **options: object):

@@ -9,17 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from birefnet_runtime.batch.file_cutter import FileCutter
-from birefnet_runtime.batch.jobs import Failure, Job
-from birefnet_runtime.batch.recipe import Recipe
+from birefnet_apps.batch.file_cutter import FileCutter
+from birefnet_apps.batch.jobs import Failure, Job
+from birefnet_apps.batch.recipe import Recipe
+from birefnet_apps.ray import Cutout
+from birefnet_apps.ray.actor import CutFiles, reports_of
+from birefnet_apps.ray.cluster import Pool, connected, room_for
+from birefnet_apps.ray.delivery import Delivery, deliver
+from birefnet_apps.ray.records import job_tables, jobs_of, plain_record, record_table
+from birefnet_apps.storage import RemotePath
 from birefnet_runtime.errors import ClusterError, ImageError
-from birefnet_runtime.ray import Cutout
-from birefnet_runtime.ray.actor import CutFiles, reports_of
-from birefnet_runtime.ray.cluster import Pool, connected, room_for
-from birefnet_runtime.ray.delivery import Delivery, deliver
-from birefnet_runtime.ray.records import job_tables, jobs_of, plain_record, record_table
 from birefnet_runtime.segmenter import Segmenter
-from birefnet_runtime.storage import RemotePath
 from PIL import Image
 
 

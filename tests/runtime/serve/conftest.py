@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from birefnet_apps.serve.app import Service
+from birefnet_apps.serve.server import listen, make_server
+from birefnet_apps.serve.settings import Settings
 from birefnet_runtime import Segmenter
-from birefnet_runtime.serve.app import Service
-from birefnet_runtime.serve.server import listen, make_server
-from birefnet_runtime.serve.settings import Settings
 from PIL import Image
 
 PATIENCE_S = 90

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+from birefnet_apps.serve import orders
+from birefnet_apps.serve.page import read_page
 from birefnet_runtime import Segmenter, read_image
-from birefnet_runtime.serve import orders
-from birefnet_runtime.serve.page import read_page
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ def test_the_states_of_a_server_are_told(server):
 
 
 def test_a_served_png_is_the_file_that_cutout_writes(server, model, photo, tmp_path):
-    from birefnet_runtime.cli.main import main
+    from birefnet_apps.cli.main import main
 
     (tmp_path / "photo.png").write_bytes(photo)
     arguments = ["cutout", str(tmp_path / "photo.png"), "-o", str(tmp_path / "cut.png")]

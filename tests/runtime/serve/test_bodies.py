@@ -3,8 +3,8 @@ import tracemalloc
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from birefnet_runtime.serve.bodies import MOST_FIELDS, _unquoted, parse_fields
-from birefnet_runtime.serve.errors import Refusal
+from birefnet_apps.serve.bodies import MOST_FIELDS, _unquoted, parse_fields
+from birefnet_apps.serve.errors import Refusal
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from birefnet_apps.serve import runner as runner_module
+from birefnet_apps.serve import server as server_module
+from birefnet_apps.serve.orders import Answer
 from birefnet_runtime.cutout.subject import Subject
-from birefnet_runtime.serve import runner as runner_module
-from birefnet_runtime.serve import server as server_module
-from birefnet_runtime.serve.orders import Answer
 
 from .conftest import PATIENCE_S, HeldSession, Running, multipart, png, subject, wait_until
 
@@ -312,7 +312,7 @@ def test_a_limit_of_memory_holds_for_pictures(serve, model, photo):
 
 def start(*arguments: str, **variables: str) -> tuple[subprocess.Popen[str], int, list[str]]:
     """The command in a process of its own: it, its port, and its lines until it listens."""
-    command = "from birefnet_runtime.cli.main import main; main()"
+    command = "from birefnet_apps.cli.main import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", command, "serve", "--port", "0", "--threads", "1", *arguments],
         stderr=subprocess.PIPE,
@@ -374,9 +374,9 @@ def test_readiness_ends_where_draining_begins(serve, model):
 
 
 def test_a_model_that_can_t_run_ends_the_server():
+    from birefnet_apps.serve.server import listen, serve
+    from birefnet_apps.serve.settings import Settings
     from birefnet_runtime import ModelError, Segmenter
-    from birefnet_runtime.serve.server import listen, serve
-    from birefnet_runtime.serve.settings import Settings
 
     session = HeldSession()
     segmenter = Segmenter(session=session)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 import asyncio
 
 import pytest
-from birefnet_runtime.serve.errors import Refusal
-from birefnet_runtime.serve.places import Held, Queue, Room
+from birefnet_apps.serve.errors import Refusal
+from birefnet_apps.serve.places import Held, Queue, Room
 
 from .conftest import run
 

@@ -3,7 +3,7 @@ import secrets
 
 import fsspec
 import pytest
-from birefnet_runtime.storage import remote
+from birefnet_apps.storage import remote
 from s3fs import S3FileSystem
 from studies.service.s3_server import S3Server
 

@@ -5,10 +5,10 @@ from collections import deque
 from itertools import islice
 
 import pytest
-from birefnet_runtime.batch.remote_folder import jobs_below
+from birefnet_apps.batch.remote_folder import jobs_below
+from birefnet_apps.storage import RemotePath, remote
+from birefnet_apps.storage.listing import pages_below
 from birefnet_runtime.errors import ImageError
-from birefnet_runtime.storage import RemotePath, remote
-from birefnet_runtime.storage.listing import pages_below
 from studies.service.fake_s3 import FakeS3
 
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from birefnet_runtime.storage import RemotePath, is_url, parse_location, shown, typed
+from birefnet_apps.storage import RemotePath, is_url, parse_location, shown, typed
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import sys
 
 import fsspec
 import pytest
-from birefnet_runtime.batch.plan import plan_cutouts
+from birefnet_apps.batch.plan import plan_cutouts
+from birefnet_apps.storage import InMemory, RemotePath, file_at, remote
 from birefnet_runtime.errors import ImageError, MissingExtraError, OutputError
-from birefnet_runtime.storage import InMemory, RemotePath, file_at, remote
 from fsspec.implementations.memory import MemoryFileSystem
 
 
@@ -222,7 +222,7 @@ def test_in_memory():
 
 def test_local_paths_never_meet_fsspec(tmp_path):
     program = (
-        "import sys; from birefnet_runtime.cli.main import main\n"
+        "import sys; from birefnet_apps.cli.main import main\n"
         "try: main(['cutout', 'examples/photos', '-o', sys.argv[1], '--size', '96'])\n"
         "except SystemExit as error: assert not error.code\n"
         "assert not {'fsspec', 'ray', 'pyarrow'} & set(sys.modules)"

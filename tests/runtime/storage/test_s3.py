@@ -6,8 +6,8 @@ import json
 import fsspec
 import numpy as np
 import pytest
-from birefnet_runtime.cli import main as cli
-from birefnet_runtime.storage import RemotePath, remote
+from birefnet_apps.cli import main as cli
+from birefnet_apps.storage import RemotePath, remote
 from click.testing import CliRunner
 from PIL import Image
 

@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from birefnet_apps.cli.main import main
+from birefnet_apps.triton.config import MARK, Serving
+from birefnet_apps.triton.repository import write_repository
 from birefnet_models.checksums import checksums_of, record_checksums
 from birefnet_runtime import ModelError, OutputError, SizeError
-from birefnet_runtime.cli.main import main
-from birefnet_runtime.triton.config import MARK, Serving
-from birefnet_runtime.triton.repository import write_repository
 from google.protobuf import text_format
 from onnx import TensorProto, helper
 

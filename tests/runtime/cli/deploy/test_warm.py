@@ -1,6 +1,6 @@
 import pytest
+from birefnet_apps.cli import main as cli
 from birefnet_runtime import Named, TensorRT
-from birefnet_runtime.cli import main as cli
 from birefnet_runtime.session.inference_session import SessionInfo
 from birefnet_runtime.session.providers import Profile
 from click.testing import CliRunner
@@ -20,7 +20,7 @@ def test_it_builds_for_what_will_be_asked(model, monkeypatch):
         record = TensorRT(fp16=True, profile=PROFILE)
         return type("Session", (), {"info": SessionInfo(record, (), None)})
 
-    monkeypatch.setattr("birefnet_runtime.cli.deploy.warm.open_session", opened)
+    monkeypatch.setattr("birefnet_apps.cli.deploy.warm.open_session", opened)
 
     result = run(
         model, "--size", 64, "--size", "128x64", "--batch", 2, "--provider", "tensorrt:fp16"
@@ -53,7 +53,7 @@ def test_another_provider_is_compared_ahead(model, monkeypatch):
         asked.append(how["providers"])
         return type("Session", (), {"info": SessionInfo(how["providers"], (), None)})
 
-    monkeypatch.setattr("birefnet_runtime.cli.deploy.warm.open_session", opened)
+    monkeypatch.setattr("birefnet_apps.cli.deploy.warm.open_session", opened)
 
     result = run(model, "--provider", "coreml:fixed:ModelFormat=MLProgram,cpu")
     assert result.exit_code == 1, "nothing to fall back to is warmed"
