@@ -20,7 +20,7 @@ from birefnet_apps.cli.models import millions, trained_at
 from birefnet_benchmarks.bench.results import read_report
 from birefnet_benchmarks.evaluation.quality import metrics
 from birefnet_benchmarks.report.markdown import headline_table, summary_table
-from birefnet_models.text import format_size
+from birefnet_models.base.text import format_size
 from studies.graphs import (
     backbones,
     end_to_end,

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from birefnet_runtime import Cuda, Segmenter, SizeError, TensorRT
+from birefnet_runtime.session.availability import installed_versions
 from birefnet_runtime.session.open import open_session
-from birefnet_runtime.session.providers.shared_libraries import installed_versions
-from birefnet_runtime.session.tensorrt.engine import FP16, FP32, compare, sample_image
+from birefnet_runtime.session.tensorrt import FP16, FP32, compare, sample_image
 
 pytestmark = pytest.mark.gpu
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from birefnet_runtime import Cuda, TensorRT
+from birefnet_runtime.session.ort_options import cuda_options, tensorrt_options
 from birefnet_runtime.session.providers import Profile
-from birefnet_runtime.session.providers.ort_options import cuda_options, tensorrt_options
 from PIL import Image
 
 pytestmark = pytest.mark.gpu_wheel

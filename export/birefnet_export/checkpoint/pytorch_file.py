@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import torch
-from birefnet_models.text import first_line, printable
+from birefnet_models.base.text import first_line, printable
 from torch import Tensor
 
 from ..errors import CheckpointError

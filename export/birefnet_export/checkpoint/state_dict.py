@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from birefnet_models.text import printable, shortened
+from birefnet_models.base.text import printable, shortened
 from torch import Tensor
 
 from ..errors import CheckpointError

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from birefnet_models.names import WEIGHTS_FILE, choose_weights
-from birefnet_models.text import first_line, shortened
+from birefnet_models.base.names import WEIGHTS_FILE, choose_weights
+from birefnet_models.base.text import first_line, shortened
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
-from birefnet_apps.cli.fetching import located
-from birefnet_models.names import METADATA_PREFIX
+from birefnet_apps.cli.terminal import located
+from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.ready_made.reference import parse_reference
 from birefnet_models.zoo import lookup
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
-from birefnet_models.atomic_write import temporary_folder
-from birefnet_models.checksums import checksums_of, record_checksums
+from birefnet_models.base.files import temporary_folder
+from birefnet_models.base.hashes import checksums_of, record_checksums
 
 
 def data_path(file: Path) -> Path:

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
-from birefnet_models.text import format_size
+from birefnet_models.base.text import format_size
 from numpy.typing import NDArray
 from torch import Tensor, nn
 

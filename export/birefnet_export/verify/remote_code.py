@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from birefnet_models.text import first_line
+from birefnet_models.base.text import first_line
 from torch import Tensor, nn
 
 from ..errors import RemoteCodeError

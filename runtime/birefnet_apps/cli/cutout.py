@@ -2,35 +2,134 @@
 
 import math
 import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from typing import IO, Literal, get_args
 
 import click
 from birefnet_runtime.cutout.background import parse_background
-from birefnet_runtime.cutout.canvas import PADDING, Canvas, parse_padding, parse_place, parse_shape
-from birefnet_runtime.cutout.clean import Clean
 from birefnet_runtime.cutout.compose import SHADOWS, Metadata, Shadow, Style
 from birefnet_runtime.cutout.foreground import Estimator
-from birefnet_runtime.cutout.layout import CENTER, Margins
+from birefnet_runtime.cutout.layout import (
+    CENTER,
+    PADDING,
+    Canvas,
+    Margins,
+    parse_padding,
+    parse_place,
+    parse_shape,
+)
+from birefnet_runtime.cutout.mask import Clean
 from birefnet_runtime.errors import ImageError, OutputError
 from birefnet_runtime.images.write import Encoding, FormatName, format_named
 from birefnet_runtime.segmenter import Opening
 
-from ..batch.file_cutter import check_style
-from ..batch.plan import plan_cutouts, read_list
-from ..batch.recipe import Recipe
+from ..files.cutter import Recipe, check_style
+from ..files.jobs import CutoutPlan, Job
+from ..files.plan import plan_cutouts, read_list
 from ..storage import STANDARD_STREAM, Location
-from .engines import run_here, run_on_ray
-from .fetching import MODEL_HELP
-from .locations import ListType, LocationType
 from .options import (
+    ListType,
+    LocationType,
     batch_option,
     clean_option,
     foreground_option,
     opening_options,
     parsed,
 )
-from .progress import say
-from .summary import Summary
+from .terminal import MODEL_HELP, Summary, interruptible, located, progress_bar, say
+
+# Where `birefnet cutout` works: in this process, or on a Ray cluster.
+
+
+def run_here(
+    plan: CutoutPlan, recipe: Recipe, summary: Summary, note: str | None = None
+) -> str | None:
+    """Do the jobs in this process; where it was stopped, if it was. `note` is for an open model."""
+    if plan.count == 0:
+        return None
+    cutter = replace(recipe, model=located(recipe.model)).open()
+    if note:
+        say(note)
+    info = cutter.segmenter.session_info
+    if info and info.provider.name != "cpu":
+        say(info.describe())
+    feed = _Feed(plan.jobs)
+    with interruptible() as stopped, progress_bar(plan.count) as bar:
+        task = bar.add_task("cutting out", total=plan.count)
+        for report in cutter.cut_out(feed, stopped=stopped):
+            feed.reported()
+            summary.add(report.as_record())
+            bar.advance(task)
+        left = feed.left() if stopped() else None
+    return f"before {left.source}" if left else None
+
+
+def run_on_ray(
+    plan: CutoutPlan,
+    recipe: Recipe,
+    summary: Summary,
+    *,
+    address: str | None,
+    actors: int | None,
+    cpus: float | None,
+    gpus: float | None,
+) -> str | None:
+    """Do the jobs on a Ray cluster; where it was stopped, if it was.
+
+    Ctrl-C drops what is in hand, which is harmless: a result is there whole or not at all.
+
+    Raises:
+        ClusterError: the cluster can't do them.
+        MissingExtraError: ray is not installed.
+    """
+    from ..ray.cluster import Pool, connected, quiet  # half a second, and an extra
+    from ..ray.dataset import records_of
+    from ..ray.tables import plain_record
+
+    if plan.count == 0:
+        return None
+    count = None
+    with suppress(KeyboardInterrupt), connected(address):
+        quiet()
+        records = records_of(plan, recipe, Pool(actors, cpus, gpus), failures=False)
+        count = records.count
+        notes: set[str] = set()
+        with progress_bar(count) as bar:
+            task = bar.add_task("cutting out", total=count)
+            for row in records:
+                for note in set(row["notes"] or ()) - notes:
+                    notes.add(note)
+                    say(note)
+                summary.add(plain_record(row))
+                bar.advance(task)
+    if count is None:
+        return "before the first file"
+    return f"after {summary.reports} of {count}" if summary.reports < count else None
+
+
+class _Feed:
+    """Jobs as they are drawn, and which of them had no report yet."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs = iter(jobs)
+        self._drawn: deque[Job] = deque()
+
+    def __iter__(self) -> Iterator[Job]:
+        for job in self._jobs:
+            self._drawn.append(job)
+            yield job
+
+    def reported(self) -> None:
+        """Take note that the oldest drawn job has its report."""
+        self._drawn.popleft()
+
+    def left(self) -> Job | None:
+        """The first job without a report; None if all have one."""
+        return self._drawn[0] if self._drawn else next(self._jobs, None)
+
 
 DEMONSTRATION = (
     "using nano, a demonstration model; for real work export BiRefNet_lite or larger "

@@ -5,11 +5,11 @@ import json
 from typing import Any
 
 import click
-from birefnet_runtime.session.providers.names import canonical, choice, execution_provider
+from birefnet_runtime.session.providers import canonical, choice, execution_provider
 from rich.console import Console
 from rich.table import Table
 
-from ..doctor.diagnosis import Diagnosis, ProviderState, diagnose
+from ..doctor import Diagnosis, ProviderState, diagnose
 from .options import verbose_option
 
 

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import birefnet_models
 import click
-from birefnet_models.lock import LOCK_FILE
+from birefnet_models.base.text import aligned, format_bytes, format_size, printable
+from birefnet_models.pins import LOCK_FILE
 from birefnet_models.ready_made.fetching import Fetching
 from birefnet_models.ready_made.inventory import Entry, inventory, remove, total_size
-from birefnet_models.text import aligned, format_bytes, format_size, printable
 from birefnet_models.zoo import ModelCard, Score, lookup
 from birefnet_runtime.model.locate import find_model
 
-from .fetching import fetch_bar
-from .progress import say
+from .terminal import fetch_bar, say
 
 
 @click.command(epilog="Example: birefnet models --purpose matting")

@@ -1,17 +1,50 @@
 """Options that several commands share."""
 
+import io
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeAlias, TypeVar
+from typing import IO, Any, TypeAlias, TypeVar
 
 import click
-from birefnet_models.errors import BirefnetError
-from birefnet_runtime.cutout.clean import parse_clean
+from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.cutout.foreground import ESTIMATORS
-from birefnet_runtime.model.input_size import Size, parse_size
+from birefnet_runtime.cutout.mask import parse_clean
+from birefnet_runtime.model.size import Size, parse_size
 from birefnet_runtime.segmenter import Opening
-from birefnet_runtime.session.memory_limit import DEFAULT, SETTINGS, parse_bytes
+from birefnet_runtime.session.memory import DEFAULT, SETTINGS, parse_bytes
 from birefnet_runtime.session.providers import parse_providers
+
+from ..storage import Location, RemotePath, file_at, is_url, parse_location
+
+# Paths and URLs as arguments of commands.
+
+
+class LocationType(click.ParamType):  # type: ignore[type-arg]  # not generic in click 8.3
+    """A path of this machine, or the URL of an object store."""
+
+    name = "path or URL"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Location:
+        return parse_location(value)
+
+
+class ListType(click.File):
+    """A file that is opened, standard input, or an object that is read whole."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> IO[Any]:
+        if not isinstance(value, str) or not is_url(value):
+            return super().convert(value, param, ctx)
+        place = parse_location(value)
+        if not isinstance(place, RemotePath):
+            return super().convert(str(place), param, ctx)
+        content = file_at(place).read()
+        assert isinstance(content, bytes)
+        return io.BytesIO(content)
+
 
 Value = TypeVar("Value")
 Callback: TypeAlias = Callable[[click.Context, click.Parameter, str | None], Value | None]

@@ -9,12 +9,12 @@ from ..serve.access import log, logging_started
 from ..serve.server import is_loopback, listen, serve
 from ..serve.settings import Settings, read_keys
 from .cutout import DEMONSTRATION
-from .fetching import MODEL_HELP, located
 from .options import (
     batch_option,
     opening_options,
     read_bytes,
 )
+from .terminal import MODEL_HELP, located
 
 
 @click.command(

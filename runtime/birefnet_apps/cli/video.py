@@ -5,17 +5,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
-from birefnet_runtime.cutout.clean import Clean
 from birefnet_runtime.cutout.compose import Style
 from birefnet_runtime.cutout.foreground import Estimator
+from birefnet_runtime.cutout.mask import Clean
 from birefnet_runtime.errors import OutputError
 from birefnet_runtime.segmenter import Opening, Segmenter
 
-from ..batch.footage import probe
-from ..batch.raw_video import STANDARD_INPUT, RawFormat, RawFrames, parse_raw, spooled
-from ..batch.video import check_target, cut_out_video
 from ..storage import STANDARD_STREAM
-from .fetching import located
+from ..video.convert import check_target, cut_out_video
+from ..video.ffmpeg import probe
+from ..video.frames import STANDARD_INPUT, RawFormat, RawFrames, parse_raw, spooled
 from .options import (
     batch_option,
     clean_option,
@@ -23,7 +22,7 @@ from .options import (
     opening_options,
     parsed,
 )
-from .progress import interruptible, progress_bar, say
+from .terminal import interruptible, located, progress_bar, say
 
 
 @click.command(epilog="Example: birefnet video clip.mp4 --output clip.webm")

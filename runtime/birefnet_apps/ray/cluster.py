@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from birefnet_models.text import first_line
+from birefnet_models.base.text import first_line
 from birefnet_runtime.errors import ClusterError
-from birefnet_runtime.machine.limits import usable_cores
-from birefnet_runtime.session.ort_errors import caught_stderr
+from birefnet_runtime.machine import usable_cores
+from birefnet_runtime.stderr import caught_stderr
 
 LOCAL_STORE_BYTES = 256 << 20
 """Shared memory of a Ray that is started here: paths and records go through it, no pictures."""

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from time import gmtime, perf_counter, strftime
 from typing import Any
 
-from birefnet_models.text import printable
+from birefnet_models.base.text import printable
 from birefnet_runtime.errors import ImageError, ModelError, OutputError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .bodies import drop_body
 from .errors import HUNG_UP, HungUp, Refusal
+from .form import drop_body
 from .metrics import Metrics
 from .page import NOTHING
 from .settings import Settings

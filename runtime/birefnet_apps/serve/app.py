@@ -21,12 +21,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from . import rembg, removebg
 from .access import Access, Record, log
-from .bodies import Fields, parse_fields, read_body
 from .errors import HungUp, Refusal, url_refused
+from .form import Fields, parse_fields, read_body
+from .job import MEDIA_TYPES, READ_FORMATS, Answer, Order, Weight, weigh
+from .limits import Held, Queue
 from .metrics import MEDIA_TYPE, Metrics
-from .orders import MEDIA_TYPES, READ_FORMATS, Answer, Order, Weight, weigh
 from .page import page_policy, read_page
-from .places import Held, Queue
 from .runner import Runner
 from .settings import Settings
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from birefnet_models.errors import BirefnetError
+from birefnet_models.base.errors import BirefnetError
 
 HUNG_UP = 499
 """In logs and metrics, the status of a request whose client left before the answer (nginx's)."""

@@ -10,7 +10,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from .places import Held, Queue
+from .limits import Held, Queue
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STAGES = ("queue", "read", "run", "write")

@@ -2,13 +2,13 @@
 
 import re
 
-from birefnet_models.text import printable
+from birefnet_models.base.text import printable
 from birefnet_runtime.cutout.background import Color
 from birefnet_runtime.cutout.compose import Style
 
-from .bodies import Asked, Fields
 from .errors import bad_parameter, url_refused
-from .orders import Order
+from .form import Asked, Fields
+from .job import Order
 
 _MATTING = frozenset({"af", "ab", "ae"})
 """Thresholds of alpha matting, without meaning where that is off."""

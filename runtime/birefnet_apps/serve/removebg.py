@@ -8,7 +8,7 @@ import binascii
 import re
 from typing import Any
 
-from birefnet_models.text import printable
+from birefnet_models.base.text import printable
 from birefnet_runtime.cutout.background import Color
 from birefnet_runtime.cutout.compose import Style
 from birefnet_runtime.cutout.layout import (
@@ -22,9 +22,9 @@ from birefnet_runtime.cutout.layout import (
 )
 from PIL import ImageColor
 
-from .bodies import Asked, Fields
 from .errors import Refusal, bad_parameter, url_refused
-from .orders import Answer, Order, Output, Share
+from .form import Asked, Fields
+from .job import Answer, Order, Output, Share
 
 SIZES = {
     **dict.fromkeys(("preview", "small", "regular"), 250_000),

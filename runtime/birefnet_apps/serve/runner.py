@@ -12,17 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, TypeVar
 
-from birefnet_models.errors import BirefnetError
-from birefnet_runtime.cutout.picture_memory import SLACK_BYTES
+from birefnet_models.base.errors import BirefnetError
+from birefnet_runtime.cutout.memory import SLACK_BYTES
 from birefnet_runtime.cutout.second_look import Prediction
-from birefnet_runtime.machine.limits import usable_cores
-from birefnet_runtime.machine.pipeline import CAPACITY
-from birefnet_runtime.model.forms import Prepared
+from birefnet_runtime.machine import usable_cores
+from birefnet_runtime.model.graph_io import Prepared
+from birefnet_runtime.pipeline import CAPACITY
 from birefnet_runtime.segmenter import Segmenter
 
+from .job import Answer, Order, Weight, make_answer, read
+from .limits import Queue, Room
 from .metrics import Metrics
-from .orders import Answer, Order, Weight, make_answer, read
-from .places import Queue, Room
 from .settings import Settings
 
 Value = TypeVar("Value")

@@ -6,8 +6,8 @@ import socket
 from types import FrameType
 
 import uvicorn
-from birefnet_models.errors import BirefnetError
-from birefnet_models.text import first_line
+from birefnet_models.base.errors import BirefnetError
+from birefnet_models.base.text import first_line
 from birefnet_runtime.errors import ServeError
 from birefnet_runtime.segmenter import Segmenter
 from uvicorn.protocols.http.h11_impl import H11Protocol

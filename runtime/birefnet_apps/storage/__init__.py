@@ -1,7 +1,6 @@
 """Files of this machine and of object stores, by one face; fsspec is met for URLs only."""
 
-from .base import File
-from .files import file_at
+from .local import File
 from .location import (
     STANDARD_STREAM,
     InMemory,
@@ -12,6 +11,7 @@ from .location import (
     shown,
     typed,
 )
+from .remote import file_at
 
 __all__ = [
     "STANDARD_STREAM",

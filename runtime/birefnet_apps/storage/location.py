@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TypeAlias
 
-from birefnet_models.text import printable, shown_url
+from birefnet_models.base.text import printable, shown_url
 
 STANDARD_STREAM = Path("-")
 """Standard input as a source, standard output as a target."""

@@ -9,10 +9,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from birefnet_models.atomic_write import temporary_folder
-from birefnet_models.cache import cache_root
-from birefnet_models.checksums import CHECKSUMS
-from birefnet_models.file_lock import exclusive
+from birefnet_models.base.files import cache_root, exclusive, temporary_folder
+from birefnet_models.base.hashes import CHECKSUMS
 from birefnet_models.ready_made.fetching import DEFAULT_FETCHING, Fetching
 from birefnet_runtime.errors import ImageError, ModelError
 from birefnet_runtime.model.locate import find_model

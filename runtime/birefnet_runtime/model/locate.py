@@ -3,14 +3,13 @@
 import os
 from pathlib import Path
 
+from birefnet_models.base.errors import AccessError, OfflineError
+from birefnet_models.base.hashes import CHECKSUMS, changed_file, checksums_beside, remembered_sha256
+from birefnet_models.base.names import CHECKPOINT_SUFFIXES
+from birefnet_models.base.text import printable
 from birefnet_models.cache import END_TO_END, MODEL, cached_exports
-from birefnet_models.checksums import CHECKSUMS, changed_file, checksums_beside
-from birefnet_models.errors import AccessError, OfflineError
-from birefnet_models.names import CHECKPOINT_SUFFIXES
 from birefnet_models.ready_made.fetching import DEFAULT_FETCHING, Fetching
 from birefnet_models.ready_made.reference import HubModel, ReadyMade, parse_reference
-from birefnet_models.remembered import remembered_sha256
-from birefnet_models.text import printable
 from birefnet_models.zoo import ModelCard, all_cards, embedded_path, lookup
 
 from ..errors import ModelError

@@ -13,7 +13,7 @@ from birefnet_benchmarks.report.comparison import compare
 from birefnet_benchmarks.report.comparison_text import text
 from birefnet_benchmarks.report.html import page
 from birefnet_benchmarks.report.markdown import document, headline_table, summary_table
-from birefnet_models.errors import BirefnetError
+from birefnet_models.base.errors import BirefnetError
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

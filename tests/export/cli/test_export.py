@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from birefnet_apps.cli.main import main
-from birefnet_models.onnx_file import read_onnx
+from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import Segmenter
 from click.testing import CliRunner
 from PIL import Image

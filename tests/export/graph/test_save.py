@@ -13,7 +13,7 @@ from birefnet_export import pipeline
 from birefnet_export.errors import ParityError
 from birefnet_export.export import export_onnx
 from birefnet_export.graph.save import replacing_model
-from birefnet_models.checksums import checksums_of, read_checksums
+from birefnet_models.base.hashes import checksums_of, read_checksums
 from birefnet_runtime import ModelError, Segmenter
 
 

@@ -1,0 +1,1 @@
+"""The old place of `birefnet_apps.cli`, for one version."""
