@@ -1,4 +1,4 @@
-"""Run `birefnet` with the arguments given and print, as JSON, which of our files and functions it met.
+"""Run `birefnet` with the arguments given and print as JSON which of our functions were called.
 
 Bodies of modules and classes are not counted, nor comprehensions and lambdas; a change of file is a
 call of a function in another file than the one before.
