@@ -7,7 +7,8 @@ import birefnet_models
 import pytest
 from birefnet_benchmarks.bench.accuracy import graph_tolerance, precision_of
 from birefnet_benchmarks.bench.configuration import Configuration
-from birefnet_benchmarks.bench.configurations import (
+from birefnet_benchmarks.bench.inputs import Export, exports_of
+from birefnet_benchmarks.bench.workloads import (
     BenchModel,
     Grid,
     Setup,
@@ -15,7 +16,6 @@ from birefnet_benchmarks.bench.configurations import (
     pytorch_setup,
     workloads_of,
 )
-from birefnet_benchmarks.bench.exports import Export, exports_of
 from birefnet_benchmarks.errors import BenchmarkError
 
 NANO = birefnet_models.embedded_path(birefnet_models.all_cards()[0])

@@ -5,10 +5,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from birefnet_benchmarks.bench import models
-from birefnet_benchmarks.bench.configurations import BenchModel, Setup
-from birefnet_benchmarks.bench.exports import Export, Int8Options, export_graph
-from birefnet_benchmarks.bench.models import Request, bench_models, trained_size
+from birefnet_benchmarks.bench import inputs as models
+from birefnet_benchmarks.bench.inputs import (
+    Export,
+    Int8Options,
+    Request,
+    bench_models,
+    export_graph,
+    trained_size,
+)
+from birefnet_benchmarks.bench.workloads import BenchModel, Setup
 from birefnet_benchmarks.errors import BenchmarkError
 from birefnet_models import PinError
 from birefnet_models.ready_made.fetching import Fetching
@@ -125,7 +131,7 @@ def test_only_int8_is_calibrated(monkeypatch, tmp_path, precision, options):
         calls.append(arguments)
         return {"file": "a.onnx"}
 
-    monkeypatch.setattr("birefnet_benchmarks.bench.exports.run_export", run_export)
+    monkeypatch.setattr("birefnet_benchmarks.bench.inputs.run_export", run_export)
     int8 = Int8Options(Path("photos"), 0.0)
 
     file = export_graph(CHECKPOINT, Export("rows", precision), tmp_path, int8)
