@@ -53,7 +53,7 @@ def test_what_can_be_asked_for(asked, found):
         ([Cuda(), Cuda(device_id=1)], "asked twice for cuda"),
         (
             "coremll",
-            "'coremll'; there are: auto, cpu, .*; with other wheels: birefnet, coreml, directml, mi",
+            "'coremll'; there are: auto, cpu, .*; with other wheels: birefnet, coreml, direct",
         ),
         (Named("coremll"), "no provider is called 'coremll'"),
         (Named("cuda"), "cuda has a record of its own: Cuda"),
