@@ -32,7 +32,7 @@ from studies.graphs import (
 from studies.pictures import (
     clean,
     foreground,
-    look_twice,
+    refine,
 )
 from studies.platforms import arm64, web
 from studies.runs import cold_start, file_to_file
@@ -186,7 +186,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "bench": bench_summary,
     "exports": stored(exports.markdown_table),
     "cold_start": stored(cold_start.markdown_table),
-    "look_twice": stored(look_twice.markdown_table),
+    "refine": stored(refine.markdown_table),
     "cleaning": stored(clean.markdown_table),
     "file_to_file": stored(file_to_file.markdown_table),
     "foreground": stored(foreground.markdown_table),

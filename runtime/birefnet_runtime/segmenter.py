@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .cutout.compose import Result, Style, compose, shown_alpha
 from .cutout.foreground import Estimator
-from .cutout.second_look import Prediction, alpha_of, look_twice
+from .cutout.refine import Prediction, alpha_of, run_refined
 from .errors import MemoryWarning, ModelError, ProviderWarning, SizeWarning
 from .images.picture import Picture
 from .images.read import ImageSource, read_image
@@ -86,7 +86,7 @@ class Segmenter:
         compiled: on the CPU, open the graph in the form that ONNX Runtime optimized it to here,
             which is kept in the cache from the first time on; `BIREFNET_COMPILED=off` says no, too.
         verbose: let ONNX Runtime's own log lines through to stderr.
-        refine: where the subject fills little of the picture, look at its surroundings again.
+        refine: where the subject fills little of the picture, run its surroundings again, alone.
         session: what to run; all that is said of the model and how to run it then counts for
             nothing.
 
@@ -306,7 +306,7 @@ class Segmenter:
 
         Returns:
             For each float32 (height, width), logits at the model's size; of a model that gives
-            alpha, uint8 (H, W). With `refine` TwoLooks of those that were looked at twice.
+            alpha, uint8 (H, W). With `refine` a `Refined` of those that were run twice.
 
         Raises:
             ModelError: as `logits`.
@@ -314,7 +314,7 @@ class Segmenter:
         run = partial(run_by_shape, run=self._run)
         if not self._refine:
             return [*run(prepared)]
-        return look_twice(prepared, self._form, self.model_size, run)
+        return run_refined(prepared, self._form, self.model_size, run)
 
     def finish(self, prepared: Prepared, prediction: Prediction) -> NDArray[np.float32]:
         """Bring logits to the image's own size: the third step.

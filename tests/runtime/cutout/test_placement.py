@@ -23,9 +23,9 @@ def alpha():
 
 def test_what_surrounds_the_subject_goes_along_as_far_as_it_reaches(alpha):
     """The subject is (10, 20) to (30, 50); above it there are 10 pixels, and the canvas has 15."""
-    placing = place(At((50, 40), (15, 4, 35, 34)), (10, 20, 30, 50), alpha.shape)
+    placement = place(At((50, 40), (15, 4, 35, 34)), (10, 20, 30, 50), alpha.shape)
 
-    placed = placing.alpha(alpha)
+    placed = placement.alpha(alpha)
 
     assert placed.shape == (50, 40)
     np.testing.assert_array_equal(placed[5:45], alpha[:, 16:56])
@@ -37,10 +37,10 @@ def test_colors_go_where_their_alpha_goes(alpha, depth):
     colors = np.zeros((40, 60, 3), depth)
     colors[..., 0] = 200
     colors[:, :30, 1] = 100
-    placing = place(At((20, 30), (0, 0, 20, 30)), None, alpha.shape)  # half the size
+    placement = place(At((20, 30), (0, 0, 20, 30)), None, alpha.shape)  # half the size
 
-    placed = placing.alpha(alpha)
-    placed_colors = placing.colors(colors, alpha, placed)
+    placed = placement.alpha(alpha)
+    placed_colors = placement.colors(colors, alpha, placed)
 
     np.testing.assert_allclose(placed, alpha.reshape(20, 2, 30, 2).mean((1, 3)), atol=1e-6)
     assert (placed_colors.shape, placed_colors.dtype) == ((20, 30, 4), depth)
@@ -63,7 +63,7 @@ def test_a_subject_is_enlarged_with_its_soft_edge():
 
 
 def test_without_a_subject_the_whole_picture_is_placed(alpha):
-    placing = place(Layout(scale=0.5), None, alpha.shape)
+    placement = place(Layout(scale=0.5), None, alpha.shape)
 
-    assert placing.source == (slice(0, 40), slice(0, 60))
-    assert placing.target == (slice(10, 30), slice(15, 45))
+    assert placement.source == (slice(0, 40), slice(0, 60))
+    assert placement.target == (slice(10, 30), slice(15, 45))

@@ -1,6 +1,6 @@
 """What a second look gains where the subject fills little of the picture, and what it costs.
 
-`python -m studies.pictures.look_twice FILE`.
+`python -m studies.pictures.refine FILE`.
 
 Subjects whose alpha is known lie somewhere in pictures of 12 megapixels, over drawn backgrounds:
 drawn ones and the flowers of `examples/photos`, whose mask is among those of `models/nano`. They
@@ -24,9 +24,14 @@ from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_export.parity.masks import boundary_iou
 from birefnet_runtime import Segmenter, estimate_foreground
-from birefnet_runtime.cutout import second_look
-from birefnet_runtime.cutout.mask import FAINT
-from birefnet_runtime.cutout.second_look import AGREEMENT, LARGEST, MARGIN, TwoLooks
+from birefnet_runtime.cutout import refine
+from birefnet_runtime.cutout.mask import BOX_ALPHA
+from birefnet_runtime.cutout.refine import (
+    LEAST_AGREEMENT,
+    MOST_WINDOW_SHARE,
+    WINDOW_MARGIN,
+    Refined,
+)
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -96,7 +101,7 @@ def _subject(subject: Subject, seed: int) -> tuple[NDArray[np.float32], Mask]:
     else:
         drawn = make_composite(subject, seed, PATCH)
         fore, alpha = drawn.fore, drawn.alpha
-    seen = alpha > FAINT
+    seen = alpha > BOX_ALPHA
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     return fore[inside], alpha[inside]
@@ -149,7 +154,7 @@ def compare(segmenter: Segmenter, pairs: Sequence[Pair]) -> dict[str, Any]:
         prepared = segmenter.prepare(image)
         (prediction,) = segmenter.run([prepared])
         first, window = prediction, (0, 0, *truth.shape)
-        if isinstance(prediction, TwoLooks):
+        if isinstance(prediction, Refined):
             first, window = prediction.first, prediction.window
             windows.append(_area(window) / truth.size)
         for looks, each in (("one", first), ("two", prediction)):
@@ -191,12 +196,12 @@ def compare_margins(segmenter: Segmenter) -> dict[str, Any]:
     pairs = [make_case(kind, SHARES[0], seed) for kind in SUBJECTS for seed in SEEDS]
     found = {}
     try:
-        second_look.AGREEMENT = 0.0
+        refine.LEAST_AGREEMENT = 0.0
         for margin in MARGINS:
-            second_look.MARGIN = margin
+            refine.WINDOW_MARGIN = margin
             found[f"{margin:g}"] = compare(segmenter, pairs)
     finally:
-        second_look.MARGIN, second_look.AGREEMENT = MARGIN, AGREEMENT
+        refine.WINDOW_MARGIN, refine.LEAST_AGREEMENT = WINDOW_MARGIN, LEAST_AGREEMENT
     return found
 
 
@@ -247,7 +252,11 @@ def main(file: str) -> None:
         "environment": dataclasses.asdict(read_environment()),
         "threads": THREADS,
         "size": LARGE,
-        "settings": {"margin": MARGIN, "largest": LARGEST, "agreement": AGREEMENT},
+        "settings": {
+            "margin": WINDOW_MARGIN,
+            "largest": MOST_WINDOW_SHARE,
+            "agreement": LEAST_AGREEMENT,
+        },
         "nano": {kind: compare_shares(nano, _cases(kind)) for kind in SUBJECTS},
         "perfect": compare_shares(perfect, fine),
         "margins": compare_margins(nano),

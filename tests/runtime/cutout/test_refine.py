@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 from birefnet_runtime import Picture, Segmenter
-from birefnet_runtime.cutout.second_look import LARGEST, TwoLooks, alpha_of, window_around
+from birefnet_runtime.cutout.refine import MOST_WINDOW_SHARE, Refined, alpha_of, window_around
 
 
 def disc(size, center, radius):
@@ -36,7 +36,8 @@ def with_box(size, box):
     [
         ((40, 40, 60, 60), (30, 30, 70, 70)),  # half of its longer side all around
         ((0, 0, 20, 20), (0, 0, 40, 40)),  # moved into the picture: as large as elsewhere
-        ((40, 10, 42, 50), (17, 0, 65, 80)),  # no more than twice as long as wide
+        ((80, 80, 100, 100), (60, 60, 100, 100)),
+        ((40, 10, 42, 50), (20, 0, 62, 80)),
         ((10, 10, 70, 70), None),  # too large
         ((10, 10, 10, 10), None),  # no subject
     ],
@@ -57,7 +58,7 @@ def test_a_window_is_in_the_pictures_pixels_whatever_the_masks_size():
 
     assert window == (100, 900, 800, 2100)
     height, width = window[2] - window[0], window[3] - window[1]
-    assert height * width <= LARGEST * 1000 * 3000
+    assert height * width <= MOST_WINDOW_SHARE * 1000 * 3000
 
 
 def test_a_small_subjects_edge_gets_finer_and_what_is_far_from_it_stays(model, small):
@@ -84,7 +85,7 @@ def test_a_subject_that_fills_the_picture_is_looked_at_once(model):
 
     (prediction,) = twice.run([twice.prepare(image)])
 
-    assert not isinstance(prediction, TwoLooks)
+    assert not isinstance(prediction, Refined)
     np.testing.assert_array_equal(twice(image), Segmenter(model)(image))
 
 
@@ -93,7 +94,7 @@ def test_the_second_mask_fades_in_but_at_the_pictures_own_border():
         def alpha(self, answer, size):
             return np.full(size, answer, np.float32)
 
-    alpha = alpha_of(TwoLooks(0.0, 1.0, (0, 20, 60, 120)), Form(), (100, 200))
+    alpha = alpha_of(Refined(0.0, 1.0, (0, 20, 60, 120)), Form(), (100, 200))
 
     assert alpha[:54, 26:114].min() == 1, "and so to the picture's upper border"
     np.testing.assert_allclose(alpha[30, 20:26], [0.1, 0.3, 0.5, 0.7, 0.9, 1], atol=1e-6)
@@ -111,7 +112,7 @@ def test_pictures_of_a_batch_get_what_they_get_alone(model, small):
 
     together = twice.batch(images)
 
-    kinds = [isinstance(each, TwoLooks) for each in twice.run([*map(twice.prepare, images)])]
+    kinds = [isinstance(each, Refined) for each in twice.run([*map(twice.prepare, images)])]
     assert kinds == [True, False, True, False]
     for alone, alpha in zip(map(twice, images), together, strict=True):
         np.testing.assert_allclose(alpha, alone, atol=1e-6)
@@ -125,7 +126,7 @@ def test_another_process_looks_twice_too(model, small):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(twice))(small[0]), twice(small[0]))
 
 
-def test_a_second_look_that_finds_something_else_is_dropped(model, small, monkeypatch):
+def test_a_refined_answer_that_finds_something_else_is_dropped(model, small, monkeypatch):
     twice = Segmenter(model, refine=True)
     expected = Segmenter(model)(small[0])
     run, sizes = twice._run, []
@@ -152,6 +153,6 @@ def test_the_window_has_the_pictures_transparency_and_16_bits(model, small):
     (prediction,) = twice.run([prepared])
 
     alpha = twice.finish(prepared, prediction)
-    assert isinstance(prediction, TwoLooks)
+    assert isinstance(prediction, Refined)
     assert alpha[75:125, 425:475].min() > 0.9
     assert alpha[:60].max() < 0.1

@@ -1,8 +1,8 @@
-"""A second look, at the subject's surroundings alone, where it fills little of the picture.
+"""A finer mask of small subjects: their surroundings are run again, alone.
 
 The network sees every picture at one size, and of a subject that is a tenth of it a tenth of its
-pixels. Shown the surroundings alone, it sees more of the subject, and its mask has a finer edge.
-What that gains and costs, and with which numbers, is in `benchmarks/results/look_twice.json`.
+pixels. Given the surroundings alone, it sees more of the subject, and its mask has a finer edge.
+What that gains and costs, and with which numbers, is in `benchmarks/results/refine.json`.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,31 +14,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images.picture import Picture
+from ..images.picture import Picture, row_strips
 from ..model.graph_io import Form, Prepared
 from .layout import Box
-from .mask import SURE, find_subject
+from .mask import SUBJECT_ALPHA, find_subject
 
-MARGIN = 0.5
+WINDOW_MARGIN = 0.5
 """Around the subject's box, as a share of its longer side. Shown with less around it, a subject is
 more often taken for a part of something."""
-LARGEST = 0.5
+MOST_WINDOW_SHARE = 0.5
 """The share of the picture that a window may take. A larger one shows the network less than 1.4
 times as many pixels a side as it has seen, and masks of soft subjects got worse by it."""
-LONGEST = 2.0
-"""How many times as long as wide a window may be: the network's input is often square, and what is
-pressed into it much harder than photographs are looks like nothing that it has learned."""
-AGREEMENT = 0.7
-"""Intersection over union of both masks in the window, at `SURE`. With less they have found
-different things, and the first has seen what is around them."""
-FEATHER = 0.05
+LEAST_AGREEMENT = 0.7
+"""Intersection over union of both masks in the window, at `SUBJECT_ALPHA`. With less they have
+found different things, and the first has seen what is around them."""
+FEATHER_SHARE = 0.05
 """Of the window's longer side: how far inside its border the second mask has replaced the first.
 Less than the margin's share of it, so that the subject itself is the second's."""
-_STRIP_PIXELS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class TwoLooks:
+class Refined:
     """What a graph answered to a picture, and to a window of it.
 
     Attributes:
@@ -51,12 +47,12 @@ class TwoLooks:
     window: Box
 
 
-Prediction: TypeAlias = NDArray[Any] | TwoLooks
-"""What a graph answered to a picture, or to two looks at it."""
+Prediction: TypeAlias = NDArray[Any] | Refined
+"""What a graph answered to a picture, or to a picture and a window of it."""
 
 
 def window_around(alpha: NDArray[np.float32], size: tuple[int, int]) -> Box | None:
-    """Where to look again.
+    """Choose the window that is run again.
 
     Args:
         alpha: float32 (height, width) in [0, 1], at any size.
@@ -64,24 +60,23 @@ def window_around(alpha: NDArray[np.float32], size: tuple[int, int]) -> Box | No
 
     Returns:
         Around the subject, in the picture's pixels; None where there is no subject, or a window
-        would be larger than `LARGEST`.
+        would be larger than `MOST_WINDOW_SHARE`.
     """
     box = find_subject(alpha).box
     if box is None:
         return None
     down, along = (side / of for side, of in zip(size, alpha.shape, strict=True))
     top, left, bottom, right = box[0] * down, box[1] * along, box[2] * down, box[3] * along
-    margin = MARGIN * max(bottom - top, right - left)
+    margin = WINDOW_MARGIN * max(bottom - top, right - left)
     height, width = bottom - top + 2 * margin, right - left + 2 * margin
-    height, width = max(height, width / LONGEST), max(width, height / LONGEST)
     first, last = _within((top + bottom) / 2, height, size[0])
     start, stop = _within((left + right) / 2, width, size[1])
-    if (last - first) * (stop - start) > LARGEST * size[0] * size[1]:
+    if (last - first) * (stop - start) > MOST_WINDOW_SHARE * size[0] * size[1]:
         return None
     return first, start, last, stop
 
 
-def look_twice(
+def run_refined(
     prepared: Sequence[Prepared],
     form: Form,
     model_size: Callable[[tuple[int, int]], tuple[int, int]],
@@ -89,8 +84,8 @@ def look_twice(
 ) -> list[Prediction]:
     """Run pictures, then windows of those where the subject fills little, together.
 
-    A second look that disagrees with the first, such as one that finds no subject, counts for
-    nothing.
+    A window's answer that disagrees with the picture's, such as one that finds no subject, is left
+    out.
 
     Args:
         prepared: pictures.
@@ -113,14 +108,17 @@ def look_twice(
     seconds = run([form.prepare(part, model_size(part.size)) for part in parts]) if parts else []
     for (place, window), second in zip(windows.items(), seconds, strict=True):
         closer = form.alpha(second, second.shape)
-        if _agreement(firsts[place], closer, window, prepared[place].picture.size) >= AGREEMENT:
-            found[place] = TwoLooks(answers[place], second, window)
+        if (
+            _agreement(firsts[place], closer, window, prepared[place].picture.size)
+            >= LEAST_AGREEMENT
+        ):
+            found[place] = Refined(answers[place], second, window)
     return found
 
 
 def alpha_of(prediction: Prediction, form: Form, size: tuple[int, int]) -> NDArray[np.float32]:
     """Alpha of a picture of (H, W) `size`: float32 in [0, 1]."""
-    if not isinstance(prediction, TwoLooks):
+    if not isinstance(prediction, Refined):
         return form.alpha(prediction, size)
     top, left, bottom, right = prediction.window
     alpha = form.alpha(prediction.first, size)
@@ -162,7 +160,7 @@ def _agreement(
     columns = slice(int(window[1] * along), ceil(window[3] * along))
     inside = first[rows, columns]
     coarse = cv2.resize(second, inside.shape[::-1], interpolation=cv2.INTER_AREA)
-    one, other = inside >= SURE, coarse >= SURE
+    one, other = inside >= SUBJECT_ALPHA, coarse >= SUBJECT_ALPHA
     return float((one & other).sum() / max(1, (one | other).sum()))
 
 
@@ -178,12 +176,10 @@ def _blend(
     pixel.
     """
     top, left, bottom, right = window
-    reach = max(1.0, FEATHER * max(bottom - top, right - left))
+    reach = max(1.0, FEATHER_SHARE * max(bottom - top, right - left))
     down = _ramp(bottom - top, reach, top > 0, bottom < size[0])
     along = _ramp(right - left, reach, left > 0, right < size[1])
-    step = max(1, _STRIP_PIXELS // (right - left))
-    for start in range(0, bottom - top, step):
-        rows = slice(start, start + step)
+    for rows in row_strips(first.shape):
         first[rows] += (second[rows] - first[rows]) * (down[rows, None] * along)
 
 
