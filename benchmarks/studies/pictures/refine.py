@@ -243,7 +243,7 @@ def _change(found: Sequence[dict[str, Any]], key: str, digits: int) -> str:
 def main(file: str) -> None:
     """Measure everything and write the results file."""
     nano = Segmenter("nano", threads=THREADS, refine=True)
-    perfect = Segmenter(session=PerfectSession(), refine=True)
+    perfect = Segmenter.from_session(PerfectSession(), refine=True)
 
     def fine(share: float) -> list[Pair]:
         return [as_gray(make_case(kind, share, 0)) for kind in FINE]

@@ -12,7 +12,7 @@ STORED = json.loads((Path(refine.__file__).parents[2] / "results/refine.json").r
 
 def test_a_perfect_network_gains_at_small_subjects_and_nothing_at_large_ones(monkeypatch):
     monkeypatch.setattr(refine, "PATCH", (192, 256))
-    perfect = Segmenter(session=refine.PerfectSession(64), refine=True)
+    perfect = Segmenter.from_session(refine.PerfectSession(64), refine=True)
     size = (240, 320)
     small, large = (refine.make_case("photograph", share, 0, size=size) for share in (0.05, 0.4))
     assert small[0].shape == (*size, 3)
