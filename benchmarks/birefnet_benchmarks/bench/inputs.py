@@ -166,12 +166,12 @@ def _graphs(model: str, request: Request, scratch: Path, log: Log, clock: Clock)
     if _is_checkpoint(path):
         return BenchModel(_name(path), _exported(path, request, scratch, log, clock), path)
     if request.precisions is None:
-        files = [find_model(model, request.fetching)]
+        files = [find_model(model, request.fetching).path]
     elif path.is_dir():
-        files = [find_model(path / MODEL_OF_PRECISION[name]) for name in request.precisions]
+        files = [find_model(path / MODEL_OF_PRECISION[name]).path for name in request.precisions]
     else:
         named = [f"{model}:{name}" for name in request.precisions]
-        files = [find_model(name, request.fetching) for name in named]
+        files = [find_model(name, request.fetching).path for name in named]
     return BenchModel(
         path.stem, tuple(graph_setup(file, request.providers) for file in files), None
     )

@@ -35,7 +35,7 @@ def _path(text: str) -> Path:
     if os.path.exists(text):
         return Path(text)
     is_name = parse_reference(text) is not None or lookup(text.partition(":")[0]) is not None
-    return located(text) if is_name else Path(text)
+    return located(text).path if is_name else Path(text)
 
 
 def _lines(facts: Facts) -> Iterator[str]:

@@ -78,7 +78,7 @@ def _fetch(names: Iterable[str], lock: Path, update: bool, accept_license: bool)
     with fetch_bar() as progress:
         how = Fetching(lock, False, update, accept_license, say, progress)
         for name in names:
-            say(f"{name} is in {find_model(name, how)}")
+            say(f"{name} is in {find_model(name, how).path}")
 
 
 def _remove(names: Iterable[str]) -> None:

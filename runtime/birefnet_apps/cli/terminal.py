@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from signal import SIGINT, SIGTERM
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from birefnet_models.base.text import format_seconds, printable
 from birefnet_models.ready_made.fetching import Fetching
+from birefnet_runtime.model.locate import ModelFile
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -105,8 +106,8 @@ MODEL_HELP = (
 )
 
 
-def located(model: str | Path) -> Path:
-    """The file of a model; errors are those of `find_model`."""
+def located(model: str | os.PathLike[str]) -> ModelFile:
+    """The model of this name or path, found; errors are those of `find_model`."""
     with fetch_bar() as progress:
         return find_any_model(model, Fetching(say=say, progress=progress))
 

@@ -31,23 +31,23 @@ def refused(model) -> str:
 
 
 def test_an_embedded_model_needs_no_cache():
-    assert find_model("nano") == embedded_path(find("nano"))
+    assert find_model("nano").path == embedded_path(find("nano"))
 
 
 @pytest.mark.parametrize("typed", ["lite", "LITE", "ZhengPeng7/BiRefNet_lite"])
 def test_an_exported_model_is_found_by_name_and_by_repository(typed, picture):
     file = exported("lite")
 
-    assert find_model(typed) == file
+    assert find_model(typed).path == file
     assert Segmenter(typed)(picture).shape == picture.shape[:2]
 
 
 def test_the_exact_export_wins_and_another_is_named_by_its_words():
     fp16, fp32 = exported("lite", "fp16-native"), exported("lite", "fp32-gridsample")
 
-    assert find_model("lite") == fp32
-    assert find_model("lite:fp16") == fp16
-    assert find_model("lite:gridsample-fp32") == fp32
+    assert find_model("lite").path == fp32
+    assert find_model("lite:fp16").path == fp16
+    assert find_model("lite:gridsample-fp32").path == fp32
     assert refused("lite:int8") == (
         "lite is in the cache as fp32-gridsample, fp16-native, not as int8"
     )
@@ -56,7 +56,7 @@ def test_the_exact_export_wins_and_another_is_named_by_its_words():
 def test_a_repository_outside_the_zoo_is_found_too():
     file = exported("someone/shoes")
 
-    assert find_model("someone/shoes") == file
+    assert find_model("someone/shoes").path == file
 
 
 @pytest.mark.parametrize("typed", ["hr", "ZhengPeng7/BiRefNet_HR", "ZhengPeng7/BiRefNet_HR:fp16"])
@@ -75,24 +75,24 @@ def test_a_name_wins_over_a_file_and_a_path_means_the_file():
     file = exported("lite")
     write_model(Path("lite"))
 
-    assert find_model("lite") == file
-    assert find_model("./lite") == Path("lite")
-    assert find_model(Path("lite")) == Path("lite")
+    assert find_model("lite").path == file
+    assert find_model("./lite").path == Path("lite")
+    assert find_model(Path("lite")).path == Path("lite")
 
 
 def test_a_relative_directory_that_looks_like_a_repository_is_a_directory():
     file = write_model(Path("out/lite/onnx/model.onnx"))
 
-    assert find_model("out/lite") == file
+    assert find_model("out/lite").path == file
 
 
 def test_another_tools_folder_with_one_model_is_taken_and_with_several_is_not():
     one = write_model(Path("community/onnx/model_fp16.onnx"))
 
-    assert find_model("./community") == one
+    assert find_model("./community").path == one
     write_model(Path("community/onnx/model_q4.onnx"))
     assert "several models (model_fp16.onnx, model_q4.onnx); name the one" in refused("./community")
-    assert find_model("community/onnx/model_q4.onnx").is_file()
+    assert find_model("community/onnx/model_q4.onnx").path.is_file()
 
 
 def test_a_folder_without_a_model_says_what_it_should_hold():
@@ -137,16 +137,16 @@ def test_a_url_of_an_onnx_is_a_model_with_upstreams_facts(hub):
 def test_an_export_of_that_name_wins_and_a_revision_means_the_hub(hub):
     file = exported("someone/thing")
 
-    assert find_model("someone/thing") == file
+    assert find_model("someone/thing").path == file
     assert "as fp32-native, not as fp16" in refused("someone/thing:fp16")
     assert hub.requests == []
-    assert find_model("someone/thing@main") != file
+    assert find_model("someone/thing@main").path != file
 
 
 def test_a_folder_of_that_name_wins_and_its_variant_is_asked_about(hub):
     file = write_model(Path("someone/thing/onnx/model.onnx"))
 
-    assert find_model("someone/thing") == file
+    assert find_model("someone/thing").path == file
     assert refused("someone/thing:fp16") == (
         "someone/thing:fp16: someone/thing is a folder here, which wins over a repository of the "
         "hub; give the .onnx in it, or https://huggingface.co/someone/thing for the repository"
@@ -166,7 +166,7 @@ def test_what_is_neither_there_nor_on_the_hub_says_both(hub):
 
 
 def test_a_fetched_file_that_was_changed_is_refused(hub):
-    file = find_model("someone/thing")
+    file = find_model("someone/thing").path
     file.write_bytes(file.read_bytes()[:-1] + b"x")
 
     with pytest.raises(ModelError, match="is not the file that SHA256SUMS records"):
