@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from birefnet_apps.cli import main as cli
+from birefnet_runtime.model.locate import ModelFile
 from click.testing import CliRunner
 from PIL import Image
 from PIL.ExifTags import IFD, Base
