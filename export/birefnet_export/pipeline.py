@@ -13,7 +13,7 @@ from birefnet_models.base.text import format_size
 from birefnet_models.cache import MODEL_OF_PRECISION, end_to_end_file
 from birefnet_runtime.machine import peak_rss_bytes
 
-from .checkpoint.fetch import Fetched
+from .checkpoint.fetch import LocalCheckpoint
 from .checkpoint.read import read_fetched
 from .errors import ExportError
 from .graph.builder import Graph
@@ -39,7 +39,7 @@ LARGEST_TRAINED_SIDE = 16384
 
 
 def run(
-    checkpoint: Fetched,
+    checkpoint: LocalCheckpoint,
     directory: Path,
     opset: int,
     lowering: str,

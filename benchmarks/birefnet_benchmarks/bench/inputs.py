@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from birefnet_export.checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
+from birefnet_export.checkpoint.fetch import fetch
 from birefnet_export.verify.remote_source import REMOTE_PREFIX, consented_source
 from birefnet_models.base.names import CHECKPOINT_SUFFIXES
 from birefnet_models.base.onnx_file import read_onnx
 from birefnet_models.base.text import format_seconds
 from birefnet_models.cache import MODEL_OF_PRECISION
+from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_runtime.model.locate import find_model
 from birefnet_runtime.model.size import parse_height_width
 
@@ -111,7 +112,7 @@ class Request:
     trust_remote_code: bool = False
     backends: tuple[str, ...] = ()
     """`MODULE:CLASS` of further backends, which are given the checkpoint, else the graph."""
-    fetching: Fetching = field(default=DEFAULT_FETCHING)
+    fetching: FetchOptions = field(default=DEFAULT_OPTIONS)
 
 
 def bench_models(request: Request, scratch: Path, log: Log, clock: Clock) -> tuple[BenchModel, ...]:

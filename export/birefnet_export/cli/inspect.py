@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from birefnet_apps.cli.terminal import located
 from birefnet_models.base.names import METADATA_PREFIX
-from birefnet_models.ready_made.reference import parse_reference
+from birefnet_models.reference import parse_reference
 from birefnet_models.zoo import lookup
 
 from ..inspection import CheckpointFacts, Facts, OnnxFacts, inspect_file, to_dict

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 from birefnet_models.base.text import format_size
+from birefnet_models.pins import FetchOptions
 
-from ..checkpoint.fetch import Fetching
 from .fetch_options import fetching_options, multi_scale_option
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def verify(
     images: tuple[Path, ...],
     layers: bool,
     multi_scale: str | None,
-    fetching: Fetching,
+    fetching: FetchOptions,
     as_json: bool,
 ) -> None:
     """Run MODEL and a REFERENCE in PyTorch on the same tensors and images, and compare.

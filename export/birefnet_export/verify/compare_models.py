@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 from birefnet_models.base.names import METADATA_PREFIX
+from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import ModelFile, find_model
 from torch import nn
 
-from ..checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
+from ..checkpoint.fetch import fetch
 from ..checkpoint.read import read_fetched
 from ..errors import ExportError, ParityError
 from ..parity.logits import TOLERANCES, GraphTolerance, Parity
@@ -122,7 +123,7 @@ def compare_models(
     trust_remote_code: bool = False,
     tolerance: float | None = None,
     multi_scale: str | None = None,
-    fetching: Fetching = DEFAULT_FETCHING,
+    fetching: FetchOptions = DEFAULT_OPTIONS,
 ) -> ModelComparison:
     """Run a model and its reference on the same tensors, and on the same image files.
 
@@ -176,7 +177,7 @@ def compare_models(
 
 
 def _reference(
-    text: str, trust: bool, multi_scale: str | None, fetching: Fetching
+    text: str, trust: bool, multi_scale: str | None, fetching: FetchOptions
 ) -> tuple[nn.Module, str]:
     """The network to compare with, and its name."""
     if text.startswith(REMOTE_PREFIX):

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ..checkpoint.source import HubSource, parse_source
+from birefnet_models.reference import HubModel
+
+from ..checkpoint.source import parse_source
 from ..errors import ExportError, RemoteCodeError
 
 REMOTE_PREFIX = "transformers:"
@@ -44,7 +46,7 @@ def consented_source(reference: str, consent: bool) -> RemoteSource:
         _require(consent, reference, f"{text} ({', '.join(code) or 'no .py file was found'})")
         return RemoteSource(text, None, tuple(code))
     source = parse_source(text)
-    if not isinstance(source, HubSource):
+    if not isinstance(source, HubModel):
         raise ExportError(f"{reference}: give a repository of the hub or a directory")
     if "@" not in text:
         raise RemoteCodeError(
@@ -52,11 +54,11 @@ def consented_source(reference: str, consent: bool) -> RemoteSource:
             f"as {reference}@COMMIT"
         )
     _require(consent, reference, text)
-    from ..checkpoint.hugging_face import files_at
+    from birefnet_models.hub import list_files
 
-    commit, files = files_at(source)
-    code = sorted(file for file in files if file.endswith(".py"))
-    return RemoteSource(source.repo, commit, tuple(code))
+    listing = list_files(source.repo, source.revision)
+    code = sorted(file for file in listing.files if file.endswith(".py"))
+    return RemoteSource(source.repo, listing.commit, tuple(code))
 
 
 def _require(consent: bool, reference: str, place: str) -> None:

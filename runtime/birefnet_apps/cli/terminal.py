@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from birefnet_models.base.text import format_seconds, printable
-from birefnet_models.ready_made.fetching import Fetching
+from birefnet_models.pins import FetchOptions
 from birefnet_runtime.model.locate import ModelFile
 from rich.console import Console
 from rich.progress import (
@@ -34,7 +34,7 @@ from ..storage import Location
 from ..storage.models import find_any_model
 
 if TYPE_CHECKING:
-    from birefnet_models.http.download import Progress as OnProgress
+    from birefnet_models.download import Progress as OnProgress
 
 STOPPED = 130
 """Exit code after Ctrl-C or SIGTERM: what shells give a program that SIGINT ends."""
@@ -109,7 +109,7 @@ MODEL_HELP = (
 def located(model: str | os.PathLike[str]) -> ModelFile:
     """The model of this name or path, found; errors are those of `find_model`."""
     with fetch_bar() as progress:
-        return find_any_model(model, Fetching(say=say, progress=progress))
+        return find_any_model(model, FetchOptions(say=say, progress=progress))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from birefnet_models.base.files import cache_root, exclusive, temporary_folder
 from birefnet_models.base.hashes import CHECKSUMS
-from birefnet_models.ready_made.fetching import DEFAULT_FETCHING, Fetching
+from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_runtime.errors import ImageError, ModelError
 from birefnet_runtime.model.locate import ModelFile, find_model
 
@@ -90,7 +90,7 @@ def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
         os.replace(made, folder)
 
 
-def find_any_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) -> ModelFile:
+def find_any_model(model: str | os.PathLike[str], how: FetchOptions = DEFAULT_OPTIONS) -> ModelFile:
     """Find a model as `find_model` does, and those of object stores, too."""
     if isinstance(model, str) and is_in_a_store(model):
         return ModelFile(fetch_model(model))

@@ -16,8 +16,8 @@ from birefnet_models.base.names import CHECKPOINT_SUFFIXES
 from birefnet_models.base.onnx_file import OnnxFile, read_onnx
 from birefnet_models.base.text import printable
 from birefnet_models.cache import END_TO_END, MODEL, cached_exports
-from birefnet_models.ready_made.fetching import DEFAULT_FETCHING, Fetching
-from birefnet_models.ready_made.reference import HubModel, ReadyMade, parse_reference
+from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
+from birefnet_models.reference import HubModel, Remote, parse_reference
 from birefnet_models.zoo import ModelCard, all_cards, embedded_path, lookup
 
 from ..errors import ModelError
@@ -110,7 +110,7 @@ def as_model_file(file: str | os.PathLike[str]) -> ModelFile:
     return file if isinstance(file, ModelFile) else ModelFile(Path(file))
 
 
-def find_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) -> ModelFile:
+def find_model(model: str | os.PathLike[str], how: FetchOptions = DEFAULT_OPTIONS) -> ModelFile:
     """Find the `.onnx` file of a model, which is fetched if its name says so and it isn't here.
 
     Args:
@@ -149,7 +149,7 @@ def _by_path(model: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _by_name(model: str, how: Fetching) -> Path | None:
+def _by_name(model: str, how: FetchOptions) -> Path | None:
     """The file of a model that is known by this name; None where it can only be a path."""
     reference = parse_reference(model)
     if reference is not None and "://" in model:
@@ -172,7 +172,7 @@ def _by_name(model: str, how: Fetching) -> Path | None:
 
 
 def _from_hub(
-    model: str, name: str, card: ModelCard | None, reference: ReadyMade | None, how: Fetching
+    model: str, name: str, card: ModelCard | None, reference: Remote | None, how: FetchOptions
 ) -> Path | None:
     """The file of a repository that is not the zoo's; None where the name is of another form."""
     card = card or (lookup(reference.repo) if isinstance(reference, HubModel) else None)
@@ -191,8 +191,8 @@ def _from_hub(
         raise type(error)(f"{error}; nor is a file or folder here called {model}") from error
 
 
-def _fetched(reference: ReadyMade, how: Fetching) -> Path:
-    from birefnet_models.ready_made.fetch import ready_made  # an HTTP client, for this alone
+def _fetched(reference: Remote, how: FetchOptions) -> Path:
+    from birefnet_models.fetch import ready_made  # an HTTP client, for this alone
 
     return ready_made(reference, how)
 

@@ -7,13 +7,12 @@ from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import find_model
 
 from ...conftest import write_model
-from ...hub_server import serving
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "here").mkdir()
+    (tmp_path / "here").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "cache"
 
@@ -107,20 +106,17 @@ def test_a_checkpoint_names_the_command_that_turns_it_into_a_model(typed):
 
 
 @pytest.fixture
-def hub(monkeypatch):
+def thing(hub):
     """A hub with a repository in the usual layout, whose graph says nothing of itself."""
     file = write_model(Path("made.onnx"), facts={})
     processor = b'{"size": 32, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.5, 0.5]}'
     files = {"onnx/model.onnx": file.read_bytes(), "preprocessor_config.json": processor}
-    with serving() as hub:
-        hub.repo("someone/thing").commit(files)
-        hub.files["/v1/thing.onnx"] = file.read_bytes()
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        yield hub
+    hub.repo("someone/thing").commit(files)
+    hub.files["/v1/thing.onnx"] = file.read_bytes()
+    return hub
 
 
-def test_a_repository_of_the_hub_is_a_model_with_the_facts_of_its_folder(hub, picture, monkeypatch):
+def test_a_repository_of_the_hub_is_a_model_with_its_folders_facts(thing, picture, monkeypatch):
     segmenter = Segmenter("someone/thing")
     alpha = segmenter(picture)
 
@@ -130,20 +126,20 @@ def test_a_repository_of_the_hub_is_a_model_with_the_facts_of_its_folder(hub, pi
     assert (Segmenter("someone/thing")(picture) == alpha).all()
 
 
-def test_a_url_of_an_onnx_is_a_model_with_upstreams_facts(hub):
-    assert Segmenter(f"{hub.url}/v1/thing.onnx").metadata.trained_size == (1024, 1024)
+def test_a_url_of_an_onnx_is_a_model_with_upstreams_facts(thing):
+    assert Segmenter(f"{thing.url}/v1/thing.onnx").metadata.trained_size == (1024, 1024)
 
 
-def test_an_export_of_that_name_wins_and_a_revision_means_the_hub(hub):
+def test_an_export_of_that_name_wins_and_a_revision_means_the_hub(thing):
     file = exported("someone/thing")
 
     assert find_model("someone/thing").path == file
     assert "as fp32-native, not as fp16" in refused("someone/thing:fp16")
-    assert hub.requests == []
+    assert thing.requests == []
     assert find_model("someone/thing@main").path != file
 
 
-def test_a_folder_of_that_name_wins_and_its_variant_is_asked_about(hub):
+def test_a_folder_of_that_name_wins_and_its_variant_is_asked_about(thing):
     file = write_model(Path("someone/thing/onnx/model.onnx"))
 
     assert find_model("someone/thing").path == file
@@ -151,21 +147,21 @@ def test_a_folder_of_that_name_wins_and_its_variant_is_asked_about(hub):
         "someone/thing:fp16: someone/thing is a folder here, which wins over a repository of the "
         "hub; give the .onnx in it, or https://huggingface.co/someone/thing for the repository"
     )
-    assert hub.requests == []
+    assert thing.requests == []
 
 
-def test_a_path_is_never_fetched(hub):
+def test_a_path_is_never_fetched(thing):
     assert "no such file" in refused(Path("someone/thing"))
     assert "no such file" in refused("./someone/thing")
-    assert hub.requests == []
+    assert thing.requests == []
 
 
-def test_what_is_neither_there_nor_on_the_hub_says_both(hub):
+def test_what_is_neither_there_nor_on_the_hub_says_both(thing):
     with pytest.raises(AccessError, match=r"no such repository.*; nor is a file or folder here"):
         find_model("photos/modle")
 
 
-def test_a_fetched_file_that_was_changed_is_refused(hub):
+def test_a_fetched_file_that_was_changed_is_refused(thing):
     file = find_model("someone/thing").path
     file.write_bytes(file.read_bytes()[:-1] + b"x")
 
