@@ -161,8 +161,8 @@ ROWS = {
     ],
     "apps": [
         "cli",
-        "ray",
-        "files video serve",
+        "ray serve",
+        "files video",
         "doctor triton storage",
     ],
     "export": [

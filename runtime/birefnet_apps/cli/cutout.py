@@ -26,7 +26,7 @@ from birefnet_runtime.errors import ImageError, OutputError
 from birefnet_runtime.images.write import Encoding, FormatName, format_named
 from birefnet_runtime.segmenter import Opening
 
-from ..files.cutter import Recipe, check_style
+from ..files.cutter import CutterSettings, check_style
 from ..files.jobs import CutoutPlan, Job
 from ..files.plan import plan_cutouts, read_list
 from ..storage import STANDARD_STREAM, Location
@@ -45,12 +45,12 @@ from .terminal import MODEL_HELP, Summary, interruptible, located, progress_bar,
 
 
 def run_here(
-    plan: CutoutPlan, recipe: Recipe, summary: Summary, note: str | None = None
+    plan: CutoutPlan, settings: CutterSettings, summary: Summary, note: str | None = None
 ) -> str | None:
     """Do the jobs in this process; where it was stopped, if it was. `note` is for an open model."""
     if plan.count == 0:
         return None
-    cutter = replace(recipe, model=located(recipe.model)).open()
+    cutter = replace(settings, model=located(settings.model)).open()
     if note:
         say(note)
     info = cutter.segmenter.session_info
@@ -69,7 +69,7 @@ def run_here(
 
 def run_on_ray(
     plan: CutoutPlan,
-    recipe: Recipe,
+    settings: CutterSettings,
     summary: Summary,
     *,
     address: str | None,
@@ -94,7 +94,7 @@ def run_on_ray(
     count = None
     with suppress(KeyboardInterrupt), connected(address):
         quiet()
-        records = records_of(plan, recipe, Pool(actors, cpus, gpus), failures=False)
+        records = records_of(plan, settings, Pool(actors, cpus, gpus), failures=False)
         count = records.count
         notes: set[str] = set()
         with progress_bar(count) as bar:
@@ -379,7 +379,7 @@ def cutout(
     if not listed:
         raise click.UsageError("nothing to cut out: give files or folders")
     plan = plan_cutouts(listed, output, format_named(form) if form else None)
-    recipe = Recipe(
+    settings = CutterSettings(
         model or "nano",
         opening,
         style=Style(
@@ -401,7 +401,7 @@ def cutout(
         max_pixels=max_pixels,
         remote=plan.remote,
     )
-    check_style(recipe.style, recipe.encoding)
+    check_style(settings.style, settings.encoding)
     summary = Summary(plan, output, "mask" if mask else "cutout", as_json)
     note = DEMONSTRATION if model is None and plan.count != 0 else None
     if engine == "ray":
@@ -409,7 +409,7 @@ def cutout(
             say(note)
         left = run_on_ray(
             plan,
-            recipe,
+            settings,
             summary,
             address=ray_address,
             actors=actors,
@@ -417,5 +417,5 @@ def cutout(
             gpus=gpus_per_actor,
         )
     else:
-        left = run_here(plan, recipe, summary, note)
+        left = run_here(plan, settings, summary, note)
     summary.close(left)

@@ -1,6 +1,5 @@
 """What a run has to do: which file becomes which, and which can't."""
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,8 @@ from pathlib import Path
 from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.images.write import PNG, Format
 
-from ..storage import STANDARD_STREAM, Location, RemotePath, file_at
+from ..storage import STANDARD_STREAM, Location, RemotePath, absolute, file_at
+from .origin import was_made_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,20 @@ class Job:
         source: the image.
         target: its result.
         overwrite: whether a target that is there is replaced; in place it might be an input.
+        key: names the source among inputs; empty: its whole path does.
+        explicit: whether the user typed the target, so that it is replaced whatever it was.
     """
 
     source: Location
     target: Location
     overwrite: bool = True
+    key: str = ""
+    explicit: bool = False
+
+    @property
+    def identity(self) -> str:
+        """What names the source among all inputs, however it was typed."""
+        return self.key or absolute(self.source)
 
     @property
     def name(self) -> str:
@@ -59,9 +68,6 @@ class CutoutPlan:
     remote: bool = False
 
 
-# Names of results: the same for a file however often a run is repeated.
-
-
 @dataclass(frozen=True, slots=True)
 class InputFile:
     """An image file, and where it belongs.
@@ -70,11 +76,18 @@ class InputFile:
         path: the file.
         place: its path below the output directory, but for the suffix.
         in_place: its result lies beside it, among other inputs.
+        key: names it among inputs; empty: its whole path does.
     """
 
     path: Location
     place: Path
     in_place: bool = False
+    key: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What names it among all inputs, however it was typed."""
+        return self.key or absolute(self.path)
 
 
 def name_results(
@@ -88,8 +101,9 @@ def name_results(
     - of files in several folders, each keeps as much of its path as tells them apart: `x/a.png`,
       `y/a.png`.
 
-    A result that is there already keeps its name when another file comes to claim it. In place all
-    keep their suffix, which tells the next run that `a.jpg.png` is a result. Names that differ by
+    A result that is there already, and is marked as a file's own, keeps its name when another file
+    comes to claim it. In place all keep their suffix, which tells the next run that `a.jpg.png` is
+    a result. Names that differ by
     case alone count as one, for they are one on some disks.
 
     Args:
@@ -106,11 +120,7 @@ def name_results(
         claims[str(name).casefold()].append(index)
     for indexes in claims.values():
         if len(indexes) > 1:
-            earlier = [
-                index
-                for index in indexes
-                if _was_there_before(inputs[index].path, directory / names[index])
-            ]
+            earlier = [index for index in indexes if _kept(inputs[index], directory / names[index])]
             longer = _told_apart([inputs[index] for index in indexes], suffix)
             for index, name in zip(indexes, longer, strict=True):
                 if earlier != [index]:
@@ -118,17 +128,13 @@ def name_results(
     return names
 
 
-def absolute(place: Location) -> str:
-    """A location's whole name, the same however it was typed."""
-    if isinstance(place, RemotePath):
-        return f"{place.protocol}://{place.path}"
-    return os.path.abspath(str(place))
-
-
-def _was_there_before(source: Location, result: Location) -> bool:
-    """Whether a file came to its place before a result was written that is there."""
-    came, written = file_at(source).came_ns(), file_at(result).written_ns()
-    return came is not None and written is not None and came < written
+def _kept(file: InputFile, result: Location) -> bool:
+    """Whether a result is there already that was made of this file."""
+    try:
+        found = file_at(result).found()
+    except BirefnetError:  # a store that doesn't answer; writing will say so
+        return False
+    return found is not None and was_made_of(found.origin, file.identity)
 
 
 def _told_apart(inputs: Sequence[InputFile], suffix: str) -> list[Path]:

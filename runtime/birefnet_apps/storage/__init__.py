@@ -1,11 +1,12 @@
 """Files of this machine and of object stores, by one face; fsspec is met for URLs only."""
 
-from .local import File
+from .local import File, Found, LocalFile
 from .location import (
     STANDARD_STREAM,
     InMemory,
     Location,
     RemotePath,
+    absolute,
     is_url,
     parse_location,
     shown,
@@ -16,9 +17,12 @@ from .remote import file_at
 __all__ = [
     "STANDARD_STREAM",
     "File",
+    "Found",
     "InMemory",
+    "LocalFile",
     "Location",
     "RemotePath",
+    "absolute",
     "file_at",
     "is_url",
     "parse_location",

@@ -1,28 +1,46 @@
 """Files of this machine, standard streams, and bytes in memory."""
 
-import io
 import os
 import stat
 import sys
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Protocol
 
 from birefnet_models.base.text import format_bytes
 from birefnet_runtime.errors import ImageError
 from birefnet_runtime.images.read import MOST_PIPE_BYTES
+from birefnet_runtime.images.write import open_output
 
 from .location import InMemory
 
-# What every file can, and what readers and writers of whole files share.
+_ORIGIN = "user.birefnet.origin"
+"""Extended attribute of a result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is at a location.
+
+    Attributes:
+        origin: the mark that was written with it; empty if there is none.
+        version: what changes when it is replaced: an object's ETag; empty where there is none.
+    """
+
+    origin: str = ""
+    version: str = ""
 
 
 class File(Protocol):
     """What the folder run needs of a file."""
 
-    def exists(self) -> bool:
-        """Whether it is there; false where that can't be asked."""
+    def found(self) -> Found | None:
+        """What is there; None if nothing is.
+
+        Raises:
+            ImageError: an object store doesn't answer, or not to this user.
+        """
 
     def is_folder(self) -> bool:
         """Whether it is a folder rather than a file."""
@@ -34,36 +52,16 @@ class File(Protocol):
             ImageError: it can't be read, is empty, or larger than `MOST_PIPE_BYTES`.
         """
 
-    def sink(self) -> Path | BinaryIO:
-        """The target as `Result.save` takes it: a path, or a stream.
+    def write(self, content: bytes, origin: str = "") -> None:
+        """Make the file, whole or not at all.
 
-        What is written to the stream at once becomes the file, whole or not at all.
+        Args:
+            content: all of it.
+            origin: a mark to be kept with it, where that can be.
+
+        Raises:
+            OutputError: it can't be written.
         """
-
-    def came_ns(self) -> int | None:
-        """When it came to its place, since the epoch; None if that is not known."""
-
-    def written_ns(self) -> int | None:
-        """When its content was written, since the epoch; None if that is not known."""
-
-
-class Sink(io.BytesIO):
-    """A stream for whose first piece, which is all there is, something is done.
-
-    Args:
-        name: what messages call it.
-        keep: takes the bytes.
-    """
-
-    def __init__(self, name: str, keep: Callable[[bytes], None]) -> None:
-        super().__init__()
-        self.name = name
-        self._keep = keep
-
-    def write(self, content: Any) -> int:
-        data = bytes(content)
-        self._keep(data)
-        return len(data)
 
 
 def bounded(name: str, content: bytes, origin: str = "a pipe") -> bytes:
@@ -90,8 +88,18 @@ class LocalFile:
 
     path: Path
 
-    def exists(self) -> bool:
-        return os.path.exists(self.path)
+    def found(self) -> Found | None:
+        if not os.path.exists(self.path):
+            return None
+        try:
+            return Found(os.getxattr(self.path, _ORIGIN).decode("ascii"))
+        except (OSError, AttributeError, ValueError):  # none, or not on this system
+            return Found()
+
+    def mark(self, origin: str) -> None:
+        """Keep a mark with the file; does nothing where none can be kept."""
+        with suppress(OSError, AttributeError):
+            os.setxattr(self.path, _ORIGIN, origin.encode("ascii"))
 
     def is_folder(self) -> bool:
         return os.path.isdir(self.path)
@@ -111,39 +119,22 @@ class LocalFile:
             reason = (error.strerror or str(error)).lower()
             raise ImageError(f"{self.path}: {reason}") from error
 
-    def sink(self) -> Path | BinaryIO:
-        return self.path
-
-    def came_ns(self) -> int | None:
-        status = self._status()
-        return status.st_ctime_ns if status else None
-
-    def written_ns(self) -> int | None:
-        status = self._status()
-        return status.st_mtime_ns if status else None
-
-    def _status(self) -> os.stat_result | None:
-        try:
-            return os.stat(self.path)
-        except (OSError, ValueError):
-            return None
+    def write(self, content: bytes, origin: str = "") -> None:
+        with open_output(self.path) as stream:
+            stream.write(content)
+        if origin:
+            self.mark(origin)
 
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
     """A file without a place: always done anew."""
 
-    def exists(self) -> bool:
-        return False
+    def found(self) -> Found | None:
+        return None
 
     def is_folder(self) -> bool:
         return False
-
-    def came_ns(self) -> int | None:
-        return None
-
-    def written_ns(self) -> int | None:
-        return None
 
 
 class StandardStream(_Stream):
@@ -152,8 +143,9 @@ class StandardStream(_Stream):
     def read(self) -> Path | bytes:
         return bounded("standard input", sys.stdin.buffer.read(MOST_PIPE_BYTES + 1))
 
-    def sink(self) -> Path | BinaryIO:
-        return sys.stdout.buffer
+    def write(self, content: bytes, origin: str = "") -> None:
+        with open_output(sys.stdout.buffer) as stream:
+            stream.write(content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +157,5 @@ class MemoryFile(_Stream):
     def read(self) -> Path | bytes:
         return bounded(self.held.name, self.held.content or b"")
 
-    def sink(self) -> Path | BinaryIO:
-        return Sink(self.held.name, self._keep)
-
-    def _keep(self, content: bytes) -> None:
+    def write(self, content: bytes, origin: str = "") -> None:
         self.held.content = content

@@ -43,11 +43,11 @@ def fetch_model(url: str) -> Path:
     def fill(into: Path) -> None:
         RemoteFile(place).fetch(into / name)
         for beside in (f"{name}_data", CHECKSUMS):
-            if (file := RemoteFile(RemotePath(f"{folder}/{beside}"))).exists():
+            if (file := RemoteFile(RemotePath(f"{folder}/{beside}"))).found():
                 file.fetch(into / beside)
 
     try:
-        if not file_at(place).exists():
+        if not file_at(place).found():
             raise ModelError(f"{place}: no such object")
         return keep(f"{url}\n{RemoteFile(place).version()}", name, fill)
     except ImageError as error:
