@@ -3,7 +3,7 @@
 import math
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Literal, get_args
@@ -56,14 +56,21 @@ def run_here(
     info = cutter.segmenter.session_info
     if info and info.provider.name != "cpu":
         say(info.describe())
-    feed = _Feed(plan.jobs)
+    jobs = iter(plan.jobs)
+    drawn: deque[Job] = deque()  # and without a report yet
+
+    def draw() -> Iterator[Job]:
+        for job in jobs:
+            drawn.append(job)
+            yield job
+
     with interruptible() as stopped, progress_bar(plan.count) as bar:
         task = bar.add_task("cutting out", total=plan.count)
-        for report in cutter.cut_out(feed, stopped=stopped):
-            feed.reported()
+        for report in cutter.cut_out(draw(), stopped=stopped):
+            drawn.popleft()
             summary.add(report.as_record())
             bar.advance(task)
-        left = feed.left() if stopped() else None
+        left = (drawn[0] if drawn else next(jobs, None)) if stopped() else None
     return f"before {left.source}" if left else None
 
 
@@ -108,27 +115,6 @@ def run_on_ray(
     if count is None:
         return "before the first file"
     return f"after {summary.reports} of {count}" if summary.reports < count else None
-
-
-class _Feed:
-    """Jobs as they are drawn, and which of them had no report yet."""
-
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs = iter(jobs)
-        self._drawn: deque[Job] = deque()
-
-    def __iter__(self) -> Iterator[Job]:
-        for job in self._jobs:
-            self._drawn.append(job)
-            yield job
-
-    def reported(self) -> None:
-        """Take note that the oldest drawn job has its report."""
-        self._drawn.popleft()
-
-    def left(self) -> Job | None:
-        """The first job without a report; None if all have one."""
-        return self._drawn[0] if self._drawn else next(self._jobs, None)
 
 
 DEMONSTRATION = (

@@ -18,8 +18,7 @@ from birefnet_runtime.segmenter import Segmenter
 from PIL import Image
 
 from ..storage import file_at
-from .jobs import Job
-from .origin import origin_mark
+from .jobs import Job, origin_mark
 from .steps import first_frame
 
 _FRAME_MS = 100

@@ -19,8 +19,7 @@ from birefnet_runtime.segmenter import Opening, Segmenter
 
 from ..storage import LocalFile, file_at, shown
 from .animation import cut_out_frames
-from .jobs import Job
-from .origin import may_be_of, origin_mark
+from .jobs import Job, may_be_of, origin_mark
 from .steps import Ready, Task, Weight, budget, finish, read, weigh
 
 FETCHED_AHEAD = 8
@@ -96,6 +95,7 @@ class _Turn:
         job: the files.
         task: what is made of the picture; None where nothing is.
         weight: what that takes.
+        bytes: of memory at its peak, its file's content among that.
         ready: the picture in memory.
         error: why it can't be read.
         seconds: wall time of each step.
@@ -104,17 +104,10 @@ class _Turn:
     job: Job
     task: Task | None = None
     weight: Weight | None = None
+    bytes: float = 0
     ready: Ready | None = None
     error: BirefnetError | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def bytes(self) -> float:
-        """What it will take at its peak, its file's content among that."""
-        if self.task is None or self.weight is None:
-            return 0
-        held = len(self.task.source) if isinstance(self.task.source, bytes) else 0
-        return self.weight.bytes + held
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,26 +171,26 @@ class FileCutter:
         """Look for the result, then at the picture's header."""
         turn = _Turn(job)
         try:
-            if self._is_done(job):
+            keeps = self.skip_existing or not job.overwrite
+            if (keeps or not job.explicit) and self._is_done(job, keeps=keeps):
                 return turn
             source = file_at(job.source).read()
             turn.task = Task(source, job.name, self.style, self.encoding)
             turn.weight = weigh(turn.task, max_pixels=self.max_pixels, all_frames=self.all_frames)
+            held = len(source) if isinstance(source, bytes) else 0
+            turn.bytes = turn.weight.bytes + held
             if self.segmenter.memory_left is not None:
                 check_fits(job.name, turn.weight.size, turn.bytes, self.segmenter.memory_left)
         except BirefnetError as error:
             turn.error = error
         return turn
 
-    def _is_done(self, job: Job) -> bool:
+    def _is_done(self, job: Job, *, keeps: bool) -> bool:
         """Whether the result is there and stays.
 
         Raises:
             OutputError: the result of another input is there.
         """
-        keeps = self.skip_existing or not job.overwrite
-        if job.explicit and not keeps:
-            return False
         try:
             found = file_at(job.target).found()
         except ImageError:  # as where a store lets a user write but not read
@@ -243,7 +236,13 @@ class FileCutter:
         size = turn.ready.full_size
         result = finish(turn.task, turn.ready, prediction, self.segmenter)
         composed = time.perf_counter()
-        _save(result, turn.job, turn.task.source, self.encoding)
+        file = file_at(turn.job.target)
+        mark = origin_mark(turn.job.identity, turn.task.source)
+        if isinstance(file, LocalFile):  # written as it is encoded
+            result.save(file.path, self.encoding)
+            file.mark(mark)
+        else:
+            file.write(_encoded(result, turn.job, self.encoding), mark)
         written = time.perf_counter()
         return FileReport(
             turn.job,
@@ -265,20 +264,12 @@ class FileCutter:
         )
 
 
-def _save(result: Result, job: Job, source: Path | bytes, encoding: Encoding) -> None:
-    """Write a result and its mark: to this machine as it is encoded, elsewhere when it is."""
-    file = file_at(job.target)
-    mark = origin_mark(job.identity, source)
-    if isinstance(file, LocalFile):
-        result.save(file.path, encoding)
-        file.mark(mark)
-        return
+def _encoded(result: Result, job: Job, encoding: Encoding) -> bytes:
     try:
-        content = result.encode(encoding)
-    except OutputError as error:
+        return result.encode(encoding)
+    except OutputError as error:  # knows no name
         reason = str(error).partition(": ")[2]
         raise OutputError(f"{shown(job.target)}: {reason}") from error
-    file.write(content, mark)
 
 
 def _failed(turn: _Turn, error: Exception) -> FileReport:

@@ -1,7 +1,16 @@
-"""What a run has to do: which file becomes which, and which can't."""
+"""What a run has to do: which file becomes which, which can't, and whose result a file is.
 
+Each result carries a mark of its input: without it a run over `y/1.jpg` would overwrite
+`out/1.png`, the result of `x/1.jpg`, or take it for its own. The mark is in an extended attribute
+of a local file and in the metadata of an object of s3 or gs. Where neither is kept, the result is
+anybody's, as one that other programs wrote.
+"""
+
+import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +18,11 @@ from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.images.write import PNG, Format
 
 from ..storage import STANDARD_STREAM, Location, RemotePath, absolute, file_at
-from .origin import was_made_of
+
+_MARK = "1-"
+_HASH_DIGITS = 16
+_END_BYTES = 1 << 16
+"""What is read of a file's beginning and end, to know it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +147,7 @@ def _kept(file: InputFile, result: Location) -> bool:
         found = file_at(result).found()
     except BirefnetError:  # a store that doesn't answer; writing will say so
         return False
-    return found is not None and was_made_of(found.origin, file.identity)
+    return found is not None and found.origin.startswith(_mark_of_name(file.identity))
 
 
 def _told_apart(inputs: Sequence[InputFile], suffix: str) -> list[Path]:
@@ -163,3 +176,47 @@ def _last(folder: Path, count: int) -> tuple[str, ...]:
     """The last parts of an absolute path, without its root or scheme."""
     parts = folder.parts[1:]
     return parts[max(0, len(parts) - count) :]
+
+
+def origin_mark(identity: str, source: Path | bytes) -> str:
+    """The mark of a result: hashes of its input's name and of what is in it.
+
+    Args:
+        identity: what names the input, as `Job.identity` does.
+        source: its path, or its content.
+    """
+    return _mark_of_name(identity) + _fingerprint(source)
+
+
+def may_be_of(mark: str, identity: str, source: Path | bytes | None = None) -> bool:
+    """Whether a result with this mark may have been made of an input.
+
+    That is so if there is no mark, if the name is the input's, or the content: then the input was
+    moved.
+
+    Args:
+        mark: of the result; empty if it has none.
+        identity: of the input.
+        source: its path or content; None: it is told by its name alone.
+    """
+    if not mark.startswith(_MARK) or mark.startswith(_mark_of_name(identity)):
+        return True
+    return source is not None and mark.endswith(f"-{_fingerprint(source)}")
+
+
+def _mark_of_name(identity: str) -> str:
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape"))
+    return f"{_MARK}{digest.hexdigest()[:_HASH_DIGITS]}-"
+
+
+def _fingerprint(source: Path | bytes) -> str:
+    """Hash of a file's size, beginning and end; of what can't be read it is that of nothing."""
+    size, start, end = 0, b"", b""
+    if isinstance(source, bytes):
+        size, start, end = len(source), source[:_END_BYTES], source[-_END_BYTES:]
+    else:
+        with suppress(OSError), open(source, "rb") as file:
+            size, start = os.fstat(file.fileno()).st_size, file.read(_END_BYTES)
+            file.seek(max(0, size - _END_BYTES))
+            end = file.read(_END_BYTES)
+    return hashlib.sha256(b"%d " % size + start + end).hexdigest()[:_HASH_DIGITS]

@@ -122,7 +122,8 @@ def weigh(task: Task, *, max_pixels: int | None = None, all_frames: bool = False
     """
     with open_image(task.source, task.name, max_pixels=max_pixels) as (image, _):
         size = image.height, image.width
-        check_canvas(task.name, size, task.style, pixel_limit(max_pixels))
+        if task.style.layout is not None:
+            check_canvas(task.name, size, task.style, pixel_limit(max_pixels))
         needed = peak_bytes(image, task.style, task.encoding)
         animated = all_frames and is_animated(image)
         if animated and task.encoding.format == PNG:  # whose writer wants every frame at once
@@ -145,9 +146,10 @@ def read(task: Task, segmenter: Segmenter, *, max_pixels: int | None = None) -> 
         opacity = None if picture.opacity is None else picture.opacity[rows, columns]
         visible = Picture(picture.pixels[rows, columns].copy(), opacity, picture.profile)
     prepared = segmenter.prepare(visible)
-    smaller = shrunk(picture, task.most_pixels)
-    if smaller is not prepared.picture:
-        prepared = replace(prepared, picture=smaller)
+    if task.most_pixels is not None:
+        prepared = replace(prepared, picture=shrunk(picture, task.most_pixels))
+    elif visible is not picture:
+        prepared = replace(prepared, picture=picture)
     return Ready(prepared, picture.size)
 
 
@@ -222,10 +224,10 @@ def harden(alpha: NDArray[np.float32]) -> NDArray[np.float32]:
     return (smooth >= np.float32(127 / 255)).astype(np.float32)
 
 
-def shrunk(picture: Picture, most_pixels: int | None) -> Picture:
+def shrunk(picture: Picture, most_pixels: int) -> Picture:
     """The picture with no more pixels than that, of the same shape."""
     height, width = picture.size
-    if most_pixels is None or height * width <= most_pixels:
+    if height * width <= most_pixels:
         return picture
     factor = (most_pixels / (height * width)) ** 0.5
     size = max(1, int(width * factor)), max(1, int(height * factor))

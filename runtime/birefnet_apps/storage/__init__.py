@@ -1,6 +1,7 @@
 """Files of this machine and of object stores, by one face; fsspec is met for URLs only."""
 
-from .local import File, Found, LocalFile
+from .base import File, Found
+from .local import LocalFile, file_at
 from .location import (
     STANDARD_STREAM,
     InMemory,
@@ -12,7 +13,6 @@ from .location import (
     shown,
     typed,
 )
-from .remote import file_at
 
 __all__ = [
     "STANDARD_STREAM",

@@ -13,8 +13,8 @@ from birefnet_models.base.text import first_line
 from birefnet_runtime.errors import ImageError, MissingExtraError, OutputError
 from birefnet_runtime.images.read import MOST_PIPE_BYTES
 
-from .local import File, Found, LocalFile, MemoryFile, StandardStream, bounded
-from .location import STANDARD_STREAM, InMemory, Location, RemotePath, shown
+from .base import Found, bounded
+from .location import RemotePath, shown
 
 _PER_PAGE = 1000
 """What both stores give at most."""
@@ -294,12 +294,3 @@ def _without_secrets(place: RemotePath, text: str) -> str:
         if secret and (at or "?" in place.url):
             text = text.replace(secret, "...")
     return text
-
-
-def file_at(location: Location) -> File:
-    """The file at a location; nothing is opened."""
-    if isinstance(location, RemotePath):
-        return RemoteFile(location)
-    if isinstance(location, InMemory):
-        return MemoryFile(location)
-    return StandardStream() if location == STANDARD_STREAM else LocalFile(location)

@@ -2,8 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
-from birefnet_apps.files.jobs import InputFile, name_results
-from birefnet_apps.files.origin import origin_mark
+from birefnet_apps.files.jobs import InputFile, name_results, origin_mark
 from birefnet_apps.storage import LocalFile
 
 
