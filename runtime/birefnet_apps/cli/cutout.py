@@ -133,18 +133,6 @@ def _parse_pixels(text: str) -> int:
     return count if number == text else count * 1_000_000
 
 
-def _canvas(
-    shape: tuple[int, int] | float | None,
-    padding: Margins | None,
-    position: tuple[float, float] | None,
-) -> Canvas | None:
-    if shape is None:
-        if padding is not None or position is not None:
-            raise click.UsageError("--padding and --position are of a canvas; give --canvas, too")
-        return None
-    return Canvas(shape, padding or (PADDING,) * 4, position or CENTER)
-
-
 @click.command(
     epilog="Example: birefnet cutout photo.jpg holiday/ --output cutouts --format webp --crop"
 )
@@ -346,6 +334,8 @@ def cutout(
     """
     if math.isnan(margin):
         raise click.BadParameter("nan is no number of percent", param_hint="'--margin'")
+    if canvas is None and not (padding is None and position is None):
+        raise click.UsageError("--padding and --position are of a canvas; give --canvas, too")
     if opening["max_memory"] and batch > 1:
         raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
     on_ray = (ray_address, actors, cpus_per_actor, gpus_per_actor)
@@ -375,7 +365,9 @@ def cutout(
             background=parse_background(background) if background else None,
             clean=clean,
             crop=margin / 100 if crop else None,
-            layout=_canvas(canvas, padding, position),
+            layout=None
+            if canvas is None
+            else Canvas(canvas, padding or (PADDING,) * 4, position or CENTER),
             shadow=shadow,
             premultiply=premultiply,
             metadata=metadata,

@@ -17,7 +17,7 @@ from birefnet_runtime.images.write import Encoding, open_output, pillow_options
 from birefnet_runtime.segmenter import Segmenter
 from PIL import Image
 
-from ..storage import file_at
+from ..storage import absolute, file_at
 from .jobs import Job, origin_mark
 from .steps import first_frame
 
@@ -88,7 +88,7 @@ def cut_out_frames(
                 first, *others = frames.all()
                 options = {**common, "append_images": others, "blend": 0}
                 first.save(content, "PNG", duration=frames.durations, **options)
-        mark = origin_mark(job.identity, source)
+        mark = origin_mark(job.key or absolute(job.source), source)
         file_at(job.target).write(content.getvalue(), mark)
         size = (image.height, image.width)
     return FramesReport(size, frames.n_frames, subjects[0], time.perf_counter() - started)

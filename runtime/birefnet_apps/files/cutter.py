@@ -17,7 +17,7 @@ from birefnet_runtime.images.write import Encoding
 from birefnet_runtime.pipeline import Finished, ahead, overlap
 from birefnet_runtime.segmenter import Opening, Segmenter
 
-from ..storage import LocalFile, file_at, shown
+from ..storage import LocalFile, absolute, file_at, shown
 from .animation import cut_out_frames
 from .jobs import Job, may_be_of, origin_mark
 from .steps import Ready, Task, Weight, budget, finish, read, weigh
@@ -200,7 +200,7 @@ class FileCutter:
         if found is None:
             return False
         source = job.source if isinstance(job.source, Path) else None
-        if may_be_of(found.origin, job.identity, source):
+        if may_be_of(found.origin, job.key or absolute(job.source), source):
             return keeps
         if job.explicit:
             return False
@@ -237,7 +237,7 @@ class FileCutter:
         result = finish(turn.task, turn.ready, prediction, self.segmenter)
         composed = time.perf_counter()
         file = file_at(turn.job.target)
-        mark = origin_mark(turn.job.identity, turn.task.source)
+        mark = origin_mark(turn.job.key or absolute(turn.job.source), turn.task.source)
         if isinstance(file, LocalFile):  # written as it is encoded
             result.save(file.path, self.encoding)
             file.mark(mark)

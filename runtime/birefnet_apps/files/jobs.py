@@ -19,7 +19,7 @@ from birefnet_runtime.images.write import PNG, Format
 
 from ..storage import STANDARD_STREAM, Location, RemotePath, absolute, file_at
 
-_MARK = "1-"
+_MARK_VERSION = "1"
 _HASH_DIGITS = 16
 _END_BYTES = 1 << 16
 """What is read of a file's beginning and end, to know it again."""
@@ -42,11 +42,6 @@ class Job:
     overwrite: bool = True
     key: str = ""
     explicit: bool = False
-
-    @property
-    def identity(self) -> str:
-        """What names the source among all inputs, however it was typed."""
-        return self.key or absolute(self.source)
 
     @property
     def name(self) -> str:
@@ -97,11 +92,6 @@ class InputFile:
     in_place: bool = False
     key: str = ""
 
-    @property
-    def identity(self) -> str:
-        """What names it among all inputs, however it was typed."""
-        return self.key or absolute(self.path)
-
 
 def name_results(
     inputs: Sequence[InputFile], directory: Path | RemotePath, suffix: str
@@ -147,7 +137,8 @@ def _kept(file: InputFile, result: Location) -> bool:
         found = file_at(result).found()
     except BirefnetError:  # a store that doesn't answer; writing will say so
         return False
-    return found is not None and found.origin.startswith(_mark_of_name(file.identity))
+    own = origin_mark(file.key or absolute(file.path)).rpartition("-")[0]
+    return found is not None and found.origin.startswith(f"{own}-")
 
 
 def _told_apart(inputs: Sequence[InputFile], suffix: str) -> list[Path]:
@@ -178,14 +169,26 @@ def _last(folder: Path, count: int) -> tuple[str, ...]:
     return parts[max(0, len(parts) - count) :]
 
 
-def origin_mark(identity: str, source: Path | bytes) -> str:
-    """The mark of a result: hashes of its input's name and of what is in it.
+def origin_mark(identity: str, source: Path | bytes | None = None) -> str:
+    """The mark of a result: a version, and hashes of its input's name and of what is in it.
 
     Args:
-        identity: what names the input, as `Job.identity` does.
-        source: its path, or its content.
+        identity: the input's whole name, or what else tells it from others.
+        source: its path, or its content, of which size, beginning and end count; None: by its name
+            alone.
     """
-    return _mark_of_name(identity) + _fingerprint(source)
+    name = hashlib.sha256(identity.encode("utf-8", "surrogateescape"))
+    size, start, end = 0, b"", b""
+    if isinstance(source, bytes):
+        size, start, end = len(source), source[:_END_BYTES], source[-_END_BYTES:]
+    elif source is not None:
+        with suppress(OSError), open(source, "rb") as file:
+            size, start = os.fstat(file.fileno()).st_size, file.read(_END_BYTES)
+            file.seek(max(0, size - _END_BYTES))
+            end = file.read(_END_BYTES)
+    content = hashlib.sha256(b"%d " % size + start + end)
+    parts = (name.hexdigest()[:_HASH_DIGITS], content.hexdigest()[:_HASH_DIGITS])
+    return "-".join((_MARK_VERSION, *parts))
 
 
 def may_be_of(mark: str, identity: str, source: Path | bytes | None = None) -> bool:
@@ -199,24 +202,11 @@ def may_be_of(mark: str, identity: str, source: Path | bytes | None = None) -> b
         identity: of the input.
         source: its path or content; None: it is told by its name alone.
     """
-    if not mark.startswith(_MARK) or mark.startswith(_mark_of_name(identity)):
-        return True
-    return source is not None and mark.endswith(f"-{_fingerprint(source)}")
-
-
-def _mark_of_name(identity: str) -> str:
-    digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape"))
-    return f"{_MARK}{digest.hexdigest()[:_HASH_DIGITS]}-"
-
-
-def _fingerprint(source: Path | bytes) -> str:
-    """Hash of a file's size, beginning and end; of what can't be read it is that of nothing."""
-    size, start, end = 0, b"", b""
-    if isinstance(source, bytes):
-        size, start, end = len(source), source[:_END_BYTES], source[-_END_BYTES:]
-    else:
-        with suppress(OSError), open(source, "rb") as file:
-            size, start = os.fstat(file.fileno()).st_size, file.read(_END_BYTES)
-            file.seek(max(0, size - _END_BYTES))
-            end = file.read(_END_BYTES)
-    return hashlib.sha256(b"%d " % size + start + end).hexdigest()[:_HASH_DIGITS]
+    version, _, rest = mark.partition("-")
+    name, _, content = rest.partition("-")
+    _, own_name, own_content = origin_mark(identity, source).split("-")
+    return (
+        version != _MARK_VERSION
+        or name == own_name
+        or (source is not None and content == own_content)
+    )
