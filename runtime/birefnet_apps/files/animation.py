@@ -10,16 +10,20 @@ from typing import Any
 from birefnet_runtime.cutout.compose import Style
 from birefnet_runtime.cutout.mask import Subject
 from birefnet_runtime.errors import OutputError
+from birefnet_runtime.images.metadata import upright
 from birefnet_runtime.images.picture import to_eight_bits
-from birefnet_runtime.images.pillow_settings import DECODING_ERRORS
-from birefnet_runtime.images.read import decoding_error, open_image, picture_of
+from birefnet_runtime.images.pillow_settings import (
+    DECODING_ERRORS,
+    decoding_error,
+    first_frame,
+)
+from birefnet_runtime.images.read import open_image, picture_of
 from birefnet_runtime.images.write import Encoding, open_output, pillow_options
 from birefnet_runtime.segmenter import Segmenter
 from PIL import Image
 
 from ..storage import absolute, file_at
 from .jobs import Job, origin_mark
-from .steps import first_frame
 
 _FRAME_MS = 100
 """How long a frame is shown that says 0, as in browsers."""
@@ -69,16 +73,17 @@ def cut_out_frames(
             "would jump; leave that out, or --all-frames"
         )
     started = time.perf_counter()
-    subjects: list[Subject] = []
+    results: list[tuple[Subject, bytes | None]] = []
 
     def cut(frame: Image.Image) -> Image.Image:
         result = segmenter.compose(picture_of(frame, job.name), style)
-        subjects.append(result.subject)
+        results.append((result.subject, result.profile))
         return Image.fromarray(to_eight_bits(result.pixels))
 
     with open_image(source, job.name) as (image, _):
         frames = _Frames(image, job.name, cut)
-        common = {"save_all": True, "loop": image.info.get("loop", 1)}
+        subject, profile = results[0]
+        common = {"save_all": True, "loop": image.info.get("loop", 1), "icc_profile": profile}
         content = io.BytesIO()
         with open_output(content):
             if encoding.format.name == "webp":
@@ -90,8 +95,8 @@ def cut_out_frames(
                 first.save(content, "PNG", duration=frames.durations, **options)
         mark = origin_mark(job.key or absolute(job.source), source)
         file_at(job.target).write(content.getvalue(), mark)
-        size = (image.height, image.width)
-    return FramesReport(size, frames.n_frames, subjects[0], time.perf_counter() - started)
+        size = (frames.height, frames.width)
+    return FramesReport(size, frames.n_frames, subject, time.perf_counter() - started)
 
 
 class _Frames(Image.Image):
@@ -142,6 +147,6 @@ class _Frames(Image.Image):
         except DECODING_ERRORS as error:
             raise decoding_error(self._name, error) from error
         self.durations.append(self._source.info.get("duration") or _FRAME_MS)
-        made = self._cut(self._source)
+        made = self._cut(upright(self._source))
         self.im = made.im
         self._mode, self._size = made.mode, made.size

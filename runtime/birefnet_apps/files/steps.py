@@ -21,19 +21,17 @@ from birefnet_runtime.cutout.memory import SLACK_BYTES, check_canvas, peak_bytes
 from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.errors import ImageError
 from birefnet_runtime.images.picture import Picture
+from birefnet_runtime.images.pillow_settings import is_animated
 from birefnet_runtime.images.read import decode, open_image, pixel_limit
 from birefnet_runtime.images.write import PNG, Encoding
 from birefnet_runtime.model.graph_io import Prepared
 from birefnet_runtime.pipeline import CAPACITY
 from birefnet_runtime.segmenter import Segmenter
 from numpy.typing import NDArray
-from PIL import Image
 
 Region: TypeAlias = tuple[Length, Length, Length, Length]
 """Left, top, right and bottom of a part of a picture; shares are of its width and height."""
 
-_ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF", "HEIF"})
-"""Formats whose frames follow each other in time; a TIFF's are pages."""
 SOFT_EDGE = 0.02
 """Of the picture's longer side: how far into the subject its soft edge reaches at most."""
 
@@ -179,16 +177,6 @@ def finish(task: Task, ready: Ready, prediction: Prediction, segmenter: Segmente
         alpha = harden(alpha)
     # One thread: other pictures are read and written beside it.
     return compose(picture, alpha, task.style, threads=1)
-
-
-def is_animated(image: Image.Image) -> bool:
-    """Whether an opened file has several frames that follow each other in time."""
-    return image.format in _ANIMATED and getattr(image, "n_frames", 1) - first_frame(image) > 1
-
-
-def first_frame(image: Image.Image) -> int:
-    """The number of the first frame: a PNG may have a still image before them."""
-    return int(bool(image.info.get("default_image")))
 
 
 def fill_inside(alpha: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from ..errors import ImageError
-from ..images.metadata import from_srgb, to_srgb
+from ..images.color import from_srgb, to_srgb
 from ..images.picture import (
     Picture,
     Pixels,

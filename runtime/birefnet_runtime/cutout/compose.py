@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images.metadata import without_location
+from ..images.metadata import without_location, xmp_without_location
 from ..images.picture import (
     Picture,
     Pixels,
@@ -49,8 +49,8 @@ class Style:
             without a subject all of it is. Beyond the picture it is empty, or background.
         shadow: `drop` lays a soft shadow below the subject.
         premultiply: multiply the colors of a transparent result by its alpha.
-        metadata: whether EXIF and resolution go along: `keep`, but for the place where the
-            photograph was taken, `keep-gps` with it, or `strip`.
+        metadata: whether EXIF, XMP of maker and rights, and resolution go along: `keep`, but for
+            the place where the photograph was taken, `keep-gps` with it, or `strip`.
     """
 
     mask: bool = False
@@ -75,8 +75,9 @@ class Result:
         profile: the ICC profile of `pixels`.
         subject: in the whole picture's pixels, cropped or not.
         premultiplied: whether the colors have been multiplied by alpha.
-        exif: as `Picture` has it.
+        exif: what the picture's file says of itself that is true of the result: a TIFF structure.
         dpi: pixels an inch, across and down.
+        xmp: as `exif`, of maker and rights: an XMP packet.
     """
 
     pixels: Pixels
@@ -85,6 +86,18 @@ class Result:
     premultiplied: bool = False
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
+    xmp: bytes | None = None
+
+    def __repr__(self) -> str:
+        height, width, *channels = self.pixels.shape
+        kind = {(): "gray", (3,): "RGB", (4,): "RGBA"}[tuple(channels)]
+        return f"<Result: {width} x {height} {kind}, {self.pixels.dtype}, {self.subject}>"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the content of a PNG."""
+        stream = io.BytesIO()
+        self.save(stream, Encoding())
+        return stream.getvalue()
 
     def save(
         self, target: str | os.PathLike[str] | BinaryIO, encoding: Encoding | None = None
@@ -105,6 +118,7 @@ class Result:
             profile=self.profile,
             exif=self.exif,
             dpi=self.dpi,
+            xmp=self.xmp,
             premultiplied=self.premultiplied,
         )
 
@@ -142,10 +156,11 @@ def compose(
     result = _painted(picture, alpha, style, threads)
     if style.metadata == "strip":
         return result
-    exif = picture.exif
-    if exif is not None and style.metadata != "keep-gps":
-        exif = without_location(exif)
-    return replace(result, exif=exif, dpi=picture.dpi)
+    exif, xmp = picture.exif, picture.xmp
+    if style.metadata != "keep-gps":
+        exif = without_location(exif) if exif else None
+        xmp = xmp_without_location(xmp) if xmp else None
+    return replace(result, exif=exif, dpi=picture.dpi, xmp=xmp)
 
 
 def _painted(

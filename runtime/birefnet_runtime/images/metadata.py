@@ -1,19 +1,15 @@
-"""What a photograph says of itself, on its way to the result: EXIF and resolution.
+"""What a photograph says of itself, on its way to the result: EXIF, XMP and resolution.
 
 Kept is what is still true of a cutout: who made it, when, with what, under which rights. Left out
 is what describes the old file (orientation, dimensions, thumbnail) or can't be carried over whole
 (maker notes, which point into the old file). Tags are those of EXIF 3.0 (CIPA DC-008).
 """
 
-import io
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from PIL.ExifTags import IFD, Base
 
 from .pillow_settings import DECODING_ERRORS
@@ -50,14 +46,71 @@ _LEFT_OUT = frozenset(
 """Of the directory with the camera's settings."""
 _IPTC = {Base.Artist: (2, 80), Base.Copyright: (2, 116), Base.ImageDescription: (2, 120)}
 """Where IPTC-IIM has the same, for files that have no such tag in EXIF."""
+XMP = "birefnet_xmp"
+"""Where an opened image's `info` has its XMP packet, as bytes."""
+_XMP_KEYS = ("xmp", "XML:com.adobe.xmp")
+_MOST_XMP_BYTES = 1 << 20
+_PACKET_START = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+_PACKET_END = b'<?xpacket end="w"?>'
+_RDF, _XMP_META = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "adobe:ns:meta/"
+_XMP_NAMESPACES = {
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+    "plus": "http://ns.useplus.org/ldf/xmp/1.0/",
+    "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
+    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    "exif": "http://ns.adobe.com/exif/1.0/",
+}
+
+
+def _xmp_names(**names: str) -> frozenset[str]:
+    return frozenset(
+        f"{{{_XMP_NAMESPACES[prefix]}}}{name}" for prefix in names for name in names[prefix].split()
+    )
+
+
+_XMP_KEPT = _xmp_names(
+    dc="creator rights title description",
+    xmpRights="WebStatement Marked UsageTerms Owner Certificate",
+    photoshop="Credit Source AuthorsPosition DateCreated CopyrightFlag URL",
+    plus="Licensor CopyrightOwner ImageCreator LicensorURL",
+    Iptc4xmpCore="CreatorContactInfo",
+    Iptc4xmpExt="DigitalSourceType",
+)
+_XMP_PLACE = _xmp_names(
+    photoshop="City State Country",
+    Iptc4xmpCore="Location CountryCode",
+    Iptc4xmpExt="LocationCreated LocationShown",
+    exif="GPSLatitude GPSLongitude GPSAltitude GPSAltitudeRef GPSTimeStamp",
+)
 _TRANSPOSED = frozenset({5, 6, 7, 8})
 """Orientations that exchange width and height."""
 
 
 def turn_upright(image: Image.Image) -> None:
     """Turn a decoded image by its EXIF orientation, in place; damaged EXIF doesn't cost it."""
+    take_xmp(image)  # a PNG may have it behind its pixels
     with suppress(*DECODING_ERRORS):
         ImageOps.exif_transpose(image, in_place=True)
+
+
+def upright(frame: Image.Image) -> Image.Image:
+    """A decoded frame of an animation, turned by the EXIF orientation; the frame itself stays."""
+    take_xmp(frame)
+    with suppress(*DECODING_ERRORS):
+        return ImageOps.exif_transpose(frame)
+    return frame
+
+
+def take_xmp(image: Image.Image) -> None:
+    """Move the XMP of an opened file to where Pillow doesn't look for an orientation.
+
+    Pillow turns pictures by an orientation that XMP alone has; other programs and browsers don't.
+    """
+    for key in _XMP_KEYS:
+        if (xmp := image.info.pop(key, None)) is not None:
+            image.info[XMP] = xmp.encode() if isinstance(xmp, str) else xmp
 
 
 def read_exif(image: Image.Image) -> bytes | None:
@@ -159,80 +212,47 @@ def _encoded(directory: Mapping[int, Any]) -> bytes | None:
     return content if 0 < len(content) <= MOST_BYTES else None
 
 
-# ICC profiles: their color space, and conversion to and from sRGB.
-
-
-_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def space_of(profile: bytes | None) -> str | None:
-    """Read the color space, as `RGB`, `GRAY` or `CMYK`; None if this is no ICC profile.
-
-    Source: ICC.1:2022, 7.2.6.
-    """
-    if profile is None or len(profile) < 128 or profile[36:40] != b"acsp":
-        return None
-    return profile[16:20].decode("ascii", "replace").strip()
-
-
-@lru_cache(maxsize=16)
-def rgb_profile(profile: bytes | None) -> bytes | None:
-    """Return a profile if it is one for RGB that converts both ways, else None."""
-    if profile is None or space_of(profile) != "RGB":
-        return None
-    one = Image.new("RGB", (1, 1))
-    converts = _convert(one, profile, _SRGB) and _convert(one, _SRGB, profile)
-    return profile if converts else None
-
-
-def to_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """Convert an image from its profile's color space to sRGB.
-
-    Args:
-        image: mode L, RGB, CMYK or LAB, as the profile's space is.
-        profile: its ICC profile.
+def read_xmp(image: Image.Image) -> bytes | None:
+    """What the XMP of a decoded file, which has some (`XMP`), says of maker, rights and place.
 
     Returns:
-        mode RGB; None if the profile is damaged or doesn't fit the image.
+        a packet that says only this, at most `MOST_BYTES`; None if there is nothing to keep.
     """
-    return _convert(image, profile, _SRGB)
+    return _kept_xmp(image.info[XMP], _XMP_KEPT | _XMP_PLACE)
 
 
-def from_srgb(pixels: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:
-    """Convert uint8 (H, W, 3) from sRGB to an RGB profile's color space; unchanged without one."""
-    if profile is None:
-        return pixels
-    converted = _convert(Image.fromarray(pixels), _SRGB, profile)
-    return pixels if converted is None else np.asarray(converted)
+def xmp_without_location(packet: bytes) -> bytes | None:
+    """The same XMP without the place where the photograph was taken; None if nothing remains."""
+    return _kept_xmp(packet, _XMP_KEPT)
 
 
-def lab_to_srgb(image: Image.Image) -> Image.Image:
-    """Convert an image of mode LAB to mode RGB."""
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    return _convert(image, lab, _SRGB) or image.convert("RGB")
+def _kept_xmp(packet: bytes, kept: frozenset[str]) -> bytes | None:
+    """A packet of those properties of another, by `{namespace}name`."""
+    # An entity may stand for what is a million times as long; XMP has none.
+    if len(packet) > _MOST_XMP_BYTES or b"<!" in packet.replace(b"<!--", b""):
+        return None
+    from xml.etree import ElementTree  # with the few files that have XMP
 
-
-def gray_curve(profile: bytes) -> NDArray[np.float32] | None:
-    """Compute the sRGB values of a gray profile's levels 0 to 255.
-
-    Returns:
-        float32 (256,), 0–255; None if the profile is damaged.
-    """
-    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-    converted = _convert(ramp, profile, _SRGB)
-    return None if converted is None else np.asarray(converted, dtype=np.float32)[0, :, 1]
-
-
-def _convert(image: Image.Image, source: bytes, target: bytes) -> Image.Image | None:
-    # A new transform each time: one that is shared keeps a cache that isn't safe between threads.
+    rdf, description = f"{{{_RDF}}}RDF", f"{{{_RDF}}}Description"
+    for prefix, namespace in _XMP_NAMESPACES.items():
+        ElementTree.register_namespace(prefix, namespace)
+    ElementTree.register_namespace("rdf", _RDF)
+    ElementTree.register_namespace("x", _XMP_META)
     try:
-        return ImageCms.profileToProfile(
-            image,
-            io.BytesIO(source),
-            io.BytesIO(target),
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError):
+        root = ElementTree.fromstring(packet.strip(b"\0 \r\n\t"))
+        result = ElementTree.Element(f"{{{_XMP_META}}}xmpmeta")
+        about = ElementTree.SubElement(ElementTree.SubElement(result, rdf), description)
+        about.set(f"{{{_RDF}}}about", "")
+        for each in root.iter(rdf):
+            for properties in each.findall(description):
+                about.extend(child for child in properties if child.tag in kept)
+                found = {name: text for name, text in properties.attrib.items() if name in kept}
+                about.attrib.update(found)
+        if len(about) == 0 and len(about.attrib) == 1:
+            return None
+        content: bytes = ElementTree.tostring(result, "utf-8")
+    except DECODING_ERRORS:
         return None
+    content = content.removeprefix(b"<?xml version='1.0' encoding='utf-8'?>\n")
+    whole = _PACKET_START + content + _PACKET_END
+    return whole if len(whole) <= MOST_BYTES else None

@@ -23,8 +23,9 @@ class Picture:
         pixels: uint8 or uint16 (H, W, 3) RGB, in the color space of `profile`.
         opacity: the file's own alpha, (H, W) of the same type, not premultiplied; None: opaque.
         profile: the ICC profile of `pixels`; None: sRGB, or unknown.
-        exif: what the file says of itself that is true of a cutout, too (`exif.read_exif`).
+        exif: what the file says of itself that is true of a cutout, too: a TIFF structure.
         dpi: pixels an inch, across and down.
+        xmp: as `exif`, what XMP says of maker and rights: a packet.
     """
 
     pixels: Pixels
@@ -32,6 +33,7 @@ class Picture:
     profile: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
+    xmp: bytes | None = None
 
     @property
     def size(self) -> tuple[int, int]:

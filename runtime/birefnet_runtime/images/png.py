@@ -1,4 +1,4 @@
-"""PNG files without the chunks that Pillow refuses a whole picture for."""
+"""PNG files: read without the chunks that Pillow refuses a whole picture for, and written."""
 
 import io
 import struct
@@ -6,7 +6,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +19,33 @@ _PLAIN_XMP = b"XML:com.adobe.xmp\0\0"
 MOST_PROFILE_BYTES = 16 << 20
 
 
-def without_texts(stream: BinaryIO) -> tuple[BinaryIO, bytes | None]:
+class PngChunks(NamedTuple):
+    """A PNG as Pillow reads it, and what was found on the way.
+
+    Attributes:
+        stream: what remains; the file's own where there was nothing to leave out.
+        profile: a large ICC profile that was taken out; None if none was or if it is beyond
+            `MOST_PROFILE_BYTES`.
+        cicp: the content of that chunk.
+        for_apple: whether it is of Apple's own kind (CgBI), which is no PNG by its pixels.
+    """
+
+    stream: BinaryIO
+    profile: bytes | None
+    cicp: bytes | None
+    for_apple: bool
+
+
+def without_texts(stream: BinaryIO) -> PngChunks:
     """Leave the texts of a PNG out, and a large ICC profile; Pillow refuses files with large ones.
 
-    XMP that isn't compressed stays: it may hold the orientation.
+    XMP that isn't compressed stays: it may say who made the picture.
 
     Args:
         stream: of a PNG, seekable.
-
-    Returns:
-        the stream itself where there is nothing to leave out, else one of what remains; the
-        profile that was taken out, None if none was or if it is beyond `MOST_PROFILE_BYTES`.
     """
     pieces, profile, kept_from, place = [], None, 0, 8
+    cicp, for_apple, pixels = None, False, False
     stream.seek(place)
     while len(head := stream.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
@@ -45,11 +59,15 @@ def without_texts(stream: BinaryIO) -> tuple[BinaryIO, bytes | None]:
             kept_from, profile = end, large or profile
         if kind == b"IEND":
             break
+        pixels = pixels or kind == b"IDAT"
+        if kind == b"cICP" and not pixels:
+            cicp = stream.read(min(length, 8))
+        for_apple = for_apple or (kind == b"CgBI" and place == 8)
         place = end
         stream.seek(place)
     if not pieces:
         stream.seek(0)
-        return stream, None
+        return PngChunks(stream, None, cicp, for_apple)
     rest = io.BytesIO()
     for start, end in pieces:
         stream.seek(start)
@@ -57,7 +75,7 @@ def without_texts(stream: BinaryIO) -> tuple[BinaryIO, bytes | None]:
     stream.seek(kept_from)
     rest.write(stream.read())
     rest.seek(0)
-    return rest, profile
+    return PngChunks(rest, profile, cicp, for_apple)
 
 
 def _large_profile(content: bytes) -> bytes | None:
@@ -90,6 +108,7 @@ def write_png(
     profile: bytes | None = None,
     exif: bytes | None = None,
     dpi: tuple[float, float] | None = None,
+    xmp: bytes | None = None,
 ) -> None:
     """Write a PNG in strips: no second copy of the picture is in memory.
 
@@ -102,6 +121,7 @@ def write_png(
         profile: an ICC profile to go with it.
         exif: a TIFF structure to go with it.
         dpi: pixels an inch, across and down.
+        xmp: an XMP packet to go with it.
     """
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
@@ -116,6 +136,8 @@ def write_png(
         _write_chunk(stream, b"pHYs", struct.pack(">IIB", across, down, 1))  # pixels a meter
     if exif is not None:
         _write_chunk(stream, b"eXIf", exif)
+    if xmp is not None:
+        _write_chunk(stream, b"iTXt", _PLAIN_XMP + b"\0\0\0" + xmp)
     for piece in _deflated(_filtered(pixels)):
         _write_chunk(stream, b"IDAT", piece)
     _write_chunk(stream, b"IEND", b"")

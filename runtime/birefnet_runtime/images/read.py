@@ -2,38 +2,258 @@
 
 import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 from birefnet_models.base.text import format_bytes, printable
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from ..errors import ImageError
-from .metadata import (
-    gray_curve,
+from .color import (
+    CODE_POINTS,
+    color_of,
+    gray_table,
     lab_to_srgb,
-    read_dpi,
-    read_exif,
+    normalize,
+    parse_code_points,
     rgb_profile,
     space_of,
     to_srgb,
-    turn_upright,
 )
+from .isobmff import avif_code_points, is_sequence
+from .metadata import XMP, read_dpi, read_exif, read_xmp, take_xmp, turn_upright
 from .picture import Picture, strips
-from .pillow_settings import DECODING_ERRORS, pillow_settings, silence_libtiff
+from .pillow_settings import (
+    DECODING_ERRORS,
+    SEQUENCE,
+    decoding_error,
+    mended_jpeg,
+    pillow_settings,
+    silence_libtiff,
+)
 from .png import without_texts
+from .psd import ON_WHITE, prepare_psd, without_white
 from .sixteen_bit import read_sixteen_bit_color, sixteen_bit_packing
-from .unread import describe_tiff, raw_kind
+from .unread import raw_kind, undecoded_tiff, unread_kind
 
-# A PIL image of any mode to a Picture.
+FileSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+"""A path, the content of an image file, or an open one."""
+ImageSource: TypeAlias = FileSource | Image.Image | ArrayLike | Picture
 
+# fmt: off
+SUFFIXES = frozenset({
+    ".apng", ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm",
+    ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+})
+# fmt: on
+"""What counts as an image when a folder is searched. A file named by itself may have any suffix."""
+PILLOW_FORMATS = (
+    *("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000"),
+    *("ICO", "PSD", "QOI", "PCX", "SGI", "TGA"),
+)
+"""All that Pillow may open, and HEIF: none that runs another program, as EPS does."""
+MOST_PIPE_BYTES = 1 << 30
+_SUBFILE, _OLD_SUBFILE, _REDUCED, _MASK, _MOST_PAGES = 254, 255, 1, 4, 64
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PLAIN = (_PNG, b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM")
+"""Signatures of files that are surely no raw ones."""
+_NOT_READ = {
+    b"%!PS": "PostScript",
+    b"\xc5\xd0\xd3\xc6": "PostScript",
+    b"%PDF": "PDF",
+    b"<svg": "SVG",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"v/1\x01": "OpenEXR",
+}
+"""Signatures of images that nothing here reads, for the message."""
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
+_DECODER_BYTES = {"WEBP": 20, "AVIF": 16, "HEIF": 14, "JPEG2000": 28}
+"""For each pixel, of decoders that hold a whole picture of their own beside Pillow's."""
+_STRIPS_BYTES = 32 << 20
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _EXTRA, _SAMPLE_FORMAT = 258, 262, 284, 338, 339
 _WHITE_IS_ZERO, _SEPARATE, _PREMULTIPLIED, _SIGNED = 0, 2, 1, 2
+
+
+def read_image(source: ImageSource, *, max_pixels: int | None = None) -> Picture:
+    """Read any of the accepted inputs.
+
+    Of a file (a path, its bytes, or an open one) the first frame is read and its EXIF orientation
+    applied. A PIL image keeps its pixels where they are. Gray becomes RGB of three equal channels.
+    An RGB profile is kept beside the pixels; what a file says by code points (cICP, nclx) or gAMA
+    and cHRM becomes such a profile, and HDR is tone-mapped to sRGB. CMYK, Lab and gray with a
+    profile are converted to sRGB, CMYK without one by Pillow's plain formula. 16-bit PNG and TIFF
+    stay 16-bit.
+
+    Args:
+        source: path, bytes or a memoryview of an image file, a file open for reading in binary
+            (read from its start, and left open), PIL image, Picture, or an array: uint8 or uint16,
+            (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, alpha not premultiplied.
+        max_pixels: of a file: the most that its header may say; by default Pillow's bound, twice
+            `PIL.Image.MAX_IMAGE_PIXELS` (179 million).
+
+    Raises:
+        ImageError: the input is none of these; the message names the file.
+    """
+    if isinstance(source, Picture):
+        return source
+    if isinstance(source, Image.Image):
+        return picture_of(source, "PIL image")
+    if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(
+        source, "read"
+    ):
+        with open_image(cast(FileSource, source), max_pixels=max_pixels) as (image, name):
+            return decode(image, name)
+    return _from_array(source)
+
+
+@contextmanager
+def open_image(
+    source: FileSource,
+    name: str | None = None,
+    *,
+    max_pixels: int | None = None,
+) -> Iterator[tuple[Image.Image, str]]:
+    """Open an image file without decoding it; yield it and the name that errors give it.
+
+    Args:
+        source: a path, the file's bytes, or a file open for reading in binary, which stays open. A
+            pipe is read whole, up to `MOST_PIPE_BYTES`.
+        name: by default the path.
+        max_pixels: as in `read_image`.
+
+    Raises:
+        ImageError: it is no image that is read, it is too large, or the block finds it damaged.
+    """
+    try:
+        opened, own_name = _opened(source)
+    except OSError as error:
+        raise decoding_error(printable(name or os.fspath(cast(str, source))), error) from error
+    name = printable(name or own_name)
+    try:
+        with (
+            opened as file,
+            pillow_settings(max_pixels),
+            _identify(file, name) as image,
+        ):
+            limit = pixel_limit(max_pixels)
+            if limit is not None and image.width * image.height > limit:
+                raise ImageError(
+                    f"{name}: too large to be read safely: {image.width} x {image.height} pixels, "
+                    f"more than {limit / 1e6:.6g} megapixels; max_pixels (--max-pixels) raises "
+                    "the limit"
+                )
+            yield image, name
+    except DECODING_ERRORS as error:
+        raise decoding_error(name, error) from error
+
+
+def _opened(source: FileSource) -> tuple[AbstractContextManager[BinaryIO], str]:
+    """The file, closed with the block if it is opened here, and what messages call it."""
+    if isinstance(source, str | os.PathLike):
+        return open(source, "rb"), os.fspath(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source), f"image of {memoryview(source).nbytes} bytes"
+    name = getattr(source, "name", None)
+    name = name if isinstance(name, str) else "image of an open file"
+    if isinstance(source, io.TextIOBase):
+        raise ImageError(f"{name}: opened as text; open it with mode 'rb'")
+    if source.closed:
+        raise ImageError(f"{name}: the file is closed")
+    if source.seekable():
+        source.seek(0)
+    return nullcontext(source), name
+
+
+def pixel_limit(max_pixels: int | None) -> int | None:
+    """The most pixels that are read, while a file is open; None: Pillow's bound is switched off."""
+    return pillow_settings.limit if max_pixels is None else max_pixels
+
+
+def decode(image: Any, name: str) -> Picture:
+    """Decode the current frame of an opened file, and read what it says of itself.
+
+    Raises:
+        ImageError: it has no pixels, or pixels that mean no colors.
+    """
+    dpi = read_dpi(image)
+    picture = _decode_pixels(image, name)
+    return replace(
+        picture, dpi=dpi, exif=read_exif(image), xmp=read_xmp(image) if XMP in image.info else None
+    )
+
+
+def _decode_pixels(image: Any, name: str) -> Picture:
+    packing = sixteen_bit_packing(image) if image.format in {"PNG", "TIFF"} else None
+    if packing:
+        profile, points = color_of(image)
+        pixels, opacity = read_sixteen_bit_color(image, packing)
+        table = None
+        if profile and packing.startswith("LA") and space_of(profile) == "GRAY":
+            table = gray_table(profile)
+        if table is not None:
+            for row in pixels:
+                row[...] = table[row]
+        if points:
+            normalize(pixels, points)
+        return Picture(pixels, opacity, rgb_profile(profile))
+    check_kind(image, name)
+    key = image.info.get("transparency")
+    if image.format == "PNG" and image.mode == "L" and isinstance(key, int):
+        bits = {"L;2": 2, "L;4": 4}.get(image.tile[0].args if image.tile else "", 8)
+        image.info["transparency"] = key * 255 // (2**bits - 1)  # as the pixels are scaled
+    stream = image.fp
+    try:
+        image.load()
+    except OSError as error:
+        is_jpeg = image.format in {"JPEG", "MPO"}
+        reason = undecoded_tiff(image) if image.format == "TIFF" else None
+        reason = unread_kind(stream) if is_jpeg else reason
+        if reason is not None:
+            raise ImageError(f"{name}: {reason}") from error
+        mended = mended_jpeg(stream) if is_jpeg else None
+        if mended is None:
+            raise
+        image = mended
+    turn_upright(image)
+    picture = picture_of(image, name)
+    return without_white(picture) if image.info.get(ON_WHITE) else picture
+
+
+def picture_bytes(image: Image.Image) -> int:
+    """Bytes that the Picture of an opened file keeps, from its header."""
+    sixteen_bit = image.format in {"PNG", "TIFF"} and sixteen_bit_packing(image)
+    wide = 2 if sixteen_bit or image.mode.startswith("I") else 1
+    return image.width * image.height * wide * (4 if image.has_transparency_data else 3)
+
+
+def decoded_bytes(image: Image.Image) -> int:
+    """Bytes that `decode` takes at most for an opened file, from its header.
+
+    The Picture is among them, the encoded file is not. From above: 12 megapixels of each format
+    stay below it (benchmarks/results/image_readers.json).
+    """
+    pixels = image.width * image.height
+    stored = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(image.mode, 4)
+    at_once = pixels * _DECODER_BYTES.get(image.format or "", 0)
+    if "progressive" in image.info:
+        at_once = stored + 2 * pixels * len(image.getbands())  # the coefficients of all scans
+    turned = 2 * stored  # by the EXIF orientation, which may come behind the pixels
+    return max(stored + picture_bytes(image), turned, at_once) + _STRIPS_BYTES
+
+
+def pixels_of(source: FileSource) -> int:
+    """Read the number of pixels from an image file's header; 0 if it can't be opened."""
+    try:
+        with open_image(source) as (image, _):
+            return image.width * image.height
+    except ImageError:
+        return 0
 
 
 def picture_of(image: Image.Image, name: str) -> Picture:
@@ -45,9 +265,12 @@ def picture_of(image: Image.Image, name: str) -> Picture:
     check_kind(image, name)
     tags: Any = getattr(image, "tag_v2", {})
     image.load()
-    profile = image.info.get("icc_profile")
+    profile, points = color_of(image)
     if image.mode.startswith("I"):  # 16-bit gray; as 32-bit integers where a format has no other
-        return _from_sixteen_bit_gray(image, profile, tags)
+        picture = _from_sixteen_bit_gray(image, profile, tags)
+        if points:
+            normalize(picture.pixels, points)
+        return replace(picture, profile=rgb_profile(profile))
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     opacity = np.empty(pixels.shape[:2], np.uint8) if image.has_transparency_data else None
     for rows, strip in strips(image):
@@ -56,6 +279,8 @@ def picture_of(image: Image.Image, name: str) -> Picture:
             opacity[rows] = np.asarray(strip.getchannel("A"))
             strip = strip.getchannel("L") if strip.mode == "LA" else strip.convert("RGB")
         pixels[rows] = np.asarray(strip if strip.mode == "RGB" else _to_rgb(strip, profile, name))
+    if points:
+        normalize(pixels, points)
     kept = None if image.mode in {"CMYK", "LAB"} else rgb_profile(profile)
     return Picture(pixels, opacity, kept)
 
@@ -96,7 +321,10 @@ def _from_sixteen_bit_gray(image: Image.Image, profile: bytes | None, tags: Any)
     opacity = np.empty(pixels.shape[:2], np.uint16) if isinstance(key, int) else None
     table = gray_table(profile) if profile and space_of(profile) == "GRAY" else None
     for rows, strip in strips(image):
-        levels: NDArray[np.uint16] = np.asarray(strip).clip(0, 65535).astype(np.uint16)
+        stored = np.asarray(strip)
+        if tags.get(_BITS_PER_SAMPLE) == (32,):  # unsigned, which Pillow takes for signed
+            stored = stored.view(np.uint32) >> 16
+        levels: NDArray[np.uint16] = stored.clip(0, 65535).astype(np.uint16)
         if opacity is not None:
             opacity[rows] = np.where(levels == key, 0, 65535)
         if tags.get(_BITS_PER_SAMPLE) == (12,):
@@ -105,200 +333,6 @@ def _from_sixteen_bit_gray(image: Image.Image, profile: bytes | None, tags: Any)
             levels = np.invert(levels)
         pixels[rows] = (levels if table is None else table[levels])[..., None]
     return Picture(pixels, opacity)
-
-
-def gray_table(profile: bytes) -> NDArray[np.uint16] | None:
-    """Compute the sRGB values of a gray profile's 16-bit levels; None if it is damaged.
-
-    Returns:
-        uint16 (65536,).
-    """
-    curve = gray_curve(profile)
-    if curve is None:
-        return None
-    table = np.interp(np.arange(65536) / 257, np.arange(256), curve * 257)
-    return np.rint(table).astype(np.uint16)
-
-
-ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | ArrayLike | Picture
-
-# fmt: off
-SUFFIXES = frozenset({
-    ".apng", ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm",
-    ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
-})
-# fmt: on
-"""What counts as an image when a folder is searched. A file named by itself may have any suffix."""
-PILLOW_FORMATS = (
-    *("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000"),
-    *("ICO", "PSD", "QOI", "PCX", "SGI", "TGA"),
-)
-"""All that Pillow may open, and HEIF: none that runs another program, as EPS does."""
-MOST_PIPE_BYTES = 1 << 30
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PLAIN = (_PNG, b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM")
-"""Signatures of files that are surely no raw ones."""
-_NOT_READ = {
-    b"%!PS": "PostScript",
-    b"\xc5\xd0\xd3\xc6": "PostScript",
-    b"%PDF": "PDF",
-    b"<svg": "SVG",
-    b"\xff\x0a": "JPEG XL",
-    b"\0\0\0\x0cJXL ": "JPEG XL",
-    b"v/1\x01": "OpenEXR",
-}
-"""Signatures of images that nothing here reads, for the message."""
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
-_UNSUPPORTED = ("unsupported", "not supported", "not yet supported", "not available", "not impl")
-"""Words of Pillow's about sound files of a kind that it doesn't read."""
-_DECODER_BYTES = {"WEBP": 20, "AVIF": 16, "HEIF": 14, "JPEG2000": 28}
-"""For each pixel, of decoders that hold a whole picture of their own beside Pillow's."""
-_STRIPS_BYTES = 32 << 20
-_END_OF_JPEG = b"\xff\xd9"
-_MOST_LOST = 0.02
-"""Share of a picture up to which the lost end of a JPEG is overlooked."""
-
-
-def read_image(source: ImageSource, *, max_pixels: int | None = None) -> Picture:
-    """Read any of the accepted inputs.
-
-    Of a file (a path, or its bytes) the first frame is read and its EXIF orientation applied. A PIL
-    image keeps its pixels where they are. Gray becomes RGB of three equal channels. An RGB profile
-    is kept beside the pixels; CMYK, Lab and gray with a profile are converted to sRGB, CMYK without
-    one by Pillow's plain formula. 16-bit PNG and TIFF stay 16-bit.
-
-    Args:
-        source: path, bytes of an image file, PIL image, Picture, or an array: uint8 or uint16,
-            (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, alpha not premultiplied.
-        max_pixels: of a file: the most that its header may say; by default Pillow's bound, twice
-            `PIL.Image.MAX_IMAGE_PIXELS` (179 million).
-
-    Raises:
-        ImageError: the input is none of these; the message names the file.
-    """
-    if isinstance(source, Picture):
-        return source
-    if isinstance(source, Image.Image):
-        return picture_of(source, "PIL image")
-    if isinstance(source, str | os.PathLike | bytes):
-        with open_image(source, max_pixels=max_pixels) as (image, name):
-            return decode(image, name)
-    return _from_array(source)
-
-
-@contextmanager
-def open_image(
-    source: str | os.PathLike[str] | bytes,
-    name: str | None = None,
-    *,
-    max_pixels: int | None = None,
-) -> Iterator[tuple[Image.Image, str]]:
-    """Open an image file without decoding it; yield it and the name that errors give it.
-
-    Args:
-        source: a path, or the file's bytes. A pipe is read whole, up to `MOST_PIPE_BYTES`.
-        name: by default the path.
-        max_pixels: as in `read_image`.
-
-    Raises:
-        ImageError: it is no image that is read, it is too large, or the block finds it damaged.
-    """
-    if name is None:
-        name = f"image of {len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
-    name = printable(name)
-    try:
-        with (
-            io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file,
-            pillow_settings(max_pixels),
-            _identify(file, name) as image,
-        ):
-            limit = pixel_limit(max_pixels)
-            if limit is not None and image.width * image.height > limit:
-                raise ImageError(
-                    f"{name}: too large to be read safely: {image.width} x {image.height} pixels, "
-                    f"more than {limit / 1e6:.6g} megapixels; max_pixels (--max-pixels) raises "
-                    "the limit"
-                )
-            yield image, name
-    except DECODING_ERRORS as error:
-        raise decoding_error(name, error) from error
-
-
-def pixel_limit(max_pixels: int | None) -> int | None:
-    """The most pixels that are read, while a file is open; None: Pillow's bound is switched off."""
-    return pillow_settings.limit if max_pixels is None else max_pixels
-
-
-def decode(image: Any, name: str) -> Picture:
-    """Decode the current frame of an opened file, and read what it says of itself.
-
-    Raises:
-        ImageError: it has no pixels, or pixels that mean no colors.
-    """
-    dpi = read_dpi(image)
-    picture = _decode_pixels(image, name)
-    return replace(picture, dpi=dpi, exif=read_exif(image))
-
-
-def _decode_pixels(image: Any, name: str) -> Picture:
-    packing = sixteen_bit_packing(image) if image.format in {"PNG", "TIFF"} else None
-    if packing:
-        profile = image.info.get("icc_profile")
-        pixels, opacity = read_sixteen_bit_color(image, packing)
-        table = None
-        if profile and packing.startswith("LA") and space_of(profile) == "GRAY":
-            table = gray_table(profile)
-        if table is not None:
-            for row in pixels:
-                row[...] = table[row]
-        return Picture(pixels, opacity, rgb_profile(profile))
-    check_kind(image, name)
-    key = image.info.get("transparency")
-    if image.format == "PNG" and image.mode == "L" and isinstance(key, int):
-        bits = {"L;2": 2, "L;4": 4}.get(image.tile[0].args if image.tile else "", 8)
-        image.info["transparency"] = key * 255 // (2**bits - 1)  # as the pixels are scaled
-    stream = image.fp
-    try:
-        image.load()
-    except OSError:
-        mended = _with_end(stream) if image.format in {"JPEG", "MPO"} else None
-        if mended is None:
-            raise
-        image = mended
-    turn_upright(image)
-    return picture_of(image, name)
-
-
-def picture_bytes(image: Image.Image) -> int:
-    """Bytes that the Picture of an opened file keeps, from its header."""
-    sixteen_bit = image.format in {"PNG", "TIFF"} and sixteen_bit_packing(image)
-    wide = 2 if sixteen_bit or image.mode.startswith("I") else 1
-    return image.width * image.height * wide * (4 if image.has_transparency_data else 3)
-
-
-def decoded_bytes(image: Image.Image) -> int:
-    """Bytes that `decode` takes at most for an opened file, from its header.
-
-    The Picture is among them, the encoded file is not. From above: 12 megapixels of each format
-    stay below it (benchmarks/results/image_readers.json).
-    """
-    pixels = image.width * image.height
-    stored = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(image.mode, 4)
-    at_once = pixels * _DECODER_BYTES.get(image.format or "", 0)
-    if "progressive" in image.info:
-        at_once = stored + 2 * pixels * len(image.getbands())  # the coefficients of all scans
-    turned = 2 * stored  # by the EXIF orientation, which may come behind the pixels
-    return max(stored + picture_bytes(image), turned, at_once) + _STRIPS_BYTES
-
-
-def pixels_of(source: str | os.PathLike[str] | bytes) -> int:
-    """Read the number of pixels from an image file's header; 0 if it can't be opened."""
-    try:
-        with open_image(source) as (image, _):
-            return image.width * image.height
-    except ImageError:
-        return 0
 
 
 def _split(pixels: Any, profile: bytes | None = None) -> Picture:
@@ -314,9 +348,14 @@ def _from_array(source: ArrayLike) -> Picture:
     try:
         array = np.asarray(source)
     except (ValueError, TypeError) as error:
-        raise ImageError(f"expected an image, got something that is no array: {error}") from error
+        raise ImageError(f"expected an image, got something that is not one: {error}") from error
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})
     if not shaped or array.dtype not in (np.uint8, np.uint16):
+        if array.dtype == object:
+            raise ImageError(
+                "expected an image: a path, the bytes of a file, an open file, a PIL image or an "
+                f"array; got {type(source).__name__}"
+            )
         raise ImageError(
             "expected an image as uint8 or uint16 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, "
             f"got {array.dtype} {array.shape}"
@@ -344,38 +383,53 @@ def _identify(file: BinaryIO, name: str) -> Image.Image:
         raise ImageError(
             f"{name}: HEIC needs a plugin; install it with: pip install 'birefnet-ort[heic]'"
         )
-    png = start.startswith(_PNG)
-    stream, profile = without_texts(file) if png else (file, None)
+    chunks = without_texts(file) if start.startswith(_PNG) else None
+    if chunks and chunks.for_apple:
+        raise ImageError(f"{name}: a PNG of Apple's own kind (CgBI); save it as plain PNG")
+    stream = chunks.stream if chunks else file
     try:
         image = Image.open(stream, formats=[*PILLOW_FORMATS, *(["HEIF"] if heif else [])])
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: {_unidentified_reason(start, stream)}") from error
-    if profile is not None:
-        image.info["icc_profile"] = profile
-    if image.format == "TIFF":
-        silence_libtiff()
+    take_xmp(image)
+    if chunks:
+        if chunks.profile is not None:
+            image.info["icc_profile"] = chunks.profile
+        if chunks.cicp is not None:
+            image.info[CODE_POINTS] = parse_code_points(chunks.cicp)
+    elif image.format in _PREPARED:
+        _PREPARED[image.format](image, file)
     return image
 
 
-def _with_end(stream: Any) -> Image.Image | None:
-    """Decode a JPEG that lacks its last bytes; None if more than a trace of the picture is lost.
+def _prepare_tiff(image: Any, file: BinaryIO) -> None:
+    """Go to the first page that is neither a thumbnail nor a mask (TIFF 6.0, NewSubfileType)."""
+    silence_libtiff()
+    if not image.tag_v2.get(_SUBFILE, 0) & _REDUCED and image.tag_v2.get(_OLD_SUBFILE) != 2:
+        return
+    with suppress(*DECODING_ERRORS):
+        for page in range(1, min(image.n_frames, _MOST_PAGES)):
+            image.seek(page)
+            if not image.tag_v2.get(_SUBFILE, 0) & (_REDUCED | _MASK):
+                return
+    image.seek(0)
 
-    Pixels that are lost take what follows: with nothing behind the file and with something they
-    differ.
-    """
-    stream.seek(0)
-    content = stream.read().rstrip(b"\xff")
-    whole = []
-    for filler in (b"", b"\xaa\x55\xa5" * 1000):
-        image = Image.open(io.BytesIO(content + filler + _END_OF_JPEG), formats=["JPEG"])
-        image.load()
-        whole.append(image)
-    lost = ImageChops.difference(*whole).getbbox(alpha_only=False)
-    if lost is not None:
-        left, top, right, bottom = lost
-        if (right - left) * (bottom - top) > _MOST_LOST * image.width * image.height:
-            return None
-    return whole[0]
+
+def _prepare_heif(image: Any, file: BinaryIO) -> None:
+    image.info[SEQUENCE] = is_sequence(file)
+
+
+def _prepare_avif(image: Any, file: BinaryIO) -> None:
+    image.info[CODE_POINTS] = avif_code_points(file)
+
+
+_PREPARED: dict[str, Callable[[Any, BinaryIO], None]] = {
+    "TIFF": _prepare_tiff,
+    "PSD": prepare_psd,
+    "HEIF": _prepare_heif,
+    "AVIF": _prepare_avif,
+}
+"""What an opened file needs that Pillow doesn't do."""
 
 
 def _heif_is_read() -> bool:
@@ -392,22 +446,4 @@ def _unidentified_reason(start: bytes, stream: BinaryIO) -> str:
     for signature, kind in _NOT_READ.items():
         if start.startswith(signature):
             return f"{kind}, which isn't read; convert it to PNG or TIFF first"
-    return describe_tiff(stream) or "not an image, or of a format that Pillow doesn't read"
-
-
-def decoding_error(name: str, error: BaseException) -> ImageError:
-    """Make the error for what Pillow raised of a file of that name."""
-    reason = printable(" ".join(str(error).split())) or type(error).__name__
-    if isinstance(error, Image.DecompressionBombError):
-        reason = (
-            f"too large to be read safely: {reason}; max_pixels (--max-pixels) raises the limit"
-        )
-    elif isinstance(error, OSError) and error.errno is not None:
-        reason = (error.strerror or reason).lower()
-    elif isinstance(error, MemoryError):
-        reason = "not enough memory to read it"
-    elif any(word in reason.lower() for word in _UNSUPPORTED):
-        reason = f"can't be read: {reason}"
-    else:
-        reason = f"the image is damaged: {reason}"
-    return ImageError(f"{name}: {reason}")
+    return unread_kind(stream) or "not an image, or of a format that Pillow doesn't read"

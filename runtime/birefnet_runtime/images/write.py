@@ -23,6 +23,7 @@ from .png import write_png
 
 CLASSIC_TIFF_BYTES = 2**32 - 2**25
 """Largest picture, uncompressed, that surely fits the 4 GB of classic TIFF; beyond it BigTIFF."""
+_XMP_TAG = 700
 WEBP_EFFORT, LOSSLESS_EFFORT, AVIF_EFFORT = 2, 0, 1
 FormatName: TypeAlias = Literal["png", "webp", "tiff", "jpeg", "avif"]
 
@@ -56,32 +57,55 @@ FORMATS = (
 PNG, WEBP, TIFF, JPEG, AVIF = FORMATS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Encoding:
     """Format and compression of a result.
 
     Attributes:
-        format: which of `FORMATS`.
+        format: which of `FORMATS`, or its name, as "webp" or "jpg".
         quality: of JPEG, AVIF and lossy WebP, 1 to 100.
         lossless: of WebP.
         effort: of WebP and AVIF, 0 (fast) to 6 (small); None: where more gains little
             (benchmarks/results/efforts.json).
+
+    Raises:
+        OutputError: there is no such format, or a number is out of range.
     """
 
-    format: Format = PNG
-    quality: int = 92
-    lossless: bool = False
-    effort: int | None = None
+    format: Format
+    quality: int
+    lossless: bool
+    effort: int | None
+
+    def __init__(
+        self,
+        format: Format | str = PNG,
+        quality: int = 92,
+        lossless: bool = False,
+        effort: int | None = None,
+    ) -> None:
+        if not 1 <= quality <= 100:
+            raise OutputError(f"a quality of {quality}: give 1 to 100")
+        if effort is not None and not 0 <= effort <= 6:
+            raise OutputError(f"an effort of {effort}: give 0 (fast) to 6 (small)")
+        found = format if isinstance(format, Format) else format_named(format)
+        for name, value in (
+            ("format", found),
+            ("quality", quality),
+            ("lossless", lossless),
+            ("effort", effort),
+        ):
+            object.__setattr__(self, name, value)
 
 
 def format_named(name: str) -> Format:
-    """Find a format by its name.
+    """Find a format by its name, or by a suffix that means it, in any case.
 
     Raises:
         OutputError: there is no format of that name.
     """
     for form in FORMATS:
-        if form.name == name:
+        if name.lower() == form.name or f".{name.lower().removeprefix('.')}" in form.suffixes:
             return form
     raise OutputError(f"{name}: no such format; there are {', '.join(f.name for f in FORMATS)}")
 
@@ -107,6 +131,7 @@ def write_image(
     profile: bytes | None = None,
     exif: bytes | None = None,
     dpi: tuple[float, float] | None = None,
+    xmp: bytes | None = None,
     premultiplied: bool = False,
 ) -> None:
     """Write a picture, whole or not at all.
@@ -115,28 +140,30 @@ def write_image(
         target: a path, or a binary stream, which need not be seekable.
         pixels: uint8 or uint16 (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA. Formats that hold
             8 bits get 8.
-        encoding: by default what the path's suffix says, PNG for a stream.
+        encoding: by default what the path's suffix says; of an open file that of its name, PNG for
+            streams without one.
         profile: an ICC profile to go with it.
         exif: a TIFF structure to go with it; TIFF takes the texts of its first directory.
         dpi: pixels an inch, across and down.
+        xmp: an XMP packet to go with it.
         premultiplied: whether the colors have been multiplied by alpha; only TIFF can say so.
 
     Raises:
         OutputError: the format can't hold the picture, or the file can't be written.
     """
-    if encoding is None and isinstance(target, str | os.PathLike):
-        encoding = Encoding(format_of(Path(target)))
-    encoding = encoding or Encoding()
+    encoding = encoding or Encoding(_format_for(target))
     check_fits(encoding.format, pixels.shape, _name(target))
     with open_output(target) as stream:
         if encoding.format == PNG:
-            write_png(stream, pixels, profile, exif, dpi)
+            write_png(stream, pixels, profile, exif, dpi, xmp)
         elif encoding.format == TIFF:
-            write_tiff(stream, pixels, profile, exif, dpi, premultiplied=premultiplied)
+            write_tiff(stream, pixels, profile, exif, dpi, xmp, premultiplied=premultiplied)
         else:
             options = pillow_options(encoding)
             if exif:
                 options["exif"] = PREFIX + exif
+            if xmp:
+                options["xmp"] = xmp
             if dpi and encoding.format == JPEG:
                 options["dpi"] = tuple(round(each) for each in dpi)
             image = Image.fromarray(to_eight_bits(pixels))
@@ -203,6 +230,7 @@ def write_tiff(
     profile: bytes | None = None,
     exif: bytes | None = None,
     dpi: tuple[float, float] | None = None,
+    xmp: bytes | None = None,
     *,
     premultiplied: bool = False,
 ) -> None:
@@ -217,6 +245,7 @@ def write_tiff(
         profile: an ICC profile to go with it.
         exif: a TIFF structure, whose first directory's texts go with it.
         dpi: pixels an inch, across and down.
+        xmp: an XMP packet to go with it.
         premultiplied: whether the colors have been multiplied by alpha.
     """
     import tifffile  # 30 ms that only TIFF costs
@@ -234,7 +263,10 @@ def write_tiff(
         iccprofile=profile,
         resolution=dpi,
         resolutionunit="INCH" if dpi else None,
-        extratags=[(tag, 2, 0, text, True) for tag, text in first_directory(exif).items()],
+        extratags=[
+            *((tag, 2, 0, text, True) for tag, text in first_directory(exif).items()),
+            *([(_XMP_TAG, 1, len(xmp), xmp, True)] if xmp else []),
+        ],
         metadata=None,
         software=False,
         maxworkers=1,
@@ -254,6 +286,14 @@ def pillow_options(encoding: Encoding) -> dict[str, Any]:
         return {"lossless": True, "quality": 16 * effort, "method": effort, "exact": True}
     effort = WEBP_EFFORT if encoding.effort is None else encoding.effort
     return {"quality": encoding.quality, "method": effort}
+
+
+def _format_for(target: str | os.PathLike[str] | BinaryIO) -> Format:
+    if isinstance(target, str | os.PathLike):
+        return format_of(Path(target))
+    name = getattr(target, "name", None)
+    suffix = Path(name).suffix.lower() if isinstance(name, str) else ""
+    return next((form for form in FORMATS if suffix in form.suffixes), PNG)
 
 
 def _name(target: str | os.PathLike[str] | BinaryIO) -> str:

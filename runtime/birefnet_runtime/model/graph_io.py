@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import ImageError, ModelError
-from ..images.metadata import to_srgb
+from ..images.color import to_srgb
 from ..images.picture import Picture, to_eight_bits
 from .metadata import ModelMetadata
 from .signature import Session, Signature

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from birefnet_apps.files.animation import cut_out_frames
 from birefnet_apps.files.jobs import Job
-from birefnet_apps.files.steps import is_animated
 from birefnet_runtime import Canvas, ImageError, OutputError, Segmenter, Style
+from birefnet_runtime.images.pillow_settings import is_animated
 from birefnet_runtime.images.write import JPEG, PNG, WEBP, Encoding
 from PIL import Image, ImageSequence
 

@@ -1,3 +1,4 @@
+import io
 from statistics import NormalDist
 
 import numpy as np
@@ -253,3 +254,13 @@ def test_saving(picture, alpha, tmp_path):
 
     with Image.open(tmp_path / "cut.webp") as opened:
         assert (opened.format, opened.mode, opened.size) == ("WEBP", "RGBA", (90, 60))
+
+
+def test_a_result_is_short_in_print_and_a_picture_in_a_notebook(picture, alpha):
+    result = compose(picture, alpha)
+
+    assert "90 x 60 RGBA, uint8" in repr(result)
+    assert "gray" in repr(compose(picture, alpha, Style(mask=True)))
+    assert len(repr(result)) < 150
+    shown = Image.open(io.BytesIO(result._repr_png_()))
+    np.testing.assert_array_equal(np.asarray(shown), result.pixels)

@@ -1,6 +1,7 @@
 """What a photograph says of itself, on its way to the result."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -128,6 +129,110 @@ def test_a_picture_without_any_has_none():
     picture = read_image(stream.getvalue())
 
     assert (picture.exif, picture.dpi) == (None, None)
+
+
+XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:r="http://ns.adobe.com/xap/1.0/rights/"
+ xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"
+ xmlns:exif="http://ns.adobe.com/exif/1.0/"
+ r:WebStatement="https://example.com/rights" photoshop:City="Zurich" tiff:Orientation="6">
+ <dc:creator><rdf:Seq><rdf:li>Ada Øst</rdf:li></rdf:Seq></dc:creator>
+ <exif:GPSLatitude>47,22.5N</exif:GPSLatitude></rdf:Description></rdf:RDF></x:xmpmeta>
+<?xpacket end="w"?>""".encode()
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+def test_maker_and_rights_in_xmp_go_along_and_the_place_on_request(form):
+    content = photograph(xmp=XMP)
+
+    kept, with_place, stripped = (
+        result_of(content, Encoding(form), Style(mask=True, metadata=metadata))
+        for metadata in ("keep", "keep-gps", "strip")
+    )
+
+    packet = xmp_of(kept)
+    assert "Ada Øst" in packet
+    assert "https://example.com/rights" in packet
+    for gone in ("Zurich", "47,22.5N", "Orientation"):
+        assert gone not in packet
+    assert "Zurich" in xmp_of(with_place)
+    assert "47,22.5N" in xmp_of(with_place)
+    assert "Orientation" not in xmp_of(with_place)
+    assert not xmp_of(stripped)
+
+
+def xmp_of(image):
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    if packet:
+        from xml.etree import ElementTree
+
+        ElementTree.fromstring(packet)
+    return packet.decode() if isinstance(packet, bytes) else packet
+
+
+def test_xmp_of_a_result_is_read_again():
+    first = result_of(photograph(xmp=XMP), Encoding(PNG))
+    stream = io.BytesIO()
+    picture = read_image(photograph(xmp=XMP))
+    compose(picture, np.ones(picture.size, np.float32), Style(mask=True)).save(stream)
+
+    assert read_image(stream.getvalue()).xmp.decode() == xmp_of(first)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"<x",
+        b"\0" * 50,
+        XMP.replace(b"<x:xmpmeta", b'<!DOCTYPE a [<!ENTITY b "c">]><x:xmpmeta', 1),
+        XMP.replace(b"dc:creator", b"dc:format").replace(b"r:WebStatement", b"r:Other"),
+        b"<a>" * 20_000,
+        XMP.replace(b"Ada", b"A" * 70_000),
+    ],
+)
+def test_xmp_that_says_nothing_or_is_damaged_is_left_out(packet):
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "WEBP", xmp=packet)
+    picture = read_image(stream.getvalue())
+
+    assert picture.xmp is None or b"creator" not in picture.xmp
+    assert result_of(stream.getvalue(), Encoding(JPEG)).size == (8, 8)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_resolution_turns_at_four_of_eight_orientations(orientation):
+    turned = orientation in {5, 6, 7, 8}
+
+    assert read_image(photograph(orientation=orientation)).dpi == (
+        (150, 300) if turned else (300, 150)
+    )
+
+
+def test_too_much_exif_leaves_the_first_directory():
+    exif = Image.Exif()
+    exif[Base.Artist], exif[Base.Copyright] = "Ada", "all rights"
+    exif[IFD.Exif] = dict.fromkeys(range(49152, 49162), b"x" * 8000)
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "WEBP", exif=exif.tobytes())
+
+    picture = read_image(stream.getvalue())
+
+    assert first_directory(picture.exif) == {Base.Artist: "Ada", Base.Copyright: "all rights"}
+    assert len(picture.exif) <= MOST_BYTES
+    assert result_of(stream.getvalue(), Encoding(JPEG)).getexif()[Base.Artist] == "Ada"
+
+
+def test_iptc_stands_back_behind_exif():
+    record = b"\x1c\x02\x50\0\1B"
+    app13 = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(record)) + record
+    content = photograph(more={Base.Artist: "A"})
+    segment = b"\xff\xed" + struct.pack(">H", len(app13) + 2) + app13
+
+    picture = read_image(content[:2] + segment + content[2:])
+
+    assert first_directory(picture.exif)[Base.Artist] == "A"
 
 
 @settings(max_examples=100, deadline=None)

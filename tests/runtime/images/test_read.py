@@ -441,3 +441,89 @@ def test_the_size_is_known_without_decoding(tmp_path):
     assert pixels_of(path.read_bytes()[:60]) == 2400, "only the header is read"
     assert pixels_of(tmp_path / "none.png") == 0
     assert pixels_of(b"no image") == 0
+
+
+def test_open_files_and_views_are_read_from_their_start_and_stay_open(tmp_path):
+    content = encoded(Image.fromarray(CORNERS), "PNG")
+    (tmp_path / "a.png").write_bytes(content)
+    stream = io.BytesIO(content)
+    stream.seek(9)
+    with open(tmp_path / "a.png", "rb") as file:
+        for source in (stream, file, file, memoryview(content), bytearray(content)):
+            np.testing.assert_array_equal(read_image(source).pixels, CORNERS)
+        assert not file.closed
+    assert not stream.closed
+
+
+def test_a_pipe_that_is_open_is_read():
+    reading, writing = os.pipe()
+    os.write(writing, encoded(Image.fromarray(CORNERS), "PNG"))
+    os.close(writing)
+    with open(reading, "rb") as file:
+        np.testing.assert_array_equal(read_image(file).pixels, CORNERS)
+
+
+def test_files_that_cannot_be_images_are_refused_by_what_is_wrong(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(CORNERS), "PNG"))
+    with open(tmp_path / "a.png", "rb") as closed:
+        pass
+    with open(tmp_path / "a.png") as text, pytest.raises(ImageError, match=r"a\.png.*mode 'rb'"):
+        read_image(text)
+    with pytest.raises(ImageError, match=r"a\.png.*closed"):
+        read_image(closed)
+    with pytest.raises(ImageError, match=r"a path, the bytes of a file.*got dict"):
+        read_image({})
+
+
+def test_an_orientation_in_xmp_alone_counts_for_nothing():
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6"/>'
+    xmp += b"</rdf:RDF></x:xmpmeta>"
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for form in ("JPEG", "WEBP", "PNG", "TIFF"):
+        options = {"lossless": True} if form == "WEBP" else {}
+        if form == "TIFF":
+            options["tiffinfo"] = {700: xmp}
+        elif form != "PNG":
+            options["xmp"] = xmp
+        plain = encoded(Image.new("RGB", (4, 6)), form, **options)
+        assert read_image(plain).size == (6, 4), form
+        if form in {"WEBP", "PNG"}:
+            both = encoded(Image.fromarray(CORNERS), form, exif=exif.tobytes(), **options)
+            np.testing.assert_array_equal(read_image(both).pixels, CORNERS[::-1, ::-1], form)
+
+
+@pytest.mark.parametrize(("bits", "key"), [(1, 1), (2, 2), (4, 5)])
+def test_the_transparent_gray_of_few_bits(make_png, make_chunk, bits, key):
+    levels = np.array([[0, 1]] if bits == 1 else [[0, 1, 2, 3, key]], np.uint8)
+    chunk = make_chunk(b"tRNS", key.to_bytes(2, "big"))
+
+    picture = read_image(make_png(levels, 0, chunk, bits=bits))
+
+    assert picture.opacity.tolist() == np.where(levels == key, 0, 255).tolist()
+
+
+def test_a_phones_jpeg_of_two_pictures_without_its_last_bytes_is_read():
+    stream = io.BytesIO()
+    first = Image.linear_gradient("L").convert("RGB")
+    first.save(stream, "MPO", save_all=True, append_images=[first])
+    whole = stream.getvalue()
+    assert Image.open(stream).format == "MPO"
+    end = whole.index(b"\xff\xd9")  # of the first picture, which is the one that is read
+
+    np.testing.assert_array_equal(read_image(whole[:end]).pixels, read_image(whole).pixels)
+
+
+def test_memory_of_what_is_read_is_counted_by_kind():
+    """16-bit gray takes two bytes a channel; what is turned is in memory twice; a progressive JPEG
+    has the coefficients of all scans."""
+    gray = encoded(Image.fromarray(np.zeros((70, 90), np.uint16)), "TIFF")
+    with open_image(gray) as (image, _):
+        assert read.picture_bytes(image) == read_image(gray).pixels.nbytes == 70 * 90 * 6
+    photograph = Image.new("RGB", (3000, 2000))
+    sizes = {}
+    for progressive in (False, True):
+        with open_image(encoded(photograph, "JPEG", progressive=progressive)) as (image, _):
+            sizes[progressive] = decoded_bytes(image)
+    assert sizes[False] >= 2 * 4 * 3000 * 2000
+    assert sizes[True] > sizes[False]

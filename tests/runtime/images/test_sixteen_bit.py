@@ -7,12 +7,27 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
+from birefnet_runtime.errors import ImageError
 from birefnet_runtime.images.read import read_image
 from birefnet_runtime.images.write import TIFF, Encoding, write_image
 from PIL import Image, ImageOps
 
 RANDOM = np.random.default_rng(5).integers(0, 65536, (7, 9, 4)).astype(np.uint16)
 COLORS = RANDOM[..., :3]
+
+
+def gray_profile(gamma: float) -> bytes:
+    """An ICC profile of gray with a curve (ICC.1:2022, 8.4 and 10.6)."""
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
+    text = b"text" + bytes(4) + b"gray"
+    tags, content = b"", b""
+    for name, value in ((b"desc", text), (b"cprt", text), (b"wtpt", white), (b"kTRC", curve)):
+        tags += name + struct.pack(">II", 128 + 4 + 48 + len(content), len(value))
+        content += value
+    length = 128 + 4 + 48 + len(content)
+    head = struct.pack(">I4xI4s4s4s12x4s", length, 0x02400000, b"mntr", b"GRAY", b"XYZ ", b"acsp")
+    return head.ljust(128, b"\0") + struct.pack(">I", 4) + tags + content
 
 
 def tiff(pixels: np.ndarray, **options: object) -> bytes:
@@ -95,14 +110,93 @@ def test_planes_of_a_tiff(order, extra):
         np.testing.assert_array_equal(picture.opacity, RANDOM[..., 3])
 
 
-def test_compressed_planes_keep_their_upper_bytes():
-    planes = np.ascontiguousarray(COLORS.transpose(2, 0, 1))
-
-    picture = read_image(
-        tiff(planes, photometric="rgb", planarconfig="separate", compression="adobe_deflate")
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"rowsperstrip": 2}, {"tile": (16, 16)}, {"predictor": True}, {"bigtiff": True}],
+    ids=lambda options: next(iter(options), "plain"),
+)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_compressed_planes_of_a_tiff(order, options, channels):
+    """libtiff gives Pillow the upper bytes alone; each plane is decoded as a picture of its own."""
+    if options.get("bigtiff") and order == ">":
+        options = {}  # that kind is refused
+    samples = RANDOM[..., :channels]
+    content = tiff(
+        np.ascontiguousarray(samples.transpose(2, 0, 1)),
+        photometric="rgb",
+        planarconfig="separate",
+        compression="adobe_deflate",
+        byteorder=order,
+        extrasamples=["unassalpha"] if channels == 4 else None,
+        **options,
     )
 
-    np.testing.assert_array_equal(picture.pixels, COLORS >> 8)
+    picture = read_image(content)
+
+    np.testing.assert_array_equal(picture.pixels, COLORS)
+    if channels == 4:
+        np.testing.assert_array_equal(picture.opacity, RANDOM[..., 3])
+
+
+def test_compressed_planes_are_turned_and_divided():
+    stored = np.array([[[30000, 15000, 450, 32768], [500, 65535, 1, 65535]]], np.uint16)
+    content = tiff(
+        np.ascontiguousarray(stored.transpose(2, 0, 1)),
+        photometric="rgb",
+        planarconfig="separate",
+        compression="adobe_deflate",
+        extrasamples=["assocalpha"],
+        extratags=[(274, 3, 1, 6, True)],
+    )
+
+    picture = read_image(content)
+
+    assert picture.size == (2, 1)
+    np.testing.assert_allclose(picture.pixels[0, 0], (60000, 30000, 900), atol=1)
+    assert picture.opacity[:, 0].tolist() == [32768, 65535]
+
+
+def test_divided_colors_are_rounded():
+    """32768 at an alpha of 43690 is 49152.375; 21845.5 becomes 49152 when 32768 of 43690 is cut."""
+    stored = np.array([[[32768, 20001, 3, 43690]]], np.uint16)
+    content = tiff(stored, photometric="rgb", extrasamples=["assocalpha"])
+
+    picture = read_image(content)
+
+    exact = stored[0, 0, :3].astype(float) * 65535 / 43690
+    np.testing.assert_array_equal(picture.pixels[0, 0], np.rint(exact))
+
+
+def test_gray_of_32_bits_is_scaled_to_16():
+    levels = np.array([[0, 1 << 16, 1 << 31, (1 << 32) - 1]], np.uint32)
+
+    picture = read_image(tiff(levels, photometric="minisblack"))
+
+    assert picture.pixels[0, :, 0].tolist() == [0, 1, 32768, 65535]
+    with pytest.raises(ImageError, match="gray, 1 channels of 32 bits"):  # Pillow doesn't know it
+        read_image(tiff(levels, photometric="minisblack", byteorder=">"))
+
+
+def test_the_page_behind_a_thumbnail_is_read():
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as writer:
+        for pixels, kind in ((COLORS[:2, :3], 1), (COLORS[:3, :4], 1), (COLORS, 0)):
+            writer.write(pixels, subfiletype=kind, metadata=None, photometric="rgb")
+
+    np.testing.assert_array_equal(read_image(stream.getvalue()).pixels, COLORS)
+
+
+def test_gray_with_alpha_and_a_gray_profile_is_as_in_8_bits(make_png, make_chunk):
+    profile = gray_profile(1.8)
+    chunk = make_chunk(b"iCCP", b"gray\0\0" + zlib.compress(profile))
+    levels = np.array([[[40, 255], [128, 90], [250, 0]]], np.uint8)
+
+    eight = read_image(make_png(levels, 4, chunk))
+    sixteen = read_image(make_png(levels.astype(np.uint16) * 257, 4, chunk))
+
+    assert not np.array_equal(eight.pixels[..., 0], levels[..., 0])
+    np.testing.assert_allclose(sixteen.pixels / 257, eight.pixels, atol=1)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -9,6 +9,7 @@ import tifffile
 from birefnet_runtime.errors import ImageError
 from birefnet_runtime.images.read import read_image
 from birefnet_runtime.images.unread import raw_kind, tiff_directories
+from PIL import Image
 
 PREVIEW = np.full((10, 16, 3), 99, np.uint8)
 SENSOR = np.zeros((40, 64), np.uint16)
@@ -91,5 +92,78 @@ def test_a_kind_of_tiff_that_is_not_read_says_which():
     stream = io.BytesIO()
     tifffile.imwrite(stream, np.zeros((4, 5, 3), np.uint32), photometric="rgb", metadata=None)
 
-    with pytest.raises(ImageError, match="a TIFF of 3 x 32 bits, photometric 2"):
+    with pytest.raises(ImageError, match="a TIFF of RGB, 3 channels of 32 bits"):
         read_image(stream.getvalue())
+
+
+def baseline_jpeg() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def with_frame(marker: int, bits: int) -> bytes:
+    content = bytearray(baseline_jpeg())
+    place = content.index(b"\xff\xc0")
+    content[place + 1], content[place + 4] = marker, bits
+    return bytes(content)
+
+
+def big_endian_bigtiff() -> bytes:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, np.zeros((4, 5), np.uint8), bigtiff=True, byteorder=">")
+    return stream.getvalue()
+
+
+def tiff_of(**options: object) -> bytes:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, metadata=None, **options)
+    return stream.getvalue()
+
+
+def with_compression(number: int) -> bytes:
+    """A TIFF of one strip that isn't what its tag says."""
+    content = tiff_of(data=np.zeros((9, 9, 3), np.uint8), photometric="rgb")
+    entry = struct.pack("<HHIHH", 259, 3, 1, 1, 0)
+    assert entry in content
+    return content.replace(entry, struct.pack("<HHIHH", 259, 3, 1, number, 0))
+
+
+APPLE_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\4CgBI\x50\0\x20\2\0\0\0\0"
+FIVE = np.zeros((4, 5, 5), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (with_frame(0xC1, 12), "a JPEG of 12 bits"),
+        (with_frame(0xC3, 8), "lossless"),
+        (b"\xff\xd8\xff\xf7\0\x0b\x08\0\x04\0\x04\1\1\x11\0", "a JPEG-LS"),
+        (big_endian_bigtiff(), "a big-endian BigTIFF"),
+        (
+            tiff_of(
+                data=FIVE,
+                photometric="separated",
+                planarconfig="contig",
+                extrasamples=["unassalpha"],
+            ),
+            "CMYK with alpha, 5 channels of 8 bits",
+        ),
+        (tiff_of(data=np.zeros((4, 5, 3), np.float64), photometric="rgb"), "64 floating-point"),
+        (with_compression(50001), "compressed by WebP"),
+        (with_compression(34925), "compressed by LZMA"),
+        (with_compression(52546), "compressed by JPEG XL"),
+        (APPLE_PNG, "Apple's own kind .CgBI"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_kind_of_a_sound_file_that_is_not_read_is_named(content, kind):
+    with pytest.raises(ImageError, match=f"{kind}.*save it"):
+        read_image(content)
+
+
+def test_a_damaged_file_of_a_kind_that_is_read_is_called_damaged():
+    content = with_compression(8)
+
+    with pytest.raises(ImageError, match="damaged"):
+        read_image(content)

@@ -267,3 +267,42 @@ def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
 
     assert done.returncode == -9
     assert target.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(("name", "form"), [("webp", WEBP), ("JPG", JPEG), (".TIF", TIFF)])
+def test_an_encoding_takes_a_formats_name(name, form):
+    assert Encoding(name) == Encoding(form)
+
+
+def test_an_encoding_is_checked_at_once():
+    for options, said in (
+        ({"format": "webm"}, "webm: no such format; there are png"),
+        ({"quality": 0}, "quality of 0"),
+        ({"effort": 7}, "effort of 7"),
+    ):
+        with pytest.raises(OutputError, match=said):
+            Encoding(**options)
+
+
+def test_an_open_file_gets_the_format_of_its_name(tmp_path):
+    with open(tmp_path / "a.webp", "wb") as file:
+        write_image(file, np.zeros((4, 5, 4), np.uint8))
+    stream = io.BytesIO()
+    write_image(stream, np.zeros((4, 5, 4), np.uint8))
+
+    assert (tmp_path / "a.webp").read_bytes()[8:12] == b"WEBP"
+    assert Image.open(stream).format == "PNG"
+
+
+def test_more_effort_makes_avif_slower_not_faster():
+    assert formats.pillow_options(Encoding(formats.AVIF, effort=6))["speed"] == 4
+    assert formats.pillow_options(Encoding(formats.AVIF, effort=0))["speed"] == 10
+
+
+def test_the_longest_jpeg_is_what_libjpeg_writes():
+    formats.check_fits(JPEG, (10, 65_500), "a.jpg")
+    with pytest.raises(OutputError, match="65500"):
+        formats.check_fits(JPEG, (10, 65_501), "a.jpg")
+    stream = io.BytesIO()
+    write_image(stream, np.zeros((2, 65_500), np.uint8), Encoding(JPEG))
+    assert Image.open(stream).size == (65_500, 2)
