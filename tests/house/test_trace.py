@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "examples" / "photos" / "flower.jpg"
 
-MOST_FILES = 45
-MOST_FUNCTIONS = 236
+MOST_FILES = 46
+MOST_FUNCTIONS = 238
 MOST_CHANGES = 200
 """From a function in one file to a function in another."""
 

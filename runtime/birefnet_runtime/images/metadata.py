@@ -62,28 +62,28 @@ _XMP_NAMESPACES = {
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "exif": "http://ns.adobe.com/exif/1.0/",
 }
-
-
-def _xmp_names(**names: str) -> frozenset[str]:
-    return frozenset(
+_XMP_KEPT, _XMP_PLACE = (
+    frozenset(
         f"{{{_XMP_NAMESPACES[prefix]}}}{name}" for prefix in names for name in names[prefix].split()
     )
-
-
-_XMP_KEPT = _xmp_names(
-    dc="creator rights title description",
-    xmpRights="WebStatement Marked UsageTerms Owner Certificate",
-    photoshop="Credit Source AuthorsPosition DateCreated CopyrightFlag URL",
-    plus="Licensor CopyrightOwner ImageCreator LicensorURL",
-    Iptc4xmpCore="CreatorContactInfo",
-    Iptc4xmpExt="DigitalSourceType",
+    for names in (
+        {
+            "dc": "creator rights title description",
+            "xmpRights": "WebStatement Marked UsageTerms Owner Certificate",
+            "photoshop": "Credit Source AuthorsPosition DateCreated CopyrightFlag URL",
+            "plus": "Licensor CopyrightOwner ImageCreator LicensorURL",
+            "Iptc4xmpCore": "CreatorContactInfo",
+            "Iptc4xmpExt": "DigitalSourceType",
+        },
+        {
+            "photoshop": "City State Country",
+            "Iptc4xmpCore": "Location CountryCode",
+            "Iptc4xmpExt": "LocationCreated LocationShown",
+            "exif": "GPSLatitude GPSLongitude GPSAltitude GPSAltitudeRef GPSTimeStamp",
+        },
+    )
 )
-_XMP_PLACE = _xmp_names(
-    photoshop="City State Country",
-    Iptc4xmpCore="Location CountryCode",
-    Iptc4xmpExt="LocationCreated LocationShown",
-    exif="GPSLatitude GPSLongitude GPSAltitude GPSAltitudeRef GPSTimeStamp",
-)
+"""Properties of maker and rights, and of the place, as ElementTree names them."""
 _TRANSPOSED = frozenset({5, 6, 7, 8})
 """Orientations that exchange width and height."""
 
@@ -162,6 +162,7 @@ def first_directory(exif: bytes | None) -> dict[int, str | bytes]:
 
 def read_dpi(image: Image.Image) -> tuple[float, float] | None:
     """Pixels an inch, across and down, of the upright picture; None if the file doesn't say."""
+    take_xmp(image)
     try:
         across, down = (float(each) for each in image.info["dpi"])
         # A PNG may have its orientation behind the pixels; it isn't decoded for this.
@@ -176,7 +177,10 @@ def read_dpi(image: Image.Image) -> tuple[float, float] | None:
 
 def _some(directory: Mapping[int, Any], tags: Iterable[int]) -> dict[int, Any]:
     """Those entries that are there, of a reasonable size, and can be written."""
-    found = {int(tag): _text(directory[tag]) for tag in tags if _is_sound(directory.get(tag))}
+    found = {int(tag): directory[tag] for tag in tags if _is_sound(directory.get(tag))}
+    for tag, value in found.items():
+        if isinstance(value, str) and not value.isascii():
+            found[tag] = value.encode("latin-1")  # as Pillow read it; often it is UTF-8
     if _encoded(found) is None:  # one is damaged
         found = {tag: value for tag, value in found.items() if _encoded({tag: value})}
     return found
@@ -186,11 +190,6 @@ def _is_sound(value: Any) -> bool:
     if isinstance(value, str | bytes | tuple):
         return 0 < len(value) <= MOST_ENTRY_BYTES
     return value is not None and not isinstance(value, dict)
-
-
-def _text(value: Any) -> Any:
-    """Text beyond ASCII, often UTF-8, as bytes: Pillow reads Latin-1 and writes ASCII."""
-    return value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value
 
 
 def _decoded(exif: bytes) -> Image.Exif:

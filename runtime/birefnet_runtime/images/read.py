@@ -25,7 +25,7 @@ from .color import (
     to_srgb,
 )
 from .isobmff import avif_code_points, is_sequence
-from .metadata import XMP, read_dpi, read_exif, read_xmp, take_xmp, turn_upright
+from .metadata import XMP, read_dpi, read_exif, read_xmp, turn_upright
 from .picture import Picture, strips
 from .pillow_settings import (
     DECODING_ERRORS,
@@ -391,7 +391,6 @@ def _identify(file: BinaryIO, name: str) -> Image.Image:
         image = Image.open(stream, formats=[*PILLOW_FORMATS, *(["HEIF"] if heif else [])])
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: {_unidentified_reason(start, stream)}") from error
-    take_xmp(image)
     if chunks:
         if chunks.profile is not None:
             image.info["icc_profile"] = chunks.profile
