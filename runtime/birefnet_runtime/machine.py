@@ -18,6 +18,30 @@ from pathlib import Path, PurePosixPath
 
 # Memory back to the operating system.
 
+LARGE_BLOCK_BYTES = 4 << 20
+"""Smaller than the 16 MB blocks that Pillow keeps pixels in."""
+_KEPT_BYTES = 32 << 20
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""From glibc's malloc.h."""
+
+
+def return_large_blocks() -> None:
+    """Have large blocks go back to the operating system as soon as they are freed, from now on.
+
+    glibc begins so, but takes each freed block, up to 32 MB, as a hint to keep the next ones. Each
+    thread has a heap of its own, where Pillow's pixels then stay: five pictures of 49 megapixels
+    after 14 requests. Does nothing where that can't be asked, or the environment says something
+    else (`MALLOC_MMAP_THRESHOLD_`, `GLIBC_TUNABLES`).
+    """
+    if "MALLOC_MMAP_THRESHOLD_" in os.environ or "GLIBC_TUNABLES" in os.environ:
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return  # not glibc
+    mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
 
 def release_memory() -> None:
     """Give back what the allocator keeps of freed memory; does nothing where that can't be asked.

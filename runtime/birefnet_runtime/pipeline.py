@@ -1,5 +1,6 @@
 """Prepare, run, finish: three stages at the same time, in bounded memory and in order."""
 
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,12 +15,25 @@ Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
 Answer = TypeVar("Answer")
 Done = TypeVar("Done")
+Error = TypeVar("Error", bound=BaseException)
 
 CAPACITY = 1.2e9
 """Weight that may be under way at once where no limit is given: bytes that pictures take."""
 
 _OF_ONE_ITEM = (BirefnetError, MemoryError, ArithmeticError)
 """Errors of one item, which don't end the others where `failed` is given."""
+
+
+def bare(error: Error) -> Error:
+    """The same error without its traceback, its cause and its context, so that it can be kept.
+
+    An error that is none of ours keeps its traceback as text, in a note.
+    """
+    expected = isinstance(error, BirefnetError | MemoryError)
+    if not expected and error.__traceback__ and not hasattr(error, "__notes__"):
+        error.add_note("".join(traceback.format_exception(error)).rstrip())
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +76,7 @@ class _Stages(Generic[Item, Prepared, Answer, Done]):
             answers = self.run(prepared)
         except _OF_ONE_ITEM as error:
             for under_way in ready:
-                under_way.stage = self.pool.submit(self.fail, under_way.item, error)
+                under_way.stage = self._failure(under_way.item, bare(error))
             return
         for under_way, each, answer in zip(ready, prepared, answers, strict=True):
             under_way.stage = self.pool.submit(
@@ -70,16 +84,21 @@ class _Stages(Generic[Item, Prepared, Answer, Done]):
             )
 
     def attempt(self, item: Item, stage: Callable[..., Any], *arguments: Any) -> Any:
+        """A stage's result; of an item that failed the one that stands for it, if one is wanted."""
         try:
             return stage(*arguments)
         except _OF_ONE_ITEM as error:
-            return self.fail(item, error)
+            if self.failed is None:
+                raise
+            return Finished(self.failed(item, bare(error)))
 
-    def fail(self, item: Item, error: Exception) -> Finished[Done]:
-        """The failed item's result, where one is wanted; else the error is raised."""
+    def _failure(self, item: Item, error: Exception) -> Future[Any]:
+        stage: Future[Any] = Future()
         if self.failed is None:
-            raise error
-        return Finished(self.failed(item, error))
+            stage.set_exception(error)
+        else:
+            stage.set_result(Finished(self.failed(item, error)))
+        return stage
 
 
 def ahead(work: Callable[[Item], Done], items: Iterable[Item], count: int) -> Iterator[Done]:
@@ -155,8 +174,9 @@ def overlap(
                 and (load == 0 or load + following[1] <= capacity)
             ):
                 item, weight = following
-                stage = pool.submit(stages.attempt, item, prepare, item)
-                preparing.append(_UnderWay(item, weight, stage))
+                preparing.append(
+                    _UnderWay(item, weight, pool.submit(stages.attempt, item, prepare, item))
+                )
                 load += weight
                 following = next(waiting, None)
             if preparing and not stopped():
@@ -172,10 +192,15 @@ def overlap(
                 stopped() or not preparing or len(finishing) > ahead or finishing[0].stage.done()
             ):
                 oldest = finishing.popleft()
-                result = oldest.stage.result()
                 load -= oldest.weight
+                try:
+                    result = oldest.stage.result()
+                finally:
+                    del oldest  # an error has this frame, and must not be found from it
                 yield result.result if isinstance(result, Finished) else result
                 if not preparing:
                     break  # there may be room again
     finally:
+        preparing.clear()
+        finishing.clear()
         pool.shutdown(wait=True, cancel_futures=True)

@@ -1,8 +1,12 @@
+import gc
 import threading
 import time
+import weakref
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
-from birefnet_runtime.errors import ModelError
+from birefnet_runtime.errors import ImageError, ModelError
 from birefnet_runtime.pipeline import Finished, overlap
 
 
@@ -225,3 +229,68 @@ def test_results_before_an_error_come_first(stage):
     with pytest.raises(ModelError):
         done.extend(overlap(range(1, 9), *stages.values(), lambda item, _: item))
     assert done == [1, 2, 3]
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+class Work:
+    """Makes an array and fails, or doesn't."""
+
+    def __init__(self) -> None:
+        self.made: list[weakref.ref[np.ndarray]] = []
+
+    def __call__(self, kind: type[Exception] | None) -> np.ndarray:
+        array = np.zeros((9, 9))
+        self.made.append(weakref.ref(array))
+        if kind is not None:
+            try:
+                raise ValueError("its cause, which has the array, too")
+            except ValueError as cause:
+                raise kind("no") from cause
+        return array
+
+    def gone(self) -> bool:
+        return all(array() is None for array in self.made)
+
+
+@pytest.mark.parametrize("stage", ["prepare", "run", "finish"])
+@pytest.mark.parametrize("kind", [ImageError, MemoryError, RuntimeError])
+def test_a_stream_that_fails_leaves_nothing(without_collector, stage, kind):
+    work = Work()
+    stages = {
+        "prepare": lambda item: work(None),
+        "run": lambda prepared: [work(None) for _ in prepared],
+        "finish": lambda prepared, answer: work(None),
+    }
+    stages[stage] = lambda *_: work(kind)
+
+    try:
+        for done in overlap(range(3), **stages):
+            del done
+    except kind:
+        pass
+    assert work.made
+    assert work.gone()
+
+
+@pytest.mark.parametrize("stage", ["prepare", "run", "finish"])
+def test_results_of_failures_may_be_kept(without_collector, stage):
+    """As a run of many files does, whose reports have the errors in them."""
+    work = Work()
+    stages = {
+        "prepare": lambda item: work(None),
+        "run": lambda prepared: [work(None) for _ in prepared],
+        "finish": lambda prepared, answer: work(None),
+    }
+    stages[stage] = lambda *_: work(ImageError)
+
+    failures = list(overlap(range(5), **stages, failed=lambda item, error: error))
+
+    assert [type(each) for each in failures] == [ImageError] * 5
+    assert work.gone()

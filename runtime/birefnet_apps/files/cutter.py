@@ -14,7 +14,7 @@ from birefnet_runtime.cutout.memory import check_fits
 from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.errors import ImageError, ModelError, OutputError
 from birefnet_runtime.images.write import Encoding
-from birefnet_runtime.pipeline import Finished, ahead, overlap
+from birefnet_runtime.pipeline import Finished, ahead, bare, overlap
 from birefnet_runtime.segmenter import Opening, Segmenter
 
 from ..storage import LocalFile, absolute, file_at, shown
@@ -182,7 +182,7 @@ class FileCutter:
             if self.segmenter.memory_left is not None:
                 check_fits(job.name, turn.weight.size, turn.bytes, self.segmenter.memory_left)
         except BirefnetError as error:
-            turn.error = error
+            turn.error = bare(error)
         return turn
 
     def _is_done(self, job: Job, *, keeps: bool) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from birefnet_models.base.text import printable
 from birefnet_runtime.errors import ImageError, ModelError, OutputError
+from birefnet_runtime.pipeline import bare
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -99,43 +100,42 @@ class Access:
             log.info(record.as_line(), extra={"record": record})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, record: Record) -> None:
+        refusal = await self._refused(scope, receive, send, record)
+        # The error itself is gone by now, and with it the frames that have the picture.
+        if refusal is None:
+            return
+        record.code = refusal.code
+        if record.status:  # too late to say so
+            scope["state"]["connection"].abort()
+            return
+        rembg = scope["path"].startswith("/api/")
+        body = refusal.as_rembg() if rembg else refusal.as_removebg()
+        await JSONResponse(body, refusal.status, refusal.headers())(scope, receive, send)
+
+    async def _refused(
+        self, scope: Scope, receive: Receive, send: Send, record: Record
+    ) -> Refusal | None:
+        """Have a request answered; why it isn't, None where it is or nobody is left to be told."""
         try:
-            try:
-                if scope["path"] not in OPEN_PATHS and not self._opens(Headers(scope=scope)):
-                    await drop_body(receive, self._settings.max_upload_bytes)
-                    raise Refusal(403, "auth_failed", "the X-Api-Key header holds no valid key")
-                await self._app(scope, receive, send)
-            except Refusal:
-                raise
-            except (ImageError, OutputError) as error:
-                raise Refusal(400, "invalid_image", str(error)) from error
-            except MemoryError as error:
-                raise Refusal(
-                    503, "out_of_memory", "not enough memory for it now", retry_after_s=5
-                ) from error
-            except ModelError as error:
-                log.error("the model failed: %s", error)
-                raise Refusal(500, "model_failed", "the model failed on this picture") from error
+            if scope["path"] not in OPEN_PATHS and not self._opens(Headers(scope=scope)):
+                await drop_body(receive, self._settings.max_upload_bytes)
+                return Refusal(403, "auth_failed", "the X-Api-Key header holds no valid key")
+            await self._app(scope, receive, send)
         except HungUp:
             record.status = HUNG_UP
         except Refusal as refusal:
-            record.code = refusal.code
-            if record.status:  # too late to say so
-                scope["state"]["connection"].abort()
-                return
-            rembg = scope["path"].startswith("/api/")
-            body = refusal.as_rembg() if rembg else refusal.as_removebg()
-            response = JSONResponse(body, refusal.status, refusal.headers())
-            await response(scope, receive, send)
+            return bare(refusal)
+        except (ImageError, OutputError) as error:
+            return Refusal(400, "invalid_image", str(error))
+        except MemoryError:
+            return Refusal(503, "out_of_memory", "not enough memory for it now", retry_after_s=5)
+        except ModelError as error:
+            log.error("the model failed: %s", error)
+            return Refusal(500, "model_failed", "the model failed on this picture")
         except Exception:
             log.exception("an error that nobody expected, in answering %s", record.path)
-            record.code = "internal_error"
-            if record.status:
-                scope["state"]["connection"].abort()
-                return
-            unexpected = Refusal(500, "internal_error", "something went wrong here", close=True)
-            body = unexpected.as_removebg()
-            await JSONResponse(body, 500, unexpected.headers())(scope, receive, send)
+            return Refusal(500, "internal_error", "something went wrong here", close=True)
+        return None
 
     def _opens(self, headers: Headers) -> bool:
         """Whether a request has a key, compared in a time that doesn't tell how much was right."""

@@ -22,7 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ..files.steps import Weight
 from . import rembg, removebg
 from .access import Access, Record, log
-from .errors import HungUp, Refusal, url_refused
+from .errors import HungUp, Outcome, Refusal, outcome_of, url_refused
 from .form import Fields, parse_fields, read_body
 from .job import MEDIA_TYPES, READ_FORMATS, Answer, Order, weigh
 from .limits import RequestQueue, UploadBudget
@@ -213,10 +213,10 @@ class Service:
             return order, extra, weigh(order, settings)
 
         try:
-            parsing = asyncio.get_running_loop().run_in_executor(self._parsers, parse, body)
+            in_thread = asyncio.get_running_loop().run_in_executor
+            parsing = in_thread(self._parsers, Outcome.later(parse, body))
             del body
-            order, extra, weight = await parsing
-            del parsing
+            order, extra, weight = (await parsing).taken()
             record.pixels = weight.pixels
             with self._queue.slot(weight.pixels) as slot:
                 work = self._runner.answer(order, weight, record.seconds)
@@ -239,7 +239,7 @@ class Service:
             HungUp: the client left.
             Refusal: it took too long.
         """
-        working = asyncio.create_task(work)
+        working = asyncio.create_task(outcome_of(work))
         leaving = asyncio.create_task(_hang_up(receive))
         try:
             await asyncio.wait(
@@ -248,7 +248,7 @@ class Service:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if working.done():
-                return working.result()
+                return working.result().taken()
             if leaving.done():
                 raise HungUp
             raise Refusal(
@@ -279,6 +279,8 @@ class Service:
             async with asyncio.timeout(self._settings.timeout_s):
                 await send(start)
                 for place in range(0, len(content), _PIECE):
+                    if scope["state"]["connection"].transport.is_closing():
+                        raise HungUp  # else asyncio complains of each piece
                     piece = content[place : place + _PIECE]
                     more = place + _PIECE < len(content)
                     await send({"type": "http.response.body", "body": piece, "more_body": more})

@@ -1,8 +1,16 @@
-"""Why a request gets no picture, and how that is said: in remove.bg's form or in rembg's."""
+"""Why a request gets no picture, and how that is said: in remove.bg's form or in rembg's.
 
-from typing import Any
+And how errors get from threads and tasks to it, without the pictures of the frames they were in.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar, cast
 
 from birefnet_models.base.errors import BirefnetError
+from birefnet_runtime.pipeline import bare
+
+Value = TypeVar("Value")
 
 HUNG_UP = 499
 """In logs and metrics, the status of a request whose client left before the answer (nginx's)."""
@@ -67,3 +75,77 @@ def url_refused(name: str) -> Refusal:
     return Refusal(
         400, "url_not_supported", f"{name}: this server fetches no addresses; send the file itself"
     )
+
+
+class Outcome(Generic[Value]):
+    """A value or an error, given out once.
+
+    For futures and tasks, which should hold neither. An exception keeps the frames it passed
+    through, and these their variables, such as a decoded picture. A future keeps the exception, and
+    the frame that waits for the future is soon among the exception's: a reference cycle that only
+    the cyclic collector frees. It counts objects and not bytes, so gigabytes may wait for it. An
+    outcome's error has no frames, and an outcome that was taken holds nothing.
+
+    Attributes:
+        value: what the work returned, until it is taken; None of work that failed.
+        error: what it raised, as `bare` leaves it, until it is taken.
+    """
+
+    __slots__ = ("error", "value")
+
+    def __init__(self, value: Value | None = None, error: Exception | None = None) -> None:
+        self.value = value
+        self.error = error
+
+    @classmethod
+    def of(cls, work: Callable[..., Value], *arguments: Any) -> "Outcome[Value]":
+        """Do some work."""
+        try:
+            return cls(work(*arguments))
+        except Exception as error:  # noqa: BLE001  raised where the outcome is taken
+            return cls(error=bare(error))
+
+    @classmethod
+    def later(cls, work: Callable[..., Value], *arguments: Any) -> "Callable[[], Outcome[Value]]":
+        """What does some work when it is called, once, for an executor's thread.
+
+        An executor holds on to what it was handed until its future is done, and a little longer.
+        Of this nothing is left by then.
+        """
+        parcel = [(work, arguments)]
+        return lambda: cls.of(*_unpacked(parcel))
+
+    def taken(self) -> Value:
+        """The value, which the outcome then forgets.
+
+        Raises:
+            Exception: what the work raised, which the outcome then forgets, too.
+        """
+        value, error = self.value, self.error
+        self.value = self.error = None
+        if error is None:
+            return cast(Value, value)
+        try:
+            raise error
+        finally:
+            del error  # the traceback has this frame
+
+
+async def outcome_of(work: Coroutine[Any, Any, Value]) -> Outcome[Value]:
+    """Wait for some work, as a task that keeps no frames of it.
+
+    Raises:
+        CancelledError: it was cancelled.
+    """
+    try:
+        return Outcome(await work)
+    except Exception as error:  # noqa: BLE001  raised where the outcome is taken
+        return Outcome(error=bare(error))
+    except asyncio.CancelledError:
+        pass
+    raise asyncio.CancelledError  # another one: the task keeps it, and the first has the frames
+
+
+def _unpacked(parcel: list[tuple[Callable[..., Value], tuple[Any, ...]]]) -> tuple[Any, ...]:
+    work, arguments = parcel.pop()
+    return work, *arguments

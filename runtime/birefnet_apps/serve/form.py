@@ -80,13 +80,19 @@ async def read_body(
                 if not more:
                     return b"".join(pieces)
     except TimeoutError:
-        held.bytes -= count
+        _let_go(pieces, count, held)
         raise Refusal(
             408, "body_timeout", f"the body didn't arrive within {timeout_s:g} s", close=True
         ) from None
     except BaseException:
-        held.bytes -= count
+        _let_go(pieces, count, held)
         raise
+
+
+def _let_go(pieces: list[bytes], count: int, held: UploadBudget) -> None:
+    """Give up what came of a body. The list itself: an error keeps the frame that it is in."""
+    pieces.clear()
+    held.bytes -= count
 
 
 async def drop_body(receive: Receive, most: int) -> None:

@@ -19,6 +19,7 @@ from birefnet_runtime.model.graph_io import Prepared
 from birefnet_runtime.segmenter import Segmenter
 
 from ..files.steps import Weight, budget
+from .errors import Outcome
 from .job import Answer, Order, make_answer, read
 from .limits import PictureBudget, RequestQueue
 from .metrics import Metrics
@@ -32,7 +33,8 @@ class _Job:
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
-        self.logits: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
+        self.logits: asyncio.Future[Outcome[Prediction]]
+        self.logits = asyncio.get_running_loop().create_future()
         self.wanted = True
 
 
@@ -122,16 +124,15 @@ class Runner:
 
     async def _in_thread(self, work: Callable[..., Value], *arguments: Any) -> Value:
         """Do a step in a thread. Given up meanwhile, it is waited for: it holds memory."""
-        step = self._pictures.submit(work, *arguments)
+        step = self._pictures.submit(Outcome.later(work, *arguments))
         done = asyncio.wrap_future(step)
         try:
-            return await asyncio.shield(done)
+            outcome = await asyncio.shield(done)
         except asyncio.CancelledError:
             if not step.cancel():
                 await asyncio.wait([done])
-                if not done.cancelled():
-                    done.exception()  # nobody is left to be told
             raise
+        return outcome.taken()
 
     async def _run(self, prepared: Prepared) -> Prediction:
         """Send a picture through the network, and wait for its logits."""
@@ -139,7 +140,7 @@ class Runner:
         self._ready.append(job)
         self._arrival.set()
         try:
-            return await asyncio.shield(job.logits)
+            outcome = await asyncio.shield(job.logits)
         except asyncio.CancelledError:
             job.wanted = False
             if job in self._running:
@@ -150,9 +151,8 @@ class Runner:
             elif job in self._ready:
                 self._ready.remove(job)
                 job.logits.cancel()
-            if job.logits.done() and not job.logits.cancelled():
-                job.logits.exception()
             raise
+        return outcome.taken()
 
     async def _run_what_comes(self) -> None:
         while True:
@@ -170,20 +170,22 @@ class Runner:
     async def _run_batch(self, jobs: Sequence[_Job]) -> None:
         """Run some pictures together; if that fails, each alone, since one may be the cause."""
         network = asyncio.get_running_loop().run_in_executor
-        try:
-            prepared = [job.prepared for job in jobs]
-            results = await network(self._network, self._segmenter.run, prepared)
-        except Exception as error:  # noqa: BLE001 whatever it is, its requests are told
-            wanted = [job for job in jobs if job.wanted]
-            if len(jobs) > 1 and wanted and isinstance(error, BirefnetError | MemoryError):
-                for job in jobs:
-                    if job.wanted:
-                        await self._run_batch([job])
-                    else:
-                        job.logits.cancel()
-                return
+        prepared = [job.prepared for job in jobs]
+        outcome = await network(self._network, Outcome.later(self._segmenter.run, prepared))
+        error = outcome.error
+        if error is None:
+            for job, logits in zip(jobs, outcome.taken(), strict=True):
+                job.logits.set_result(Outcome(logits))
+        elif (
+            len(jobs) > 1
+            and isinstance(error, BirefnetError | MemoryError)
+            and any(job.wanted for job in jobs)
+        ):
             for job in jobs:
-                job.logits.set_exception(error)
-            return
-        for job, logits in zip(jobs, results, strict=True):
-            job.logits.set_result(logits)
+                if job.wanted:
+                    await self._run_batch([job])
+                else:
+                    job.logits.cancel()
+        else:
+            for job in jobs:
+                job.logits.set_result(Outcome(error=error))

@@ -165,8 +165,8 @@ def _deflated(strips: Iterator[NDArray[np.uint8]]) -> Iterator[bytes]:
             before = strip[-_WINDOW:]
             if len(waiting) > ENCODERS:
                 yield waiting.popleft().result()
-        for piece in waiting:
-            yield piece.result()
+        while waiting:
+            yield waiting.popleft().result()
     yield b"\x03\x00" + struct.pack(">I", check)  # an empty last block, then the checksum
 
 

@@ -201,8 +201,10 @@ class OpenSession:
         # may take minutes or, in a hostile graph, not end at all. So it only waits.
         with ThreadPoolExecutor(1, "birefnet-run") as thread:
             try:
-                running = thread.submit(self._session.run, output_names, input_feed, options)
-                return list(running.result())
+                # The future has no name: it would be in a cycle with the error that it raises.
+                return list(
+                    thread.submit(self._session.run, output_names, input_feed, options).result()
+                )
             finally:
                 options.terminate = True  # Ctrl-C: the run ends at its next node
 
