@@ -13,10 +13,12 @@ import numpy as np
 from birefnet_models.base.errors import BirefnetError
 from birefnet_models.base.text import first_line, joined
 from birefnet_runtime.machine import (
+    Driver,
     Processor,
     affinity_cores,
     cpu_quota,
     memory_limit_bytes,
+    read_driver,
     read_processor,
     usable_cores,
 )
@@ -34,7 +36,6 @@ from birefnet_runtime.session.availability import (
     required_versions,
     why_unavailable,
 )
-from birefnet_runtime.session.nvml import Driver, read_driver
 from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.ort_errors import DEFORM_CONV, has_deform_conv, onnxruntime_errors
 from birefnet_runtime.session.ort_session import NodePlacement
@@ -103,7 +104,7 @@ def check_provider(name: str, *, verbose: bool = False) -> ProviderCheck:
         with TemporaryDirectory() as folder:
             record = _record(name, Path(folder))
             session = open_session(
-                graph, providers=record, threads=1, verbose=verbose, compared=False
+                graph, providers=record, threads=1, verbose=verbose, accepted=False
             )
             (answer,) = session.run(None, {"input_image": tensor})
     except onnxruntime_errors(BirefnetError, RuntimeError, ValueError) as error:

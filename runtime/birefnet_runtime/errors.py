@@ -8,6 +8,7 @@ BirefnetError                  birefnet_models.base.errors
 ├── ModelError                 the file is no model that the runtime can run, or the run failed
 ├── ClusterError               the cluster of other machines can't do the work; says why
 ├── ProviderError              the execution provider asked for can't run; says why
+│   └── WrongAnswerError       what computes here computes wrong; says how far off it is
 ├── ServeError                 the server can't be started as it was asked to
 └── MissingExtraError          an optional package is needed; names the install command
 """
@@ -37,6 +38,10 @@ class ModelError(BirefnetError):
 
 class ProviderError(BirefnetError):
     """The execution provider asked for can't run here, or not as it was asked to."""
+
+
+class WrongAnswerError(ProviderError):
+    """What computes on this machine computes wrong: a provider, NumPy or OpenCV."""
 
 
 class ClusterError(BirefnetError):

@@ -13,6 +13,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -163,6 +164,11 @@ def _status_bytes(status: Path, name: str) -> int | None:
 
 
 CPUINFO = Path("/proc/cpuinfo")
+_ONE_CORE_BYTES = 8192
+_IDENTITY = (
+    *("vendor_id", "cpu family", "model", "stepping"),
+    *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision"),
+)
 
 # Name for people: the kernel's flags of which one is enough (arch/x86/include/asm/cpufeatures.h).
 FEATURES = {
@@ -187,14 +193,22 @@ class Processor:
     """Those of FEATURES that it has."""
     flags: tuple[str, ...] = ()
     """Everything that the kernel lists, in order of the alphabet."""
+    identity: str = ""
+    """What else tells it from others of its name: maker, family, model, stepping."""
+
+    @property
+    def key(self) -> str:
+        """All of this, for what holds on such a processor alone."""
+        return f"{self.model}, {self.identity}, {' '.join(self.flags)}"
 
 
 def read_processor(cpuinfo: Path = CPUINFO) -> Processor:
-    """Read `/proc/cpuinfo`; where there is none the name alone is known."""
+    """Read `/proc/cpuinfo` of the first core; where there is none the name alone is known."""
     try:
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+        with cpuinfo.open("rb") as stream:  # it grows with the cores
+            text = stream.read(_ONE_CORE_BYTES).decode("utf-8", "replace")
     except OSError:
-        return Processor(platform.processor() or platform.machine(), ())
+        return Processor(_processor_name() or platform.processor() or platform.machine(), ())
     facts: dict[str, str] = {}
     for line in text.splitlines():
         key, _, value = line.partition(":")
@@ -204,9 +218,76 @@ def read_processor(cpuinfo: Path = CPUINFO) -> Processor:
         model=facts.get("model name") or platform.machine(),
         features=tuple(name for name, any_of in FEATURES.items() if flags & set(any_of)),
         flags=tuple(sorted(flags)),
+        identity=" ".join(facts[name] for name in _IDENTITY if name in facts),
     )
+
+
+def _processor_name() -> str:
+    """As macOS and Windows know it: `platform.processor()` is "arm" for every one of Apple's."""
+    with suppress(OSError, AttributeError, ValueError):
+        if sys.platform == "darwin":
+            name, size = ctypes.create_string_buffer(256), ctypes.c_size_t(256)
+            ask = ctypes.CDLL(None).sysctlbyname
+            if ask(b"machdep.cpu.brand_string", name, ctypes.byref(size), None, 0) == 0:
+                return name.value.decode(errors="replace")
+        if sys.platform == "win32":
+            import winreg
+
+            place = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
+                return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
+    return ""
 
 
 def has_arm_bf16(cpuinfo: Path = CPUINFO) -> bool:
     """Whether this is an Arm processor that multiplies in bfloat16, under Linux."""
     return {"NEON", "BF16"} <= set(read_processor(cpuinfo).features)
+
+
+# The NVIDIA driver and its GPUs, as the driver's own library NVML names them.
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU."""
+
+    name: str
+    compute_capability: str
+    """`MAJOR.MINOR`."""
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """The NVIDIA driver."""
+
+    version: str
+    cuda: str
+    """The newest CUDA version that it can run, `MAJOR.MINOR`."""
+    gpus: tuple[Gpu, ...]
+
+
+def read_driver() -> Driver | None:
+    """Ask the driver; None where it is not there or doesn't answer, and without nvidia-ml-py."""
+    try:
+        import pynvml
+    except ModuleNotFoundError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        gpus = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            gpu = pynvml.nvmlDeviceGetHandleByIndex(index)
+            major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(gpu)
+            memory = pynvml.nvmlDeviceGetMemoryInfo(gpu)
+            gpus.append(Gpu(pynvml.nvmlDeviceGetName(gpu), f"{major}.{minor}", int(memory.total)))
+        cuda = pynvml.nvmlSystemGetCudaDriverVersion_v2()
+        newest_cuda = f"{cuda // 1000}.{cuda % 1000 // 10}"
+        return Driver(pynvml.nvmlSystemGetDriverVersion(), newest_cuda, tuple(gpus))
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()

@@ -19,7 +19,7 @@ from birefnet_apps.doctor import (
     check_provider,
     diagnose,
 )
-from birefnet_runtime.session.nvml import Driver, Gpu
+from birefnet_runtime.machine import Driver, Gpu
 from birefnet_runtime.session.ort_session import NodePlacement
 from click.testing import CliRunner
 from onnx.checker import check_model

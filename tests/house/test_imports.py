@@ -102,7 +102,7 @@ CONFINED = {
     ("runtime", "pillow_heif"): "images/read.py",
     ("runtime", "pymatting"): "cutout/foreground.py",
     ("runtime", "tifffile"): "images/write.py",
-    ("runtime", "pynvml"): "session/nvml.py",
+    ("runtime", "pynvml"): "machine.py",
     ("runtime", "module"): "session/plugins.py",
     ("apps", "fsspec"): "storage/remote.py",
     ("apps", "ray"): "ray/cluster.py ray/actor.py ray/dataset.py",

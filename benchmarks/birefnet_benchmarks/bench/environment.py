@@ -5,8 +5,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from birefnet_runtime.machine import read_processor, usable_cores
-from birefnet_runtime.session.nvml import read_driver
+from birefnet_runtime.machine import read_driver, read_processor, usable_cores
 
 RUNTIMES = (
     "onnxruntime",

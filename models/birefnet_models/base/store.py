@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from .files import cache_root, exclusive, remove_at_once, temporary_folder
@@ -56,6 +56,8 @@ class Store:
     stamped: bool = True
     """Whether a file that was written to since, at the same size, makes its entry invalid. Not
     where files are compared with their hashes before they are used."""
+    lasting: str = "*"
+    """Names of the files that must stay as they are; others may be written to at any time."""
 
     @property
     def root(self) -> Path:
@@ -134,7 +136,11 @@ class Store:
         content: dict[str, Any] = {
             "key": as_json(key),
             "facts": dict(facts),
-            "files": {name: self._state(folder / name) for name in _files(folder)},
+            "files": {
+                name: self._state(folder / name)
+                for name in _files(folder)
+                if PurePath(name).match(self.lasting)
+            },
             "refused": refused,
         }
         (folder / FACTS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

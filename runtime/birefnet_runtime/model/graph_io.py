@@ -235,8 +235,26 @@ class TensorForm:
             raise ModelError(f"the model answered {logits.shape} to an input of {batch.shape}")
         if not np.isfinite(logits).all():
             raise ModelError("the model's answer holds NaN or infinity")
-        logits = logits[:, 0]
-        return as_logits(logits) if self._metadata.output == "mask" else logits
+        return self._as_stated(logits[:, 0])
+
+    def _as_stated(self, answer: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The logits of an answer, which may be a mask already.
+
+        Other tools' graphs say nothing of that, and not all end in an operator that shows it. But
+        logits of a picture are never all in [0, 1]. They may all be above 0, where the subject
+        fills the picture, but not in the hundreds, as masks are that were multiplied by 255.
+        """
+        if self._metadata.output == "logits" and self._metadata.is_stated:
+            return answer
+        least, most = float(answer.min()), float(answer.max())
+        if least >= -_ROUNDING and most <= 1 + _ROUNDING:
+            return as_logits(answer)
+        if self._metadata.output == "mask" or (least >= 0 and most > _MOST_LOGIT):
+            raise ModelError(
+                f"the model's answer goes from {least:.3g} to {most:.3g}: it is neither a mask in "
+                "0 to 1 nor logits, which go below 0; export the model with another last step"
+            )
+        return answer
 
     def alpha(self, answer: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
         with np.errstate(invalid="ignore"):  # NumPy's word on it; ours is the error
@@ -274,6 +292,10 @@ class PixelForm:
         return np.asarray(answer * np.float32(1 / 255), np.float32)
 
 
+_ROUNDING = 1e-3
+"""How far a mask may lie beyond 0 and 1."""
+_MOST_LOGIT = 100
+"""BiRefNet's go from -72 to 64."""
 _LEAST = np.float32(2**-24)
 """The smallest distance from 1 in float32."""
 

@@ -106,6 +106,8 @@ class ModelMetadata:
     fixed: bool = False
     """The network runs at `trained_size` and at no other."""
     output: OutputKind = "logits"
+    is_stated: bool = False
+    """The file says this itself; of another one `logits` is a guess, which its values confirm."""
     activation_bytes_per_pixel: float | None = None
     """Of live tensors at their peak, per pixel of the input."""
     attention_bytes: tuple[float, float] = (0.0, 0.0)
@@ -169,7 +171,13 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
                 "needed"
             )
     output = properties.get(f"{METADATA_PREFIX}output", OUTPUTS[0])
-    read: dict[str, Any] = {"output": output, "fixed": output == "alpha"}
+    read: dict[str, Any] = {
+        "output": output,
+        "fixed": output == "alpha",
+        "is_stated": not {f"{METADATA_PREFIX}{key}" for key in ("format", "output")}.isdisjoint(
+            properties
+        ),
+    }
     for key, parse in _PARSERS.items():
         if (text := properties.get(f"{METADATA_PREFIX}{key}")) is not None:
             try:

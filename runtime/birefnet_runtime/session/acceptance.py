@@ -1,147 +1,243 @@
-"""Providers by name: opened, looked at, and compared with the CPU once on a machine."""
+"""Whether a session answers right, found out once on a machine: before a mask is made of it.
 
-import dataclasses
-import json
+A file that carries a known answer is asked for it. Of another file what a provider answers is
+compared with the CPU. Both go through the steps that pictures go through; NumPy and OpenCV are
+asked for sums whose results are known, too. That it was right is noted in the cache, by all that
+the answer depends on; what was wrong is asked again each time.
+"""
+
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import cv2
 import numpy as np
-from birefnet_models import cache_root
+import PIL
 from birefnet_models.base.errors import CacheError
-from birefnet_models.base.files import replacing
-from birefnet_models.base.hashes import record_name
-from birefnet_models.base.text import first_line, format_size
-from numpy.typing import NDArray
+from birefnet_models.base.store import Store
 
-from ..errors import ModelError, ProviderError
+from ..errors import ModelError, ProviderError, WrongAnswerError
 from ..machine import read_processor
+from ..model.known_answer import (
+    SIZE,
+    Answer,
+    Difference,
+)
 from ..model.locate import ModelFile
-from ..model.metadata import concrete_sizes, model_facts, read_metadata, read_properties
-from ..model.signature import OutputKind, Signature, read_signature
+from ..model.metadata import (
+    concrete_sizes,
+    read_metadata,
+)
 from ..model.size import Size
 from ..stderr import ticking
 from .availability import Build
+from .judge import BY_CPU, Asked, advice, check, check_machine, coarser, versions
 from .ort_errors import onnxruntime_errors, reason_of
+from .ort_options import SessionPlan
 from .ort_session import OpenSession
 from .plugins import plugin_of
-from .providers import EXECUTION_PROVIDER, Named, execution_provider
+from .providers import EXECUTION_PROVIDER, Cpu, Named, Provider, execution_provider
 
-# Whether a provider answers as the CPU does: on one image, when it first runs a model here.
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How far a mask may be from the CPU's, in [0, 1]. Far above rounding, and far below what a
-    wrong kernel or an overflow does; not yet tuned on hardware."""
-
-    largest: float
-    mean: float
-
-
-FP32 = Tolerance(largest=0.05, mean=0.001)  # TensorRT multiplies in TF32
-FP16 = Tolerance(largest=0.2, mean=0.005)
-
-
-def compare(output: Any, expected: Any, kind: OutputKind = "logits") -> dict[str, float]:
-    """Differences of masks: `largest` and `mean`; NaN where one holds NaN.
-
-    Args:
-        output: of the provider, an array of any shape.
-        expected: the CPU's, of the same shape.
-        kind: what both hold.
-    """
-    difference = np.abs(_mask(output, kind) - _mask(expected, kind))
-    return {"largest": float(difference.max()), "mean": float(difference.mean())}
-
-
-def check(
-    parity: dict[str, float],
-    tolerance: Tolerance,
-    size: tuple[int, int],
-    *,
-    whose: str,
-    instead: str,
-) -> None:
-    """Refuse masks that aren't the CPU's.
-
-    Args:
-        parity: from `compare`.
-        tolerance: what is allowed.
-        size: (height, width) at which both ran.
-        whose: who made the mask, with an apostrophe.
-        instead: what else can be tried.
-
-    Raises:
-        ProviderError: beyond the tolerance, or not a number.
-    """
-    if parity["largest"] <= tolerance.largest and parity["mean"] <= tolerance.mean:
-        return
-    raise ProviderError(
-        f"{whose} mask differs from the CPU's by {parity['largest']:.2g} at most and "
-        f"{parity['mean']:.2g} on average, at {format_size(size)}; "
-        f"{tolerance.largest:g} and {tolerance.mean:g} are allowed, so it is not used; "
-        f"try {instead}"
-    )
-
-
-def sample_image(shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """A bright disc on a dark ground under noise, the same each time.
-
-    Args:
-        shape: (batch, height, width).
-
-    Returns:
-        float32 (batch, 3, height, width), normalized RGB.
-    """
-    batch, height, width = shape
-    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
-    disc = np.where(np.hypot(y, x) < 0.6, 2.0, -1.5)
-    noise = np.random.default_rng(0).standard_normal((batch, 3, height, width))
-    return np.asarray(disc + 0.1 * noise, np.float32)
-
-
-def _mask(answer: Any, kind: OutputKind) -> NDArray[np.float64]:
-    values = np.asarray(answer, np.float64)
-    if kind == "logits":
-        return np.tanh(values / 2) / 2 + 0.5
-    return values / 255 if kind == "alpha" else values
-
-
+ACCEPTED = Store("accepted", limit_bytes=4 << 20)
+FORMAT = 1
+"""Raised when an answer that was right should be asked for again."""
 NOTHING = "it took no node of this graph, so all would run on the CPU"
 _CPU = EXECUTION_PROVIDER["cpu"]
-FORMAT = 1
-"""Raised when a passed comparison should count no longer."""
+
+OF_RUNS = {
+    "intra_op_num_threads", "inter_op_num_threads", "enable_mem_pattern", "enable_cpu_mem_arena",
+    "session.intra_op.allow_spinning", "session.use_env_allocators",
+    "session.record_ep_graph_assignment_info",
+}  # fmt: skip
+"""Settings of a session that no optimization looks at."""
+_VARIABLES = (
+    *("OPENBLAS_CORETYPE", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES"),
+    *("OPENCV_CPU_DISABLE", "OPENCV_IPP", "KMP_AFFINITY_DISABLE_SSE"),
+)
+"""Of the environment, those that choose kernels of NumPy and OpenCV."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Passed:
-    """All that the answer of a provider depends on, as far as it can be asked."""
+def settings_of(plan: SessionPlan) -> dict[str, object]:
+    """What of a plan changes how a graph is optimized."""
+    every = {**plan.entries, **plan.attributes}
+    return {name: value for name, value in every.items() if name not in OF_RUNS}
 
-    graph: str
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceKey:
+    """All that an answer depends on, as far as it can be asked."""
+
+    model: str
     """sha256 of the `.onnx` file and of the weights beside it."""
     provider: str
-    options: Mapping[str, str]
+    options: Mapping[str, object]
+    """The provider's, and those of the session that change how the graph is optimized."""
     dimensions: Mapping[str, int]
     """What the graph is fixed at."""
     onnxruntime: str
-    """Wheel and version, and those of the provider's own wheel."""
+    """Wheel, version and build, and the version of the provider's own wheel."""
     devices: tuple[str, ...]
     """Of the provider, as ONNX Runtime describes them; it lists none of some providers."""
-    machine: tuple[str, str]
-    """Operating system and processor."""
+    machine: Mapping[str, str]
+    """Processor, operating system, and the libraries between picture and network."""
     format: int = FORMAT
 
-    @property
-    def file(self) -> Path:
-        """Where it is noted that the comparison was passed.
 
-        Raises:
-            CacheError: there is no directory for caches.
-        """
-        return cache_root() / "compared" / f"{record_name(self)}.json"
+def machine_facts() -> dict[str, str]:
+    """What kernels of this machine depend on."""
+    blas = np.__config__.CONFIG.get("Build Dependencies", {}).get("blas", {})
+    system = os.uname() if hasattr(os, "uname") else platform.uname()
+    variables = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    return {
+        "processor": read_processor().key,
+        "system": f"{system[0]} {system[2]}",
+        "numpy": f"{np.__version__} {blas.get('name')} {blas.get('openblas configuration')}",
+        "opencv": cv2.__version__,
+        "pillow": PIL.__version__,
+        "variables": str(variables),
+    }
+
+
+def accept(
+    model: ModelFile,
+    opened: OpenSession,
+    build: Build,
+    reference: Callable[[], OpenSession],
+    size: Size = None,
+) -> None:
+    """Refuse a session that answers wrong, unless it is noted that it answered right here.
+
+    A compiled form that answers wrong is discarded, and the graph as it is opened instead.
+
+    Args:
+        model: the file.
+        opened: the session on the provider.
+        build: the installed ONNX Runtime.
+        reference: opens a session on the CPU, to compare with where the file has no known answer.
+        size: what it will be run at, where it is compared with the CPU.
+
+    Raises:
+        WrongAnswerError: its answer is wrong, or NumPy's or OpenCV's are.
+        ProviderError: it took no node of the graph, or fails to run it.
+        ModelError: the model fails on the CPU, or its answer is not a mask.
+    """
+    provider = opened.info.provider
+    if isinstance(provider, Named) and does_nothing(opened, reference):
+        raise ProviderError(NOTHING)
+    key = acceptance_key(model, opened, build)
+    try:
+        if ACCEPTED.find(key) is not None:
+            return
+    except (CacheError, OSError):
+        pass
+    check_machine()
+    try:
+        parity = examine(model, opened, reference, size)
+    except (ProviderError, ModelError) as error:
+        if not opened.refuse_form(str(error)):
+            raise
+        parity = examine(model, opened, reference, size)
+    try:
+        ACCEPTED.note(key, {"model": str(model.path.absolute()), "parity": parity})
+    except (CacheError, OSError):  # then it is asked each time
+        return
+
+
+def acceptance_key(model: ModelFile, opened: OpenSession, build: Build) -> AcceptanceKey:
+    """The key of what a session answers, in this environment."""
+    import onnxruntime
+
+    provider, plan = opened.info.provider, opened.plan
+    name = execution_provider(provider.name) or provider.name
+    plugin = plugin_of(provider.name)
+    own = plugin.version if plugin else ""
+    info = onnxruntime.get_build_info()
+    return AcceptanceKey(
+        model=model.sha256,
+        provider=name,
+        options={**dict(plan.providers[0][1]), **settings_of(plan)},
+        dimensions=plan.dimensions,
+        onnxruntime=f"{build.package} {build.version} {own} {info}",
+        devices=_devices(name),
+        # To ask the CPU costs less than a tenth of a second, others minutes.
+        machine=machine_facts() | ({"start": _boot()} if isinstance(provider, Cpu) else {}),
+    )
+
+
+def examine(
+    model: ModelFile,
+    opened: OpenSession,
+    reference: Callable[[], OpenSession],
+    size: Size = None,
+) -> dict[str, Difference]:
+    """Ask a session, and say by how much its answer is off.
+
+    Of a file without a known answer nothing is known of the CPU's own: it isn't asked.
+
+    Raises:
+        WrongAnswerError, ProviderError, ModelError: as `accept`.
+    """
+    provider, asked = opened.info.provider, Asked.of(opened, model)
+    known = asked.known
+    if known is None and isinstance(provider, Cpu) and not provider.bf16:
+        return {}
+    if known is not None and not opened.plan.dimensions:
+        answer = _asked(asked, provider, model, partial(asked.answer, known.size, known.pictures))
+        off, tolerance = known.off(answer), coarser(provider, known.tolerance)
+        whose, at = "the answer that the file carries", known.size
+    else:
+        at = asked.signature.size or SIZE
+        if isinstance(provider, Named):
+            at = asked.signature.size or concrete_sizes(size, asked.metadata)[0]
+        what = f"comparing {provider.name}'s mask of {model.path.name} with the CPU's"
+        with ticking(what):
+            number = asked.signature.batch
+            answer = _asked(asked, provider, model, partial(asked.sample, at, number))
+            alone = Asked.of(reference(), model)
+            expected = _asked(alone, Cpu(), model, partial(alone.sample, at, number))
+        off, tolerance, whose = answer.off(expected), coarser(provider, BY_CPU), "the CPU's"
+    check(off, tolerance, f"{provider.name}'s mask of {model.path}", whose, at, provider)
+    return off
+
+
+def _asked(
+    asked: Asked, provider: Provider, model: ModelFile, answer: Callable[[], Answer]
+) -> Answer:
+    """An answer; a run that fails is the provider's error, and on the CPU the model's.
+
+    What can't be a mask is the provider's error, too, where the file says what is right.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            return answer()
+    except ModelError as error:
+        if isinstance(provider, Cpu) and asked.known is None:
+            raise ModelError(f"{model.path}: {error}") from error
+        raise WrongAnswerError(
+            f"{provider.name}'s mask of {model.path} is wrong: {error}, so it is not used; "
+            f"{versions()}; try {advice(provider)}"
+        ) from error
+    except onnxruntime_errors(RuntimeError, ValueError) as error:
+        if isinstance(provider, Cpu):
+            reason = reason_of(error)
+            raise ModelError(f"{model.path}: ONNX Runtime can't run it: {reason}") from error
+        raise ProviderError(f"it fails to run {model.path.name}: {reason_of(error)}") from error
+
+
+def does_nothing(opened: OpenSession, reference: Callable[[], OpenSession]) -> bool:
+    """Whether all nodes of the graph stayed on the CPU; False where ONNX Runtime can't tell.
+
+    That a provider is listed with no node is not enough: of what WebGPU takes, ONNX Runtime 1.27
+    lists a part. So the CPU's nodes are counted, in a session on the CPU alone, too.
+    """
+    name, placement = opened.info.provider.name, opened.info.placement
+    if placement is None or placement.nodes(execution_provider(name) or name):
+        return False
+    alone = reference().info.placement
+    return alone is not None and placement.nodes(_CPU) >= alone.nodes(_CPU)
 
 
 def fixed_dimensions(
@@ -171,106 +267,9 @@ def fixed_dimensions(
     (height, width) = asked.pop()
     lengths = dict(zip(graph.inputs[0].shape or (), (batch, 3, height, width), strict=True))
     if "?" in lengths:
-        raise ProviderError(
-            f"{model.path.name} has dimensions without a name, which can't be fixed"
-        )
+        name = model.path.name
+        raise ProviderError(f"{name} has dimensions without a name, which can't be fixed")
     return {name: length for name, length in lengths.items() if isinstance(name, str)}
-
-
-def approve(
-    model: ModelFile,
-    opened: OpenSession,
-    dimensions: Mapping[str, int],
-    sizes: Sequence[Size],
-    build: Build,
-    reference: Callable[[], OpenSession],
-) -> None:
-    """Refuse a provider that does nothing, or whose masks aren't the CPU's.
-
-    It is compared when it first opens a model on this machine; passing is noted in the cache of
-    birefnet-ort. Where nothing can be written there, it is compared each time.
-
-    Args:
-        model: the file.
-        opened: the session on the provider, which is a named one.
-        dimensions: what the graph was fixed at.
-        sizes: what it will be run at; compared is at the first, else at the trained one.
-        build: the installed ONNX Runtime.
-        reference: opens a session on the CPU.
-
-    Raises:
-        ProviderError: it took no node of the graph, its run fails, or its mask is too far off.
-        ModelError: the model fails on the CPU, too.
-    """
-    record = opened.info.provider
-    assert isinstance(record, Named)
-    if does_nothing(opened, reference):
-        raise ProviderError(NOTHING)
-    name, plugin = execution_provider(record.name) or record.name, plugin_of(record.name)
-    passed = Passed(
-        graph=model.sha256,
-        provider=name,
-        options=record.options,
-        dimensions=dimensions,
-        onnxruntime=f"{build.package} {build.version}{plugin.version if plugin else ''}",
-        devices=_devices(name),
-        machine=(platform.platform(), read_processor().model),
-    )
-    if _is_noted(passed):
-        return
-    parity, size = _compare(model, opened, sizes, reference)
-    check(parity, FP16, size, whose=f"{record.name}'s", instead="--provider cpu")
-    _note(passed, parity)
-
-
-def _compare(
-    model: ModelFile,
-    opened: OpenSession,
-    sizes: Sequence[Size],
-    reference: Callable[[], OpenSession],
-) -> tuple[dict[str, float], tuple[int, int]]:
-    """How far the provider's mask is from the CPU's, and the (height, width) of both."""
-    signature = read_signature(opened)
-    metadata = model_facts(read_properties(opened, model), signature, model)
-    size = signature.size or concrete_sizes(next(iter(sizes), None), metadata)[0]
-    tensor = _sample(signature, size)
-    with ticking(
-        f"comparing {opened.info.provider.name}'s mask of {model.path.name} with the CPU's"
-    ):
-        try:
-            answer = signature.run(opened, tensor)
-        except onnxruntime_errors(RuntimeError, ValueError) as error:
-            raise ProviderError(f"it fails to run {model.path.name}: {reason_of(error)}") from error
-        try:
-            expected = signature.run(reference(), tensor)
-        except onnxruntime_errors(RuntimeError) as error:
-            raise ModelError(
-                f"{model.path}: ONNX Runtime can't run it: {first_line(error)}"
-            ) from error
-    if answer.shape != expected.shape:
-        raise ProviderError(f"it answers {answer.shape} where the CPU answers {expected.shape}")
-    return compare(answer, expected, metadata.output), size
-
-
-def does_nothing(opened: OpenSession, reference: Callable[[], OpenSession]) -> bool:
-    """Whether all nodes of the graph stayed on the CPU; False where ONNX Runtime can't tell.
-
-    That a provider is listed with no node is not enough: of what WebGPU takes, ONNX Runtime 1.27
-    lists a part. So the CPU's nodes are counted, in a session on the CPU alone, too.
-    """
-    name, placement = opened.info.provider.name, opened.info.placement
-    if placement is None or placement.nodes(execution_provider(name) or name):
-        return False
-    alone = reference().info.placement
-    return alone is not None and placement.nodes(_CPU) >= alone.nodes(_CPU)
-
-
-def _sample(signature: Signature, size: tuple[int, int]) -> NDArray[Any]:
-    """One image as the graph takes it: normalized, or as uint8 pixels."""
-    tensor = sample_image((signature.batch or 1, *size))
-    if not signature.takes_pixels:
-        return tensor
-    return np.asarray((tensor * 50 + 120).clip(0, 255).transpose(0, 2, 3, 1), np.uint8)
 
 
 def _devices(execution_provider: str) -> tuple[str, ...]:
@@ -278,7 +277,7 @@ def _devices(execution_provider: str) -> tuple[str, ...]:
     import onnxruntime
 
     ask = getattr(onnxruntime, "get_ep_devices", None)  # since 1.23
-    found = [] if ask is None else ask()
+    found = [] if ask is None or execution_provider == _CPU else ask()
     return tuple(
         f"{each.device.type.name} {each.device.vendor} {each.device.device_id} "
         f"{sorted(each.device.metadata.items())} {sorted(each.ep_metadata.items())}"
@@ -287,21 +286,10 @@ def _devices(execution_provider: str) -> tuple[str, ...]:
     )
 
 
-def _is_noted(passed: Passed) -> bool:
+def _boot(file: Path = Path("/proc/sys/kernel/random/boot_id")) -> str:
+    """What tells this machine from others, also for containers that share a cache: its last start;
+    empty where the system doesn't say."""
     try:
-        noted = json.loads(passed.file.read_text(encoding="utf-8"))
-    except (CacheError, OSError, ValueError):
-        return False
-    wanted = json.loads(json.dumps(dataclasses.asdict(passed)))
-    return isinstance(noted, dict) and noted.get("of") == wanted
-
-
-def _note(passed: Passed, parity: Mapping[str, float]) -> None:
-    """Note it where that is possible: a folder that can't be written costs the next comparison."""
-    text = json.dumps({"of": dataclasses.asdict(passed), "parity": dict(parity)}, indent=2)
-    try:
-        passed.file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(passed.file) as file:
-            file.write_text(text + "\n", encoding="utf-8")
-    except (CacheError, OSError):
-        return
+        return file.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

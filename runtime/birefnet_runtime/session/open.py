@@ -11,17 +11,17 @@ from functools import partial
 from math import inf
 from pathlib import Path
 
-from ..errors import ProviderError, missing_extra
+from ..errors import ProviderError, WrongAnswerError, missing_extra
 from ..machine import has_arm_bf16, usable_cores
 from ..model.locate import as_model_file
 from ..model.size import Size
-from .acceptance import approve, fixed_dimensions
+from .acceptance import accept, fixed_dimensions
 from .availability import installed_build, is_installed, why_unavailable
-from .compiled import start_compiled
+from .compiled import CompiledStart
 from .ort_options import plan_session
 from .ort_session import OpenSession, start
 from .providers import Cpu, Named, Provider, Providers, TensorRT, parse_providers
-from .tensorrt import engine_for, resolve
+from .tensorrt import open_engine, resolve
 
 MOST_THREADS = 64
 """However few the cores: 1,000 threads on two of them took more than a minute for one image."""
@@ -43,7 +43,7 @@ def open_session(
     compiled: bool = False,
     most_bytes: float = inf,
     verbose: bool = False,
-    compared: bool = True,
+    accepted: bool = True,
 ) -> OpenSession:
     """Open an `.onnx` file.
 
@@ -58,12 +58,13 @@ def open_session(
         compiled: on the CPU, open the form of the graph that is kept in the cache, or make it.
         most_bytes: that the process may take while it opens; a form that needs more isn't made.
         verbose: let ONNX Runtime's own log lines through to stderr.
-        compared: hold a named provider's mask against the CPU's when it first opens here; False
-            where the answer is known.
+        accepted: ask it for the file's known answer, or compare it with the CPU, when it first
+            opens here; False where the caller does.
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
         ModelError: the file is not the one that was recorded, or ONNX Runtime can't load it.
+        WrongAnswerError: it can, and what it answers is wrong.
         ProviderError: nothing of what was asked for can run here, or not with so many threads; says
             why and what to install.
         SizeError: the network can't run at one of the sizes.
@@ -92,10 +93,34 @@ def open_session(
         plan = plan_session(
             provider, threads or cores, engine=engine, input_name=input_name, dimensions=dimensions
         )
-        opening = partial(start, model, provider, plan, verbose=verbose)
         if compiled and isinstance(provider, Cpu):
-            opening = partial(start_compiled, *opening.args, most_bytes=most_bytes, verbose=verbose)
-        return OpenSession(opening, provider, plan, tuple(skipped))
+            form = CompiledStart(model, provider, plan, most_bytes=most_bytes, verbose=verbose)
+            return OpenSession(form, provider, plan, tuple(skipped), form)
+        return OpenSession(
+            partial(start, model, provider, plan, verbose=verbose), provider, plan, tuple(skipped)
+        )
+
+    def on_the_cpu() -> OpenSession:
+        alone = open_on(cpu or Cpu())
+        if accepted:
+            accept(model, alone, build, lambda: alone)
+        return alone
+
+    def open_one(provider: Provider) -> OpenSession:
+        if provider.name != "cpu" and (reason := why_unavailable(provider.name, build)):
+            raise ProviderError(reason)
+        if isinstance(provider, Cpu) and provider.bf16 and not has_arm_bf16():
+            raise ProviderError(NO_ARM_BF16)
+        if isinstance(provider, TensorRT):
+            key, name = resolve(model, provider, build, sizes, batch)
+            return open_engine(model, provider, key, name, open_on, on_the_cpu)
+        fixed = None
+        if isinstance(provider, Named):
+            fixed = fixed_dimensions(model, provider, sizes, batch)
+        opened = open_on(provider, dimensions=fixed)
+        if accepted:
+            accept(model, opened, build, on_the_cpu, next(iter(sizes), None))
+        return opened
 
     skipped: list[tuple[str, str]] = []
     requested = parse_providers(providers, cpu)
@@ -104,23 +129,10 @@ def open_session(
         if requested.auto and not (installed or build.conflict):
             continue  # nobody asked for it
         try:
-            if provider.name != "cpu" and (reason := why_unavailable(provider.name, build)):
-                raise ProviderError(reason)
-            if isinstance(provider, Cpu) and provider.bf16 and not has_arm_bf16():
-                raise ProviderError(NO_ARM_BF16)
-            if isinstance(provider, TensorRT):
-                key, name = resolve(model, provider, build, sizes, batch)
-                engine = engine_for(
-                    model.path, provider, key, name, open_on, lambda: open_on(Cpu())
-                )
-                return open_on(engine.record, engine.directory, engine.input_name)
-            if isinstance(provider, Named):
-                fixed = fixed_dimensions(model, provider, sizes, batch)
-                opened = open_on(provider, dimensions=fixed)
-                if compared:
-                    approve(model, opened, fixed, sizes, build, lambda: open_on(cpu or Cpu()))
-                return opened
-            return open_on(provider)
+            return open_one(provider)
         except ProviderError as error:
             skipped.append((provider.name, str(error)))
+            last = error
+    if len(skipped) == 1 and isinstance(last, WrongAnswerError):
+        raise last
     raise ProviderError("; ".join(f"{name} can't run here: {why}" for name, why in skipped))

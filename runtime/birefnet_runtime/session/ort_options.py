@@ -163,6 +163,8 @@ def session_entries(cpu: Cpu) -> dict[str, str]:
         entries["session.disable_prepacking"] = "1"
     if cpu.bf16:
         entries["mlas.enable_gemm_fastmath_arm64_bf16"] = "1"
+    if not cpu.kleidiai:
+        entries["mlas.disable_kleidiai"] = "1"
     if cpu.arena in _OWN_ARENAS:
         entries["session.use_env_allocators"] = "1"
     return entries

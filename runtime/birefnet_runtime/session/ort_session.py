@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from birefnet_models.base.text import first_line
 from numpy.typing import NDArray
@@ -119,7 +119,16 @@ class OpenSession:
     """An ONNX Runtime session that runs on the provider it says.
 
     A process that was forked from the one which opened it has none of its threads; there it is
-    opened anew when it first runs. Ctrl-C ends a run on the CPU.
+    opened anew when it first runs. Ctrl-C ends a run on the CPU. Where it runs on something that
+    was made of the graph, and that fails to run, it goes over to the graph itself.
+
+    Args:
+        start: opens ONNX Runtime's session.
+        provider: what it runs on.
+        plan: the options that it is opened with.
+        skipped: what was preferred and could not run: name and reason.
+        anew: what `start` opened was made of the graph; opens the graph itself, and has what was
+            made forgotten once the graph was seen to run where that had failed.
 
     Raises, when it runs:
         SizeError: TensorRT's engine was built for other shapes.
@@ -133,12 +142,15 @@ class OpenSession:
         provider: Provider,
         plan: SessionPlan,
         skipped: tuple[tuple[str, str], ...] = (),
+        anew: "Anew | None" = None,
     ) -> None:
         self._start = start
-        self._plan = plan
+        self._anew = anew
+        self.plan = plan
         self._opening = threading.Lock()
         # DirectML and XNNPACK take one run at a time; of others that are named it isn't known.
         self._turn = threading.Lock() if isinstance(provider, Named) else nullcontext()
+        self._was_interrupted = False
         self._running: list[Any] = []
         """RunOptions of the runs that are under way."""
         self._open()
@@ -147,13 +159,16 @@ class OpenSession:
             echoed = self._session.get_provider_options()
             remarks = check_options(provider, echoed.get(plan.providers[0][0], {}))
         self.info = SessionInfo(provider, skipped, read_placement(self._session), remarks)
-        self.get_inputs: Callable[[], Sequence[Any]] = self._session.get_inputs
-        self.get_outputs: Callable[[], Sequence[Any]] = self._session.get_outputs
-        self.get_modelmeta: Callable[[], Any] = self._session.get_modelmeta
 
     def _open(self) -> None:
-        plan = self._plan
-        self._session = self._start()
+        self._use(self._start())
+
+    def _use(self, session: Any) -> None:
+        plan = self.plan
+        self._session = session
+        self.get_inputs: Callable[[], Sequence[Any]] = session.get_inputs
+        self.get_outputs: Callable[[], Sequence[Any]] = session.get_outputs
+        self.get_modelmeta: Callable[[], Any] = session.get_modelmeta
         self._bound = None
         if plan.device != "cpu":
             self._bound = BoundRunner(
@@ -177,11 +192,59 @@ class OpenSession:
             (tensor,) = input_feed.values()
             batch, _, height, width = tensor.shape
             check_fits(self.info.provider.profile, (batch, height, width))
+        session = self._session
+        if not self._running:
+            self._was_interrupted = False
+        try:
+            return self._run_once(output_names, input_feed)
+        except onnxruntime_errors(RuntimeError) as error:
+            if self._was_interrupted or self._anew is None:
+                raise
+            with self._opening:
+                if session is self._session:
+                    return self._run_anew(output_names, input_feed, error)
+            return self._run_once(output_names, input_feed)
+
+    def refuse_form(self, why: str) -> bool:
+        """Go over to the graph itself from what was made of it, which is forgotten; False if there
+        is no such thing."""
+        if self._anew is None or not self._anew.is_used():
+            return False
+        with self._opening:
+            self._use(self._anew.open())
+            self._anew.refuse(why)
+            self._start, self._anew = self._anew.open, None
+        return True
+
+    def _run_anew(
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, NDArray[Any]],
+        error: Exception,
+    ) -> Sequence[Any]:
+        """Run on the graph itself where what was made of it failed. If the graph fails as well,
+        that was not the reason: all stays as it was."""
+        anew, before = self._anew, (self._session, self._bound)
+        if anew is None or not anew.is_used():
+            raise error
+        self._use(anew.open())
+        try:
+            answer = self._run_once(output_names, input_feed)
+        except onnxruntime_errors(RuntimeError):
+            self._session, self._bound = before
+            raise
+        anew.refuse(f"it fails to run: {first_line(error)}")
+        self._start, self._anew = anew.open, None
+        return answer
+
+    def _run_once(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[Any]]
+    ) -> Sequence[Any]:
         if self._bound is not None:
             (tensor,) = input_feed.values()
             (name,) = output_names or [self.get_outputs()[0].name]
             return [self._bound.run(tensor, name)]
-        options = run_options(self._plan.run_entries)
+        options = run_options(self.plan.run_entries)
         self._running.append(options)
         try:
             with self._turn:
@@ -210,10 +273,24 @@ class OpenSession:
 
     def interrupt(self) -> None:
         """End the runs that are under way in other threads: each fails at its next node."""
+        self._was_interrupted = True
         if self._bound is not None:
             self._bound.interrupt()
         for options in list(self._running):
             options.terminate = True
+
+
+class Anew(Protocol):
+    """Something that was made of a graph, to be opened in its place."""
+
+    def is_used(self) -> bool:
+        """Whether what was opened last is that, and not the graph."""
+
+    def open(self) -> Any:
+        """Open the graph itself."""
+
+    def refuse(self, why: str) -> None:
+        """Forget what was made, for good."""
 
 
 _opened: weakref.WeakSet[OpenSession] = weakref.WeakSet()

@@ -47,6 +47,8 @@ class Cpu:
     bf16: bool = False
     """Let products of float32 be computed in bfloat16: on Linux, on Arm processors that have it
     (Graviton 3). What it does there is unmeasured: docs/arm.md."""
+    kleidiai: bool = True
+    """Use Arm's own kernels where they are: those of ONNX Runtime 1.27.0 are wrong with SME."""
     by_name: bool = field(default=False, compare=False, repr=False)
     """It was asked for by its name, which may stand for other settings than these."""
 
@@ -257,7 +259,7 @@ AUTO = "auto"
 FIXED = "fixed"
 
 WORDS: dict[str, dict[str, Any]] = {
-    "cpu": {"bf16": {"bf16": True}},
+    "cpu": {"bf16": {"bf16": True}, "nokleidiai": {"kleidiai": False}},
     "cuda": {"tf32": {"tf32": True}},
     "tensorrt": {"fp16": {"fp16": True}},
     "openvino": {word: {"precision": word} for word in ("f32", "bf16", "f16")},
@@ -292,7 +294,7 @@ def parse_providers(asked: Providers, cpu: Cpu | None = None) -> Requested:
         if isinstance(name, str):
             records += _records(name.strip(), cpu)
         elif isinstance(name, Cpu) and name.by_name and cpu:
-            records.append(replace(cpu, bf16=name.bf16))
+            records.append(replace(cpu, bf16=name.bf16, kleidiai=name.kleidiai))
         elif isinstance(name, Named) and not isinstance(asked, Requested):
             records.append(_checked(name))
         else:

@@ -1,34 +1,24 @@
 """TensorRT: a model's engine is found, or built and compared with the CPU before it is used."""
 
 import ctypes
-import dataclasses
-import json
-import os
-import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-from birefnet_models import cache_root
-from birefnet_models.base.files import replacing
-from birefnet_models.base.hashes import record_name
 from birefnet_models.base.onnx_file import OnnxFile
+from birefnet_models.base.store import Store, as_json
 from birefnet_models.base.text import first_line
-from numpy.typing import NDArray
 
-from ..errors import ProviderError
+from ..errors import ModelError, ProviderError
 from ..model.locate import ModelFile
 from ..model.metadata import ModelMetadata, concrete_sizes, read_metadata
 from ..model.signature import Session
 from ..model.size import Size
 from ..stderr import ticking
-from . import tensorrt as engine_cache
-from .acceptance import FP16, FP32, check, compare, sample_image
 from .availability import Build, installed_versions
+from .judge import HALF, TF32, Asked, check
 from .ort_errors import onnxruntime_errors
 from .providers import Profile, TensorRT, covers, describe
 
@@ -95,19 +85,11 @@ def derive_profile(metadata: ModelMetadata, sizes: Sequence[Size] = (), batch: i
     )
 
 
-# Where TensorRT's engines are kept: a directory each, named after all that makes one invalid.
-#
-# A directory is complete when it holds `facts.json`, which is written last, after the engine's
-# mask was compared with the CPU's. What was built elsewhere, by another version, for another GPU
-# or from another graph has another name and is never looked into.
+FORMAT = 2
+"""Of an engine's folder; raised when what is in it changes its meaning."""
 
 
-FACTS = "facts.json"
-FORMAT = 1
-"""Of the directory; raised when what is in it changes its meaning."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineKey:
     """All that an engine depends on."""
 
@@ -124,88 +106,26 @@ class EngineKey:
     profile: Profile
     format: int = FORMAT
 
-    @property
-    def name(self) -> str:
-        """Of the directory."""
-        return record_name(self)
+
+def engines(root: Path | None = None) -> Store:
+    """Where engines are kept: `tensorrt` in the cache, or another folder."""
+    # Beside an engine lies TensorRT's timing cache, which it may write to at any time.
+    return Store(root or "tensorrt", stamped=False, lasting="*.engine")
 
 
-def default_root() -> Path:
-    """`tensorrt` in the cache of birefnet-ort."""
-    return cache_root() / "tensorrt"
-
-
-def find(root: Path, key: EngineKey) -> tuple[Path, Profile] | None:
+def find_engine(store: Store, key: EngineKey) -> tuple[Path, Profile] | None:
     """A complete engine for this key, or one that differs only in a wider profile."""
-    exact = root / key.name
-    for directory in (exact, *sorted(path for path in root.glob("*") if path != exact)):
-        kept = _complete(directory)
-        if kept is None or not covers(kept.profile, key.profile):
-            continue
-        if dataclasses.replace(kept, profile=key.profile) == key:
-            return directory, kept.profile
+    exact = store.find(key)
+    wanted = {**as_json(key), "profile": None}
+    for entry in (*([exact] if exact else ()), *store.entries()):
+        if {**entry.key, "profile": None} == wanted:
+            shapes = {name: tuple(shape) for name, shape in entry.key["profile"].items()}
+            if covers(profile := Profile(**shapes), key.profile):
+                return entry.folder, profile
     return None
 
 
-@contextmanager
-def building(root: Path, key: EngineKey) -> Iterator[Path]:
-    """A fresh directory to build in. `finish` keeps it; else it is removed.
-
-    Raises:
-        ProviderError: nothing can be written there.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        directory = root / f".building-{key.name}-{secrets.token_hex(4)}"
-        directory.mkdir()
-    except OSError as error:
-        raise ProviderError(f"{root}: engines can't be kept there: {error.strerror}") from error
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def finish(directory: Path, key: EngineKey, parity: dict[str, float]) -> Path:
-    """Give a built and checked directory its name.
-
-    Returns:
-        Where it is now. If another process was faster, that one's stays.
-    """
-    facts = {"key": dataclasses.asdict(key), "parity": parity}
-    with replacing(directory / FACTS) as file:
-        file.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    target = directory.parent / key.name
-    if target.exists() and _complete(target) is None:
-        shutil.rmtree(target, ignore_errors=True)
-    try:
-        os.rename(directory, target)
-    except OSError:
-        if _complete(target) is None:
-            raise
-    return target
-
-
-def _complete(directory: Path) -> EngineKey | None:
-    """The key of a directory that holds an engine and is what its name says."""
-    try:
-        facts = json.loads((directory / FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    key = _key(facts) if isinstance(facts, dict) else None
-    if key is None or key.name != directory.name or not any(directory.glob("*.engine")):
-        return None
-    return key
-
-
-def _key(facts: dict[str, Any]) -> EngineKey | None:
-    try:
-        key = dict(facts["key"])
-        shapes = {name: tuple(shape) for name, shape in key.pop("profile").items()}
-        return EngineKey(**key, profile=Profile(**shapes))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-
+Opened = TypeVar("Opened", bound=Session)
 
 Open = Callable[[TensorRT, Path, str], Session]
 """Opens a session on a record whose profile is set, with its engine in this directory, for the
@@ -220,6 +140,8 @@ class Engine:
     """With the profile that the engine was built for."""
     directory: Path
     input_name: str
+    kept: bool
+    """It was found, and not built now."""
 
 
 def resolve(
@@ -238,10 +160,15 @@ def resolve(
             "engines are built for the network's own input, and this file takes pixels; use the "
             "model.onnx beside it"
         )
+    versions = installed_versions()
+    if record.fp16 and str(versions.tensorrt).startswith(("11.", "12.")):
+        raise ProviderError(
+            f"TensorRT {versions.tensorrt} computes in the types that the graph has, so fp16 asks "
+            "for nothing: export with --precision fp16, and ask for tensorrt alone"
+        )
     device = read_device(record.device_id)
     if device is None:
         raise ProviderError(f"the driver knows no CUDA device {record.device_id}")
-    versions = installed_versions()
     profile = record.profile or derive_profile(metadata, sizes, batch)
     key = EngineKey(
         graph=model.sha256,
@@ -259,7 +186,7 @@ def resolve(
 
 
 def engine_for(
-    path: Path,
+    model: ModelFile,
     record: TensorRT,
     key: EngineKey,
     input_name: str,
@@ -269,7 +196,7 @@ def engine_for(
     """Find the engine, or build it, compare its mask with the reference's and keep it.
 
     Args:
-        path: the `.onnx` file.
+        model: the file.
         record: what was asked for.
         key: from `resolve`.
         input_name: from `resolve`.
@@ -279,35 +206,62 @@ def engine_for(
     Raises:
         ProviderError: the engine's mask is too far from the reference's, or it can't be kept.
     """
-    root = record.cache or engine_cache.default_root()
-    if kept := engine_cache.find(root, key):
+    store = engines(record.cache)
+    if kept := find_engine(store, key):
         directory, profile = kept
-        return Engine(replace(record, profile=profile), directory, input_name)
+        return Engine(replace(record, profile=profile), directory, input_name, kept=True)
     record = replace(record, profile=key.profile)
-    with engine_cache.building(root, key) as directory:
-        feed = {input_name: sample_image(key.profile.best)}
-        with ticking(_what(path, key), "this takes minutes, once"):
-            output = _first_run(lambda: open_on(record, directory, input_name), feed)
-        (expected, *_) = reference().run(None, feed)
-        parity = compare(output, expected)
-        check(
-            parity,
-            FP16 if record.fp16 else FP32,
-            key.profile.best[1:],
-            whose="the engine's",
-            instead="fp32" if record.fp16 else "--provider cuda",
-        )
+
+    def build(directory: Path) -> dict[str, Any]:
+        batch, *size = key.profile.best
+        at = (size[0], size[1])
+        with ticking(_what(model.path, key), "this takes minutes, once"):
+            try:
+                built = Asked.of(open_on(record, directory, input_name), model).sample(at, batch)
+            except onnxruntime_errors(RuntimeError) as error:
+                raise ProviderError(f"TensorRT failed to build: {first_line(error)}") from error
+            except ModelError as error:
+                raise ProviderError(
+                    f"the engine's mask of {model.path} is wrong: {error}"
+                ) from error
+        off = built.off(Asked.of(reference(), model).sample(at, batch))
+        allowed = HALF if record.fp16 else TF32
+        check(off, allowed, f"the engine's mask of {model.path}", "the CPU's", at, record)
         if not any(directory.glob("*.engine")):
             raise ProviderError("TensorRT built no engine: it took no part of the graph")
-        return Engine(record, engine_cache.finish(directory, key, parity), input_name)
+        return {"parity": off}
 
-
-def _first_run(opened: Callable[[], Session], feed: dict[str, NDArray[np.float32]]) -> Any:
-    """The output of a session that builds while it opens, or in this run."""
     try:
-        return opened().run(None, feed)[0]
-    except onnxruntime_errors(RuntimeError) as error:
-        raise ProviderError(f"TensorRT failed to build: {first_line(error)}") from error
+        return Engine(record, store.make(key, build).folder, input_name, kept=False)
+    except OSError as error:
+        raise ProviderError(
+            f"{store.root}: engines can't be kept there: {error.strerror}"
+        ) from error
+
+
+def open_engine(
+    model: ModelFile,
+    record: TensorRT,
+    key: EngineKey,
+    input_name: str,
+    open_on: Callable[[TensorRT, Path, str], Opened],
+    reference: Callable[[], Session],
+) -> Opened:
+    """A session on the engine, found or built; one that was kept and can't be opened any more is
+    forgotten, and built anew once.
+
+    Raises:
+        ProviderError: as `engine_for`, or the engine that was built can't be opened.
+    """
+    engine = engine_for(model, record, key, input_name, open_on, reference)
+    try:
+        return open_on(engine.record, engine.directory, engine.input_name)
+    except ProviderError:
+        if not engine.kept:
+            raise
+    shutil.rmtree(engine.directory, ignore_errors=True)
+    engine = engine_for(model, record, key, input_name, open_on, reference)
+    return open_on(engine.record, engine.directory, engine.input_name)
 
 
 def _what(path: Path, key: EngineKey) -> str:

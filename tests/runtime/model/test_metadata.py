@@ -33,6 +33,7 @@ def test_facts_are_read():
     }
 
     assert read_metadata(facts) == ModelMetadata(
+        is_stated=True,
         trained_size=(1440, 2560),
         trained_range=((256, 256), (2304, 2304)),
         mean=(0.1, 0.2, 0.3),

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,16 @@ import onnx
 import pytest
 from birefnet_apps.cli.main import main
 from birefnet_models import CacheError, embedded_path, find
-from birefnet_models.base.onnx_file import read_onnx
+from birefnet_models.base import store as stores
+from birefnet_models.base.hashes import stamp_of
+from birefnet_models.base.store import Store, entry_name
 from birefnet_runtime import Cpu, ModelError, Segmenter
 from birefnet_runtime.model.locate import ModelFile
 from birefnet_runtime.session import compiled
-from birefnet_runtime.session import compiled as compiled_store
-from birefnet_runtime.session.compiled import compile_ahead, compiled_key, start_compiled
+from birefnet_runtime.session.compiled import CompiledStart, compile_ahead, compiled_key
+from birefnet_runtime.session.ort_errors import onnxruntime_errors
 from birefnet_runtime.session.ort_options import plan_session
+from birefnet_runtime.session.ort_session import OpenSession
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
@@ -85,7 +89,7 @@ def write_graph(
 
 
 def answer(path: Path) -> float:
-    session = start_compiled(ModelFile(path), Cpu(), PLAN, verbose=False)
+    session = CompiledStart(ModelFile(path), Cpu(), PLAN)()
     (logits,) = session.run(None, {"image": np.zeros((1, 3, 64, 64), np.float32)})
     return float(logits.mean())
 
@@ -119,7 +123,7 @@ def test_the_second_opening_takes_the_form_and_gives_the_same_answer(opened, cac
 
 def test_settings_of_runs_share_a_form_and_those_of_the_graph_do_not():
     def name(cpu: Cpu, threads: int = 1) -> str:
-        return compiled_key(ModelFile(NANO), plan_session(cpu, threads)).name
+        return entry_name(compiled_key(ModelFile(NANO), plan_session(cpu, threads)))
 
     balanced = Cpu(prepack=False)
     assert name(balanced) == name(balanced, 7) == name(Cpu(prepack=False, arena="one-region"))
@@ -139,7 +143,7 @@ def test_settings_of_runs_share_a_form_and_those_of_the_graph_do_not():
 def test_whatever_differs_of_the_key_is_another_form(field, other):
     key = compiled_key(ModelFile(NANO), plan_session(Cpu(), 1))
 
-    assert dataclasses.replace(key, **{field: other}).name != key.name
+    assert entry_name(dataclasses.replace(key, **{field: other})) != entry_name(key)
 
 
 def test_new_weights_beside_the_same_graph_are_not_answered_with_the_old_ones(graph, cache):
@@ -162,7 +166,7 @@ def test_new_weights_beside_the_same_graph_are_not_answered_with_the_old_ones(gr
     ],
 )
 def test_a_form_that_was_damaged_is_made_anew(opened, cache, file, harm):
-    start_compiled(ModelFile(NANO), Cpu(), PLAN, verbose=False)
+    CompiledStart(ModelFile(NANO), Cpu(), PLAN)()
     (folder,) = forms(cache)
     content = (folder / file).read_bytes()
     if harm == "remove":
@@ -175,32 +179,32 @@ def test_a_form_that_was_damaged_is_made_anew(opened, cache, file, harm):
         (folder / file).write_bytes(changed)
     del opened[:]
 
-    start_compiled(ModelFile(NANO), Cpu(), PLAN, verbose=False)
+    CompiledStart(ModelFile(NANO), Cpu(), PLAN)()
 
     assert opened[0] == NANO, "not from the form"
     del opened[:]
-    start_compiled(ModelFile(NANO), Cpu(), PLAN, verbose=False)
+    CompiledStart(ModelFile(NANO), Cpu(), PLAN)()
     assert opened == [folder / "model.onnx"]
     assert len(forms(cache)) == 1
 
 
 def test_a_form_that_does_not_open_is_made_anew(opened, cache):
-    start_compiled(ModelFile(NANO), Cpu(), PLAN, verbose=False)
+    CompiledStart(ModelFile(NANO), Cpu(), PLAN)()
     (folder,) = forms(cache)
     (folder / "model.onnx").write_bytes(b"no graph")
     facts = json.loads((folder / "facts.json").read_text())
-    facts["files"]["model.onnx"] = compiled_store.stamp_of(folder / "model.onnx")
+    facts["files"]["model.onnx"] = stamp_of(folder / "model.onnx")
     (folder / "facts.json").write_text(json.dumps(facts))
     del opened[:]
 
-    start_compiled(ModelFile(NANO), Cpu(), PLAN, verbose=False)
+    CompiledStart(ModelFile(NANO), Cpu(), PLAN)()
 
     assert opened[:2] == [folder / "model.onnx", NANO]
     assert (folder / "model.onnx").stat().st_size > 10_000
 
 
 def test_a_form_with_another_answer_is_refused_for_good(opened, cache, graph, monkeypatch):
-    monkeypatch.setattr(compiled.np, "array_equal", lambda *_, **__: False)
+    monkeypatch.setattr(compiled, "same_answers", lambda *_: False)
     assert answer(graph) == 0.5
     (folder,) = forms(cache)
     assert [file.name for file in folder.iterdir()] == ["facts.json"]
@@ -218,14 +222,12 @@ def test_without_a_cache_the_graph_opens_as_it_is(opened, cache, monkeypatch, tr
     if trouble == "a file in its place":
         cache.parent.write_text("")
     elif trouble == "no home":
-        monkeypatch.setattr(
-            compiled_store, "cache_root", lambda: (_ for _ in ()).throw(CacheError("none"))
-        )
+        monkeypatch.setattr(stores, "cache_root", lambda: (_ for _ in ()).throw(CacheError("none")))
     else:
         usage = shutil.disk_usage("/")._replace(free=1 << 20)
-        monkeypatch.setattr(compiled_store.shutil, "disk_usage", lambda _: usage)
+        monkeypatch.setattr(compiled.shutil, "disk_usage", lambda _: usage)
 
-    start_compiled(ModelFile(NANO), Cpu(), PLAN, verbose=False)
+    CompiledStart(ModelFile(NANO), Cpu(), PLAN)()
 
     assert opened == [NANO]
     assert not cache.is_dir() or forms(cache) == []
@@ -247,7 +249,7 @@ def test_small_graphs_and_those_of_one_size_are_left_alone(opened, cache, model,
     fixed = write_graph(tmp_path / "fixed" / "model.onnx", 0.5, side=64)
 
     for path in (model, fixed):
-        start_compiled(ModelFile(path), Cpu(), PLAN, verbose=False)
+        CompiledStart(ModelFile(path), Cpu(), PLAN)()
 
     assert opened == [model, fixed]
     assert forms(cache) == []
@@ -257,18 +259,65 @@ def test_a_file_that_is_no_model_is_an_error_that_names_it(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"\0" * (2 << 20))
 
     with pytest.raises(ModelError, match=r"model\.onnx: "):
-        start_compiled(ModelFile(tmp_path / "model.onnx"), Cpu(), PLAN, verbose=False)
+        CompiledStart(ModelFile(tmp_path / "model.onnx"), Cpu(), PLAN)()
 
 
-def test_pixels_are_compared_as_pixels(tmp_path):
-    graph = read_onnx(NANO)
-    (image,) = graph.inputs
-    pixels = image._replace(dtype="uint8", shape=("batch", "height", "width", 3))
+@pytest.fixture
+def run_fails(monkeypatch):
+    """Whatever was opened from a form fails to run."""
+    real = compiled.CompiledStart._on_form
 
-    (sample,) = compiled._sample(dataclasses.replace(graph, inputs=(pixels,))).values()
+    class Failing:
+        def __init__(self, session):
+            self._session = session
 
-    assert (sample.dtype, sample.shape) == (np.uint8, (1, 128, 128, 3))
-    assert compiled._sample(dataclasses.replace(graph, inputs=(image, pixels))) == {}
+        def __getattr__(self, name):
+            return getattr(self._session, name)
+
+        def run(self, *_):
+            raise RuntimeError("nchwc_ops.cc:186 blocked layout\nmore")
+
+    def on_form(self, folder):
+        session = real(self, folder)
+        return session if ".birefnet-" in str(folder) else Failing(session)
+
+    monkeypatch.setattr(compiled.CompiledStart, "_on_form", on_form)
+
+
+@pytest.mark.parametrize("thread", [False, True])
+def test_a_form_that_fails_to_run_is_forgotten_and_the_graph_runs(cache, run_fails, opened, thread):
+    tensor = np.random.default_rng(1).standard_normal((1, 3, 64, 96)).astype(np.float32)
+    made = Segmenter("nano", providers="cpu")  # runs on the session that made it
+    expected = made.logits(tensor)
+    failing = Segmenter("nano", providers="cpu")
+    (folder,) = forms(cache)
+    assert opened[-1] == folder / "model.onnx"
+
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(failing.logits, [tensor] * 4) if thread else [failing.logits(tensor)]
+        assert all(np.array_equal(each, expected) for each in found)
+
+    (folder,) = forms(cache)
+    assert [file.name for file in folder.iterdir()] == ["facts.json"]
+    assert "it fails to run: nchwc" in json.loads((folder / "facts.json").read_text())["refused"]
+    del opened[:]
+    assert np.array_equal(Segmenter("nano", providers="cpu").logits(tensor), expected)
+    assert opened == [NANO]
+
+
+def test_where_the_graph_fails_as_well_the_form_stays(cache, opened, graph):
+    session = OpenSession(first := CompiledStart(ModelFile(graph), Cpu(), PLAN), Cpu(), PLAN)
+    session = OpenSession(
+        start := CompiledStart(ModelFile(graph), Cpu(), PLAN), Cpu(), PLAN, (), start
+    )
+    assert (first.is_used(), start.is_used()) == (False, True)
+
+    with pytest.raises(onnxruntime_errors()):
+        session.run(None, {"image": np.zeros((1, 3, 64), np.float32)})
+
+    assert start.find().refused is None
+    (logits,) = session.run(None, {"image": np.zeros((1, 3, 64, 64), np.float32)})
+    assert float(logits.mean()) == 0.5
 
 
 @pytest.mark.slow
@@ -298,14 +347,14 @@ def test_what_was_not_used_for_longest_makes_room(cache, tmp_path, monkeypatch):
     for graph in graphs[:2]:
         answer(graph)
     both = forms(cache)
-    long_ago, recent = (json.loads((f / "facts.json").read_text())["model"] for f in both)
+    long_ago, recent = (json.loads((f / "facts.json").read_text())["facts"]["model"] for f in both)
     os.utime(both[0] / "facts.json", (1, 1))
     used = sum(file.stat().st_size for folder in both for file in folder.iterdir())
-    monkeypatch.setattr(compiled_store, "LIMIT_BYTES", used + 100)
+    monkeypatch.setattr(compiled, "FORMS", Store("compiled", limit_bytes=used + 100))
 
     answer(graphs[2])
 
-    kept = {json.loads((f / "facts.json").read_text())["model"] for f in forms(cache)}
+    kept = {json.loads((f / "facts.json").read_text())["facts"]["model"] for f in forms(cache)}
     assert kept == {recent, str(graphs[2])}
     assert long_ago not in kept
 

@@ -5,7 +5,7 @@ import sys
 
 import pynvml
 import pytest
-from birefnet_runtime.session.nvml import Driver, Gpu, read_driver
+from birefnet_runtime.machine import Driver, Gpu, read_driver
 
 
 class Nvml:
