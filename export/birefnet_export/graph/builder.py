@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor
+from onnx import TensorProto, helper
+
+from .weights import Weights, WeightsInGraph, digest_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,10 +58,15 @@ class Graph:
     What is asked for twice is there once: a node with the operands and attributes of an earlier
     one is that node, a constant equal to an earlier one is that constant. So the two scales of
     the backbone share their weights, and blocks their shape arithmetic, without being told to.
+
+    Args:
+        opset: of ONNX.
+        weights: keeps the values of constants; by default the graph itself holds them.
     """
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, weights: Weights | None = None) -> None:
         self.opset = opset
+        self._weights = weights or WeightsInGraph()
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -128,16 +133,14 @@ class Graph:
     def constant(self, value: Any) -> Value:
         """A constant tensor.
 
-        Tensors and arrays keep their shape, floating ones become float32; Python integers and
-        sequences of them become int64, Python floats float32.
+        Arrays keep their shape, floating ones become float32; Python integers and sequences of
+        them become int64, Python floats float32.
         """
         array = _array(value)
-        key = blake2b(f"{array.dtype}{array.shape}".encode())
-        key.update(array.data)
-        digest = key.digest()
+        digest = digest_of(array)
         if digest not in self._constants:
             stored = Value(self, self._unique("constant"))
-            self._initializers.append(numpy_helper.from_array(array, stored.name))
+            self._initializers.append(self._weights.tensor(stored.name, array, digest))
             self._constants[digest] = stored
         return self._constants[digest]
 
@@ -164,8 +167,6 @@ class Graph:
 
 
 def _array(value: Any) -> NDArray[Any]:
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
     array = np.asarray(value)
     return np.ascontiguousarray(
         array, np.float32 if array.dtype.kind == "f" else array.dtype

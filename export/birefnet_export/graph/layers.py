@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
-from torch import nn
-
+from ..network import nn
 from .builder import Graph, Value
 from .kernels import Kernel
 
@@ -53,7 +52,7 @@ def conv(
 def linear(g: Graph, x: Value, layer: nn.Linear) -> Value:
     """x @ weight.T + bias over the last axis."""
     product = x @ layer.weight.T
-    return product if layer.bias is None else product + layer.bias
+    return product + layer.bias if layer.has_bias else product
 
 
 def layer_norm(g: Graph, x: Value, norm: nn.LayerNorm) -> Value:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from math import pi
 from typing import NamedTuple
 
-import torch
+import numpy as np
 from onnx import TensorProto
-from torch import Tensor
 
+from ....network import nn
 from ....network.backbone.dino_v3 import (
     PATCH,
     Attention,
@@ -24,7 +24,7 @@ from ....network.backbone.dino_v3 import (
     periods,
 )
 from ...builder import Graph, Value
-from ...kernels import kernel_of
+from ...kernels import Array, float64, kernel_of
 from ...layers import after, concat, conv, gelu, layer_norm, linear, spatial
 
 HEADS_AT_ONCE = 8
@@ -77,7 +77,7 @@ def backbone(g: Graph, image: Value, vit: VisionTransformer, parts: int) -> list
         patches = conv(g, image, kernel_of(vit.patch_embed.proj), stride=PATCH)
         size = spatial(g, patches)
         x = patches.reshape([0, 0, -1]).transpose(0, 2, 1)
-        tail = torch.cat((vit.others(), vit.cls_token.expand(-1, parts - 1, -1)), 1)
+        tail = np.concatenate((vit.others(), np.repeat(vit.cls_token, parts - 1, 1)), 1)
         x, where = with_tail(g, x, size, tail, parts, record.head_width)
     maps: list[Value] = []
     for i, block in enumerate(vit.transformer_blocks()):
@@ -90,7 +90,7 @@ def backbone(g: Graph, image: Value, vit: VisionTransformer, parts: int) -> list
 
 
 def with_tail(
-    g: Graph, x: Value, size: Value, tail: Tensor, parts: int, head_width: int
+    g: Graph, x: Value, size: Value, tail: nn.Array, parts: int, head_width: int
 ) -> tuple[Value, Layout]:
     """Patches (batch, patches, width) with as much of `tail` behind them as makes parts equal.
 
@@ -145,18 +145,18 @@ def transformer_block(g: Graph, x: Value, block: Block, where: Layout) -> Value:
     return x + (hidden @ weight + bias)
 
 
-def scaled(layer: torch.nn.Linear, gamma: Tensor) -> tuple[Tensor, Tensor]:
+def scaled(layer: nn.Linear, gamma: nn.Array) -> tuple[Array, Array]:
     """Weight (in, out) and bias of a linear layer whose outputs are multiplied, float64."""
-    factor = gamma.detach().double()
-    return layer.weight.detach().double().T * factor, layer.bias.detach().double() * factor
+    factor = float64(gamma)
+    return layer.weight.T * factor, layer.bias * factor
 
 
-def attention(g: Graph, x: Value, attn: Attention, gamma: Tensor, where: Layout) -> Value:
+def attention(g: Graph, x: Value, attn: Attention, gamma: nn.Array, where: Layout) -> Value:
     """Attention among normalized tokens, times `gamma`: (batch, tokens, width) to the same.
 
     The scores of all tokens would be its largest tensor by far, so queries come in parts.
     """
-    w_q, w_k, w_v = attn.qkv.weight.detach().double().T.chunk(3, dim=1)
+    w_q, w_k, w_v = np.split(float64(attn.qkv.weight).T, 3, axis=1)
     keys = g.op("Slice", x, [0], where.keys, [1])
     q = turned(g, x @ (w_q * attn.scale), where.turn, attn.num_heads)
     k = turned(g, keys @ w_k, where.turn_of_keys, attn.num_heads)

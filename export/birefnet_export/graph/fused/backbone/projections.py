@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from torch import Tensor, nn
+import numpy as np
+
+from ....network import nn
+from ...kernels import Array, float64
 
 
 class Projections(NamedTuple):
     """What attention multiplies by, each (in, out), and adds; float64."""
 
-    q: Tensor
-    q_bias: Tensor
-    k: Tensor
-    v: Tensor
-    out: Tensor
-    out_bias: Tensor
+    q: Array
+    q_bias: Array
+    k: Array
+    v: Array
+    out: Array
+    out_bias: Array
 
 
-def folded(weight: Tensor, bias: Tensor, proj: nn.Linear, scale: float) -> Projections:
+def folded(weight: nn.Array, bias: nn.Array, proj: nn.Linear, scale: float) -> Projections:
     """Fold what needs no operator of its own.
 
     - The scale multiplies q.
@@ -31,8 +34,8 @@ def folded(weight: Tensor, bias: Tensor, proj: nn.Linear, scale: float) -> Proje
         proj: what follows attention.
         scale: of the scores.
     """
-    q, k, v = weight.detach().double().T.chunk(3, dim=1)
-    q_bias, _, v_bias = bias.detach().double().chunk(3)
-    out = proj.weight.detach().double().T
-    out_bias = proj.bias.detach().double() + v_bias @ out
+    q, k, v = np.split(float64(weight).T, 3, axis=1)
+    q_bias, _, v_bias = np.split(float64(bias), 3)
+    out = float64(proj.weight).T
+    out_bias = proj.bias + v_bias @ out
     return Projections(q * scale, q_bias * scale, k, v, out, out_bias)
