@@ -61,7 +61,7 @@ def parts_of(heads: int) -> int:
 
 def maps_of(g: Graph, images: dict[str, Value], net: DinoV3Features) -> dict[str, list[Value]]:
     """Four maps (batch, channels, height / 16, width / 16) of each scale, as `DinoV3Features`."""
-    parts = parts_of(net.model.transformer_blocks()[0].attn.num_heads)
+    parts = parts_of(net.model.blocks[0].attn.num_heads)
     maps = {}
     for scale, image in images.items():
         with g.scope(scale):
@@ -80,7 +80,7 @@ def backbone(g: Graph, image: Value, vit: VisionTransformer, parts: int) -> list
         tail = np.concatenate((vit.others(), np.repeat(vit.cls_token, parts - 1, 1)), 1)
         x, where = with_tail(g, x, size, tail, parts, record.head_width)
     maps: list[Value] = []
-    for i, block in enumerate(vit.transformer_blocks()):
+    for i, block in enumerate(vit.blocks):
         with g.scope(f"block{i}"):
             x = transformer_block(g, x, block, where)
             if i in record.taken:

@@ -53,9 +53,9 @@ def backbone(
     x = conv(g, image, kernel_of(embed.proj), stride=4)
     x = layer_norm(g, x.reshape([0, 0, -1]).transpose(0, 2, 1), embed.norm)
     maps: list[Value] = []
-    for i, (stage, where) in enumerate(zip(swin.stages(), layouts, strict=True)):
+    for i, (stage, where) in enumerate(zip(swin.layers, layouts, strict=True)):
         with g.scope(f"stage{i}"):
-            for j, block in enumerate(stage.swin_blocks()):
+            for j, block in enumerate(stage.blocks):
                 with g.scope(f"block{j}"):
                     windows = where.shifted if block.shift else where.still
                     x = swin_block(g, x, block, windows, parts=4 if i < quartered else 1)
