@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
@@ -31,7 +31,7 @@ PAGE = 4096
 
 def digest_of(values: Array) -> bytes:
     """The same for arrays of the same type, shape and values alone."""
-    digest = blake2b(f"{values.dtype}{values.shape}".encode())
+    digest = sha256(f"{values.dtype}{values.shape}".encode())
     digest.update(np.ascontiguousarray(values).data)
     return digest.digest()
 
