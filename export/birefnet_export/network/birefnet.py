@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import nn
 from .architecture import Architecture
-from .decoder import BLOCKS, Decoder
+from .decoder import ASPP, BLOCKS, Decoder, DecoderBlock
 
 
 class BiRefNet(nn.Layer):
@@ -18,7 +18,7 @@ class BiRefNet(nn.Layer):
         self.bb = arch.backbone.module()
         deepest = arch.channels[-1]
         read = deepest + sum(arch.channels[3 - arch.context : 3])
-        self.squeeze_module: nn.Sequential[nn.Layer] = nn.Sequential()
+        self.squeeze_module: nn.Sequential[DecoderBlock | ASPP] = nn.Sequential()
         for kind in arch.squeeze:
             self.squeeze_module.append(BLOCKS[kind](arch, read, deepest))
             read = deepest

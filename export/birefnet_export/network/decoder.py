@@ -24,6 +24,15 @@ def batch_norm(arch: Architecture, channels: int) -> nn.BatchNorm2d | nn.Identit
     return nn.BatchNorm2d(channels) if arch.batch_norm else nn.Identity()
 
 
+class ConvNorm(nn.Sequential[nn.Layer]):
+    """A convolution, BatchNorm and ReLU by number, perhaps behind something without tensors."""
+
+    def __init__(self, arch: Architecture, conv: nn.Conv2d, *before: nn.Layer) -> None:
+        self.conv = conv
+        self.norm = batch_norm(arch, conv.out_channels)
+        super().__init__((*before, self.conv, self.norm, nn.ReLU()))
+
+
 class DeformableConv(nn.Layer):
     """A deformable convolution that predicts its own offsets and modulation.
 
@@ -61,14 +70,8 @@ class ASPP(nn.Layer):
     """Convolutions of several reaches and a global mean, side by side, then merged."""
 
     def __init__(self, arch: Architecture, width: int, out: int, branches: int) -> None:
-        self.global_avg_pool: nn.Sequential[nn.Layer] = nn.Sequential(
-            (
-                nn.GlobalAveragePool(),
-                nn.Conv2d(width, arch.aspp_width, 1, bias=False),
-                batch_norm(arch, arch.aspp_width),
-                nn.ReLU(),
-            )
-        )
+        pooled = nn.Conv2d(width, arch.aspp_width, 1, bias=False)
+        self.global_avg_pool = ConvNorm(arch, pooled, nn.GlobalAveragePool())
         self.conv1 = nn.Conv2d((branches + 1) * arch.aspp_width, out, 1, bias=False)
         self.bn1 = batch_norm(arch, out)
 
@@ -184,8 +187,7 @@ class Decoder(nn.Layer):
             if self.attends:
                 width = arch.gradient_width
                 predict = nn.Conv2d(channels, width, 3, padding=1)
-                gradient = nn.Sequential((predict, batch_norm(arch, width), nn.ReLU()))
-                self.add(f"gdt_convs_{level}", gradient)
+                self.add(f"gdt_convs_{level}", ConvNorm(arch, predict))
                 self.add(f"gdt_convs_attn_{level}", nn.Sequential((nn.Conv2d(width, 1, 1),)))
 
     def block(self, level: int) -> DecoderBlock:
@@ -201,10 +203,10 @@ class Decoder(nn.Layer):
         """The convolution that brings map `i`, 1 to 4 from shallow to deep, to its channels."""
         return cast(Lateral, self.child(f"pyramid_neck_x{i}"))
 
-    def gradient(self, level: int) -> nn.Sequential[nn.Layer]:
-        """Convolution, BatchNorm and ReLU that predict the gradient's features."""
-        return cast("nn.Sequential[nn.Layer]", self.child(f"gdt_convs_{level}"))
+    def gradient(self, level: int) -> ConvNorm:
+        """What predicts the gradient's features."""
+        return cast(ConvNorm, self.child(f"gdt_convs_{level}"))
 
-    def gradient_attention(self, level: int) -> nn.Sequential[nn.Layer]:
+    def gradient_attention(self, level: int) -> nn.Conv2d:
         """The 1 x 1 convolution from those features to the attention's logits."""
-        return cast("nn.Sequential[nn.Layer]", self.child(f"gdt_convs_attn_{level}"))
+        return cast("nn.Sequential[nn.Conv2d]", self.child(f"gdt_convs_attn_{level}"))[0]

@@ -210,4 +210,4 @@ def image_patches(g: Graph, image: Value, grid: int) -> Value:
 def gradient_attention(g: Graph, x: Value, net: Decoder, level: int) -> Value:
     """A block's output weighed by the gradient that it predicts."""
     gradient = relu(g, conv(g, x, kernel_in(net.gradient(level))))
-    return x * g.op("Sigmoid", conv(g, gradient, kernel_in(net.gradient_attention(level))))
+    return x * g.op("Sigmoid", conv(g, gradient, kernel_of(net.gradient_attention(level))))
