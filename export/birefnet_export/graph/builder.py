@@ -8,7 +8,7 @@ is built here takes seconds, has 1,500 nodes, and names them after the module th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +72,7 @@ class Graph:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._constants: dict[bytes, Value] = {}
+        self._made: dict[Hashable, list[Value]] = {}
         self._known: dict[bytes, list[Value]] = {}
         self._scopes: list[str] = []
         self._counts: dict[str, int] = {}
@@ -143,6 +144,20 @@ class Graph:
             self._initializers.append(self._weights.tensor(stored.name, array, digest))
             self._constants[digest] = stored
         return self._constants[digest]
+
+    def constants(self, of: Hashable, make: Callable[[], Iterable[Any]]) -> list[Value]:
+        """Constant tensors, made when they are first asked for.
+
+        The two scales of a backbone share its layers: what is read and folded for one is there for
+        the other.
+
+        Args:
+            of: what the tensors belong to, such as a layer.
+            make: gives their values.
+        """
+        if of not in self._made:
+            self._made[of] = [self.constant(value) for value in make()]
+        return self._made[of]
 
     def model(self) -> onnx.ModelProto:
         """The finished model."""

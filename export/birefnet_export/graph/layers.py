@@ -51,8 +51,11 @@ def conv(
 
 def linear(g: Graph, x: Value, layer: nn.Linear) -> Value:
     """x @ weight.T + bias over the last axis."""
-    product = x @ layer.weight.T
-    return product + layer.bias if layer.has_bias else product
+    weight, *bias = g.constants(
+        layer, lambda: [layer.weight.T, layer.bias] if layer.has_bias else [layer.weight.T]
+    )
+    product = x @ weight
+    return product + bias[0] if bias else product
 
 
 def layer_norm(g: Graph, x: Value, norm: nn.LayerNorm) -> Value:

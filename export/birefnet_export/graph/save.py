@@ -24,7 +24,7 @@ from onnx import GraphProto, ModelProto, TensorProto
 
 from ..errors import GraphError
 from .external_data import Place, place_of, put
-from .weights import PAGE
+from .weights import PAGE, WeightsBeside
 
 LARGEST_FILE = (1 << 31) - 1
 """Bytes of a protobuf message, beyond which nothing reads it."""
@@ -42,22 +42,34 @@ def files_of(file: Path) -> list[Path]:
     return [path for path in (file, data_path(file)) if path.exists()]
 
 
-def write_model(model: ModelProto, file: Path, weights: Path, *, external_data: bool) -> ModelProto:
-    """Write a model whose weights lie in the file `weights`.
+def write_model(
+    model: ModelProto, file: Path, weights: WeightsBeside, *, external_data: bool
+) -> ModelProto:
+    """Write a model, with those of its `weights` that it uses.
 
     Returns:
-        The graph with its weights as external data in what was written; to be opened, it has to be
-        saved in the same folder.
+        The graph with its weights as external data in what was written, for `opened_view`.
 
     Raises:
         GraphError: it is too large for one file.
     """
-    with weights.open("rb") as source:
+    with weights.opened() as source:
         if not external_data:
             return _write_one_file(model, file, source)
         view = _write_beside(model, data_path(file), source)
     file.write_bytes(view.SerializeToString())
     return view
+
+
+@contextmanager
+def opened_view(view: ModelProto, file: Path) -> Iterator[Path]:
+    """A file that can be opened instead of `file` and maps its weights, gone after the block."""
+    written = file.with_name(f"view-of-{file.name}")
+    written.write_bytes(view.SerializeToString())
+    try:
+        yield written
+    finally:
+        written.unlink()
 
 
 def append_properties(file: Path, properties: Mapping[str, str]) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import blake2b
+from contextlib import AbstractContextManager, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
 import onnx
@@ -31,7 +31,7 @@ PAGE = 4096
 
 def digest_of(values: Array) -> bytes:
     """The same for arrays of the same type, shape and values alone."""
-    digest = blake2b(f"{values.dtype}{values.shape}".encode())
+    digest = sha256(f"{values.dtype}{values.shape}".encode())
     digest.update(np.ascontiguousarray(values).data)
     return digest.digest()
 
@@ -47,7 +47,7 @@ class Weights(Protocol):
         """The values of a constant that was made by `tensor`."""
         ...
 
-    def file_of(self, model: onnx.ModelProto) -> Any:
+    def file_of(self, model: onnx.ModelProto) -> AbstractContextManager[Path]:
         """Context manager: a model whose weights are kept here as a file, gone after the block."""
         ...
 
@@ -119,6 +119,11 @@ class WeightsBeside:
         self._stream.seek(place.start)
         self._stream.readinto(values.data.cast("B"))
         return values
+
+    def opened(self) -> BinaryIO:
+        """The file with all values so far, to be read and closed by the caller."""
+        self._stream.flush()
+        return self.path.open("rb")
 
     @contextmanager
     def file_of(self, model: onnx.ModelProto) -> Iterator[Path]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import onnx
 from birefnet_models.text import first_line
 from birefnet_runtime.images.read import SUFFIXES, read_image
 from birefnet_runtime.model.preprocess import to_tensor
-from birefnet_runtime.model.signature import Session
 from birefnet_runtime.session.open import open_session
 from onnx import TensorProto, helper
 
 from ..errors import PrecisionError
 from ..graph.signature import INPUT, MEAN, STD
+from ..graph.weights import Weights, WeightsInGraph
 from ..parity.logits import Array
 from .int8 import ActivationRange
 
@@ -35,17 +32,40 @@ class Observations(NamedTuple):
     ranges: dict[str, ActivationRange]
 
 
-def calibration_images(folder: Path | None, size: tuple[int, int]) -> list[Array]:
-    """Read the images of a folder as the network takes them: float32 (1, 3, height, width) each.
+class Images(Sequence[Array]):
+    """Images as the network takes them, float32 (1, 3, height, width), each read when it is used.
 
-    Without a folder there are none.
+    A dozen of them at 1024 x 1024 would take as much memory as a small network.
+    """
+
+    def __init__(self, files: Sequence[Path], size: tuple[int, int]) -> None:
+        self._files = files
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @overload
+    def __getitem__(self, place: int) -> Array: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Images: ...
+
+    def __getitem__(self, place: int | slice) -> Array | Images:
+        if isinstance(place, slice):
+            return Images(self._files[place], self._size)
+        return to_tensor(read_image(self._files[place]), self._size, MEAN, STD)
+
+
+def calibration_images(folder: Path | None, size: tuple[int, int]) -> Images:
+    """The images of a folder at a size, (height, width); without a folder there are none.
 
     Raises:
         PrecisionError: the folder can't be read, or holds too few images in it.
         ImageError: a file in it can't be read.
     """
     if folder is None:
-        return []
+        return Images((), size)
     try:
         files = sorted(
             path
@@ -65,7 +85,10 @@ def calibration_images(folder: Path | None, size: tuple[int, int]) -> list[Array
             "judged on, and a dozen to be good"
         )
     places = np.linspace(0, len(files) - 1, min(len(files), MAX_IMAGES)).round().astype(int)
-    return [to_tensor(read_image(files[place]), size, MEAN, STD) for place in places]
+    images = Images([files[place] for place in places], size)
+    for _ in images:  # what can't be read is said before any work
+        pass
+    return images
 
 
 def observe(
@@ -74,12 +97,14 @@ def observe(
     values: Sequence[str] = (),
     *,
     by_channel: bool = False,
+    weights: Weights | None = None,
 ) -> Observations:
     """Run a model on each image, watching the named values between input and output.
 
     Args:
         by_channel: a range for each channel of the values, which then are maps (1, channels,
             height, width); else one for all of a value.
+        weights: what keeps the model's weights; by default they are in it.
     """
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
@@ -89,7 +114,8 @@ def observe(
             watched.graph.output.append(helper.make_tensor_value_info(end, TensorProto.FLOAT, None))
     logits: list[Array] = []
     seen: list[list[Array]] = []
-    with opened(watched) as session:
+    with (weights or WeightsInGraph()).file_of(watched) as file:
+        session = open_session(file)
         for image in images:
             output, *ends = session.run(None, {INPUT.name: image})
             logits.append(np.asarray(output))
@@ -118,12 +144,3 @@ def _watch_channels(graph: onnx.GraphProto, name: str) -> tuple[str, str]:
     graph.node.append(helper.make_node("Neg", [highest], [low]))
     graph.node.append(helper.make_node("GlobalMaxPool", [name], [high]))
     return low, high
-
-
-@contextmanager
-def opened(model: onnx.ModelProto) -> Iterator[Session]:
-    """A model that lies in memory, opened as the runtime opens files."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "model.onnx")
-        onnx.save(model, os.fspath(file))
-        yield open_session(file)

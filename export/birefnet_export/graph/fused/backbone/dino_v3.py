@@ -134,14 +134,14 @@ def angles(g: Graph, size: Value, head_width: int) -> Value:
 
 def transformer_block(g: Graph, x: Value, block: Block, where: Layout) -> Value:
     """(batch, tokens, width) to the same; the factors of its channels are in the last weights."""
-    x = x + attention(g, layer_norm(g, x, block.norm1), block.attn, block.gamma_1, where)
+    x = x + attention(g, layer_norm(g, x, block.norm1), block, where)
     mlp, normed = block.mlp, layer_norm(g, x, block.norm2)
     if isinstance(mlp, GatedMLP):
         gate = linear(g, normed, mlp.fc1_g)
         hidden = gate * g.op("Sigmoid", gate) * linear(g, normed, mlp.fc1_x)
     else:
         hidden = gelu(g, linear(g, normed, mlp.fc1))
-    weight, bias = scaled(mlp.fc2, block.gamma_2)
+    weight, bias = g.constants(mlp.fc2, lambda: scaled(mlp.fc2, block.gamma_2))
     return x + (hidden @ weight + bias)
 
 
@@ -151,14 +151,15 @@ def scaled(layer: nn.Linear, gamma: nn.Array) -> tuple[Array, Array]:
     return layer.weight.T * factor, layer.bias * factor
 
 
-def attention(g: Graph, x: Value, attn: Attention, gamma: nn.Array, where: Layout) -> Value:
-    """Attention among normalized tokens, times `gamma`: (batch, tokens, width) to the same.
+def attention(g: Graph, x: Value, block: Block, where: Layout) -> Value:
+    """A block's attention among normalized tokens, times its factors: (batch, tokens, width).
 
     The scores of all tokens would be its largest tensor by far, so queries come in parts.
     """
-    w_q, w_k, w_v = np.split(float64(attn.qkv.weight).T, 3, axis=1)
+    attn = block.attn
+    w_q, w_k, w_v = g.constants(attn.qkv, lambda: queries_keys_values(attn))
     keys = g.op("Slice", x, [0], where.keys, [1])
-    q = turned(g, x @ (w_q * attn.scale), where.turn, attn.num_heads)
+    q = turned(g, x @ w_q, where.turn, attn.num_heads)
     k = turned(g, keys @ w_k, where.turn_of_keys, attn.num_heads)
     q, k, v = (by_head(g, value, attn.num_heads) for value in (q, k, keys @ w_v))
     if g.opset < 23:
@@ -171,8 +172,14 @@ def attention(g: Graph, x: Value, attn: Attention, gamma: nn.Array, where: Layou
         else:
             done.append(g.op("Softmax", waiting @ k, axis=-1) @ v)
     heads = concat(g, done, 2).transpose(0, 2, 1, 3).reshape([0, 0, -1])
-    weight, bias = scaled(attn.proj, gamma)
+    weight, bias = g.constants(attn.proj, lambda: scaled(attn.proj, block.gamma_1))
     return heads @ weight + bias
+
+
+def queries_keys_values(attn: Attention) -> tuple[Array, Array, Array]:
+    """The three parts of `qkv`, (in, out) in float64; the scale of the scores is the first's."""
+    q, k, v = np.split(float64(attn.qkv.weight).T, 3, axis=1)
+    return q * attn.scale, k, v
 
 
 def turned(g: Graph, x: Value, turn: Turn, heads: int) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -10,18 +10,23 @@ from ....network import nn
 from ...kernels import Array, float64
 
 
-class Projections(NamedTuple):
-    """What attention multiplies by, each (in, out), and adds; float64."""
-
-    q: Array
-    q_bias: Array
-    k: Array
-    v: Array
-    out: Array
-    out_bias: Array
+T = TypeVar("T")
 
 
-def folded(weight: nn.Array, bias: nn.Array, proj: nn.Linear, scale: float) -> Projections:
+class Projections(NamedTuple, Generic[T]):
+    """What attention multiplies by, each (in, out), and adds: arrays in float64, or constants."""
+
+    q: T
+    q_bias: T
+    k: T
+    v: T
+    out: T
+    out_bias: T
+
+
+def folded(
+    weight: nn.Array, bias: nn.Array, proj: nn.Linear, scale: float
+) -> Projections[Array]:
     """Fold what needs no operator of its own.
 
     - The scale multiplies q.

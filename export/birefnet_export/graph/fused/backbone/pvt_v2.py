@@ -23,7 +23,7 @@ from ....network.backbone.pvt_v2 import (
     ReducedAttention,
 )
 from ...builder import Graph, Value
-from ...kernels import Kernel, float64, kernel_of, split_inputs
+from ...kernels import Array, Kernel, float64, kernel_of, split_inputs
 from ...layers import after, concat, conv, gelu, layer_norm, resize, spatial
 from .projections import Projections, folded
 
@@ -140,7 +140,7 @@ def parted(kernel: Kernel, parts: int) -> list[Kernel]:
 
 def attention(g: Graph, x: Value, size: Value, attn: ReducedAttention, parts: int) -> Value:
     """Attention of normalized tokens (batch, tokens, dim) to those of the reduced map."""
-    of = projections(attn)
+    of = Projections(*g.constants(attn, lambda: projections(attn)))
     reduced = x
     if attn.reduction > 1:
         # A side that is no multiple of the stride loses its last rows, as in the plain form.
@@ -174,7 +174,7 @@ def by_products(g: Graph, q: Value, k: Value, v: Value, heads: int) -> Value:
     return (weights @ v).transpose(0, 2, 1, 3).reshape([0, 0, -1])
 
 
-def projections(attn: ReducedAttention) -> Projections:
+def projections(attn: ReducedAttention) -> Projections[Array]:
     """`q`, `kv` and `proj`, folded."""
     weight = np.concatenate((attn.q.weight, attn.kv.weight))
     bias = np.concatenate((attn.q.bias, attn.kv.bias))
