@@ -14,14 +14,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from birefnet_export.graph.builder import Graph, Value
+from birefnet_export.network import nn
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.dino_v3 import DinoV3
 from birefnet_export.network.backbone.pvt_v2 import PvtV2
 from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
 NAN_OFFSETS = pytest.mark.skipif(
     tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 26),
@@ -78,9 +78,9 @@ def key_list(backbone: str) -> dict[str, tuple[int, ...]]:
     return {name: tuple(shape) for name, shape in stored.items()}
 
 
-def drawn(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
-    """The golden weights for these names and shapes."""
-    return {name: torch.from_numpy(value) for name, value in fill.state_dict(dict(shapes)).items()}
+def drawn(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The golden weights for these names and shapes: float32, by name."""
+    return dict(fill.state_dict(dict(shapes)))
 
 
 def golden_cases(backbone: str) -> list[tuple[int, int, int]]:
@@ -99,12 +99,15 @@ def golden(backbone: str, case: tuple[int, int, int]) -> tuple[np.ndarray, dict[
 
 
 def network(arch: Architecture) -> BiRefNet:
-    """A BiRefNet with drawn weights, in evaluation mode."""
-    with torch.device("meta"):
-        net = BiRefNet(arch)
-    tensors = drawn({name: tuple(value.shape) for name, value in net.state_dict().items()})
-    net.load_state_dict(tensors, assign=True)
-    return net.eval().requires_grad_(False)
+    """The layers of a BiRefNet, bound to drawn weights."""
+    net = BiRefNet(arch)
+    return net.bind(drawn(net.shapes()).__getitem__)
+
+
+def tensors_of(net: nn.Layer) -> dict[str, np.ndarray]:
+    """Names and values of all tensors of bound layers."""
+    assert net._read
+    return {name: net._read(net._prefix + name) for name in net.shapes()}
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +119,7 @@ def tiny() -> BiRefNet:
 def tiny_file(tmp_path: Path, tiny: BiRefNet) -> Path:
     """The tiny network as a checkpoint."""
     file = tmp_path / "model.safetensors"
-    save_file(tiny.state_dict(), file)
+    save_file(tensors_of(tiny), file)
     return file
 
 
@@ -128,14 +131,14 @@ def swin_t_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def evaluated(build: Callable[..., Value], *inputs: torch.Tensor, opset: int = 20) -> np.ndarray:
+def evaluated(build: Callable[..., Value], *inputs: np.ndarray, opset: int = 20) -> np.ndarray:
     """What ONNX Runtime makes of a graph that `build(graph, *values)` appends.
 
     All axes of the inputs are dynamic, so that nothing can depend on a fixed size.
     """
     g = Graph(opset)
     values = [
-        g.input(f"x{i}", [f"x{i}_{axis}" for axis in range(value.dim())])
+        g.input(f"x{i}", [f"x{i}_{axis}" for axis in range(value.ndim)])
         for i, value in enumerate(inputs)
     ]
     result = build(g, *values)
@@ -145,7 +148,7 @@ def evaluated(build: Callable[..., Value], *inputs: torch.Tensor, opset: int = 2
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    feeds = {f"x{i}": value.numpy() for i, value in enumerate(inputs)}
+    feeds = {f"x{i}": value for i, value in enumerate(inputs)}
     return np.asarray(session.run(None, feeds)[0])
 
 
@@ -198,3 +201,18 @@ def ancestors(nodes: list[onnx.NodeProto], node: onnx.NodeProto) -> set[str]:
 def in_order(nodes: list[onnx.NodeProto], some: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """`some` of the nodes, those that need less first."""
     return sorted(some, key=lambda node: len(ancestors(nodes, node)))
+
+
+def channels_last(x: np.ndarray) -> np.ndarray:
+    """(batch, channels, height, width), as graphs have it, to what the reference takes."""
+    return np.asarray(x, np.float64).transpose(0, 2, 3, 1)
+
+
+def channels_first(x: np.ndarray) -> np.ndarray:
+    """The reference's (batch, height, width, channels) to what graphs give."""
+    return np.asarray(x.transpose(0, 3, 1, 2))
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    """Normally distributed values, float32."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
