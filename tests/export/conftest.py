@@ -14,14 +14,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from birefnet_export.graph.builder import Graph, Value
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.dino_v3 import DinoV3
 from birefnet_export.network.backbone.pvt_v2 import PvtV2
 from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
-from safetensors.torch import save_file
+from birefnet_export.reference.birefnet import logits
+from safetensors.numpy import save_file
 
 NAN_OFFSETS = pytest.mark.skipif(
     tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 26),
@@ -78,9 +78,9 @@ def key_list(backbone: str) -> dict[str, tuple[int, ...]]:
     return {name: tuple(shape) for name, shape in stored.items()}
 
 
-def drawn(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+def drawn(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """The golden weights for these names and shapes."""
-    return {name: torch.from_numpy(value) for name, value in fill.state_dict(dict(shapes)).items()}
+    return dict(fill.state_dict(dict(shapes)))
 
 
 def golden_cases(backbone: str) -> list[tuple[int, int, int]]:
@@ -99,12 +99,25 @@ def golden(backbone: str, case: tuple[int, int, int]) -> tuple[np.ndarray, dict[
 
 
 def network(arch: Architecture) -> BiRefNet:
-    """A BiRefNet with drawn weights, in evaluation mode."""
-    with torch.device("meta"):
-        net = BiRefNet(arch)
-    tensors = drawn({name: tuple(value.shape) for name, value in net.state_dict().items()})
-    net.load_state_dict(tensors, assign=True)
-    return net.eval().requires_grad_(False)
+    """A BiRefNet with drawn weights."""
+    net = BiRefNet(arch)
+    return net.bind(drawn(net.shapes()).__getitem__)
+
+
+def weights_of(net: BiRefNet) -> dict[str, np.ndarray]:
+    """The values of a network by name, as a checkpoint holds them."""
+    return drawn(net.shapes())
+
+
+def saved(net: BiRefNet, file: Path) -> Path:
+    """A network with drawn weights as a checkpoint."""
+    save_file(weights_of(net), file)
+    return file
+
+
+def expected_logits(net: BiRefNet, image: np.ndarray) -> np.ndarray:
+    """What the reference gives for an image, float64 (batch, 1, height, width)."""
+    return logits(image, net)
 
 
 @pytest.fixture(scope="session")
@@ -115,9 +128,7 @@ def tiny() -> BiRefNet:
 @pytest.fixture
 def tiny_file(tmp_path: Path, tiny: BiRefNet) -> Path:
     """The tiny network as a checkpoint."""
-    file = tmp_path / "model.safetensors"
-    save_file(tiny.state_dict(), file)
-    return file
+    return saved(tiny, tmp_path / "model.safetensors")
 
 
 @pytest.fixture(scope="session")
@@ -128,14 +139,14 @@ def swin_t_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def evaluated(build: Callable[..., Value], *inputs: torch.Tensor, opset: int = 20) -> np.ndarray:
+def evaluated(build: Callable[..., Value], *inputs: np.ndarray, opset: int = 20) -> np.ndarray:
     """What ONNX Runtime makes of a graph that `build(graph, *values)` appends.
 
     All axes of the inputs are dynamic, so that nothing can depend on a fixed size.
     """
     g = Graph(opset)
     values = [
-        g.input(f"x{i}", [f"x{i}_{axis}" for axis in range(value.dim())])
+        g.input(f"x{i}", [f"x{i}_{axis}" for axis in range(value.ndim)])
         for i, value in enumerate(inputs)
     ]
     result = build(g, *values)
@@ -145,7 +156,7 @@ def evaluated(build: Callable[..., Value], *inputs: torch.Tensor, opset: int = 2
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    feeds = {f"x{i}": value.numpy() for i, value in enumerate(inputs)}
+    feeds = {f"x{i}": value for i, value in enumerate(inputs)}
     return np.asarray(session.run(None, feeds)[0])
 
 
