@@ -131,7 +131,7 @@ def attention(q: Array, k: Array, v: Array, bias: Array | None = None) -> Array:
     Returns:
         The heads of a token side by side: (batch, tokens, heads * width).
     """
-    scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    scores = (q / np.sqrt(q.shape[-1])) @ k.swapaxes(-1, -2)
     if bias is not None:
         scores += bias
     joined = (softmax(scores) @ v).swapaxes(1, 2)
