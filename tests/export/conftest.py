@@ -15,12 +15,12 @@ import onnx
 import onnxruntime
 import pytest
 from birefnet_export.graph.builder import Graph, Value
-from birefnet_export.network import nn
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.dino_v3 import DinoV3
 from birefnet_export.network.backbone.pvt_v2 import PvtV2
 from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
+from birefnet_export.reference.birefnet import logits
 from safetensors.numpy import save_file
 
 NAN_OFFSETS = pytest.mark.skipif(
@@ -79,7 +79,7 @@ def key_list(backbone: str) -> dict[str, tuple[int, ...]]:
 
 
 def drawn(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """The golden weights for these names and shapes: float32, by name."""
+    """The golden weights for these names and shapes."""
     return dict(fill.state_dict(dict(shapes)))
 
 
@@ -99,15 +99,25 @@ def golden(backbone: str, case: tuple[int, int, int]) -> tuple[np.ndarray, dict[
 
 
 def network(arch: Architecture) -> BiRefNet:
-    """The layers of a BiRefNet, bound to drawn weights."""
+    """A BiRefNet with drawn weights."""
     net = BiRefNet(arch)
     return net.bind(drawn(net.shapes()).__getitem__)
 
 
-def tensors_of(net: nn.Layer) -> dict[str, np.ndarray]:
-    """Names and values of all tensors of bound layers."""
-    assert net._read
-    return {name: net._read(net._prefix + name) for name in net.shapes()}
+def weights_of(net: BiRefNet) -> dict[str, np.ndarray]:
+    """The values of a network by name, as a checkpoint holds them."""
+    return drawn(net.shapes())
+
+
+def saved(net: BiRefNet, file: Path) -> Path:
+    """A network with drawn weights as a checkpoint."""
+    save_file(weights_of(net), file)
+    return file
+
+
+def expected_logits(net: BiRefNet, image: np.ndarray) -> np.ndarray:
+    """What the reference gives for an image, float64 (batch, 1, height, width)."""
+    return logits(image, net)
 
 
 @pytest.fixture(scope="session")
@@ -118,9 +128,7 @@ def tiny() -> BiRefNet:
 @pytest.fixture
 def tiny_file(tmp_path: Path, tiny: BiRefNet) -> Path:
     """The tiny network as a checkpoint."""
-    file = tmp_path / "model.safetensors"
-    save_file(tensors_of(tiny), file)
-    return file
+    return saved(tiny, tmp_path / "model.safetensors")
 
 
 @pytest.fixture(scope="session")

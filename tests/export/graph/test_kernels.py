@@ -1,7 +1,7 @@
 """Algebra on weights, each identity against running the layers one after the other."""
 
+import numpy as np
 import pytest
-import torch
 from birefnet_export.graph.kernels import (
     Kernel,
     kernel_in,
@@ -11,68 +11,86 @@ from birefnet_export.graph.kernels import (
     stacked,
     with_norm,
 )
-from torch import Tensor, nn
-from torch.nn.functional import conv2d
+from birefnet_export.network import nn
+from birefnet_export.reference import layers
 
 
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
+@pytest.fixture
+def drawn():
+    return np.random.default_rng(0)
 
 
-def run(kernel: Kernel, x: Tensor) -> Tensor:
-    return conv2d(x, kernel.weight, kernel.bias, padding=kernel.weight.shape[-1] // 2)
+def bound(layer, drawn):
+    """The layer with values: of variances between 1/2 and 2, of others normally distributed."""
+    values = {
+        name: drawn.uniform(0.5, 2, shape)
+        if name.endswith("running_var")
+        else drawn.standard_normal(shape)
+        for name, shape in layer.shapes().items()
+    }
+    return layer.bind(values.__getitem__)
 
 
-def norm(channels: int) -> nn.BatchNorm2d:
-    layer = nn.BatchNorm2d(channels).eval().double()
-    for value in (layer.weight, layer.bias, layer.running_mean):
-        nn.init.normal_(value)
-    nn.init.uniform_(layer.running_var, 0.5, 2)
-    return layer
+def conv(channels, out, kernel, bias=True):
+    return nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=bias)
 
 
-def image(channels: int) -> Tensor:
-    return torch.randn(2, channels, 5, 6, dtype=torch.float64)
+def run(kernel: Kernel, x):
+    out, channels, side, _ = kernel.weight.shape
+    layer = conv(channels, out, side)
+    return layers.conv(x, layer.bind({"weight": kernel.weight, "bias": kernel.bias}.__getitem__))
 
 
-def conv(channels: int, out: int, kernel: int, bias: bool = True) -> nn.Conv2d:
-    return nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=bias).double()
+def image(channels, drawn):
+    return drawn.standard_normal((2, 5, 6, channels))
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_batch_norm_folds_into_the_convolution_before_it(bias):
-    layer, after, x = conv(3, 4, 3, bias), norm(4), image(3)
+def test_batch_norm_folds_into_the_convolution_before_it(bias, drawn):
+    both = bound(nn.Sequential((conv(3, 4, 3, bias), nn.BatchNorm2d(4))), drawn)
+    x = image(3, drawn)
 
-    torch.testing.assert_close(run(with_norm(kernel_of(layer), after), x), after(layer(x)))
-    torch.testing.assert_close(run(kernel_in(nn.Sequential(layer, after)), x), after(layer(x)))
+    expected = layers.batch_norm(layers.conv(x, both[0]), both[1])
+    close(run(with_norm(kernel_of(both[0]), both[1]), x), expected)
+    close(run(kernel_in(both), x), expected)
 
 
-def test_a_pointwise_convolution_joins_the_one_before_it():
-    inner, outer, x = conv(3, 5, 3), conv(5, 2, 1), image(3)
+def test_a_network_without_batch_norm_has_nothing_to_fold(drawn):
+    kernel = kernel_of(bound(conv(3, 4, 3), drawn))
+
+    assert with_norm(kernel, nn.Identity()) is kernel
+
+
+def test_a_pointwise_convolution_joins_the_one_before_it(drawn):
+    inner, outer, x = bound(conv(3, 5, 3), drawn), bound(conv(5, 2, 1), drawn), image(3, drawn)
 
     composed = pointwise_after(kernel_of(outer), kernel_of(inner))
 
-    torch.testing.assert_close(run(composed, x), outer(inner(x)))
+    close(run(composed, x), layers.conv(layers.conv(x, inner), outer))
 
 
-def test_a_convolution_of_a_concatenation_is_a_sum():
-    layer, parts = conv(7, 4, 3), [image(3), image(4)]
+def test_a_convolution_of_a_concatenation_is_a_sum(drawn):
+    layer, parts = bound(conv(7, 4, 3), drawn), [image(3, drawn), image(4, drawn)]
 
     kernels = split_inputs(kernel_of(layer), [3, 4])
 
     total = sum(run(kernel, part) for kernel, part in zip(kernels, parts, strict=True))
-    torch.testing.assert_close(total, layer(torch.cat(parts, 1)))
+    close(total, layers.conv(np.concatenate(parts, -1), layer))
 
 
-def test_two_convolutions_of_one_input_stack():
-    first, second, x = conv(3, 4, 3), conv(3, 2, 3, bias=False), image(3)
+def test_two_convolutions_of_one_input_stack(drawn):
+    first, second = bound(conv(3, 4, 3), drawn), bound(conv(3, 2, 3, bias=False), drawn)
+    x = image(3, drawn)
 
     found = run(stacked(kernel_of(first), kernel_of(second)), x)
 
-    torch.testing.assert_close(found, torch.cat((first(x), second(x)), 1))
+    close(found, np.concatenate((layers.conv(x, first), layers.conv(x, second)), -1))
 
 
-def test_a_batch_norm_without_statistics_is_refused():
-    with pytest.raises(TypeError, match="running statistics"):
-        with_norm(kernel_of(conv(3, 4, 1)), nn.BatchNorm2d(4, track_running_stats=False))
+def test_what_is_no_batch_norm_is_not_folded(drawn):
+    with pytest.raises(TypeError, match="LayerNorm"):
+        with_norm(kernel_of(bound(conv(3, 4, 1), drawn)), nn.LayerNorm(4))
