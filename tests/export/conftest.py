@@ -224,3 +224,18 @@ def ancestors(nodes: list[onnx.NodeProto], node: onnx.NodeProto) -> set[str]:
 def in_order(nodes: list[onnx.NodeProto], some: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """`some` of the nodes, those that need less first."""
     return sorted(some, key=lambda node: len(ancestors(nodes, node)))
+
+
+def channels_last(x: np.ndarray) -> np.ndarray:
+    """(batch, channels, height, width), as graphs have it, to what the reference takes."""
+    return np.asarray(x, np.float64).transpose(0, 2, 3, 1)
+
+
+def channels_first(x: np.ndarray) -> np.ndarray:
+    """The reference's (batch, height, width, channels) to what graphs give."""
+    return np.asarray(x.transpose(0, 3, 1, 2))
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    """Normally distributed values, float32."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
