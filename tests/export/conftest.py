@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -20,6 +20,7 @@ from birefnet_export.network.backbone.dino_v3 import DinoV3
 from birefnet_export.network.backbone.pvt_v2 import PvtV2
 from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
+from birefnet_export.network.nn import Layer
 from birefnet_export.reference.birefnet import logits
 from safetensors.numpy import save_file
 
@@ -70,6 +71,7 @@ def load_fill() -> ModuleType:
 
 
 fill = load_fill()
+L = TypeVar("L", bound=Layer)
 
 
 def key_list(backbone: str) -> dict[str, tuple[int, ...]]:
@@ -100,8 +102,21 @@ def golden(backbone: str, case: tuple[int, int, int]) -> tuple[np.ndarray, dict[
 
 def network(arch: Architecture) -> BiRefNet:
     """A BiRefNet with drawn weights."""
-    net = BiRefNet(arch)
-    return net.bind(drawn(net.shapes()).__getitem__)
+    return with_values(BiRefNet(arch))
+
+
+def with_values(layer: L) -> L:
+    """A layer of its own with drawn weights."""
+    return layer.bind(drawn(layer.shapes()).__getitem__)
+
+
+def channels_last(x: np.ndarray) -> np.ndarray:
+    """(batch, channels, height, width) as the reference has it, in float64."""
+    return x.transpose(0, 2, 3, 1).astype(np.float64)
+
+
+def channels_first(x: np.ndarray) -> np.ndarray:
+    return x.transpose(0, 3, 1, 2)
 
 
 def weights_of(net: BiRefNet) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
-"""Each rewrite alone: its operators in ONNX Runtime against the plain form in the reference."""
+"""Each rewrite alone: its operators in ONNX Runtime against the plain step of the reference."""
 
 from itertools import pairwise
-from math import prod
+from math import erf, prod, sqrt
 
 import numpy as np
 import onnx
@@ -27,19 +27,21 @@ from ..conftest import (
     ancestors,
     channels_first,
     channels_last,
-    drawn,
     evaluated,
     expected_logits,
     fill,
     in_order,
-    normal,
     optimized,
+    with_values,
 )
-
-NATIVE = LOWERINGS["native"]
 
 SIZES = [(4, 4), (8, 12), (5, 4), (1, 7), (9, 10)]
 """Maps of tokens: one window, several, and sides that need padding (the window is 4)."""
+NATIVE = LOWERINGS["native"]
+
+
+def drawn(*shape: int) -> np.ndarray:
+    return np.random.default_rng(shape).standard_normal(shape).astype(np.float32)
 
 
 def close(found: np.ndarray, expected: np.ndarray, tolerance: float = 2e-5) -> None:
@@ -47,14 +49,13 @@ def close(found: np.ndarray, expected: np.ndarray, tolerance: float = 2e-5) -> N
     np.testing.assert_allclose(found, expected, atol=tolerance, rtol=tolerance)
 
 
-def empty(*shape: int) -> np.ndarray:
-    """A map that only its size is read from."""
-    return np.zeros(shape, np.float32)
+def close_maps(found: np.ndarray, expected: np.ndarray, tolerance: float = 2e-5) -> None:
+    close(found, channels_first(expected), tolerance)
 
 
-def tokens_of(x: np.ndarray) -> np.ndarray:
-    """(batch, height, width, channels) to (batch, tokens, channels)."""
-    return x.reshape(len(x), -1, x.shape[-1])
+def map_of(*size: int) -> np.ndarray:
+    """What a size is read off."""
+    return np.zeros((1, 1, *size), np.float32)
 
 
 def windows_of(g, x, like=None):
@@ -67,7 +68,7 @@ def rolled(grid: np.ndarray, shift: int, window: int, fill: int) -> np.ndarray:
     height, width = grid.shape
     grid = np.pad(grid, ((0, -height % window), (0, -width % window)), constant_values=fill)
     grid = np.roll(grid, (-shift, -shift), (0, 1))
-    return plain_backbone.windows_of(grid[None, :, :, None], window).reshape(-1)
+    return plain_backbone.windows_of(grid[None, :, :, None], window).ravel()
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -75,7 +76,7 @@ def rolled(grid: np.ndarray, shift: int, window: int, fill: int) -> np.ndarray:
 def test_one_gather_cuts_windows_and_another_joins_them(size, shift):
     height, width = size
     tokens = np.arange(height * width).reshape(size)
-    like = empty(1, 1, *size)
+    like = map_of(*size)
 
     def windows(g, x):
         found = windows_of(g, x)
@@ -92,15 +93,16 @@ def test_one_gather_cuts_windows_and_another_joins_them(size, shift):
 def test_the_shift_mask_bars_whom_the_plain_one_bars_for_each_image(size):
     padded = [side + -side % 4 for side in size]
 
-    found = evaluated(lambda g, x: windows_of(g, x).shifted.mask, empty(2, 1, *size))
+    like = np.zeros((2, 1, *size), np.float32)
+    found = evaluated(lambda g, x: windows_of(g, x).shifted.mask, like)
 
-    barred = plain_backbone.shift_mask(tuple(padded), 4, 2) < 0
-    close(found[:, 0], np.tile(np.where(barred, MASKED, 0), (2, 1, 1)))
+    mask = plain_backbone.shift_mask(tuple(padded), 4, 2)
+    close(found[:, 0], np.tile(np.where(mask < 0, MASKED, 0), (2, 1, 1)))
 
 
 def test_no_weight_of_attention_is_subnormal():
     """Products of subnormal numbers take several times as long; see `windows.MASKED`."""
-    bars = np.array([[MASKED, 0, MASKED, -1]], np.float32)
+    bars = np.array([[MASKED, 0.0, MASKED, -1.0]], np.float32)
 
     weights = evaluated(lambda g, x: g.op("Softmax", x, axis=-1), bars)
 
@@ -113,21 +115,21 @@ def test_no_weight_of_attention_is_subnormal():
 def test_a_block_on_tokens_is_the_plain_block(tiny, size, index, opset):
     block = tiny.bb.layers[1].blocks[index]
     assert bool(block.shift) == bool(index)
-    x = normal(2, *size, 32)
-    expected = plain_backbone.swin_block(x.astype(np.float64), block)
+    x = drawn(2, *size, 32)
+    expected = plain_backbone.swin_block(x.astype(np.float64), block).reshape(2, -1, 32)
 
     def fused(g, tokens, like):
         where = windows_of(g, tokens, like)
         windows = where.shifted if block.shift else where.still
         return fused_backbone.swin_block(g, tokens, block, windows)
 
-    found = evaluated(fused, tokens_of(x), empty(1, 1, *size), opset=opset)
-    close(found, tokens_of(expected))
+    found = evaluated(fused, x.reshape(2, -1, 32), map_of(*size), opset=opset)
+    close(found, expected)
 
 
 def test_a_block_in_parts_is_the_block_whole(tiny):
     block = tiny.bb.layers[1].blocks[0]
-    tokens, like = normal(2, 8 * 12, 32), empty(1, 1, 8, 12)
+    tokens, like = drawn(2, 8 * 12, 32), map_of(8, 12)
 
     def fused(parts):
         def build(g, tokens, like):
@@ -158,106 +160,104 @@ def test_a_part_is_fed_forward_after_the_one_before_it(tiny):
 @pytest.mark.parametrize("size", SIZES)
 def test_patch_merging_is_one_gather(tiny, size):
     merging = tiny.bb.layers[0].downsample
-    x = normal(2, *size, 16)
+    x = drawn(2, *size, 16)
 
     def fused(g, tokens, like):
         return fused_backbone.merge(g, tokens, merging, layers.spatial(g, like))
 
-    found = evaluated(fused, tokens_of(x), empty(1, 1, *size))
-    close(found, tokens_of(plain_backbone.merged(x.astype(np.float64), merging)))
+    found = evaluated(fused, x.reshape(2, -1, 16), map_of(*size))
+    expected = plain_backbone.merged(x.astype(np.float64), merging)
+    close(found, expected.reshape(2, -1, 32))
 
 
 def test_the_merge_index_points_padding_behind_the_last_token():
-    found = evaluated(lambda g, x: merge_index(g, layers.spatial(g, x)), empty(1, 1, 3, 3))
+    found = evaluated(lambda g, x: merge_index(g, layers.spatial(g, x)), map_of(3, 3))
 
     assert found.astype(int).tolist() == [0, 3, 1, 4, 2, 5, 9, 9, 6, 9, 7, 9, 8, 9, 9, 9]
 
 
 @pytest.mark.parametrize("size", [(2, 2), (2, 9), (3, 3), (8, 5), (32, 64)])
 def test_composed_convolutions_are_exact_up_to_the_border(size):
-    both = nn.Sequential((nn.Conv2d(3, 7, 3, padding=1), nn.Conv2d(7, 2, 3, padding=1)))
-    inner, outer = both.bind(drawn(both.shapes()).__getitem__)
-    x = normal(2, 3, *size)
+    convs = with_values(nn.Sequential([nn.Conv2d(3, 7, 3, padding=1), nn.Conv2d(7, 2, 3, padding=1)]))
+    inner, outer = map(kernel_of, convs)
+    x = drawn(2, 3, *size)
 
-    found = evaluated(lambda g, v: composed_convs(g, v, kernel_of(inner), kernel_of(outer)), x)
+    found = evaluated(lambda g, v: composed_convs(g, v, inner, outer), x)
 
-    expected = plain.conv(plain.conv(channels_last(x), inner), outer)
-    close(found, channels_first(expected), 5e-6)
+    close_maps(found, plain.conv(plain.conv(channels_last(x), convs[0]), convs[1]), 1e-6)
 
 
 @pytest.mark.parametrize("grid", [1, 2, 8])
 def test_image_patches_are_the_plain_ones(grid):
-    x = normal(2, 3, 16, 24)
+    x = drawn(2, 3, 16, 24)
 
     found = evaluated(lambda g, v: fused_decoder.image_patches(g, v, grid), x)
 
-    close(found, channels_first(plain_decoder.patches(channels_last(x), grid)))
+    close_maps(found, plain_decoder.patches(channels_last(x), grid))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 6), (9, 5)])
 def test_a_resize_has_aligned_corners(size):
-    x, like = normal(2, 3, 4, 6), empty(1, 1, *size)
+    x = drawn(2, 3, 4, 6)
 
-    found = evaluated(lambda g, v, w: layers.resize(g, v, layers.spatial(g, w)), x, like)
+    found = evaluated(lambda g, v, w: layers.resize(g, v, layers.spatial(g, w)), x, map_of(*size))
 
-    close(found, channels_first(plain.resize(channels_last(x), size)))
+    close_maps(found, plain.resize(channels_last(x), size))
 
 
 @pytest.mark.parametrize("opset", [19, 20])
 def test_gelu_is_exact_in_one_operator_or_five(opset):
     x = np.linspace(-6, 6, 101, dtype=np.float32)
+    expected = np.array([v / 2 * (1 + erf(v / sqrt(2))) for v in x.tolist()])
 
-    close(evaluated(layers.gelu, x, opset=opset), plain.gelu(x.astype(np.float64)), 1e-6)
+    close(evaluated(layers.gelu, x, opset=opset), expected, 1e-6)
 
 
 @pytest.mark.parametrize("lowering", LOWERINGS.values(), ids=LOWERINGS)
 @pytest.mark.parametrize("branch", [0, 1, 2, 3])
 def test_a_deformable_branch_predicts_offsets_and_mask_at_once(tiny, branch, lowering):
     module = tiny.squeeze_module[0].dec_att.branches()[branch]
-    x = normal(2, 8, 6, 5)
+    x = drawn(2, 8, 6, 5)
 
     found = evaluated(lambda g, v: fused_decoder.deformable_branch(g, v, module, lowering), x)
 
-    close(found, channels_first(plain_decoder.branch(channels_last(x), module)))
+    close_maps(found, plain_decoder.branch(channels_last(x), module))
 
 
 def test_the_aspp_sums_what_the_plain_form_concatenates(tiny):
     module = tiny.squeeze_module[0].dec_att
-    x = normal(2, 8, 6, 5)
+    x = drawn(2, 8, 6, 5)
 
     found = evaluated(lambda g, v: fused_decoder.aspp(g, v, module, NATIVE), x)
 
-    close(found, channels_first(plain_decoder.aspp(channels_last(x), module)))
+    close_maps(found, plain_decoder.aspp(channels_last(x), module))
 
 
 def test_a_decoder_block_reads_its_parts_unconcatenated(tiny):
     block, channels = tiny.squeeze_module[0], tiny.arch.channels
-    parts = [normal(2, c, 4, 6) for c in channels]
+    parts = [drawn(2, c, 4, 6) for c in channels]
 
     def fused(g, *values):
         named = [fused_decoder.Part(*part) for part in zip(values, channels, strict=True)]
         return fused_decoder.decoder_block(g, named, block, NATIVE)
 
     expected = plain_decoder.block(channels_last(np.concatenate(parts, 1)), block)
-    close(evaluated(fused, *parts), channels_first(expected))
+    close_maps(evaluated(fused, *parts), expected)
 
 
 def test_gradient_attention_is_the_plain_one(tiny):
-    x = normal(2, tiny.arch.channels[2], 4, 6)
+    x = drawn(2, tiny.arch.channels[2], 4, 6)
 
     found = evaluated(lambda g, v: fused_decoder.gradient_attention(g, v, tiny.decoder, 4), x)
 
-    expected = plain_decoder.weighed(channels_last(x), tiny.decoder, 4)
-    close(found, channels_first(expected))
+    close_maps(found, plain_decoder.weighed(channels_last(x), tiny.decoder, 4))
 
 
 @pytest.mark.parametrize("size", [(32, 32), (96, 160), (224, 32)])
 def test_the_whole_is_the_plain_network(tiny: BiRefNet, size):
     x = fill.image(2, *size)
 
-    found = evaluated(lambda g, v: build(g, v, tiny, NATIVE), x)
-
-    close(found, expected_logits(tiny, x), 5e-5)
+    close(evaluated(lambda g, v: build(g, v, tiny, NATIVE), x), expected_logits(tiny, x), 5e-5)
 
 
 def test_large_stages_feed_a_quarter_of_the_tokens_forward_at_a_time(tiny: BiRefNet):
@@ -286,7 +286,7 @@ def test_large_stages_feed_a_quarter_of_the_tokens_forward_at_a_time(tiny: BiRef
 def test_the_scales_share_weights_and_window_indices(tiny: BiRefNet):
     graph = build_model(tiny, graph_form("native", 20, "fp32")).graph
     weights = sum(len(t.raw_data) for t in graph.initializer)
-    parameters = 4 * sum(prod(shape) for shape in tiny.shapes().values())
+    parameters = 4 * sum(map(prod, tiny.shapes().values()))
     kinds = [node.op_type for node in graph.node]
 
     assert weights < 1.6 * parameters  # the bias tables are expanded to windows, nothing else

@@ -7,6 +7,7 @@ import pytest
 from birefnet_export.graph.kernels import Kernel
 from birefnet_export.graph.lowering import LOWERINGS
 from birefnet_export.network import nn
+from birefnet_export.options import DEFAULT_LOWERING, OPSETS
 from birefnet_export.reference.deform_conv import deform_conv
 from birefnet_export.reference.layers import conv, sigmoid
 
@@ -16,7 +17,6 @@ from ..conftest import (
     channels_last,
     evaluated,
     in_order,
-    normal,
     optimized,
 )
 
@@ -33,13 +33,20 @@ def kernels(side: int, channels: int = 3, out: int = 4) -> tuple[Kernel, Kernel]
 
 
 def plain(x: np.ndarray, predict: Kernel, kernel: Kernel) -> np.ndarray:
-    """What the reference makes of (batch, channels, height, width)."""
-    taps, channels, side, _ = predict.weight.shape
-    layer = nn.Conv2d(channels, taps, side, padding=side // 2)
-    layer.bind({"weight": predict.weight, "bias": predict.bias}.__getitem__)
-    offset, logits = np.split(conv(channels_last(x), layer), [2 * side * side], -1)
-    found = deform_conv(channels_last(x), kernel.weight, offset, sigmoid(logits))
-    return channels_first(found + kernel.bias)
+    """Of a map with its channels last."""
+    side = kernel.weight.shape[-1]
+    layer = nn.Conv2d(x.shape[-1], len(predict.bias), side, padding=side // 2)
+    both = conv(x, layer.bind(predict._asdict().__getitem__))
+    offset, logits = np.split(both, [2 * side * side], -1)
+    return deform_conv(x, kernel.weight, offset, sigmoid(logits)) + kernel.bias
+
+
+def test_each_is_known_by_its_name_and_has_an_opset_by_default():
+    assert DEFAULT_LOWERING in LOWERINGS
+    for name, lowering in LOWERINGS.items():
+        assert lowering.name == name
+        assert lowering.first_opset <= lowering.default_opset
+        assert {lowering.first_opset, lowering.default_opset} <= set(OPSETS)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -47,14 +54,14 @@ def plain(x: np.ndarray, predict: Kernel, kernel: Kernel) -> np.ndarray:
 @pytest.mark.parametrize("name", LOWERINGS)
 def test_it_is_the_plain_deformable_convolution(name, side, size):
     predict, kernel = kernels(side)
-    x = normal(2, 3, *size)
-
     lowering = LOWERINGS[name]
+    x = np.random.default_rng(size).standard_normal((2, 3, *size)).astype(np.float32)
+
     found = evaluated(
         lambda g, v: lowering.deform_conv(g, v, predict, kernel), x, opset=lowering.first_opset
     )
 
-    expected = plain(x, predict, kernel)
+    expected = channels_first(plain(channels_last(x), predict, kernel))
     assert found.shape == expected.shape
     assert abs(found - expected).max() < 2e-5 * abs(expected).max()
 

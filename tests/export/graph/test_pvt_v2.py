@@ -17,8 +17,8 @@ from birefnet_export.graph.lowering import LOWERINGS
 from birefnet_export.network.backbone.pvt_v2 import OverlappingPatchEmbed
 from birefnet_export.options import PRECISIONS, graph_form
 from birefnet_export.pipeline import build_model
-from birefnet_export.reference import layers as plain
-from birefnet_export.reference import pvt_v2 as plain_backbone
+from birefnet_export.reference import pvt_v2 as plain
+from birefnet_export.reference.layers import strided_conv
 from PIL import Image
 
 from ..conftest import (
@@ -26,15 +26,14 @@ from ..conftest import (
     ancestors,
     channels_first,
     channels_last,
-    drawn,
     evaluated,
     expected_logits,
     fill,
     in_order,
     network,
-    normal,
     optimized,
     saved,
+    with_values,
 )
 
 
@@ -43,14 +42,13 @@ def tiny_pvt():
     return network(TINY_PVT)
 
 
+def drawn(*shape):
+    return np.random.default_rng(shape).standard_normal(shape).astype(np.float32)
+
+
 def close(found, expected, tolerance=2e-5):
     assert found.shape == expected.shape
     assert abs(found - expected).max() < tolerance
-
-
-def tokens_of(x):
-    """(batch, height, width, channels) to (batch, tokens, channels)."""
-    return x.reshape(len(x), -1, x.shape[-1])
 
 
 @pytest.mark.parametrize("opset", [20, 23])
@@ -61,26 +59,27 @@ def tokens_of(x):
 )  # fmt: skip
 def test_a_block_on_tokens_is_the_plain_block(tiny_pvt, stage, size, parts, opset):
     block = tiny_pvt.bb.blocks(stage)[0]
-    x = normal(2, *size, TINY_PVT.backbone.widths[stage])
+    width = TINY_PVT.backbone.widths[stage]
+    x = drawn(2, *size, width)
 
     def fused(g, tokens, like):
         return pvt_v2.pvt_block(g, tokens, layers.spatial(g, like), block, *parts)
 
-    found = evaluated(fused, tokens_of(x), np.zeros((1, 1, *size), np.float32), opset=opset)
+    like = np.zeros((1, 1, *size), np.float32)
+    found = evaluated(fused, x.reshape(2, -1, width), like, opset=opset)
 
-    close(found, tokens_of(plain_backbone.pvt_block(x.astype(np.float64), block)))
+    close(found, plain.pvt_block(x.astype(np.float64), block).reshape(2, -1, width))
 
 
 @pytest.mark.parametrize(("patch", "stride"), [(7, 4), (3, 2)])
 @pytest.mark.parametrize("size", [(16, 48), (3, 5), (1, 2)])
 def test_overlapping_patches_are_padded_on_both_sides(patch, stride, size):
-    embed = OverlappingPatchEmbed(3, 4, patch, stride)
-    embed.bind(drawn(embed.shapes()).__getitem__)
-    x = normal(2, 3, *size)
+    embed = with_values(OverlappingPatchEmbed(3, 4, patch, stride))
+    x = drawn(2, 3, *size)
 
     found = evaluated(lambda g, v: pvt_v2.embedded(g, v, embed), x)
 
-    close(found, channels_first(plain.strided_conv(channels_last(x), embed.proj)), 1e-5)
+    close(found, channels_first(strided_conv(channels_last(x), embed.proj)), 1e-5)
 
 
 @pytest.mark.parametrize(("count", "parts"), [(9, pvt_v2.QUERY_PARTS), (4, pvt_v2.HIDDEN_PARTS)])
@@ -150,7 +149,7 @@ def test_the_graph_is_valid_and_holds_each_weight_once(tiny_pvt):
 
     check_graph(model)
     weights = sum(len(t.raw_data) for t in model.graph.initializer)
-    assert weights < 1.2 * 4 * sum(prod(shape) for shape in tiny_pvt.shapes().values())
+    assert weights < 1.2 * 4 * sum(map(prod, tiny_pvt.shapes().values()))
     # Blocks times parts at full scale, and blocks at half.
     depths = TINY_PVT.backbone.depths
     kinds = [node.op_type for node in model.graph.node]
