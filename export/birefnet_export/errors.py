@@ -30,7 +30,7 @@ class GraphError(ExportError):
 
 
 class ParityError(ExportError):
-    """An exported graph whose output differs from the PyTorch module's beyond tolerance."""
+    """An exported graph whose output differs from the reference's beyond tolerance."""
 
 
 class PrecisionError(ExportError):

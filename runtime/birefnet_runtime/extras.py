@@ -10,7 +10,6 @@ EXTRA_OF_MODULE = {
     "msgspec": "bench",
     "onnx": "export",
     "onnxruntime": "cpu",
-    "onnxsim": "export",
     "pillow_heif": "heic",
     "prometheus_client": "serve",
     "psutil": "bench",

@@ -49,7 +49,6 @@ ALLOWED = {
         "numpy",
         "onnx",
         "onnxruntime",
-        "onnxsim",
         "PIL",
         "rich",
         "safetensors",

@@ -241,9 +241,9 @@ def test_a_command_whose_extra_is_missing_says_what_to_install(registered, monke
 def test_an_import_inside_a_running_command_says_it_too(registered, monkeypatch):
     @click.command()
     def lazy() -> None:
-        import onnxsim  # noqa: F401
+        import onnx  # noqa: F401
 
-    monkeypatch.setitem(sys.modules, "onnxsim", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.setattr(cli.EntryPointGroup, "get_command", lambda *_: lazy)
 
     result = run("lazy")
