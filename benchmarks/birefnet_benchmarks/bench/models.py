@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from birefnet_export.checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
-from birefnet_export.verify.remote_source import REMOTE_PREFIX, consented_source
 from birefnet_models.cache import MODEL_OF_PRECISION
 from birefnet_models.names import CHECKPOINT_SUFFIXES
 from birefnet_models.onnx_file import read_onnx
@@ -16,6 +15,7 @@ from birefnet_runtime.model.input_size import parse_height_width
 from birefnet_runtime.model.locate import find_model
 
 from ..errors import BenchmarkError
+from ..pytorch.remote_source import REMOTE_PREFIX, consented_source
 from .configurations import BenchModel, Setup, graph_setup, pytorch_setup
 from .exports import Int8Options, export_graph, exports_of
 from .measure.timing import Clock

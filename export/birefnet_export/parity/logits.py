@@ -57,7 +57,7 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class GraphTolerance:
-    """The largest differences to the reference that pass, of logits and of masks."""
+    """The largest differences to a reference that pass, of logits and of masks."""
 
     logits_max_abs: float = inf
     mask_max_abs: float = inf
@@ -116,7 +116,7 @@ worst; that of masks a quarter of it, which is the sigmoid's steepest slope.
 
 
 def compare_logits(
-    pairs: Sequence[tuple[Array, Array]],
+    pairs: Sequence[tuple[Array, NDArray[np.floating[Any]]]],
     cases: Sequence[InputShape],
     reference: str,
     runtime: str,
@@ -158,6 +158,6 @@ def compare_logits(
     )
 
 
-def sigmoid(logits: Array) -> NDArray[np.float64]:
+def sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The mask of logits."""
     return 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -22,9 +23,7 @@ from ..network.birefnet import BiRefNet
 from ..parity.logits import TOLERANCES, Array, GraphTolerance, InputShape, Parity, compare_logits
 from ..parity.sample_tensors import INPUT_SHAPES, sample_image
 from ..reference.birefnet import logits
-
-REFERENCE = f"numpy {np.__version__} in float64"
-"""What an export is compared with."""
+from .reference import COMPUTED_BY
 
 
 def check_export(
@@ -53,9 +52,9 @@ def check_export(
 
 def logits_parity(
     graph: Callable[[Array], Array],
-    expected: Sequence[NDArray[np.float64]],
+    expected: Sequence[NDArray[np.floating[Any]]],
     shapes: Sequence[InputShape],
-    reference: str = REFERENCE,
+    reference: str = COMPUTED_BY,
 ) -> Parity:
     """Compare the logits of a graph with those of a reference on the sample tensor of each shape.
 
@@ -69,7 +68,7 @@ def logits_parity(
     Raises:
         ParityError: logits are not finite or differ in shape, or there is nothing to compare.
     """
-    pairs: list[tuple[Array, NDArray[np.float64]]] = []
+    pairs: list[tuple[Array, NDArray[np.floating[Any]]]] = []
     for shape, logits_of_shape in zip(shapes, expected, strict=True):
         image = sample_image(shape)
         if logits_of_shape.ndim != 4:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from ...network import nn
 from ...network.decoder import (
     ASPP,
     PATCH_GRIDS,
@@ -92,14 +92,15 @@ def to_stride(g: Graph, image: Value, x: Value, net: Decoder, i: int) -> Value:
     return x if net.strides[i - 1] == stride else resize(g, x, spatial(g, image) // stride)
 
 
-def squeeze(g: Graph, parts: list[Part], blocks: nn.Sequential[nn.Layer], lowering: Lowering) -> Value:
+def squeeze(
+    g: Graph, parts: list[Part], blocks: Iterable[DecoderBlock | ASPP], lowering: Lowering
+) -> Value:
     """The deepest map and its context, in `parts`, squeezed by one block after the other."""
     x: Value | None = None
     for block in blocks:
         if isinstance(block, ASPP):
             x = aspp(g, concat(g, [part.value for part in parts], 1), block, lowering)
         else:
-            assert isinstance(block, DecoderBlock)
             x = decoder_block(g, parts, block, lowering)
         parts = [Part(x, parts[-1].channels)]
     return parts[-1].value

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ..checkpoint.source import HubSource, parse_source
-from ..errors import ExportError, RemoteCodeError
+from birefnet_export.checkpoint.source import HubSource, parse_source
+from birefnet_export.errors import ExportError, RemoteCodeError
 
 REMOTE_PREFIX = "transformers:"
 
@@ -52,7 +52,7 @@ def consented_source(reference: str, consent: bool) -> RemoteSource:
             f"as {reference}@COMMIT"
         )
     _require(consent, reference, text)
-    from ..checkpoint.hugging_face import files_at
+    from birefnet_export.checkpoint.hugging_face import files_at
 
     commit, files = files_at(source)
     code = sorted(file for file in files if file.endswith(".py"))

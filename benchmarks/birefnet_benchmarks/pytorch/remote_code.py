@@ -1,6 +1,6 @@
 """The official path, for comparison only: somebody's Python code from the hub, run on consent.
 
-Everything else in this package reads tensors and nothing but tensors. This file is the exception,
+Everything else in this project reads tensors and nothing but tensors. This file is the exception,
 and nothing but `--against transformers:…` of `birefnet verify` and `birefnet bench` comes here.
 """
 
@@ -10,10 +10,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from birefnet_export.errors import RemoteCodeError
 from birefnet_models.text import first_line
 from torch import Tensor, nn
 
-from ..errors import RemoteCodeError
 from .remote_source import consented_source
 
 
