@@ -93,9 +93,7 @@ def run(checkpoint: Fetched, directory: Path, request: Request) -> ExportReport:
     )
 
 
-def build_model(
-    net: BiRefNet, form: GraphForm, weights: Weights | None = None
-) -> onnx.ModelProto:
+def build_model(net: BiRefNet, form: GraphForm, weights: Weights | None = None) -> onnx.ModelProto:
     """Build the fused form of `net`.
 
     ONNX Runtime fuses by the shapes that stand in the file (`value_info`): with them it joins two

@@ -189,8 +189,7 @@ def _other_window_orders(stored: Mapping[str, StoredTensor], arch: Architecture)
     return [
         name
         for name, tensor in stored.items()
-        if name.endswith(_POSITION_INDEX)
-        and not np.array_equal(tensor.read(), index)
+        if name.endswith(_POSITION_INDEX) and not np.array_equal(tensor.read(), index)
     ]
 
 

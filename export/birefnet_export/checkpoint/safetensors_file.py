@@ -60,9 +60,7 @@ def read_safetensors(file: Path) -> dict[str, StoredTensor]:
         (length,) = struct.unpack("<Q", parts.read(0, _LENGTH))
         header = json.loads(parts.read(_LENGTH, length).tobytes())
         header.pop("__metadata__", None)
-        return {
-            name: _stored(parts, _LENGTH + length, **entry) for name, entry in header.items()
-        }
+        return {name: _stored(parts, _LENGTH + length, **entry) for name, entry in header.items()}
 
 
 def _stored(

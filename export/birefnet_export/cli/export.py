@@ -108,8 +108,7 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     "--verify/--no-verify",
     default=True,
     show_default=True,
-    help="Compare ONNX Runtime with the checkpoint, computed by NumPy in float64, before the file gets its "
-    "name.",
+    help="Compare ONNX Runtime with NumPy's float64 before the file gets its name.",
 )
 @click.option(
     "--push",
@@ -200,7 +199,8 @@ def _lines(report: ExportReport) -> Iterator[str]:
     )
     yield "any batch; height and width any multiples of 32"
     if report.parity:
-        yield f"against {report.parity.reference} at {', '.join(map(format_size, report.parity.cases))}:"
+        cases = ", ".join(map(format_size, report.parity.cases))
+        yield f"against {report.parity.reference} at {cases}:"
         yield from (f"  {line}" for line in report.parity.lines())
     else:
         yield "not compared with the checkpoint"

@@ -28,9 +28,7 @@ from ..conftest import computed, model_of
 RNG = np.random.default_rng(0)
 LINEAR = RNG.standard_normal((64, 48)).astype(np.float32)
 LARGE = RNG.standard_normal((128, 128)).astype(np.float32)
-KERNEL = Kernel(
-    RNG.standard_normal((16, 8, 3, 3)), RNG.random(16)
-)
+KERNEL = Kernel(RNG.standard_normal((16, 8, 3, 3)), RNG.random(16))
 
 
 def layer_weight(values: np.ndarray, axis: int) -> LayerWeight:
