@@ -10,7 +10,7 @@ BirefnetError
     └── RemoteCodeError        somebody's code would be run without consent, or failed
 """
 
-from birefnet_models.errors import BirefnetError
+from birefnet_models.base.errors import BirefnetError
 
 
 class ExportError(BirefnetError):

@@ -8,10 +8,9 @@ import warnings
 from pathlib import Path
 
 import onnx
-from birefnet_models.atomic_write import replacing, temporary_folder
+from birefnet_models.base.files import replacing, temporary_folder
 from birefnet_models.cache import MODEL_OF_PRECISION, end_to_end_file
-from birefnet_models.text import format_size
-from birefnet_runtime.machine.process_memory import peak_rss_bytes
+from birefnet_runtime.machine import peak_rss_bytes
 
 from .checkpoint.fetch import Fetched
 from .checkpoint.read import read_fetched

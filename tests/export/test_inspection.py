@@ -9,7 +9,6 @@ import pytest
 from birefnet_export.errors import CheckpointError
 from birefnet_export.inspection import inspect_file
 from birefnet_models import embedded_path, find
-from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 from onnx import TensorProto, helper
 from safetensors.numpy import save_file

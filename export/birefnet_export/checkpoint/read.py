@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TypeGuard
 
 import numpy as np
-from birefnet_models.checksums import sha256_of
-from birefnet_models.names import PREPROCESSOR_FILE
-from birefnet_models.text import first_line, shortened
+from birefnet_models.base.hashes import sha256_of
+from birefnet_models.base.names import PREPROCESSOR_FILE
+from birefnet_models.base.text import first_line, shortened
 from numpy.typing import NDArray
 
 from ..errors import ArchitectureError, CheckpointError

@@ -19,7 +19,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from birefnet_models.text import first_line
+from birefnet_models.base.text import first_line
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 

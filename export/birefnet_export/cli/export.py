@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from birefnet_models.text import format_size
+from birefnet_models.base.text import format_size
 
 from ..checkpoint.fetch import Fetching
 from ..export import export_onnx

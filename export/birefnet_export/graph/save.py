@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import onnx
-from birefnet_models.atomic_write import temporary_folder
-from birefnet_models.checksums import checksums_of, record_checksums
+from birefnet_models.base.files import temporary_folder
+from birefnet_models.base.hashes import checksums_of, record_checksums
 from onnx import GraphProto, ModelProto, TensorProto
 
 from ..errors import GraphError

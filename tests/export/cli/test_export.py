@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from birefnet_models.onnx_file import read_onnx
+from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import Segmenter
-from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 from PIL import Image
 

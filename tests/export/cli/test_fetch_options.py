@@ -20,10 +20,10 @@ class Block:
         if name.partition(".")[0] in {"torch", "onnx", "transformers", "huggingface_hub"}:
             raise ImportError(f"blocked: {name}", name=name)
 sys.meta_path.insert(0, Block())
-from birefnet_runtime.cli.main import main
+from birefnet_apps.cli.main import main
 main()
 """
-WITH_EVERYTHING = "from birefnet_runtime.cli.main import main; main()"
+WITH_EVERYTHING = "from birefnet_apps.cli.main import main; main()"
 
 
 @pytest.fixture
@@ -93,9 +93,9 @@ def test_the_facts_of_the_source_travel_in_the_file(tiny, tmp_path, monkeypatch)
     from birefnet_export import Fetching
     from birefnet_export.checkpoint import hugging_face as hub_client
     from birefnet_export.export import export_onnx
-    from birefnet_models.checksums import sha256_of
-    from birefnet_models.lock import Pin
-    from birefnet_models.onnx_file import read_onnx
+    from birefnet_models.base.hashes import sha256_of
+    from birefnet_models.base.onnx_file import read_onnx
+    from birefnet_models.pins import Pin
 
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "model.safetensors"

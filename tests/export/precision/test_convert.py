@@ -11,7 +11,7 @@ from birefnet_export.export import export_onnx
 from birefnet_export.parity.logits import TOLERANCES, sigmoid
 from birefnet_export.precision import sensitivity
 from birefnet_export.precision.calibration import calibration_images
-from birefnet_models.onnx_file import read_onnx
+from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import ImageError, Segmenter
 from onnx import TensorProto
 from PIL import Image
