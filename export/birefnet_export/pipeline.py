@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 from birefnet_models.base.files import replacing, temporary_folder
+from birefnet_models.base.text import format_size
 from birefnet_models.cache import MODEL_OF_PRECISION, end_to_end_file
 from birefnet_runtime.machine import peak_rss_bytes
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from birefnet_apps.cli.main import main
 from birefnet_export.errors import CheckpointError
 from birefnet_export.inspection import inspect_file
 from birefnet_models import embedded_path, find

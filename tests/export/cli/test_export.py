@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from birefnet_apps.cli.main import main
 from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import Segmenter
 from click.testing import CliRunner
