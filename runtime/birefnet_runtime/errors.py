@@ -85,7 +85,8 @@ EXTRA_OF_MODULE = {
     "ray": "ray",
     "safetensors": "export",
     "starlette": "serve",
-    "torch": "export",
+    "threadpoolctl": "export",
+    "torch": "pytorch",
     "transformers": "verify",
     "uvicorn": "serve",
 }
