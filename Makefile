@@ -33,8 +33,8 @@ test-gpu: $(GPU_VENV)/.cuda  ## run the tests that need an NVIDIA GPU
 
 test-lowest: $(LOWEST_VENV)/.installed  ## run the tests of runtime and export with the lowest versions that we declare
 	$(LOWEST_VENV)/bin/$(ORT_INSTALL) 'onnxruntime==1.25.0'
-	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/python -m pytest tests/models tests/runtime tests/export \
-	  --ignore tests/runtime/ray --numprocesses 2 --dist loadfile \
+	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/python -m pytest tests/models tests/runtime tests/apps tests/export \
+	  --ignore tests/apps/ray --numprocesses 2 --dist loadfile \
 	  -m "not slow and not gpu and not gpu_wheel and not hub and not interop"
 	$(LOWEST_VENV)/bin/$(ORT_INSTALL) 'onnxruntime==1.20.*'
 	$(LOWEST_VENV)/bin/python -m pytest tests/export/test_old_onnxruntime.py

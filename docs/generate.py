@@ -15,12 +15,12 @@ from typing import Any
 
 import birefnet_models
 import click
+from birefnet_apps.cli.main import main as birefnet
+from birefnet_apps.cli.models import millions, trained_at
 from birefnet_benchmarks.bench.results import read_report
 from birefnet_benchmarks.evaluation.quality import metrics
 from birefnet_benchmarks.report.markdown import headline_table, summary_table
-from birefnet_models.text import format_size
-from birefnet_runtime.cli.main import main as birefnet
-from birefnet_runtime.cli.models import millions, trained_at
+from birefnet_models.base.text import format_size
 from studies.graphs import (
     backbones,
     end_to_end,

@@ -2,7 +2,7 @@
 
 A deformable convolution with offsets of zero, then a matrix product, so that the right answer is
 known; and the same with `GridSample` and a convolution, for an ONNX Runtime without `DeformConv`.
-`python docs/provider_check_graph.py` writes them into the runtime's `doctor/`.
+`python docs/provider_check_graph.py` writes them beside the programs' doctor.py.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-FOLDER = Path(__file__).parents[1] / "runtime/birefnet_runtime/doctor"
+FOLDER = Path(__file__).parents[1] / "runtime/birefnet_apps"
 
 
 def make_graph(gridsample: bool = False) -> onnx.ModelProto:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from birefnet_runtime import Segmenter
-from birefnet_runtime.cutout.subject import find_subject, widen
+from birefnet_runtime.cutout.mask import find_subject, widen
 from PIL import Image
 from studies.pictures.look_twice import make_case
 

@@ -17,7 +17,7 @@ from studies.platforms import browser
 ROOT = Path(__file__).parents[1]
 HEIGHT = 760
 GAP = 24
-SERVE = "from birefnet_runtime.cli.main import main; main()"
+SERVE = "from birefnet_apps.cli.main import main; main()"
 
 
 @contextmanager

@@ -7,8 +7,8 @@ python examples/cut_out_video.py clip.mp4 clip.webm
 import sys
 from pathlib import Path
 
+from birefnet_apps.video.convert import cut_out_video
 from birefnet_runtime import Segmenter
-from birefnet_runtime.batch.video import cut_out_video
 
 source, target = map(Path, sys.argv[1:])
 

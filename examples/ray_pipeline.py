@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import ray
-from birefnet_runtime.ray import Cutout
+from birefnet_apps.ray import Cutout
 
 photos, output = Path(sys.argv[1]).absolute(), Path(sys.argv[2]).absolute()
 ray.init(address="local", include_dashboard=False, log_to_driver=False)  # a cluster's: its head

@@ -7,7 +7,7 @@ BirefnetError
 └── ReportError             a file that is no report, or can't be read
 """
 
-from birefnet_models.errors import BirefnetError
+from birefnet_models.base.errors import BirefnetError
 
 
 class BenchmarkError(BirefnetError):

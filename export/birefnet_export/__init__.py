@@ -1,4 +1,4 @@
-"""Checkpoint in, verified ONNX file out. Importing this package does not import torch."""
+"""Checkpoint in, verified ONNX file out. Importing this package does not import onnx."""
 
 from .checkpoint.fetch import Fetched, Fetching, fetch
 from .errors import (

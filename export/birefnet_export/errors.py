@@ -10,7 +10,7 @@ BirefnetError
     └── RemoteCodeError        somebody's code would be run without consent, or failed
 """
 
-from birefnet_models.errors import BirefnetError
+from birefnet_models.base.errors import BirefnetError
 
 
 class ExportError(BirefnetError):
@@ -30,7 +30,7 @@ class GraphError(ExportError):
 
 
 class ParityError(ExportError):
-    """An exported graph whose output differs from the PyTorch module's beyond tolerance."""
+    """An exported graph whose output differs from the reference's beyond tolerance."""
 
 
 class PrecisionError(ExportError):

@@ -43,8 +43,8 @@ def export_onnx(
         output_dir: made if it does not exist; by default the model's place in the cache.
         opset: one of `OPSETS`, not before the lowering's first; by default the lowering's own.
         lowering: one of `LOWERINGS`; by default `native` with fp16, which is for GPUs, else `rows`.
-        verify: run the file in ONNX Runtime, and the checkpoint in NumPy in float64, before the file gets
-            its name.
+        verify: compare the file in ONNX Runtime with the checkpoint in NumPy, in float64, before it
+            gets its name.
         trained_size: height and width; by default what the zoo or a `preprocessor_config.json`
             beside the checkpoint says. Without either, users of the file assume 1024 x 1024.
         external_data: write the weights beside the graph, to `onnx/model.onnx_data`. ONNX Runtime

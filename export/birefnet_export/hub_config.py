@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from birefnet_models.names import PREPROCESSOR_FILE
+from birefnet_models.base.names import PREPROCESSOR_FILE
 
 from .graph.signature import MEAN, STD
 

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from birefnet_models.base.hashes import sha256_of
+from birefnet_models.base.names import METADATA_PREFIX
+from birefnet_models.base.onnx_file import OnnxFile, ValueInfo, read_onnx
+from birefnet_models.base.text import shortened
 from birefnet_models.cache import END_TO_END
-from birefnet_models.checksums import sha256_of
-from birefnet_models.names import METADATA_PREFIX
-from birefnet_models.onnx_file import OnnxFile, ValueInfo, read_onnx
-from birefnet_models.text import shortened
 from birefnet_models.zoo import ModelCard, all_cards
-from birefnet_runtime.model.ort_versions import required_version
+from birefnet_runtime.session.ort_errors import required_version
 
 from .errors import ArchitectureError, CheckpointError
 

@@ -6,8 +6,8 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from birefnet_models.names import METADATA_PREFIX
-from birefnet_models.text import format_size
+from birefnet_models.base.names import METADATA_PREFIX
+from birefnet_models.base.text import format_size
 
 from .checkpoint.read import Checkpoint
 from .graph.activation_memory import activation_bytes_per_pixel, attention_bytes

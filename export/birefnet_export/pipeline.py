@@ -8,10 +8,10 @@ import warnings
 from pathlib import Path
 
 import onnx
-from birefnet_models.atomic_write import replacing, temporary_folder
+from birefnet_models.base.files import replacing, temporary_folder
+from birefnet_models.base.text import format_size
 from birefnet_models.cache import MODEL_OF_PRECISION, end_to_end_file
-from birefnet_models.text import format_size
-from birefnet_runtime.machine.process_memory import peak_rss_bytes
+from birefnet_runtime.machine import peak_rss_bytes
 
 from .checkpoint.fetch import Fetched
 from .checkpoint.read import read_fetched
@@ -93,9 +93,7 @@ def run(checkpoint: Fetched, directory: Path, request: Request) -> ExportReport:
     )
 
 
-def build_model(
-    net: BiRefNet, form: GraphForm, weights: Weights | None = None
-) -> onnx.ModelProto:
+def build_model(net: BiRefNet, form: GraphForm, weights: Weights | None = None) -> onnx.ModelProto:
     """Build the fused form of `net`.
 
     ONNX Runtime fuses by the shapes that stand in the file (`value_info`): with them it joins two

@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from . import telemetry as _telemetry  # noqa: F401, acts when imported
-from .lazy import lazily
+from .base import telemetry as _telemetry  # noqa: F401, acts when imported
+from .base.lazy import lazily
 
 if TYPE_CHECKING:
-    from .cache import CachedExport, cache_root, cached_exports
-    from .errors import (
+    from .base.errors import (
         AccessError,
         BirefnetError,
         CacheError,
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
         PinError,
         UnknownModelError,
     )
+    from .base.files import cache_root
+    from .cache import CachedExport, cached_exports
     from .zoo import ModelCard, Score, Weights, all_cards, embedded_path, find, search
 
 __all__ = [
@@ -45,8 +46,9 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        ".cache": "CachedExport cache_root cached_exports",
-        ".errors": (
+        ".cache": "CachedExport cached_exports",
+        ".base.files": "cache_root",
+        ".base.errors": (
             "AccessError BirefnetError CacheError FetchError LicenseError OfflineError "
             "OnnxFileError PinError UnknownModelError"
         ),

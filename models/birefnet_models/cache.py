@@ -9,12 +9,11 @@ itself lie in huggingface_hub's own cache.
 
 import os
 import re
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import CacheError
+from .base.errors import CacheError
+from .base.files import cache_root
 from .zoo import lookup
 
 MODEL = Path("onnx", "model.onnx")
@@ -53,30 +52,6 @@ class CachedExport:
 def end_to_end_file(model: Path) -> Path:
     """The file beside an exported one that takes pixels and gives alpha."""
     return model.with_name(model.name.replace(MODEL.stem, END_TO_END, 1))
-
-
-def cache_root(environment: Mapping[str, str] = os.environ) -> Path:
-    """`BIREFNET_CACHE`, or `birefnet` in the operating system's directory for caches.
-
-    Raises:
-        CacheError: that depends on the user's home directory, and none is known.
-    """
-    try:
-        if chosen := environment.get("BIREFNET_CACHE"):
-            return Path(chosen).expanduser()
-        if sys.platform == "win32":
-            local = environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-            return Path(local) / "birefnet" / "Cache"
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches" / "birefnet"
-        base = Path(environment.get("XDG_CACHE_HOME", ""))
-        if not base.is_absolute():  # it then counts for nothing, says the XDG specification
-            base = Path.home() / ".cache"
-        return base / "birefnet"
-    except RuntimeError as error:  # no HOME, and a user that the system does not know
-        raise CacheError(
-            "no home directory is known for the cache of models; set BIREFNET_CACHE to a directory"
-        ) from error
 
 
 def downloads() -> Path:

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import UnknownModelError
+from .base.errors import UnknownModelError
 
 RELEASE = "https://github.com/ZhengPeng7/BiRefNet/releases/download/v1/"
 """Where the files named by `ModelCard.release_file` lie."""

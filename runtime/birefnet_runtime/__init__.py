@@ -2,19 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from birefnet_models.lazy import lazily
+from birefnet_models.base.lazy import lazily
 
 if TYPE_CHECKING:
-    from birefnet_models.errors import BirefnetError
+    from birefnet_models.base.errors import BirefnetError
 
     from .cutout.background import Background, Blur, Color, ImageBackground
-    from .cutout.canvas import Canvas
-    from .cutout.clean import Clean
     from .cutout.compose import Result, Style, compose
     from .cutout.foreground import estimate_foreground
-    from .cutout.layout import Layout, Length
+    from .cutout.layout import Canvas, Layout, Length
+    from .cutout.mask import Clean, Subject, find_subject
     from .cutout.second_look import Prediction
-    from .cutout.subject import Subject, find_subject
     from .errors import (
         ImageError,
         MemoryLimitError,
@@ -30,12 +28,12 @@ if TYPE_CHECKING:
     from .images.picture import Picture
     from .images.read import read_image
     from .images.write import Encoding, write_image
-    from .model.forms import Prepared
-    from .model.input_size import Size
+    from .model.graph_io import Prepared
     from .model.metadata import ModelMetadata
     from .model.signature import Session
+    from .model.size import Size
     from .segmenter import Segmenter
-    from .session.memory_limit import Memory
+    from .session.memory import Memory
     from .session.providers import Cpu, Cuda, Named, OpenVINO, TensorRT
 
 __all__ = [
@@ -85,15 +83,13 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "birefnet_models.errors": "BirefnetError",
+        "birefnet_models.base.errors": "BirefnetError",
         ".cutout.background": "Background Blur Color ImageBackground",
-        ".cutout.canvas": "Canvas",
-        ".cutout.clean": "Clean",
+        ".cutout.layout": "Canvas Layout Length",
+        ".cutout.mask": "Clean Subject find_subject",
         ".cutout.compose": "Result Style compose",
         ".cutout.foreground": "estimate_foreground",
-        ".cutout.layout": "Layout Length",
         ".cutout.second_look": "Prediction",
-        ".cutout.subject": "Subject find_subject",
         ".errors": (
             "ImageError MemoryLimitError MemoryWarning MissingExtraError ModelError "
             "OutputError ProviderError ProviderWarning SizeError SizeWarning"
@@ -101,12 +97,12 @@ __getattr__ = lazily(
         ".images.picture": "Picture",
         ".images.read": "read_image",
         ".images.write": "Encoding write_image",
-        ".model.forms": "Prepared",
-        ".model.input_size": "Size",
+        ".model.graph_io": "Prepared",
+        ".model.size": "Size",
         ".model.metadata": "ModelMetadata",
         ".model.signature": "Session",
         ".segmenter": "Segmenter",
-        ".session.memory_limit": "Memory",
+        ".session.memory": "Memory",
         ".session.providers": "Cpu Cuda Named OpenVINO TensorRT",
     },
 )

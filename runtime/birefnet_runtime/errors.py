@@ -1,6 +1,6 @@
 """What can go wrong between an image and its cutout.
 
-BirefnetError                  birefnet_models.errors
+BirefnetError                  birefnet_models.base.errors
 ├── ImageError                 the input is no image that can be used; names the file
 ├── OutputError                the result can't be written there
 ├── SizeError                  the network can't run at that size; names the nearest that works
@@ -12,7 +12,7 @@ BirefnetError                  birefnet_models.errors
 └── MissingExtraError          an optional package is needed; names the install command
 """
 
-from birefnet_models.errors import BirefnetError
+from birefnet_models.base.errors import BirefnetError
 
 
 class ImageError(BirefnetError):
@@ -62,3 +62,41 @@ class MemoryWarning(UserWarning):
 class ProviderWarning(UserWarning):
     """The session runs on a fallback, slow parts of the graph run on the CPU under a GPU, or the
     sums of an older int8 file saturate on this processor."""
+
+
+# Which extra of the distribution brings which optional module.
+
+
+EXTRA_OF_MODULE = {
+    "fsspec": "remote",
+    "huggingface_hub": "export",
+    "jinja2": "bench",
+    "matplotlib": "bench",
+    "msgspec": "bench",
+    "onnx": "export",
+    "onnxruntime": "cpu",
+    "pillow_heif": "heic",
+    "prometheus_client": "serve",
+    "psutil": "bench",
+    "pyarrow": "ray",
+    "py_sod_metrics": "evaluate",
+    "pymatting": "matting",
+    "python_multipart": "serve",
+    "ray": "ray",
+    "safetensors": "export",
+    "starlette": "serve",
+    "threadpoolctl": "export",
+    "torch": "pytorch",
+    "transformers": "verify",
+    "uvicorn": "serve",
+}
+
+
+def missing_extra(module: str | None) -> MissingExtraError | None:
+    """The error for a module that could not be imported; None if no extra brings that module."""
+    extra = EXTRA_OF_MODULE.get((module or "").partition(".")[0])
+    if extra is None:
+        return None
+    return MissingExtraError(
+        f"{module} is not installed; install it with: pip install 'birefnet-ort[{extra}]'"
+    )

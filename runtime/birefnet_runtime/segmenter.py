@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from math import inf
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
-from birefnet_models.text import first_line
+from birefnet_models.base.text import first_line
 from numpy.typing import NDArray
 
 from .cutout.compose import Result, Style, compose, shown_alpha
@@ -19,20 +19,40 @@ from .cutout.second_look import Prediction, alpha_of, look_twice
 from .errors import MemoryWarning, ModelError, ProviderWarning, SizeWarning
 from .images.picture import Picture
 from .images.read import ImageSource, read_image
-from .machine.free_memory import release_memory
-from .machine.pipeline import overlap
-from .model.forms import Prepared, form_of, run_by_shape
-from .model.input_size import Size, auto_size, check_fixed, check_size, quality_note
+from .machine import release_memory
+from .model.graph_io import Prepared, form_of, run_by_shape
 from .model.locate import find_model
 from .model.metadata import ModelMetadata, model_facts, read_properties
 from .model.signature import Session, read_signature
+from .model.size import Size, auto_size, check_fixed, check_size, quality_note
+from .pipeline import overlap
 from .session.compiled import is_switched_off
-from .session.inference_session import SessionInfo
-from .session.int8_sums import saturation_notes
-from .session.memory_limit import DEFAULT, PICTURE_BYTES, SETTINGS, Memory, as_bytes, choose
+from .session.memory import (
+    DEFAULT,
+    PICTURE_BYTES,
+    SETTINGS,
+    Memory,
+    as_bytes,
+    choose,
+    saturation_notes,
+)
 from .session.open import open_session
 from .session.ort_errors import onnxruntime_errors
+from .session.ort_session import SessionInfo
 from .session.providers import Providers
+
+
+class Opening(TypedDict, total=False):
+    """How a model is opened: what `Segmenter` takes by name, to be handed on whole."""
+
+    size: Size
+    threads: int | None
+    providers: Providers
+    memory: Memory
+    max_memory: float | str | None
+    compiled: bool
+    verbose: bool
+    refine: bool
 
 
 class Segmenter:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from birefnet_apps.cli.main import main
 from birefnet_benchmarks.bench.results import read_report
-from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 
 CHECKPOINT = Path(__file__).parents[2] / "models" / "nano" / "model.safetensors"

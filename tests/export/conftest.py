@@ -110,15 +110,6 @@ def with_values(layer: L) -> L:
     return layer.bind(drawn(layer.shapes()).__getitem__)
 
 
-def channels_last(x: np.ndarray) -> np.ndarray:
-    """(batch, channels, height, width) as the reference has it, in float64."""
-    return x.transpose(0, 2, 3, 1).astype(np.float64)
-
-
-def channels_first(x: np.ndarray) -> np.ndarray:
-    return x.transpose(0, 3, 1, 2)
-
-
 def weights_of(net: BiRefNet) -> dict[str, np.ndarray]:
     """The values of a network by name, as a checkpoint holds them."""
     return drawn(net.shapes())

@@ -9,8 +9,8 @@ import pytest
 from birefnet_export import pipeline
 from birefnet_export.errors import ExportError, GraphError, ParityError
 from birefnet_export.export import export_onnx
-from birefnet_export.graph.signature import check_signature
 from birefnet_export.graph.lowering import LOWERINGS
+from birefnet_export.graph.signature import check_signature
 from birefnet_export.options import OPSETS
 from birefnet_export.parity.sample_tensors import INPUT_SHAPES
 from safetensors.numpy import save_file
@@ -193,7 +193,8 @@ def spoiled(change):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [(lambda w: w + 0.5, "differ from the reference"), (lambda w: np.nan, "NaN")]
+    ("change", "said"),
+    [(lambda w: w + 0.5, "differ from the reference"), (lambda w: np.nan, "NaN")],
 )
 def test_a_graph_that_computes_something_else_leaves_no_file(
     tiny_file, tmp_path, monkeypatch, change, said

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from birefnet_apps.doctor import diagnose
 from birefnet_export import export_onnx
 from birefnet_runtime import ModelError, Segmenter
-from birefnet_runtime.doctor.diagnosis import diagnose
-from birefnet_runtime.model.ort_versions import has_deform_conv
+from birefnet_runtime.session.ort_errors import has_deform_conv
 
 ROOT = Path(__file__).parents[2]
 

@@ -79,7 +79,7 @@ def test_the_first_command_says_what_is_shown(tmp_path):
     assert (program, arguments[-2:]) == ("birefnet", ["--output", "cutouts"])
     arguments[-1] = str(tmp_path / "cutouts")
 
-    start = "from birefnet_runtime.cli.main import main; main()"
+    start = "from birefnet_apps.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", start, *arguments],
         cwd=ROOT,

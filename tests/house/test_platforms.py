@@ -62,7 +62,7 @@ def test_every_module_can_be_imported():
 
 @pytest.mark.parametrize("command", ["bench", "cutout", "doctor", "evaluate", "export", "video"])
 def test_every_command_can_be_asked_for_help(command):
-    program = "from birefnet_runtime.cli.main import main; main()"
+    program = "from birefnet_apps.cli.main import main; main()"
 
     done = run(program, command, "--help")
 

@@ -24,10 +24,10 @@ def wheel(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_four_packages_with_their_data(wheel):
+def test_the_wheel_holds_the_five_packages_with_their_data(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
 
-    for package in ("models", "runtime", "export", "benchmarks"):
+    for package in ("models", "runtime", "apps", "export", "benchmarks"):
         assert f"birefnet_{package}/__init__.py" in names
         assert f"birefnet_{package}/py.typed" in names
     assert "birefnet_models/zoo.json" in names

@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-PAGE = Path(__file__).parents[2] / "runtime/birefnet_runtime/serve/page.html"
+PAGE = Path(__file__).parents[2] / "runtime/birefnet_apps/serve/page.html"
 INFO: dict[str, Any] = {
     "model": "nano",
     "provider": "cpu",

@@ -304,9 +304,9 @@ def test_the_policy_holds(page):
 @pytest.fixture(scope="module")
 def address():
     """Of `birefnet serve`, running."""
-    if not all(map(importlib.util.find_spec, ("birefnet_runtime.cli.serve", "starlette"))):
+    if not all(map(importlib.util.find_spec, ("birefnet_apps.cli.serve", "starlette"))):
         pytest.skip("`birefnet serve` is not installed here")
-    start = "from birefnet_runtime.cli.main import main; main()"
+    start = "from birefnet_apps.cli.main import main; main()"
     command = [sys.executable, "-c", start, *("serve", "--model", "nano", "--port", "0")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from birefnet_models import CacheError, FetchError
-from birefnet_models.cache import MODEL_OF_PRECISION, cache_root, cached_exports, export_directory
+from birefnet_models.base.files import cache_root
+from birefnet_models.cache import MODEL_OF_PRECISION, cached_exports, export_directory
 from birefnet_models.http.download import download
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from birefnet_runtime import Cuda, Segmenter, SizeError, TensorRT
+from birefnet_runtime.session.availability import installed_versions
 from birefnet_runtime.session.open import open_session
-from birefnet_runtime.session.providers.shared_libraries import installed_versions
-from birefnet_runtime.session.tensorrt.engine import FP16, FP32, compare, sample_image
+from birefnet_runtime.session.tensorrt import FP16, FP32, compare, sample_image
 
 pytestmark = pytest.mark.gpu
 
@@ -47,7 +47,7 @@ def test_cuda_agrees_with_the_cpu_in_fp32(cuda, on_cpu, shape):
 
 def test_half_precision_of_the_graph_on_cuda(on_cpu, tmp_path):
     """An fp16 graph with float32 ends, as `birefnet export --precision fp16` writes it."""
-    export = [sys.executable, "-c", "from birefnet_runtime.cli.main import main; main()", "export"]
+    export = [sys.executable, "-c", "from birefnet_apps.cli.main import main; main()", "export"]
     checkpoint = ROOT / "models/nano/model.safetensors"
     done = subprocess.run(
         [*export, checkpoint, "--output", tmp_path, "--precision", "fp16"],
@@ -174,7 +174,7 @@ def test_a_profile_holds_several_sizes_and_refuses_others(engines, on_cpu):
 
 @pytest.mark.parametrize("provider", ["cuda", "auto"])
 def test_the_command_line_runs_on_the_gpu(tmp_path, provider):
-    run = [sys.executable, "-c", "from birefnet_runtime.cli.main import main; main()"]
+    run = [sys.executable, "-c", "from birefnet_apps.cli.main import main; main()"]
     done = subprocess.run(
         [*run, "cutout", PHOTO, "--provider", provider, "-o", tmp_path / "out.png"],
         capture_output=True,

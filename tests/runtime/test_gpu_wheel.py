@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from birefnet_runtime import Cuda, TensorRT
+from birefnet_runtime.session.ort_options import cuda_options, tensorrt_options
 from birefnet_runtime.session.providers import Profile
-from birefnet_runtime.session.providers.ort_options import cuda_options, tensorrt_options
 from PIL import Image
 
 pytestmark = pytest.mark.gpu_wheel
@@ -39,7 +39,7 @@ def birefnet(python):
     """Run `birefnet` there, with this checkout's code."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        program = "from birefnet_runtime.cli.main import main; main()"
+        program = "from birefnet_apps.cli.main import main; main()"
         return subprocess.run(
             [python, "-c", program, *map(str, arguments)],
             capture_output=True,

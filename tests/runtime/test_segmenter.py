@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from birefnet_runtime import ImageError, ModelError, Segmenter, SizeError, SizeWarning, compose
 from birefnet_runtime import segmenter as module
-from birefnet_runtime.session.memory_limit import SETTINGS
+from birefnet_runtime.session.memory import SETTINGS
 from PIL import Image
 
 

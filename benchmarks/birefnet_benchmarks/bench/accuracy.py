@@ -21,9 +21,8 @@ from birefnet_export.parity.logits import (
     compare_logits,
 )
 from birefnet_export.parity.masks import compare_masks, mask_tolerance
-from birefnet_models.text import format_size
-from birefnet_runtime.session.providers.names import canonical
-from birefnet_runtime.session.providers.options import RECORDS
+from birefnet_models.base.text import format_size
+from birefnet_runtime.session.providers import RECORDS, canonical
 
 from ..errors import MeasurementError
 from .backends.base import ALPHA, MASK, OUTPUT, Tensor

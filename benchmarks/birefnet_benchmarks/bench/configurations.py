@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import TypeAlias
 
-from birefnet_models.onnx_file import read_onnx
+from birefnet_models.base.onnx_file import read_onnx
 
 from ..errors import BenchmarkError
 from .configuration import Configuration

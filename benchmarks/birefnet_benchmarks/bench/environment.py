@@ -5,9 +5,8 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from birefnet_runtime.machine.limits import usable_cores
-from birefnet_runtime.machine.nvml import read_driver
-from birefnet_runtime.machine.processor import read_processor
+from birefnet_runtime.machine import read_processor, usable_cores
+from birefnet_runtime.session.nvml import read_driver
 
 RUNTIMES = (
     "onnxruntime",

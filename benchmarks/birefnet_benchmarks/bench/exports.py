@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import BenchmarkError
 
-COMMAND = "from birefnet_runtime.cli.main import main; main()"
+COMMAND = "from birefnet_apps.cli.main import main; main()"
 """`birefnet`, for `python -c`."""
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from birefnet_models.text import format_seconds
+from birefnet_models.base.text import format_seconds
 
 from ..errors import MeasurementError
 from .configuration import Configuration

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from birefnet_export.checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
+from birefnet_models.base.names import CHECKPOINT_SUFFIXES
+from birefnet_models.base.onnx_file import read_onnx
+from birefnet_models.base.text import format_seconds
 from birefnet_models.cache import MODEL_OF_PRECISION
-from birefnet_models.names import CHECKPOINT_SUFFIXES
-from birefnet_models.onnx_file import read_onnx
-from birefnet_models.text import format_seconds
-from birefnet_runtime.model.input_size import parse_height_width
 from birefnet_runtime.model.locate import find_model
+from birefnet_runtime.model.size import parse_height_width
 
 from ..errors import BenchmarkError
 from ..pytorch.remote_source import REMOTE_PREFIX, consented_source

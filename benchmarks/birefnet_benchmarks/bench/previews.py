@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from birefnet_models.atomic_write import replacing
+from birefnet_models.base.files import replacing
 from birefnet_runtime.images.picture import to_eight_bits
 from birefnet_runtime.images.read import SUFFIXES, read_image
 from numpy.typing import NDArray

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from birefnet_models.atomic_write import replacing
-from birefnet_models.text import first_line, printable
+from birefnet_models.base.files import replacing
+from birefnet_models.base.text import first_line, printable
 
 from ..errors import ReportError
 from .configuration import Configuration as Configuration

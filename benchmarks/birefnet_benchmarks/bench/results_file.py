@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from birefnet_models.atomic_write import replacing
+from birefnet_models.base.files import replacing
 
 
 def write_results(output: Path, stored: Mapping[str, Any]) -> None:

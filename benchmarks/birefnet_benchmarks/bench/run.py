@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from birefnet_models.text import format_size
+from birefnet_models.base.text import format_size
 from birefnet_runtime.images.read import read_image
 
 from ..errors import BenchmarkError

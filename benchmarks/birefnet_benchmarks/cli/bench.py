@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from birefnet_apps.cli.options import read_bytes
 from birefnet_export.checkpoint.fetch import Fetching
 from birefnet_export.cli.fetch_options import fetching_options
-from birefnet_export.options import DEFAULT_LOWERING, LOWERINGS, PRECISIONS
-from birefnet_models.errors import BirefnetError
-from birefnet_models.text import printable
-from birefnet_runtime.cli.options import read_bytes
-from birefnet_runtime.machine.limits import usable_cores
-from birefnet_runtime.model.input_size import parse_size
+from birefnet_export.graph.lowering import LOWERINGS
+from birefnet_export.options import DEFAULT_LOWERING, PRECISIONS
+from birefnet_models.base.errors import BirefnetError
+from birefnet_models.base.text import printable
+from birefnet_runtime.machine import usable_cores
+from birefnet_runtime.model.size import parse_size
 from birefnet_runtime.session.providers import parse_providers, split_providers
 
 from .report import FiniteRange, compare, report, write_documents

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from birefnet_models.text import shortened
-from birefnet_runtime import Segmenter
-from birefnet_runtime.cli.fetching import located
-from birefnet_runtime.cli.options import (
+from birefnet_apps.cli.options import (
     max_memory_option,
     memory_option,
     provider_option,
     read_size,
     verbose_option,
 )
-from birefnet_runtime.cli.progress import STOPPED, interruptible, progress_bar, say
-from birefnet_runtime.model.input_size import Size
-from birefnet_runtime.session.memory_limit import Memory
+from birefnet_apps.cli.terminal import STOPPED, interruptible, located, progress_bar, say
+from birefnet_models.base.text import shortened
+from birefnet_runtime import Segmenter
+from birefnet_runtime.model.size import Size
+from birefnet_runtime.session.memory import Memory
 
 from ..errors import DatasetError
 from ..evaluation.dataset import Dataset, Sample, find_dataset, spread

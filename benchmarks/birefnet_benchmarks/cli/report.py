@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from birefnet_models.atomic_write import replacing
+from birefnet_models.base.files import replacing
 
 from ..errors import ReportError
 

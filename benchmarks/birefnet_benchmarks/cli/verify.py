@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from birefnet_export.checkpoint.fetch import Fetching
 from birefnet_export.cli.fetch_options import fetching_options, multi_scale_option
-from birefnet_models.text import format_size
+from birefnet_models.base.text import format_size
 
 from ..pytorch.remote_source import REMOTE_PREFIX, consented_source
 

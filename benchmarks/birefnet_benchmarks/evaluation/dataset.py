@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import cv2
 import numpy as np
-from birefnet_models.text import shortened
+from birefnet_models.base.text import shortened
 from birefnet_runtime import ImageError, read_image
 from birefnet_runtime.images.picture import full_scale, to_eight_bits
 from birefnet_runtime.images.read import SUFFIXES

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from birefnet_models import OnnxFileError, all_cards
-from birefnet_models.names import METADATA_PREFIX
-from birefnet_models.onnx_file import read_onnx
+from birefnet_models.base.names import METADATA_PREFIX
+from birefnet_models.base.onnx_file import read_onnx
 from birefnet_models.zoo import ModelCard, Score, lookup
 
 from .quality import Metric

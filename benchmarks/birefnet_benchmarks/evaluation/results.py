@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from birefnet_models.atomic_write import replacing
-from birefnet_models.checksums import sha256_of
-from birefnet_models.text import format_size, printable
+from birefnet_models.base.files import replacing
+from birefnet_models.base.hashes import sha256_of
+from birefnet_models.base.text import format_size, printable
 from birefnet_models.zoo import Score
 from birefnet_runtime import OutputError
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from birefnet_export.errors import RemoteCodeError
-from birefnet_models.text import first_line
+from birefnet_models.base.text import first_line
 from torch import Tensor, nn
 
 from .remote_source import consented_source

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from birefnet_models.text import format_bytes, format_seconds, format_size
+from birefnet_models.base.text import format_bytes, format_seconds, format_size
 
 from ..bench.results import Result, baseline_of
 from . import statistics, wording

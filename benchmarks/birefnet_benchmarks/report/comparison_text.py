@@ -5,7 +5,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from birefnet_models.text import aligned, format_bytes, printable
+from birefnet_models.base.text import aligned, format_bytes, printable
 
 from ..bench.results import BenchReport, Result
 from . import statistics, wording

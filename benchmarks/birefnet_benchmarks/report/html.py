@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from birefnet_models.text import format_bytes, format_seconds, format_size, joined
+from birefnet_models.base.text import format_bytes, format_seconds, format_size, joined
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..bench.results import BenchReport, Configuration, Result

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterable, Sequence
 
-from birefnet_models.text import format_bytes, format_seconds, format_size, joined, printable
+from birefnet_models.base.text import format_bytes, format_seconds, format_size, joined, printable
 
 from ..bench.results import BenchReport, Result, baseline_of
 from ..errors import ReportError

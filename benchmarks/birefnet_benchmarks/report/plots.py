@@ -9,7 +9,7 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
-from birefnet_models.text import format_bytes, format_seconds
+from birefnet_models.base.text import format_bytes, format_seconds
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 

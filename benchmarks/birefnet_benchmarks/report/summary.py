@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from birefnet_models.text import format_bytes, format_seconds, joined
+from birefnet_models.base.text import format_bytes, format_seconds, joined
 
 from ..bench.results import BenchReport, Result, baseline_of
 from . import statistics, wording

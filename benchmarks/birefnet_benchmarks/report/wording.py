@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from birefnet_models.text import format_seconds, format_size
+from birefnet_models.base.text import format_seconds, format_size
 
 from ..bench.environment import RUNTIMES
 from ..bench.results import BenchReport, Configuration, Result, baseline_of

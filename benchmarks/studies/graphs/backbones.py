@@ -20,7 +20,7 @@ from typing import Any
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.exports import run_export
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_models.text import format_bytes, format_seconds, format_size
+from birefnet_models.base.text import format_bytes, format_seconds, format_size
 
 from studies.graphs.golden_checkpoints import write_checkpoint
 from studies.graphs.graph_row import GraphRow, roofline_share
@@ -61,8 +61,7 @@ def pytorch(checkpoint: str, side: str) -> None:
     """Run the plain module once and print this process's peak; in a process of its own."""
     import torch
     from birefnet_benchmarks.bench.backends.pytorch import eager
-    from birefnet_runtime.machine.limits import usable_cores
-    from birefnet_runtime.machine.process_memory import peak_rss_bytes
+    from birefnet_runtime.machine import peak_rss_bytes, usable_cores
 
     eager(Path(checkpoint), usable_cores())(torch.zeros(1, 3, int(side), int(side)).numpy())
     print(json.dumps({"pytorch_peak_rss_bytes": peak_rss_bytes()}))
@@ -124,7 +123,7 @@ def markdown_table(stored: Record) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Measure and write the results file."""
-    from birefnet_runtime.machine.processor import read_processor
+    from birefnet_runtime.machine import read_processor
 
     parser = argparse.ArgumentParser(prog="studies.graphs.backbones")
     parser.add_argument("file", type=Path)

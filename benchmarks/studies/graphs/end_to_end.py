@@ -27,10 +27,10 @@ from birefnet_export.graph import end_to_end
 from birefnet_export.graph.builder import Graph, Value
 from birefnet_export.graph.layers import concat
 from birefnet_export.graph.resample import BILINEAR, Filter, resize
-from birefnet_models.text import format_bytes, format_seconds, format_size
+from birefnet_models.base.text import format_bytes, format_seconds, format_size
 from birefnet_models.zoo import embedded_path, find
 from birefnet_runtime import Segmenter, SizeWarning
-from birefnet_runtime.machine.process_memory import peak_rss_bytes
+from birefnet_runtime.machine import peak_rss_bytes
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -17,12 +17,10 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from birefnet_runtime.machine.limits import usable_cores
-from birefnet_runtime.machine.process_memory import peak_rss_bytes, rss_bytes
-from birefnet_runtime.session.memory_limit import SETTINGS, Memory
+from birefnet_runtime.machine import peak_rss_bytes, rss_bytes, usable_cores
+from birefnet_runtime.session.memory import SETTINGS, Memory
 from birefnet_runtime.session.open import open_session
-from birefnet_runtime.session.providers import Cpu, OpenVINO
-from birefnet_runtime.session.providers.options import Provider
+from birefnet_runtime.session.providers import Cpu, OpenVINO, Provider
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from birefnet_export import export_onnx
 from birefnet_export.parity.masks import intersection_over_union
 from birefnet_export.precision import int8
 from birefnet_export.precision.calibration import calibration_images
-from birefnet_runtime.machine.processor import read_processor
+from birefnet_runtime.machine import read_processor
 from birefnet_runtime.session.open import open_session
 
 Record = dict[str, Any]

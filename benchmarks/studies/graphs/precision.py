@@ -21,7 +21,7 @@ import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.exports import run_export
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_models.text import format_bytes
+from birefnet_models.base.text import format_bytes
 from birefnet_runtime import Segmenter
 
 from studies.graphs.graph_row import GraphRow

@@ -32,7 +32,7 @@ from birefnet_export.graph.kernels import Kernel
 from birefnet_export.graph.layers import after, concat, conv
 from birefnet_export.graph.lowering import native
 from birefnet_export.network.backbone.swin_v1 import MASKED
-from birefnet_models.text import format_bytes, format_seconds
+from birefnet_models.base.text import format_bytes, format_seconds
 from torch import nn
 
 from studies.graphs.golden_checkpoints import write_checkpoint
@@ -115,7 +115,7 @@ def operator_times(*files: str) -> None:
     """
     import numpy as np
     import onnxruntime
-    from birefnet_runtime.machine.limits import usable_cores
+    from birefnet_runtime.machine import usable_cores
 
     with tempfile.TemporaryDirectory() as folder:
         sessions = []
@@ -278,7 +278,7 @@ def markdown_table(stored: Record) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Measure and write the results file."""
-    from birefnet_runtime.machine.processor import read_processor
+    from birefnet_runtime.machine import read_processor
 
     (output,) = arguments
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ from typing import Any
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.exports import run_export
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_models.text import format_bytes, format_seconds
+from birefnet_models.base.text import format_bytes, format_seconds
 
 from studies.graphs.graph_row import GraphRow
 from studies.processes import run_graph

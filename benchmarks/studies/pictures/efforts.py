@@ -16,7 +16,7 @@ import numpy as np
 import PIL
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_models.text import format_bytes, format_seconds
+from birefnet_models.base.text import format_bytes, format_seconds
 from birefnet_runtime.cutout.compose import compose
 from birefnet_runtime.images.picture import Picture, Pixels
 from birefnet_runtime.images.write import AVIF, JPEG, PNG, WEBP, Encoding, write_image

@@ -18,10 +18,10 @@ from typing import Any, get_args
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_models.text import format_seconds
+from birefnet_models.base.text import format_seconds
 from birefnet_runtime import MissingExtraError, estimate_foreground
 from birefnet_runtime.cutout.foreground import Estimator
-from birefnet_runtime.images.write import write_png
+from birefnet_runtime.images.png import write_png
 from PIL import Image
 
 from studies.pictures.composites import EDGES, Composite, Light, make_composite, mix

@@ -24,7 +24,8 @@ import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime.images.picture import Pixels
-from birefnet_runtime.images.write import write_png, write_tiff
+from birefnet_runtime.images.png import write_png
+from birefnet_runtime.images.write import write_tiff
 from PIL import Image, ImageCms
 
 from studies.pictures.composites import make_composite

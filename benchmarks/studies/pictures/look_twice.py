@@ -25,8 +25,8 @@ from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_export.parity.masks import boundary_iou
 from birefnet_runtime import Segmenter, estimate_foreground
 from birefnet_runtime.cutout import second_look
+from birefnet_runtime.cutout.mask import FAINT
 from birefnet_runtime.cutout.second_look import AGREEMENT, LARGEST, MARGIN, TwoLooks
-from birefnet_runtime.cutout.subject import FAINT
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_models.text import format_seconds
-from birefnet_runtime.model.postprocess import resize_mask
+from birefnet_models.base.text import format_seconds
+from birefnet_runtime.model.graph_io import resize_mask
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
+from birefnet_apps.video import smoothing as steady
+from birefnet_apps.video.smoothing import SteadyMask
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime import Picture, Segmenter
-from birefnet_runtime.cutout import steady
-from birefnet_runtime.cutout.steady import SteadyMask
 from numpy.typing import NDArray
 
 from studies.pictures.composites import Edge, make_composite, mix

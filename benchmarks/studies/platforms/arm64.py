@@ -38,7 +38,7 @@ EXPORTS: dict[str, list[str]] = {
     "int8": ["--precision", "int8", "--calibrate", str(ROOT / "examples/photos")],
 }
 """Files that are made here, with their options."""
-BIREFNET = "from birefnet_runtime.cli.main import main; main()"
+BIREFNET = "from birefnet_apps.cli.main import main; main()"
 
 
 def main() -> None:

@@ -27,11 +27,10 @@ from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime import Named, ProviderError, Segmenter
 from birefnet_runtime.model.locate import find_model
-from birefnet_runtime.session.inference_session import OpenSession, start
-from birefnet_runtime.session.named import fixed_dimensions
-from birefnet_runtime.session.parity import sample_image
+from birefnet_runtime.session.acceptance import fixed_dimensions, sample_image
+from birefnet_runtime.session.ort_options import plan_session
+from birefnet_runtime.session.ort_session import OpenSession, start
 from birefnet_runtime.session.providers import parse_providers
-from birefnet_runtime.session.providers.ort_options import plan_session
 
 PHOTOS = sorted((Path(__file__).parents[3] / "examples/photos").glob("*.jpg"))
 

@@ -22,7 +22,7 @@ import onnxruntime
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_export.export import export_onnx
-from birefnet_models.text import format_seconds
+from birefnet_models.base.text import format_seconds
 from birefnet_runtime import Segmenter
 from numpy.typing import NDArray
 

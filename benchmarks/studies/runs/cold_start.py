@@ -23,13 +23,13 @@ from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_models.text import format_bytes, format_seconds
+from birefnet_models.base.text import format_bytes, format_seconds
 
 from studies.tables import table_lines
 
 ROUNDS = 7
 PHOTO = Path(__file__).parents[3] / "examples" / "photos" / "china.jpg"
-COMMAND = (sys.executable, "-c", "from birefnet_runtime.cli.main import main; main()")
+COMMAND = (sys.executable, "-c", "from birefnet_apps.cli.main import main; main()")
 STARTS = {
     "Python alone": (sys.executable, "-c", ""),
     "import birefnet_runtime": (sys.executable, "-c", "import birefnet_runtime"),

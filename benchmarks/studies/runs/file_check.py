@@ -16,8 +16,8 @@ import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_models import embedded_path, find
-from birefnet_models.checksums import changed_file, checksums_of, record_checksums
-from birefnet_models.text import format_bytes, format_seconds
+from birefnet_models.base.hashes import changed_file, checksums_of, record_checksums
+from birefnet_models.base.text import format_bytes, format_seconds
 from birefnet_runtime.model.locate import check_files
 from birefnet_runtime.session.open import open_session
 

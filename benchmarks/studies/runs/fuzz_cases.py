@@ -20,10 +20,10 @@ import click
 import numpy as np
 import onnx
 import torch
+from birefnet_apps.cli.main import main as birefnet
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
-from birefnet_runtime.cli.main import main as birefnet
 from PIL import Image
 from safetensors.torch import save
 

@@ -20,7 +20,7 @@ from typing import Any
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime import Blur, Canvas, Clean, Color, Encoding, Style
-from birefnet_runtime.cutout.picture_memory import SLACK_BYTES, peak_bytes
+from birefnet_runtime.cutout.memory import SLACK_BYTES, peak_bytes
 from birefnet_runtime.images.read import open_image
 from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP
 from PIL import Image
@@ -28,8 +28,8 @@ from PIL import Image
 PHOTO = Path(__file__).parents[3] / "examples" / "photos" / "china.jpg"
 PROGRAM = """
 import sys
-from birefnet_runtime.cli.main import main
-from birefnet_runtime.machine.process_memory import peak_rss_bytes
+from birefnet_apps.cli.main import main
+from birefnet_runtime.machine import peak_rss_bytes
 try:
     main()
 except SystemExit as end:

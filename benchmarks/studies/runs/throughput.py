@@ -17,15 +17,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from birefnet_apps.files.cutter import FileCutter
+from birefnet_apps.files.jobs import Job
+from birefnet_apps.files.plan import plan_cutouts
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_runtime import Segmenter, Style
-from birefnet_runtime.batch.file_cutter import FileCutter
-from birefnet_runtime.batch.jobs import Job
-from birefnet_runtime.batch.plan import plan_cutouts
 from birefnet_runtime.images.write import Encoding
-from birefnet_runtime.machine.limits import usable_cores
-from birefnet_runtime.machine.process_memory import peak_rss_bytes
+from birefnet_runtime.machine import peak_rss_bytes, usable_cores
 from PIL import Image
 
 FILES = 6

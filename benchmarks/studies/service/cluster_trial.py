@@ -14,12 +14,13 @@ from typing import Any
 
 import fsspec
 import psutil
-from birefnet_runtime.batch.plan import plan_cutouts
-from birefnet_runtime.batch.recipe import Recipe
-from birefnet_runtime.ray.cluster import Pool, connected, quiet
-from birefnet_runtime.ray.files import records_of
-from birefnet_runtime.ray.records import plain_record
-from birefnet_runtime.storage import Location, RemotePath
+from birefnet_apps.files.cutter import Recipe
+from birefnet_apps.files.plan import plan_cutouts
+from birefnet_apps.ray.cluster import Pool, connected, quiet
+from birefnet_apps.ray.dataset import records_of
+from birefnet_apps.ray.tables import plain_record
+from birefnet_apps.storage import Location, RemotePath
+from birefnet_runtime.segmenter import Opening
 from PIL import Image
 from ray.cluster_utils import Cluster
 
@@ -132,7 +133,7 @@ def robustness(photos: Path, count: int, broken: int, model: str = "nano") -> di
         s3fs = fsspec.filesystem("s3", skip_instance_cache=True)
         s3fs.mkdir("trial")
         make_pictures("s3://trial/in", photos, count, broken)
-        recipe = Recipe(model=model, size=SIZE, threads=1, remote=True)
+        recipe = Recipe(model, Opening(size=SIZE, threads=1), remote=True)
         expected = plainly(recipe, "s3://trial/in", "s3://trial/plain")
         inputs, output = RemotePath("s3://trial/in"), RemotePath("s3://trial/out")
         with two_nodes() as remove_node:
@@ -142,7 +143,7 @@ def robustness(photos: Path, count: int, broken: int, model: str = "nano") -> di
             for name in gone:
                 s3fs.rm_file(f"trial/out/{name}")
             resumed = run(
-                Recipe(model=model, size=SIZE, threads=1, skip_existing=True, remote=True),
+                Recipe(model, Opening(size=SIZE, threads=1), skip_existing=True, remote=True),
                 inputs,
                 output,
             )

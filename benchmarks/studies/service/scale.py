@@ -24,13 +24,13 @@ from statistics import median
 from typing import Any
 
 import psutil
+from birefnet_apps.files.plan import plan_cutouts
+from birefnet_apps.storage import RemotePath, remote
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.exports import COMMAND
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_models.text import format_bytes, format_seconds
-from birefnet_runtime.batch.plan import plan_cutouts
-from birefnet_runtime.machine.process_memory import peak_rss_bytes
-from birefnet_runtime.storage import RemotePath, remote
+from birefnet_models.base.text import format_bytes, format_seconds
+from birefnet_runtime.machine import peak_rss_bytes
 
 from studies.runs.throughput import make_photos
 from studies.service.fake_s3 import FakeS3

@@ -23,9 +23,9 @@ import click
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_models.text import format_bytes, format_seconds, format_size
+from birefnet_models.base.text import format_bytes, format_seconds, format_size
 from birefnet_runtime import Segmenter
-from birefnet_runtime.machine.process_memory import peak_rss_bytes
+from birefnet_runtime.machine import peak_rss_bytes
 
 from studies.service.serve_load import (
     Crowd,

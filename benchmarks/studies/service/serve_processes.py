@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from birefnet_benchmarks.bench.exports import COMMAND
-from birefnet_runtime.machine.process_memory import peak_rss_bytes, rss_bytes
+from birefnet_runtime.machine import peak_rss_bytes, rss_bytes
 
 from studies.service.serve_load import Target
 

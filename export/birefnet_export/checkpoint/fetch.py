@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from birefnet_models.checksums import sha256_of
+from birefnet_models.base.hashes import sha256_of
 from birefnet_models.http.download import download
-from birefnet_models.lock import Pin, check_pin
+from birefnet_models.pins import Pin, check_pin
 from birefnet_models.ready_made.fetching import DEFAULT_FETCHING as DEFAULT_FETCHING
 from birefnet_models.ready_made.fetching import Fetching as Fetching
 from birefnet_models.ready_made.fetching import add_pin, pin_of, require_consent

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from birefnet_models.checksums import sha256_of
-from birefnet_models.errors import AccessError, CacheError, FetchError, OfflineError
-from birefnet_models.lock import Pin
-from birefnet_models.names import PREPROCESSOR_FILE, WEIGHTS_FILE, choose_weights
-from birefnet_models.text import first_line, shortened
+from birefnet_models.base.errors import AccessError, CacheError, FetchError, OfflineError
+from birefnet_models.base.hashes import sha256_of
+from birefnet_models.base.names import PREPROCESSOR_FILE, WEIGHTS_FILE, choose_weights
+from birefnet_models.base.text import first_line, shortened
+from birefnet_models.pins import Pin
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from birefnet_models.text import first_line
+from birefnet_models.base.text import first_line
 
 from ..errors import CheckpointError
 from .file_parts import FileParts

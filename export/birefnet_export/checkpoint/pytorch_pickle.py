@@ -18,7 +18,7 @@ from math import prod
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
-from birefnet_models.text import printable
+from birefnet_models.base.text import printable
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 

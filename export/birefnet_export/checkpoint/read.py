@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TypeGuard
 
 import numpy as np
-from birefnet_models.checksums import sha256_of
-from birefnet_models.names import PREPROCESSOR_FILE
-from birefnet_models.text import first_line, shortened
+from birefnet_models.base.hashes import sha256_of
+from birefnet_models.base.names import PREPROCESSOR_FILE
+from birefnet_models.base.text import first_line, shortened
 from numpy.typing import NDArray
 
 from ..errors import ArchitectureError, CheckpointError
@@ -189,8 +189,7 @@ def _other_window_orders(stored: Mapping[str, StoredTensor], arch: Architecture)
     return [
         name
         for name, tensor in stored.items()
-        if name.endswith(_POSITION_INDEX)
-        and not np.array_equal(tensor.read(), index)
+        if name.endswith(_POSITION_INDEX) and not np.array_equal(tensor.read(), index)
     ]
 
 

@@ -19,7 +19,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from birefnet_models.text import first_line
+from birefnet_models.base.text import first_line
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
@@ -60,9 +60,7 @@ def read_safetensors(file: Path) -> dict[str, StoredTensor]:
         (length,) = struct.unpack("<Q", parts.read(0, _LENGTH))
         header = json.loads(parts.read(_LENGTH, length).tobytes())
         header.pop("__metadata__", None)
-        return {
-            name: _stored(parts, _LENGTH + length, **entry) for name, entry in header.items()
-        }
+        return {name: _stored(parts, _LENGTH + length, **entry) for name, entry in header.items()}
 
 
 def _stored(

@@ -8,7 +8,7 @@ model-00002-of-00002.safetensors
 import json
 from pathlib import Path
 
-from birefnet_models.names import stays_inside
+from birefnet_models.base.names import stays_inside
 
 from ..errors import CheckpointError
 

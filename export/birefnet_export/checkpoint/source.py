@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from birefnet_models.names import CHECKPOINT_SUFFIXES, REPOSITORY, file_name
+from birefnet_models.base.names import CHECKPOINT_SUFFIXES, REPOSITORY, file_name
+from birefnet_models.base.text import first_line, printable, shown_url, split_url
 from birefnet_models.ready_made.reference import DEFAULT_REVISION, hub_page
-from birefnet_models.text import first_line, printable, shown_url, split_url
 from birefnet_models.zoo import RELEASE, ModelCard, all_cards, lookup, unknown_model
 
 from ..errors import CheckpointError

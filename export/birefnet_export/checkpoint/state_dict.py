@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from birefnet_models.text import printable, shortened
+from birefnet_models.base.text import printable, shortened
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError

@@ -7,8 +7,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from birefnet_models.names import WEIGHTS_FILE, choose_weights
-from birefnet_models.text import first_line, shortened
+from birefnet_models.base.names import WEIGHTS_FILE, choose_weights
+from birefnet_models.base.text import first_line, shortened
 
 from ..errors import CheckpointError
 from .pytorch_file import read_pytorch

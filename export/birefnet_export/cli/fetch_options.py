@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from birefnet_models.lock import LOCK_FILE
-from birefnet_runtime.cli.fetching import fetch_bar
+from birefnet_apps.cli.terminal import fetch_bar
+from birefnet_models.pins import LOCK_FILE
 
 from ..checkpoint.fetch import Fetching
 

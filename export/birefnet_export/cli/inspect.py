@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
-from birefnet_models.names import METADATA_PREFIX
+from birefnet_apps.cli.terminal import located
+from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.ready_made.reference import parse_reference
 from birefnet_models.zoo import lookup
-from birefnet_runtime.cli.fetching import located
 
 from ..inspection import CheckpointFacts, Facts, OnnxFacts, inspect_file, to_dict
 

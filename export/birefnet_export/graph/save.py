@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import onnx
-from birefnet_models.atomic_write import temporary_folder
-from birefnet_models.checksums import checksums_of, record_checksums
+from birefnet_models.base.files import temporary_folder
+from birefnet_models.base.hashes import checksums_of, record_checksums
 from onnx import GraphProto, ModelProto, TensorProto
 
 from ..errors import GraphError
@@ -96,11 +96,11 @@ def _write_beside(model: ModelProto, file: Path, source: BinaryIO) -> ModelProto
 def _write_one_file(model: ModelProto, file: Path, source: BinaryIO) -> ModelProto:
     """Write the graph without its constants, then each constant with its values.
 
-        ModelProto    everything but the graph
-        graph = 7     length
-            GraphProto       everything but the constants
-            initializer = 5  length    TensorProto without values    raw_data = 9  length  values
-            …
+    ModelProto    everything but the graph
+    graph = 7     length
+        GraphProto       everything but the constants
+        initializer = 5  length    TensorProto without values    raw_data = 9  length  values
+        …
     """
     view = ModelProto()
     view.CopyFrom(model)

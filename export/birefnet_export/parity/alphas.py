@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from birefnet_models.text import format_size
+from birefnet_models.base.text import format_size
 from numpy.typing import NDArray
 
 from ..errors import ParityError

@@ -12,7 +12,7 @@ from math import inf
 from typing import Any
 
 import numpy as np
-from birefnet_models.text import format_size
+from birefnet_models.base.text import format_size
 from numpy.typing import NDArray
 
 from ..errors import ParityError

@@ -8,9 +8,9 @@ from typing import NamedTuple, overload
 
 import numpy as np
 import onnx
-from birefnet_models.text import first_line
+from birefnet_models.base.text import first_line
 from birefnet_runtime.images.read import SUFFIXES, read_image
-from birefnet_runtime.model.preprocess import to_tensor
+from birefnet_runtime.model.graph_io import to_tensor
 from birefnet_runtime.session.open import open_session
 from onnx import TensorProto, helper
 

@@ -213,9 +213,7 @@ def round_for_sums(weight: LayerWeight) -> RoundedWeight:
     return round_to(values, weight.axis, largest)
 
 
-def round_to(
-    values: NDArray[np.float32], axis: int, largest: NDArray[np.float32]
-) -> RoundedWeight:
+def round_to(values: NDArray[np.float32], axis: int, largest: NDArray[np.float32]) -> RoundedWeight:
     """A weight in steps of which the `largest` of each channel, or a sum of two, takes 127.
 
     Rounding adds one half to each of the two at most, so that a sum stays within `PAIR_LIMIT`.

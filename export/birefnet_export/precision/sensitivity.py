@@ -88,9 +88,7 @@ def quantized_within(
 class _Search:
     """What stays the same between trials: the model, the images, and what float32 gave."""
 
-    def __init__(
-        self, model: onnx.ModelProto, weights: Weights, images: Sequence[Array]
-    ) -> None:
+    def __init__(self, model: onnx.ModelProto, weights: Weights, images: Sequence[Array]) -> None:
         self.model = model
         self.weights = weights
         self.images = images

@@ -10,10 +10,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from birefnet_models.names import METADATA_PREFIX
-from birefnet_models.onnx_file import OnnxFile, ValueInfo, read_onnx
+from birefnet_models.base.names import METADATA_PREFIX
+from birefnet_models.base.onnx_file import OnnxFile, ValueInfo, read_onnx
+from birefnet_models.base.text import format_bytes, format_size, joined
 from birefnet_models.ready_made.reference import PUBLIC_HUB
-from birefnet_models.text import format_bytes, format_size, joined
 from birefnet_models.zoo import lookup
 
 from ..graph.save import files_of
@@ -212,7 +212,8 @@ def _parity(graph: CardGraph) -> str:
     parity = graph.stated("parity")
     cases = joined([format_size(case) for case in parity.get("cases", ())])
     text = (
-        "Logits and masks: the largest difference to PyTorch on the same tensors, at "
+        "Logits and masks: the largest difference to the checkpoint in float64 on the same "
+        "tensors, at "
         f"{cases} (batch x height x width); {parity.get('reference')}, {parity.get('runtime')}."
     )
     return text if cases else ""

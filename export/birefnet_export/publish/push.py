@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from birefnet_models.checksums import CHECKSUMS
-from birefnet_models.errors import AccessError, FetchError, OfflineError
+from birefnet_models.base.errors import AccessError, FetchError, OfflineError
+from birefnet_models.base.hashes import CHECKSUMS
+from birefnet_models.base.names import PREPROCESSOR_FILE, REPOSITORY
+from birefnet_models.base.text import first_line, printable
 from birefnet_models.http.download import offline
-from birefnet_models.names import PREPROCESSOR_FILE, REPOSITORY
-from birefnet_models.text import first_line, printable
 from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
 
 from ..checkpoint.hugging_face import explained, get

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from birefnet_models.names import METADATA_PREFIX
-from birefnet_models.onnx_file import read_onnx
+from birefnet_models.base.names import METADATA_PREFIX
+from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import find_model
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from birefnet_runtime.images.picture import Picture, quantize
-from birefnet_runtime.model.postprocess import to_alpha
-from birefnet_runtime.model.preprocess import to_tensor
+from birefnet_runtime.model.graph_io import to_alpha, to_tensor
 from birefnet_runtime.session.open import open_session
 
 from ..graph.signature import IMAGE, INPUT, MEAN, STD

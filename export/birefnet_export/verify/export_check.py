@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from birefnet_runtime.machine.free_memory import release_memory
+from birefnet_runtime.machine import release_memory
 from birefnet_runtime.session.open import open_session
 from numpy.typing import NDArray
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from birefnet_models.text import format_size
+from birefnet_models.base.text import format_size
 from birefnet_runtime.session.open import open_session
 from numpy.typing import NDArray
 

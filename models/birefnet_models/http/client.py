@@ -17,8 +17,8 @@ from socket import SocketIO, socket
 from typing import IO, Any, cast
 from urllib.parse import quote, unquote
 
-from ..errors import FetchError
-from ..text import shown_url, split_url
+from ..base.errors import FetchError
+from ..base.text import shown_url, split_url
 
 _LOGIN = "Authorization"
 _LEAST_BYTES_PER_S = 10_000

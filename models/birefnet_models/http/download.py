@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from ..atomic_write import replacing
+from ..base.errors import AccessError, FetchError, OfflineError
+from ..base.files import exclusive, replacing
+from ..base.names import file_name
+from ..base.text import first_line, printable, shown_url
 from ..cache import downloads
-from ..errors import AccessError, FetchError, OfflineError
-from ..file_lock import exclusive
-from ..names import file_name
-from ..text import first_line, printable, shown_url
 from .client import Response, TooSlowError, open_url, request_for
 
 Progress = Callable[[int, int | None], None]

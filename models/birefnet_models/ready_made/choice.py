@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..errors import FetchError
-from ..names import PREPROCESSOR_FILE, choose_weights
-from ..text import shortened
+from ..base.errors import FetchError
+from ..base.names import PREPROCESSOR_FILE, choose_weights
+from ..base.text import shortened
 from .reference import DEFAULT_REVISION
 
 _PRECISION = re.compile(r"(?:.*[._-])?(fp32|fp16|int8|uint8|quantized|q8|q4|q4f16|bnb4)")

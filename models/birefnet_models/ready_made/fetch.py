@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urljoin
 
-from ..checksums import sha256_of
-from ..errors import FetchError, OnnxFileError, PinError
+from ..base.errors import FetchError, OnnxFileError, PinError
+from ..base.hashes import sha256_of
+from ..base.names import stays_inside
+from ..base.onnx_file import read_onnx
+from ..base.text import printable, shown_url
 from ..http.download import download
-from ..lock import Pin
-from ..names import stays_inside
-from ..onnx_file import read_onnx
-from ..text import printable, shown_url
+from ..pins import Pin
 from ..zoo import lookup
 from . import store
 from .choice import choose_graph, preprocessor_of

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import LicenseError, PinError
-from ..lock import LOCK_FILE, Pin, read_lock, write_pin
+from ..base.errors import LicenseError, PinError
+from ..pins import LOCK_FILE, Pin, read_lock, write_pin
 from ..zoo import ModelCard
 
 if TYPE_CHECKING:

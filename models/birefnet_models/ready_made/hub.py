@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..checksums import sha256_of
-from ..errors import AccessError, FetchError, OfflineError
+from ..base.errors import AccessError, FetchError, OfflineError
+from ..base.hashes import sha256_of
+from ..base.names import stays_inside
+from ..base.text import shown_url
 from ..http.client import Response
 from ..http.download import download, offline, read_small
-from ..names import stays_inside
-from ..text import shown_url
 from .fetching import Fetching
 from .reference import endpoint
 

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ..atomic_write import remove_at_once
+from ..base.errors import BirefnetError, CacheError, OnnxFileError
+from ..base.files import remove_at_once
+from ..base.names import METADATA_PREFIX
+from ..base.onnx_file import read_onnx
+from ..base.text import first_line, printable, shortened
 from ..cache import CachedExport, cached_exports, downloads
-from ..errors import BirefnetError, CacheError, OnnxFileError
-from ..names import METADATA_PREFIX
-from ..onnx_file import read_onnx
-from ..text import first_line, printable, shortened
 from ..zoo import lookup
 from . import store
 from .reference import DEFAULT_REVISION

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from ..errors import FetchError
-from ..names import CHECKPOINT_SUFFIXES, REPOSITORY, file_name, stays_inside
-from ..text import printable, shown_url, split_url
+from ..base.errors import FetchError
+from ..base.names import CHECKPOINT_SUFFIXES, REPOSITORY, file_name, stays_inside
+from ..base.text import printable, shown_url, split_url
 
 PUBLIC_HUB = "https://huggingface.co"
 DEFAULT_REVISION = "main"

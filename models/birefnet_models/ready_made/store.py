@@ -18,12 +18,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..atomic_write import remove_at_once, temporary_folder
-from ..cache import cache_root
-from ..checksums import checksums_of, record_checksums
-from ..errors import CacheError
-from ..file_lock import exclusive
-from ..lock import Pin, read_lock, write_lock, write_pin
+from ..base.errors import CacheError
+from ..base.files import cache_root, exclusive, remove_at_once, temporary_folder
+from ..base.hashes import checksums_of, record_checksums
+from ..pins import Pin, read_lock, write_lock, write_pin
 from .reference import ReadyMade, group_name
 
 SOURCE_FILE = "source.json"

@@ -1,1 +1,1 @@
-"""The runtime's commands: each parses, calls the library and prints."""
+"""The old place of `birefnet_apps.cli`, for one version."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from ..errors import ImageError
-from ..images.icc import from_srgb, to_srgb
+from ..images.metadata import from_srgb, to_srgb
 from ..images.picture import Picture, Pixels, full_scale, to_depth, to_eight_bits
 from ..images.read import ImageSource, read_image
 

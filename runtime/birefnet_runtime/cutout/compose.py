@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images.exif import without_location
+from ..images.metadata import without_location
 from ..images.picture import Picture, Pixels, full_scale, quantize, to_depth
 from ..images.write import Encoding, write_image
 from .background import Background, Color
-from .clean import Clean
 from .foreground import Estimator, estimate_foreground
-from .placing import Arrangement, place
-from .subject import Subject, find_subject, widen
+from .layout import Arrangement, place
+from .mask import Clean, Subject, find_subject, widen
 
 Shadow: TypeAlias = Literal["none", "drop"]
 SHADOWS: tuple[Shadow, ...] = get_args(Shadow)

@@ -17,13 +17,12 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
-from birefnet_models.text import format_size
+from birefnet_models.base.text import format_size
 from numpy.typing import NDArray
 
-from ..errors import ImageError
-from ..extras import missing_extra
+from ..errors import ImageError, missing_extra
 from ..images.picture import Pixels, full_scale
-from ..machine.limits import usable_cores
+from ..machine import usable_cores
 
 Estimator: TypeAlias = Literal["blur", "pymatting", "none"]
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images.picture import Picture
-from ..model.forms import Form, Prepared
-from .placing import Box
-from .subject import SURE, find_subject
+from ..model.graph_io import Form, Prepared
+from .layout import Box
+from .mask import SURE, find_subject
 
 MARGIN = 0.5
 """Around the subject's box, as a share of its longer side. Shown with less around it, a subject is

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .exif import turn_upright
+from .metadata import turn_upright
 from .picture import STRIP_PIXELS, strips
 
 _BITS_PER_SAMPLE, _PLANAR, _EXTRA = 258, 284, 338

@@ -3,18 +3,16 @@
 import os
 from pathlib import Path
 
+from birefnet_models.base.errors import AccessError, OfflineError
+from birefnet_models.base.hashes import CHECKSUMS, changed_file, checksums_beside, remembered_sha256
+from birefnet_models.base.names import CHECKPOINT_SUFFIXES
+from birefnet_models.base.text import printable
 from birefnet_models.cache import END_TO_END, MODEL, cached_exports
-from birefnet_models.checksums import CHECKSUMS, changed_file, checksums_beside
-from birefnet_models.errors import AccessError, OfflineError
-from birefnet_models.names import CHECKPOINT_SUFFIXES
 from birefnet_models.ready_made.fetching import DEFAULT_FETCHING, Fetching
 from birefnet_models.ready_made.reference import HubModel, ReadyMade, parse_reference
-from birefnet_models.remembered import remembered_sha256
-from birefnet_models.text import printable
 from birefnet_models.zoo import ModelCard, all_cards, embedded_path, lookup
 
 from ..errors import ModelError
-from .fetched import fetch_model, is_in_a_store
 
 
 def find_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) -> Path:
@@ -30,7 +28,6 @@ def find_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) 
             - a repository of the hub, `OWNER/NAME[@REVISION][:PRECISION]`, where neither an export
               nor a file here is called so; or the URL of an `.onnx`. These two are fetched into the
               cache once, checked and pinned;
-            - the URL of an `.onnx` in an object store, which is fetched into the cache once.
 
             A `Path` is always a file or a directory.
         how: how it is fetched and pinned.
@@ -40,8 +37,6 @@ def find_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) 
         FetchError: it can't be fetched: offline, no access, no such file.
         PinError: it is not the pinned one.
     """
-    if isinstance(model, str) and is_in_a_store(model):
-        return fetch_model(model)
     named = _by_name(model, how) if isinstance(model, str) else None
     if named is not None:
         return named

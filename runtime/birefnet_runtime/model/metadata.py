@@ -1,18 +1,88 @@
 """The facts that the export wrote into the `.onnx` file."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from birefnet_models.names import METADATA_PREFIX
-from birefnet_models.text import format_size, joined
+from birefnet_models.base.errors import OnnxFileError
+from birefnet_models.base.names import METADATA_PREFIX, PREPROCESSOR_FILE
+from birefnet_models.base.onnx_file import read_onnx
+from birefnet_models.base.text import format_size, joined
 
 from ..errors import ModelError, SizeError
-from .facts import LEAST_MEAN, LEAST_STD, as_amount, as_channels, as_side, read_json
-from .input_size import parse_height_width
 from .signature import OutputKind, Session, Signature
-from .third_party import output_kind, preprocessing_facts
+from .size import Size, auto_size, check_size, parse_height_width
+from .validate import (
+    LARGEST_FACT,
+    LEAST_MEAN,
+    LEAST_STD,
+    as_amount,
+    as_channels,
+    as_side,
+    read_json,
+)
+
+# The facts of a model that this project did not export, read from what lies there.
+#
+# Other exports say nothing inside the file. What can be known is taken from the graph itself (a
+# fixed size, whether it ends in a sigmoid) and from the `preprocessor_config.json` of a hub
+# folder; the rest is upstream's: ImageNet's mean and std, 1024 x 1024.
+
+
+def preprocessing_facts(path: Path) -> dict[str, Any]:
+    """`trained_size`, `mean` and `std`, as far as a preprocessor file near the model says them.
+
+    Args:
+        path: the `.onnx` file; the file lies in its folder, or in the one above `onnx/`.
+
+    Raises:
+        ModelError: it can't be read, or asks for something this runtime doesn't do.
+    """
+    folders = (path.parent, path.parent.parent) if path.parent.name == "onnx" else (path.parent,)
+    for folder in folders:
+        file = folder / PREPROCESSOR_FILE
+        if file.is_file():
+            try:
+                with file.open(encoding="utf-8") as stream:
+                    config = read_json(stream.read(LARGEST_FACT + 1))
+            except (OSError, ValueError) as error:
+                raise ModelError(f"{file}: can't be read as JSON: {error}") from error
+            if not isinstance(config, dict):
+                raise ModelError(f"{file}: holds no JSON object")
+            return _preprocessing(file, config)
+    return {}
+
+
+def output_kind(path: Path, output: str) -> OutputKind:
+    """`mask` where the graph ends in a sigmoid or a clip, else `logits`."""
+    try:
+        return "mask" if read_onnx(path).ends_in_mask(output) else "logits"
+    except OnnxFileError:  # ONNX Runtime has loaded it: some other format of its own
+        return "logits"
+
+
+def _preprocessing(file: Path, config: dict[str, Any]) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = {}
+        if (size := config.get("size")) is not None:
+            sides = (size["height"], size["width"]) if isinstance(size, dict) else (size, size)
+            facts["trained_size"] = (as_side(sides[0]), as_side(sides[1]))
+        if not config.get("do_normalize", True):
+            facts |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+        else:
+            for key, least in (("mean", LEAST_MEAN), ("std", LEAST_STD)):
+                if (channels := config.get(f"image_{key}")) is not None:
+                    facts[key] = as_channels(channels, least)
+        rescales = config.get("do_rescale", True)
+        factor = float(config.get("rescale_factor", 1 / 255)) if rescales else 1.0
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(f"{file}: size, image_mean or image_std can't be read: {error}") from error
+    if not math.isclose(factor, 1 / 255, rel_tol=1e-3):
+        raise ModelError(f"{file}: pixels scaled by {factor:g}; only 1/255 is supported")
+    return facts
+
 
 FORMAT = "1"
 RESIZE = "stretch-bilinear-antialias"
@@ -155,3 +225,19 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "activation_bytes_per_pixel": as_amount,
     "attention_bytes": _two_amounts,
 }
+
+
+def concrete_sizes(size: Size, metadata: ModelMetadata) -> list[tuple[int, int]]:
+    """The (height, width)s that a size as asked for stands for.
+
+    Raises:
+        SizeError: the network can't run at it.
+    """
+    trained, multiple = metadata.trained_size, metadata.size_multiple
+    if size == "auto":
+        return [auto_size(ratio, trained, multiple) for ratio in ((1, 1), (1, 2), (2, 1))]
+    if size is None:
+        size = trained
+    elif isinstance(size, int):
+        size = (size, size)
+    return [check_size(size, multiple)]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import ModelError
-from .facts import LARGEST_SIDE
+from .validate import LARGEST_SIDE
 
 _FLOATS: dict[str, DTypeLike] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 DTYPES = _FLOATS | {"tensor(uint8)": np.uint8}

@@ -10,21 +10,17 @@ from functools import partial
 from math import inf
 from pathlib import Path
 
-from ..errors import ProviderError
-from ..extras import missing_extra
-from ..machine.limits import usable_cores
-from ..machine.processor import has_arm_bf16
-from ..model.input_size import Size
+from ..errors import ProviderError, missing_extra
+from ..machine import has_arm_bf16, usable_cores
 from ..model.locate import check_files
+from ..model.size import Size
+from .acceptance import approve, fixed_dimensions
+from .availability import installed_build, is_installed, why_unavailable
 from .compiled import start_compiled
-from .inference_session import OpenSession, start
-from .named import approve, fixed_dimensions
-from .providers.availability import is_installed, why_unavailable
-from .providers.options import Cpu, Named, Provider, TensorRT
-from .providers.ort_build import installed_build
-from .providers.ort_options import plan_session
-from .providers.parse import Providers, is_auto, parse_providers
-from .tensorrt.engine import engine_for, resolve
+from .ort_options import plan_session
+from .ort_session import OpenSession, start
+from .providers import Cpu, Named, Provider, Providers, TensorRT, is_auto, parse_providers
+from .tensorrt import engine_for, resolve
 
 MOST_THREADS = 64
 """However few the cores: 1,000 threads on two of them took more than a minute for one image."""

@@ -1,24 +1,62 @@
 """What ONNX Runtime complains about: its exceptions, and the log that it writes past Python."""
 
-import os
 import re
-import sys
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
-from birefnet_models.errors import OnnxFileError
-from birefnet_models.onnx_file import read_onnx
-from birefnet_models.text import first_line
+from birefnet_models.base.errors import OnnxFileError
+from birefnet_models.base.onnx_file import read_onnx
+from birefnet_models.base.text import first_line
 
-from ..model.ort_versions import older, required_version
+# Which ONNX Runtime can run a graph: by its opset and its operators.
 
-_lock = threading.Lock()
-_terminal: int | None = None
-"""Where stderr went before it was caught."""
+
+OPSETS = {
+    23: "1.23", 22: "1.21", 21: "1.18", 20: "1.17", 19: "1.15", 18: "1.14", 17: "1.12", 16: "1.11"
+}  # fmt: skip
+"""The first ONNX Runtime that knows an opset, from its own table of versions; 17 to 23 were tried
+with 1.20 to 1.25."""
+BEFORE = "1.7"
+"""Of older opsets."""
+DEFORM_CONV = "1.25"
+"""The first with kernels for `DeformConv`: 1.24 knows the operator and can't run it."""
+
+
+class Requirement(NamedTuple):
+    """The newest ONNX Runtime that anything in a file asks for."""
+
+    what: str
+    """`DeformConv`, `opset 23`."""
+    version: str
+    """The first version that has it."""
+
+
+def required_version(operators: Collection[str], opset: int) -> Requirement:
+    """What in a graph asks for the newest ONNX Runtime, and for which version.
+
+    Args:
+        operators: the names of those that occur.
+        opset: of ONNX's own operators.
+    """
+    if "DeformConv" in operators:
+        return Requirement("DeformConv", DEFORM_CONV)
+    first = next((version for least, version in OPSETS.items() if opset >= least), BEFORE)
+    return Requirement(f"opset {opset}", first)
+
+
+def has_deform_conv(version: str) -> bool:
+    """Whether an ONNX Runtime of this version runs `DeformConv`."""
+    return not older(version, DEFORM_CONV)
+
+
+def older(version: str, than: str) -> bool:
+    """Whether a release such as `1.20.1` is older than one such as `1.25`."""
+    return _release(version) < _release(than)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
 def onnxruntime_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
@@ -66,48 +104,3 @@ def log_reason(text: str) -> str | None:
         return None
     line = errors[-1].strip("\x1b[m")
     return line.rpartition("with error: ")[2].rpartition("] ")[2].strip()
-
-
-@dataclass(slots=True)
-class Caught:
-    """`text` is there when the block has ended."""
-
-    text: str = ""
-
-
-@contextmanager
-def caught_stderr() -> Iterator[Caught]:
-    """Catch what is written to file descriptor 2 inside the block.
-
-    ONNX Runtime's default logger writes there, past Python, and nothing can be hung in its place.
-    Lines of other threads are caught too, so the block should be short.
-    """
-    global _terminal
-    caught = Caught()
-    with _lock, tempfile.TemporaryFile() as file:
-        try:
-            terminal = os.dup(2)
-        except OSError:  # a daemon may have closed it
-            yield caught
-            return
-        sys.stderr.flush()
-        os.dup2(file.fileno(), 2)
-        _terminal = terminal
-        try:
-            yield caught
-        finally:
-            sys.stderr.flush()
-            _terminal = None
-            os.dup2(terminal, 2)
-            os.close(terminal)
-            file.seek(0)
-            caught.text = file.read().decode(errors="replace")
-
-
-def say(line: str) -> None:
-    """Write a line to the real stderr, also from inside such a block."""
-    target = _terminal
-    if target is None:
-        print(line, file=sys.stderr, flush=True)
-    else:
-        os.write(target, f"{line}\n".encode())

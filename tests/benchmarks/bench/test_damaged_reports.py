@@ -6,14 +6,14 @@ import json
 import os
 
 import pytest
+from birefnet_apps.cli.main import main
 from birefnet_benchmarks.bench.results import REPORT_FILE, read_report, write_report
 from birefnet_benchmarks.errors import ReportError
 from birefnet_benchmarks.report.comparison import compare
 from birefnet_benchmarks.report.comparison_text import text
 from birefnet_benchmarks.report.html import page
 from birefnet_benchmarks.report.markdown import document, headline_table, summary_table
-from birefnet_models.errors import BirefnetError
-from birefnet_runtime.cli.main import main
+from birefnet_models.base.errors import BirefnetError
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -38,7 +38,7 @@ def test_every_module_can_be_imported_and_bench_says_what_it_does():
         found = pkgutil.walk_packages(birefnet_benchmarks.__path__, "birefnet_benchmarks.")
         for module in found:
             importlib.import_module(module.name)
-        from birefnet_runtime.cli.main import main
+        from birefnet_apps.cli.main import main
         main(["bench", "run", "--help"])
         """
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from birefnet_apps.cli.main import main
 from birefnet_benchmarks.bench.configuration import Configuration
 from birefnet_benchmarks.bench.configurations import Grid
 from birefnet_benchmarks.bench.interleave import InterleavedRuns
@@ -15,7 +16,6 @@ from birefnet_benchmarks.bench.models import Request
 from birefnet_benchmarks.bench.results import MatmulPeak, Result, Round, read_report
 from birefnet_benchmarks.bench.run import RunSettings, _fastest, _notes
 from birefnet_benchmarks.errors import BenchmarkError
-from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image

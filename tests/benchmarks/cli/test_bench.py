@@ -1,8 +1,8 @@
 """`birefnet bench` as a group whose default command is `run`."""
 
 import pytest
+from birefnet_apps.cli.main import main
 from birefnet_benchmarks.bench.run import Run
-from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 
 

@@ -7,10 +7,10 @@ import sys
 import textwrap
 
 import pytest
+from birefnet_apps.cli import main as cli
 from birefnet_benchmarks.cli import evaluate as command
 from birefnet_benchmarks.evaluation.quality import EFFORTS, METRICS
 from birefnet_runtime import Segmenter
-from birefnet_runtime.cli import main as cli
 from click.testing import CliRunner
 from PIL import Image
 
@@ -246,7 +246,7 @@ BLOCKED = textwrap.dedent(
 
     sys.meta_path.insert(0, Block())
     blocked = sys.argv.pop(1)
-    from birefnet_runtime.cli.main import main
+    from birefnet_apps.cli.main import main
     main()
     """
 )

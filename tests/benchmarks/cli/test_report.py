@@ -62,7 +62,7 @@ def test_the_documents_need_no_torch(run):
 
 def test_the_command_behind_bench_needs_no_torch_either(run):
     program = (
-        "import sys; from birefnet_runtime.cli.main import main; "
+        "import sys; from birefnet_apps.cli.main import main; "
         "main(['bench', 'report', sys.argv[1]], standalone_mode=False); "
         "assert not {'torch', 'onnx', 'transformers'} & set(sys.modules)"
     )

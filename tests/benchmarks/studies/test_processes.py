@@ -4,7 +4,7 @@ import os
 
 import birefnet_models
 import pytest
-from birefnet_runtime.machine.process_memory import peak_rss_bytes
+from birefnet_runtime.machine import peak_rss_bytes
 from studies import processes
 from studies.graphs.graph_row import GraphRow
 from studies.graphs.lowerings import markdown_table

@@ -15,7 +15,7 @@ from birefnet_models import (
     OfflineError,
     PinError,
 )
-from birefnet_models.lock import read_lock
+from birefnet_models.pins import read_lock
 from huggingface_hub import constants
 from huggingface_hub.utils import disable_progress_bars
 

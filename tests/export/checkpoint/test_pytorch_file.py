@@ -308,7 +308,7 @@ def test_a_value_that_was_changed_in_the_file_is_noticed(tmp_path):
     place = content.index(BASE.tobytes()) + 8
     file.write_bytes(content[:place] + b"\x01" + content[place + 1 :])
 
-    with pytest.raises(CheckpointError, match="damaged.*CRC-32"):
+    with pytest.raises(CheckpointError, match=r"damaged.*CRC-32"):
         read_pytorch(file)["bb.weight"].read()
 
 

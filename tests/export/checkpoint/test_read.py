@@ -152,13 +152,17 @@ def test_half_precision_is_raised(tmp_path, tensors):
 
 
 def test_bfloat16_is_raised(tmp_path, tensors):
-    bits = {name: (value.view(np.uint32) >> 16).astype(np.uint16) for name, value in tensors.items()}
+    bits = {
+        name: (value.view(np.uint32) >> 16).astype(np.uint16) for name, value in tensors.items()
+    }
     content = {name: torch_files.tensor(each, "BFloat16Storage") for name, each in bits.items()}
 
     checkpoint = read_checkpoint(torch_files.saved(content, tmp_path / "half.pth"))
 
     assert checkpoint.dtypes == ("bfloat16",)
-    expected = {name: (each.astype(np.uint32) << 16).view(np.float32) for name, each in bits.items()}
+    expected = {
+        name: (each.astype(np.uint32) << 16).view(np.float32) for name, each in bits.items()
+    }
     same(checkpoint, expected)
 
 

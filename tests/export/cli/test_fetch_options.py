@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from safetensors.torch import save_file
 
 from ...hub_server import serving
+from ..conftest import saved
 
 REPO = "someone/tiny"
 WITHOUT_TORCH = """
@@ -20,10 +20,10 @@ class Block:
         if name.partition(".")[0] in {"torch", "onnx", "transformers", "huggingface_hub"}:
             raise ImportError(f"blocked: {name}", name=name)
 sys.meta_path.insert(0, Block())
-from birefnet_runtime.cli.main import main
+from birefnet_apps.cli.main import main
 main()
 """
-WITH_EVERYTHING = "from birefnet_runtime.cli.main import main; main()"
+WITH_EVERYTHING = "from birefnet_apps.cli.main import main; main()"
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def birefnet(tmp_path):
 
 @pytest.mark.slow
 def test_from_an_empty_cache_to_a_cutout_without_torch(birefnet, tiny, tmp_path):
-    save_file(tiny.state_dict(), tmp_path / "tiny.safetensors")
+    saved(tiny, tmp_path / "tiny.safetensors")
     Image.new("RGB", (80, 60), "white").save(tmp_path / "photo.png")
     weights = (tmp_path / "tiny.safetensors").read_bytes()
     processor = b'{"size": {"height": 64, "width": 64}}'
@@ -93,13 +93,13 @@ def test_the_facts_of_the_source_travel_in_the_file(tiny, tmp_path, monkeypatch)
     from birefnet_export import Fetching
     from birefnet_export.checkpoint import hugging_face as hub_client
     from birefnet_export.export import export_onnx
-    from birefnet_models.checksums import sha256_of
-    from birefnet_models.lock import Pin
-    from birefnet_models.onnx_file import read_onnx
+    from birefnet_models.base.hashes import sha256_of
+    from birefnet_models.base.onnx_file import read_onnx
+    from birefnet_models.pins import Pin
 
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "model.safetensors"
-    save_file(tiny.state_dict(), file)
+    saved(tiny, file)
     pin = Pin("c" * 40, file.name, file.stat().st_size, sha256_of(file))
     monkeypatch.setattr(hub_client, "resolve_and_get", lambda source: (file, pin))
 

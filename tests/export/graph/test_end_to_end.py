@@ -9,8 +9,7 @@ from birefnet_export.graph import end_to_end
 from birefnet_export.graph.builder import Graph
 from birefnet_export.graph.signature import INPUT, MEAN, OUTPUT, STD
 from birefnet_runtime.images.picture import Picture, quantize
-from birefnet_runtime.model.postprocess import to_alpha
-from birefnet_runtime.model.preprocess import to_tensor
+from birefnet_runtime.model.graph_io import to_alpha, to_tensor
 
 SIZE = (64, 96)
 IMAGE_SIZES = [

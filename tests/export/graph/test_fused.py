@@ -178,7 +178,9 @@ def test_the_merge_index_points_padding_behind_the_last_token():
 
 @pytest.mark.parametrize("size", [(2, 2), (2, 9), (3, 3), (8, 5), (32, 64)])
 def test_composed_convolutions_are_exact_up_to_the_border(size):
-    convs = with_values(nn.Sequential([nn.Conv2d(3, 7, 3, padding=1), nn.Conv2d(7, 2, 3, padding=1)]))
+    convs = with_values(
+        nn.Sequential([nn.Conv2d(3, 7, 3, padding=1), nn.Conv2d(7, 2, 3, padding=1)])
+    )
     inner, outer = map(kernel_of, convs)
     x = drawn(2, 3, *size)
 

@@ -13,7 +13,7 @@ from birefnet_export import pipeline
 from birefnet_export.errors import ParityError
 from birefnet_export.export import export_onnx
 from birefnet_export.graph.save import replacing_model
-from birefnet_models.checksums import checksums_of, read_checksums
+from birefnet_models.base.hashes import checksums_of, read_checksums
 from birefnet_runtime import ModelError, Segmenter
 
 
@@ -100,7 +100,7 @@ def test_an_export_that_is_terminated_leaves_no_model(tiny_file, tmp_path):
     program = (
         "import sys, time\n"
         "from birefnet_export import pipeline\n"
-        "from birefnet_runtime.cli.main import main\n"
+        "from birefnet_apps.cli.main import main\n"
         "def wait(*arguments):\n"
         "    print('written', flush=True)\n"
         "    time.sleep(60)\n"

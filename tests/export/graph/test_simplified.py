@@ -29,7 +29,9 @@ OFFERED = [
 
 def same(messages: Iterable, others: Iterable) -> bool:
     """Whether two lists of protobuf messages hold the same, in any order."""
-    contents = ({m.SerializeToString(deterministic=True) for m in some} for some in (messages, others))
+    contents = (
+        {m.SerializeToString(deterministic=True) for m in some} for some in (messages, others)
+    )
     return len(set(map(frozenset, contents))) == 1
 
 
@@ -42,9 +44,7 @@ def unchanged(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(
-    "lowering", ["rows", pytest.param("gridsample", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("lowering", ["rows", pytest.param("gridsample", marks=pytest.mark.slow)])
 def test_every_network_is_as_simple_as_it_gets(name, lowering):
     unchanged(build_model(network(NETWORKS[name]), graph_form(lowering, None, "fp32")))
 

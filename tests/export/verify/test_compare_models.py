@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from birefnet_apps.cli.main import main
 from birefnet_export.errors import RemoteCodeError
 from birefnet_export.export import export_onnx
 from birefnet_export.verify import remote_code
 from birefnet_export.verify.compare_models import compare_models
-from birefnet_runtime.cli.main import main
 from click.testing import CliRunner
 from onnx import numpy_helper
 from PIL import Image
@@ -325,7 +325,7 @@ def test_the_code_at_a_pinned_commit_is_loaded_from_the_hub(exported, repository
         hub.repo("someone/shoes").commit(moved)
         done = subprocess.run(
             [
-                *(sys.executable, "-c", "from birefnet_runtime.cli.main import main; main()"),
+                *(sys.executable, "-c", "from birefnet_apps.cli.main import main; main()"),
                 *("verify", str(exported), "--trust-remote-code"),
                 *("--against", f"transformers:someone/shoes@{commit}"),
             ],

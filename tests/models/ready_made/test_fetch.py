@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from birefnet_models import AccessError, FetchError, LicenseError, OfflineError, PinError
-from birefnet_models.lock import read_lock
+from birefnet_models.pins import read_lock
 from birefnet_models.ready_made.fetch import ready_made
 from birefnet_models.ready_made.fetching import Fetching
 from birefnet_models.ready_made.reference import parse_reference

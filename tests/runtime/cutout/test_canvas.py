@@ -14,8 +14,7 @@ from birefnet_runtime import (
     Style,
     compose,
 )
-from birefnet_runtime.cutout.canvas import parse_padding, parse_place, parse_shape
-from birefnet_runtime.cutout.placing import most_pixels
+from birefnet_runtime.cutout.layout import most_pixels, parse_padding, parse_place, parse_shape
 
 NONE = (Length(0),) * 4
 RED = (200, 40, 40)

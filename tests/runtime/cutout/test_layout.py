@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
 from birefnet_runtime import Color, Layout, Length, Picture, Style, compose
-from birefnet_runtime.cutout.layout import parse_length, parse_margins, parse_position
-from birefnet_runtime.cutout.placing import most_pixels, place
+from birefnet_runtime.cutout.layout import (
+    most_pixels,
+    parse_length,
+    parse_margins,
+    parse_position,
+    place,
+)
 
 TALL, WIDE = 48, 80
 BOX = (12, 30, 36, 50)

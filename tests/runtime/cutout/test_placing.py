@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from birefnet_runtime import Layout
-from birefnet_runtime.cutout.placing import place
+from birefnet_runtime.cutout.layout import place
 
 
 class At:

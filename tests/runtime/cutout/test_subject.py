@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from birefnet_runtime.cutout.subject import find_subject, widen
+from birefnet_runtime.cutout.mask import find_subject, widen
 
 
 def test_box_and_share():

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from birefnet_runtime.images.icc import from_srgb, gray_curve, lab_to_srgb, space_of, to_srgb
+from birefnet_runtime.images.metadata import from_srgb, gray_curve, lab_to_srgb, space_of, to_srgb
 from PIL import Image, ImageCms
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from birefnet_models.errors import BirefnetError
+from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.errors import ImageError
 from birefnet_runtime.images import read
 from birefnet_runtime.images.picture import Picture

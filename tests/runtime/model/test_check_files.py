@@ -5,12 +5,7 @@ import shutil
 
 import pytest
 from birefnet_models import embedded_path, find
-from birefnet_models.checksums import (
-    CHECKSUMS,
-    checksums_beside,
-    checksums_of,
-    record_checksums,
-)
+from birefnet_models.base.hashes import CHECKSUMS, checksums_beside, checksums_of, record_checksums
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model import locate as integrity
 

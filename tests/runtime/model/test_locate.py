@@ -6,8 +6,8 @@ from birefnet_models.cache import MODEL_OF_PRECISION, export_directory
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import find_model
 
+from ...conftest import write_model
 from ...hub_server import serving
-from ..conftest import write_model
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@ import math
 import pytest
 from birefnet_runtime import Segmenter
 from birefnet_runtime.errors import ModelError
-from birefnet_runtime.model.input_size import auto_size
 from birefnet_runtime.model.metadata import ModelMetadata, read_metadata
+from birefnet_runtime.model.size import auto_size
 from hypothesis import given
 from hypothesis import strategies as st
 

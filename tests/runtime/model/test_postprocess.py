@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from birefnet_runtime.model.postprocess import to_alpha
+from birefnet_runtime.model.graph_io import to_alpha
 from PIL import Image
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from birefnet_runtime.images.picture import Picture
-from birefnet_runtime.model.preprocess import to_tensor
+from birefnet_runtime.model.graph_io import to_tensor
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

@@ -7,12 +7,12 @@ import numpy as np
 import onnx
 import pytest
 from birefnet_runtime import ModelError, Segmenter, SizeError
-from birefnet_runtime.model.third_party import output_kind, preprocessing_facts
+from birefnet_runtime.model.metadata import output_kind, preprocessing_facts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from ..conftest import FACTS
+from ...conftest import FACTS
 
 FREE = ("batch", 3, "height", "width")
 FIXED = (1, 3, 64, 96)

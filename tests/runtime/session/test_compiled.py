@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from birefnet_apps.cli.main import main
 from birefnet_models import CacheError, embedded_path, find
-from birefnet_models.onnx_file import read_onnx
+from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import Cpu, ModelError, Segmenter
-from birefnet_runtime.cli.main import main
-from birefnet_runtime.session import compiled, compiled_store
+from birefnet_runtime.session import compiled
+from birefnet_runtime.session import compiled as compiled_store
 from birefnet_runtime.session.compiled import compile_ahead, compiled_key, start_compiled
-from birefnet_runtime.session.providers.ort_options import plan_session
+from birefnet_runtime.session.ort_options import plan_session
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 

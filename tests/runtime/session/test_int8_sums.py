@@ -2,8 +2,8 @@
 
 import pytest
 from birefnet_runtime import ProviderWarning, Segmenter
-from birefnet_runtime.machine.processor import Processor
-from birefnet_runtime.session import int8_sums
+from birefnet_runtime.machine import Processor
+from birefnet_runtime.session import memory as int8_sums
 
 INT8 = {"birefnet.precision": "int8"}
 HASWELL = Processor("Intel Core i5-4590", ("AVX2",))

@@ -13,10 +13,9 @@ import onnxruntime
 import pytest
 from birefnet_runtime import Cpu, Cuda, ModelError, ProviderError, ProviderWarning, Segmenter
 from birefnet_runtime.session import open as sessions
-from birefnet_runtime.session.inference_session import SessionInfo
+from birefnet_runtime.session.availability import Build
 from birefnet_runtime.session.open import open_session
-from birefnet_runtime.session.providers import NodePlacement
-from birefnet_runtime.session.providers.ort_build import Build
+from birefnet_runtime.session.ort_session import NodePlacement, SessionInfo
 from onnx import TensorProto, helper, numpy_helper
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

@@ -3,7 +3,8 @@ import threading
 
 import onnx
 import pytest
-from birefnet_runtime.session.ort_errors import caught_stderr, log_reason, say, why_too_old
+from birefnet_runtime.session.ort_errors import log_reason, why_too_old
+from birefnet_runtime.stderr import caught_stderr, say
 from onnx import helper
 
 

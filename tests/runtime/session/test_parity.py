@@ -4,9 +4,9 @@ import time
 
 import numpy as np
 import pytest
-from birefnet_runtime import ProviderError
-from birefnet_runtime.session import parity
-from birefnet_runtime.session.parity import FP16, FP32, check, compare, sample_image, ticking
+from birefnet_runtime import ProviderError, stderr
+from birefnet_runtime.session.acceptance import FP16, FP32, check, compare, sample_image
+from birefnet_runtime.stderr import ticking
 
 
 def test_masks_are_compared_whatever_the_graph_gives():
@@ -47,7 +47,7 @@ def test_the_sample_is_the_same_each_time():
 
 def test_progress_goes_on_while_it_runs(monkeypatch):
     said = []
-    monkeypatch.setattr(parity, "say", said.append)
+    monkeypatch.setattr(stderr, "say", said.append)
 
     with ticking("building", "this takes minutes, once", every_s=0.01):
         while len(said) < 3:
@@ -60,7 +60,7 @@ def test_progress_goes_on_while_it_runs(monkeypatch):
 
 def test_what_is_soon_done_says_nothing(monkeypatch):
     said = []
-    monkeypatch.setattr(parity, "say", said.append)
+    monkeypatch.setattr(stderr, "say", said.append)
 
     with ticking("comparing"):
         pass

@@ -65,7 +65,7 @@ def backend_class(name: str) -> type[Backend]:
         backend: type[Backend] = resolve_name(BACKENDS.get(name, name))
     except (ImportError, AttributeError, ValueError) as error:
         # Imported here, so that the runtime takes no memory in a process of PyTorch.
-        from birefnet_runtime.extras import missing_extra
+        from birefnet_runtime.errors import missing_extra
 
         if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error.name)):
             raise missing from error

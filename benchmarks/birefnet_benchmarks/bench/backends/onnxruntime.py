@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from birefnet_runtime import ProviderWarning, Segmenter, SizeWarning
-from birefnet_runtime.model.third_party import as_logits
-from birefnet_runtime.session.memory_limit import DEFAULT
+from birefnet_runtime.model.graph_io import as_logits
+from birefnet_runtime.session.memory import DEFAULT
 from numpy.typing import NDArray
 
 from ..configuration import Configuration

@@ -3,7 +3,7 @@
 psutil is imported where it is needed, so that every module can be imported without it.
 """
 
-from birefnet_runtime.machine.limits import memory_limit_bytes
+from birefnet_runtime.machine import memory_limit_bytes
 
 
 def process_rss_bytes(pid: int) -> int | None:

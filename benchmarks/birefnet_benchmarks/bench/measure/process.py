@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from birefnet_models.text import format_bytes, format_seconds
+from birefnet_models.base.text import format_bytes, format_seconds
 
 from ...errors import MeasurementError
 from ..configuration import Configuration

@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import numpy as np
 from birefnet_export.parity.sample_tensors import sample_image
-from birefnet_models.errors import BirefnetError
-from birefnet_runtime.machine.process_memory import peak_rss_bytes
+from birefnet_models.base.errors import BirefnetError
+from birefnet_runtime.machine import peak_rss_bytes
 
 from ..backends.base import Backend, backend_class
 from ..configuration import Configuration

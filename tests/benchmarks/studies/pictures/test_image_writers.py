@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from birefnet_runtime.images.write import write_png
+from birefnet_runtime.images.png import write_png
 from studies.pictures.image_writers import WRITERS, compare, keeps_profile
 
 

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from birefnet_runtime.cutout import steady
+from birefnet_apps.video import smoothing as steady
 from studies.pictures import steadiness
 
 STORED = json.loads((Path(steadiness.__file__).parents[2] / "results/steadiness.json").read_text())

@@ -9,7 +9,6 @@ import numpy as np
 from ....network import nn
 from ...kernels import Array, float64
 
-
 T = TypeVar("T")
 
 
@@ -24,9 +23,7 @@ class Projections(NamedTuple, Generic[T]):
     out_bias: T
 
 
-def folded(
-    weight: nn.Array, bias: nn.Array, proj: nn.Linear, scale: float
-) -> Projections[Array]:
+def folded(weight: nn.Array, bias: nn.Array, proj: nn.Linear, scale: float) -> Projections[Array]:
     """Fold what needs no operator of its own.
 
     - The scale multiplies q.

@@ -1,0 +1,1 @@
+"""The ground floor of all packages: errors, text, names, files, hashes."""

@@ -1,0 +1,1 @@
+"""Programs on the runtime: the command line, folders, videos, a server, clusters, Triton."""

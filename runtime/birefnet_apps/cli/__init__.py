@@ -1,0 +1,1 @@
+"""The runtime's commands: each parses, calls the library and prints."""

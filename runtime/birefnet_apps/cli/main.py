@@ -1,0 +1,234 @@
+"""The `birefnet` command: a group whose subcommands are found through entry points.
+
+No package is imported here for what its command might need; so `birefnet --help` never meets torch,
+nor NumPy, and a distribution that registers a command in the group `birefnet.commands` adds it.
+"""
+
+import errno
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import entry_points
+from typing import IO, Any
+
+import click
+from birefnet_models.base.errors import BirefnetError
+from birefnet_models.base.text import printable
+from birefnet_runtime.errors import (
+    MemoryWarning,
+    MissingExtraError,
+    ProviderWarning,
+    SizeWarning,
+    missing_extra,
+)
+
+# What `birefnet --help` says of our own commands, so that none is loaded to be listed.
+#
+# Each is the first sentence of the command's own help; a test holds them together.
+
+
+LISTED = {
+    "birefnet_benchmarks.cli.bench:bench": (
+        "Measure configurations of BiRefNet: latency, memory, accuracy."
+    ),
+    "birefnet_benchmarks.cli.evaluate:evaluate": (
+        "Score a model's masks against masks that are known."
+    ),
+    "birefnet_benchmarks.cli.verify:verify": (
+        "Run MODEL and a REFERENCE on the same tensors and images, and compare."
+    ),
+    "birefnet_export.cli.export:export": (
+        "Turn a BiRefNet CHECKPOINT into one ONNX file for any batch and size."
+    ),
+    "birefnet_export.cli.inspect:inspect": (
+        "Say what is in FILE: a checkpoint, an .onnx, or a directory that holds one of them."
+    ),
+    "birefnet_apps.cli.cutout:cutout": (
+        "Cut the subject out of images: files, whole folders, - for standard input."
+    ),
+    "birefnet_apps.cli.deploy:triton": (
+        "Write a model repository for NVIDIA's Triton Inference Server, 26.07 or later."
+    ),
+    "birefnet_apps.cli.deploy:warm": (
+        "Do what MODEL's first opening on a provider takes ahead, so that no user waits for it."
+    ),
+    "birefnet_apps.cli.doctor:doctor": "Say what this machine can run on, by trying it.",
+    "birefnet_apps.cli.models:models": (
+        "List the models that are known by name and what is in the cache, or show everything about "
+        "some."
+    ),
+    "birefnet_apps.cli.serve:serve_command": (
+        "Cut out what is sent by HTTP, as remove.bg's and rembg's servers do."
+    ),
+    "birefnet_apps.cli.video:video": (
+        "Cut the subject out of a video, with ffmpeg, into a video with alpha; - for standard "
+        "input."
+    ),
+}
+"""By the value of the entry point; a command that is not ours is loaded for its own words."""
+
+COMMANDS = "birefnet.commands"
+COMPILED = "BIREFNET_COMPILED"
+"""`session.compiled` reads it."""
+
+
+class OneLine(click.ClickException):
+    """An error of the library, as the command line shows it."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(printable(f"birefnet: {self.message}"), file=file or sys.stderr)
+
+
+class EntryPointGroup(click.Group):
+    """The commands registered under `birefnet.commands`, each loaded when it is asked for."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command. Closed standard streams are stood in for: an input that is empty, an
+        output that can't be written."""
+        for name, mode in (("stdin", "r"), ("stdout", "r"), ("stderr", "w")):
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        try:
+            return super().main(*args, **kwargs)
+        finally:
+            try:
+                sys.stdout.flush()
+            except OSError:  # has been reported; Python would try again at its end
+                with suppress(OSError), open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(entry_points(group=COMMANDS).names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for entry_point in entry_points(group=COMMANDS, name=cmd_name):
+            try:
+                command: click.Command = entry_point.load()
+            except ModuleNotFoundError as error:
+                missing = missing_extra(error.name)
+                if missing is None:
+                    raise
+                return _unavailable(cmd_name, missing)
+            return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, without loading those whose summary is known."""
+        listed = click.Group(ctx.info_name)
+        for entry_point in sorted(entry_points(group=COMMANDS), key=lambda one: one.name):
+            summary = LISTED.get(entry_point.value)
+            known = click.Command(entry_point.name, short_help=summary) if summary else None
+            command = known or self.get_command(ctx, entry_point.name)
+            if command is not None:
+                listed.add_command(command, entry_point.name)
+        listed.format_commands(ctx, formatter)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            with _warnings_as_lines(), _termination_as_interrupt():
+                return super().invoke(ctx)
+        except BirefnetError as error:
+            raise OneLine(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE or not _comes_of_printing(error):
+                raise  # click ends quietly where a pipe's reader has left
+            reason = error.strerror or "it is closed"
+            raise OneLine(f"standard output can't be written: {reason.lower()}") from error
+        except ModuleNotFoundError as error:
+            missing = missing_extra(error.name)
+            if missing is None:
+                raise
+            raise OneLine(str(missing)) from error
+
+
+@click.group(
+    cls=EntryPointGroup,
+    epilog="Example: birefnet cutout photo.jpg --output cutout.png",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="birefnet-ort", prog_name="birefnet")
+@click.option(
+    "--no-compiled",
+    is_flag=True,
+    help="Open models as they are, not in the form for this processor that the cache keeps of them "
+    f"({COMPILED}=off does the same).",
+)
+@click.pass_context
+def main(ctx: click.Context, no_compiled: bool) -> None:
+    """Cut subjects out of images with BiRefNet and ONNX Runtime."""
+    if no_compiled:
+        ctx.with_resource(_set_in_environment(COMPILED, "off"))
+
+
+def _unavailable(name: str, missing: MissingExtraError) -> click.Command:
+    """Stands in for a command whose module can't be imported: listed, and says why it won't run."""
+
+    def refuse(**_: Any) -> None:
+        raise missing
+
+    return click.Command(
+        name,
+        callback=refuse,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        context_settings={"ignore_unknown_options": True},
+        short_help=f"({str(missing).partition(';')[0]})",
+        add_help_option=False,
+    )
+
+
+@contextmanager
+def _set_in_environment(name: str, value: str) -> Iterator[None]:
+    """Also for processes that the command starts."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show the library's own warnings like its errors, without the source line."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def showwarning(
+            message: Warning | str, category: type[Warning], *rest: Any, **named: Any
+        ) -> None:
+            if issubclass(category, MemoryWarning | ProviderWarning | SizeWarning):
+                # Not echo, which would write behind a progress bar's back.
+                print(printable(f"birefnet: {message}"), file=sys.stderr)
+            else:
+                show(message, category, *rest, **named)
+
+        warnings.showwarning = showwarning
+        yield
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: what it has begun to write is removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _comes_of_printing(error: OSError) -> bool:
+    """Whether an error was raised as a line was printed, and not by our own files."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    module = str(trace.tb_frame.f_globals.get("__name__")) if trace else ""
+    return module.partition(".")[0] in {"click", "rich"}

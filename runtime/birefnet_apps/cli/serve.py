@@ -1,0 +1,140 @@
+"""`birefnet serve`."""
+
+from pathlib import Path
+
+import click
+from birefnet_runtime.segmenter import Opening, Segmenter
+
+from ..serve.access import log, logging_started
+from ..serve.server import is_loopback, listen, serve
+from ..serve.settings import Settings, read_keys
+from .cutout import DEMONSTRATION
+from .options import (
+    batch_option,
+    opening_options,
+    read_bytes,
+)
+from .terminal import MODEL_HELP, located
+
+
+@click.command(
+    "serve",
+    context_settings={"auto_envvar_prefix": "BIREFNET_SERVE"},
+    epilog="Example: birefnet serve --model lite --api-key-file keys.txt",
+)
+@click.option(
+    "--model",
+    "-m",
+    metavar="MODEL",
+    help=MODEL_HELP,
+)
+@opening_options
+@batch_option
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where to listen: 127.0.0.1 for this machine alone, 0.0.0.0 for every network.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=7000,
+    show_default=True,
+    help="0 takes a free one, which is printed.",
+)
+@click.option(
+    "--queue",
+    metavar="N",
+    type=click.IntRange(1, 10_000),
+    default=Settings().queue,
+    show_default=True,
+    help="Requests that may be under way; further ones get 503 and when to try again.",
+)
+@click.option(
+    "--max-megapixels",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True, max=1000),
+    default=Settings().max_pixels / 1e6,
+    show_default=True,
+    help="Of a picture, by its header; larger ones get 413 without being decoded. All pictures "
+    "under way may have four times as many.",
+)
+@click.option(
+    "--max-upload",
+    metavar="AMOUNT",
+    callback=read_bytes,
+    default="25MB",
+    show_default=True,
+    help="Of a request's body. All bodies in memory may have eight times as many bytes.",
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True, max=86_400),
+    default=Settings().timeout_s,
+    show_default=True,
+    help="For a body to arrive, for its answer to be made, and for that to be taken.",
+)
+@click.option(
+    "--api-key-file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keys, one a line, of which a request needs one in its X-Api-Key header.",
+)
+@click.option("--no-page", is_flag=True, help="Leave out the page at /.")
+@click.option(
+    "--allow-origin",
+    metavar="ORIGIN",
+    multiple=True,
+    help="Let pages of another site use the server from a browser, as https://example.com; may "
+    "be given several times.",
+)
+@click.option("--json-logs", is_flag=True, help="Log a JSON object for each request.")
+def serve_command(
+    model: str | None,
+    opening: Opening,
+    batch: int,
+    host: str,
+    port: int,
+    queue: int,
+    max_megapixels: float,
+    max_upload: float,
+    timeout: float,
+    api_key_file: Path | None,
+    no_page: bool,
+    allow_origin: tuple[str, ...],
+    json_logs: bool,
+) -> None:
+    """Cut out what is sent by HTTP, as remove.bg's and rembg's servers do.
+
+    POST /v1.0/removebg and /api/remove take pictures; /health, /ready and /metrics are for those
+    who run it, / is a page to try it. Every bound holds whatever is sent. SIGTERM answers what is
+    in hand and ends with exit code 0.
+
+    Each option is read from the environment, too: BIREFNET_SERVE_PORT for --port, and so on. Keys
+    are never an argument, which other users of the machine could see.
+    """
+    if opening["max_memory"] and batch > 1:
+        raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
+    keys = () if api_key_file is None else read_keys(api_key_file)
+    opened = listen(host, port)
+    with logging_started(as_json=json_logs):
+        segmenter = Segmenter(located(model or "nano"), **opening)
+        if model is None:
+            log.warning(DEMONSTRATION)
+        if not (keys or is_loopback(opened)):
+            log.warning("listening beyond this machine without a key: who reaches it may use it")
+        settings = Settings(
+            queue=queue,
+            max_pixels=round(max_megapixels * 1e6),
+            max_upload_bytes=round(max_upload),
+            timeout_s=timeout,
+            batch=batch,
+            keys=keys,
+            page=not no_page,
+            origins=allow_origin,
+            memory_left=segmenter.memory_left,
+        )
+        name = Path(model or "nano").name.removesuffix(".onnx")  # no folders: clients see it
+        serve(segmenter, settings, name, opened)

@@ -1,0 +1,1 @@
+"""Folders and lists of images: what becomes of each file, and how it is done."""

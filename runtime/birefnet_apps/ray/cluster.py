@@ -1,0 +1,175 @@
+"""Ray started or joined quietly, and how many actors it has room for."""
+
+import logging
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from birefnet_models.base.text import first_line
+from birefnet_runtime.errors import ClusterError
+from birefnet_runtime.machine import usable_cores
+from birefnet_runtime.stderr import caught_stderr
+
+LOCAL_STORE_BYTES = 256 << 20
+"""Shared memory of a Ray that is started here: paths and records go through it, no pictures."""
+_ANSWER_S = 10
+MOST_CPUS = 4
+"""Of an actor whose CPUs nobody named: one picture gains little from more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The processes that open a model each.
+
+    Attributes:
+        actors: how many; None: as many as there is room for now.
+        cpus: of each; None: those of the smallest machine, but no more than `MOST_CPUS`.
+        gpus: of each; None: they run on CPUs.
+    """
+
+    actors: int | None = None
+    cpus: float | None = None
+    gpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A Pool that was compared with the cluster.
+
+    Attributes:
+        actors: how many.
+        cpus, gpus: what Ray is asked for, for each; one of them.
+        threads: of each.
+    """
+
+    actors: int
+    cpus: float | None
+    gpus: float | None
+    threads: int
+
+
+@contextmanager
+def connected(address: str | None = None) -> Iterator[None]:
+    """Start a Ray on this machine, or join the cluster at an address; leave it after the block.
+
+    A Ray that this process has joined already is used and left as it is. Nothing is sent to Ray's
+    makers and no dashboard is started, unless its environment variables say so.
+
+    Args:
+        address: `HOST:PORT` of a cluster's head, or `auto`. None starts Ray here, whatever an
+            earlier one left behind.
+
+    Raises:
+        ClusterError: there is no cluster, or Ray doesn't start.
+        MissingExtraError: ray is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {"address": address}
+    if address is None:
+        options = {
+            "address": "local",
+            "num_cpus": usable_cores(),
+            "object_store_memory": LOCAL_STORE_BYTES,
+            "include_dashboard": False,
+        }
+    else:
+        _check_answers(address)
+    try:
+        with _own_signals(), caught_stderr():  # where it says which log level was set
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        where = f"at {address}" if address else "on this machine"
+        raise ClusterError(f"Ray {where} can't be reached: {first_line(error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Check that something listens at an address: for a head that is gone Ray waits for minutes.
+
+    Raises:
+        ClusterError: nothing does.
+    """
+    if address == "auto":
+        noted = Path(tempfile.gettempdir(), "ray", "ray_current_cluster")  # by `ray start`
+        address = os.environ.get("RAY_ADDRESS") or (noted.read_text() if noted.is_file() else "")
+    host, _, port = address.strip().rpartition(":")
+    if not host.strip("[]") or not port.isdecimal() or "/" in host:
+        return  # Ray says what is wrong with it, or knows other ways
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise ClusterError(f"no Ray cluster answers at {address.strip()}: {reason}") from error
+
+
+def quiet() -> None:
+    """Keep Ray Data from drawing bars and telling of each step; lasts for this process."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+def room_for(pool: Pool, machines: list[dict[str, float]]) -> Room:
+    """How many actors a cluster has room for, and what each gets.
+
+    Args:
+        pool: what is asked for.
+        machines: of each machine its `CPU` and `GPU`.
+
+    Raises:
+        ClusterError: no machine has room for one, and it wasn't said how many there will be.
+    """
+    kind, each = ("GPU", pool.gpus) if pool.gpus else ("CPU", pool.cpus)
+    counts = [machine[kind] for machine in machines if machine.get(kind, 0) >= 1]
+    if each is None:
+        each = min([MOST_CPUS, *counts])
+    fitting = sum(int(count / each) for count in counts)
+    if pool.actors is None and not fitting:
+        largest = max(counts, default=0)
+        raise ClusterError(
+            f"no machine of the cluster has {each:g} {kind}s, the largest has {largest:g}; ask for "
+            "fewer for each actor, or say how many actors there will be"
+        )
+    if not pool.gpus:
+        return Room(pool.actors or fitting, each, None, max(1, int(each)))
+    cores = [m.get("CPU", 1) / max(1, int(m["GPU"] / each)) for m in machines if m.get("GPU")]
+    return Room(pool.actors or fitting, None, each, max(1, int(min(cores, default=MOST_CPUS))))
+
+
+def machines() -> list[dict[str, float]]:
+    """CPUs and GPUs of each machine of the cluster."""
+    import ray
+
+    nodes: Any = ray.nodes  # untyped
+    return [node["Resources"] for node in nodes() if node["Alive"]]
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what SIGTERM does here, for which Ray sets a handler of its own."""
+    here = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM) if here else None
+    try:
+        yield
+    finally:
+        if here:
+            signal.signal(signal.SIGTERM, handler)

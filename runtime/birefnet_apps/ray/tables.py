@@ -1,0 +1,121 @@
+"""Jobs and records as Arrow tables, which is how Ray carries them between machines."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from birefnet_models.base.text import printable
+
+from ..files.jobs import Failure, Job
+from ..storage import parse_location, typed
+
+_JOBS = pa.schema(
+    [
+        ("source", pa.binary()),  # a path may be no text
+        ("target", pa.binary()),
+        ("overwrite", pa.bool_()),
+        ("error", pa.string()),  # of an input that can't be done
+    ]
+)
+_STEPS = ("read", "run", "compose", "write", "animation")
+RECORDS = pa.schema(
+    [
+        ("input", pa.string()),
+        ("output", pa.string()),
+        ("error", pa.string()),
+        ("skipped", pa.bool_()),
+        ("image_size", pa.list_(pa.int64())),
+        ("model_size", pa.list_(pa.int64())),
+        ("frames", pa.int64()),
+        ("found", pa.bool_()),
+        ("box", pa.list_(pa.int64())),
+        ("share", pa.float64()),
+        ("seconds", pa.struct([(step, pa.float64()) for step in _STEPS])),
+        ("notes", pa.list_(pa.string())),
+        ("fatal", pa.bool_()),
+    ]
+)
+"""A record of `birefnet cutout --json`, what it doesn't have being null; and, beyond it:
+
+- `notes`: warnings of the process since the record before, such as that it runs on a fallback;
+- `fatal`: whether `error` is that of the model, which no file on this machine will do without.
+"""
+
+
+def job_tables(jobs: Iterable[Job], failures: Sequence[Failure], rows: int) -> Iterator[pa.Table]:
+    """Tables of so many jobs each; those that can't be done come last, with their errors.
+
+    Args:
+        jobs: drawn from as tables are; `failures` is complete when they have ended.
+        failures: inputs that can't be done.
+        rows: how many go into a table.
+    """
+    part: list[dict[str, Any]] = []
+
+    def row(source: Any, target: Any, overwrite: bool, error: str | None) -> dict[str, Any]:
+        return {
+            "source": os.fsencode(typed(source)),
+            "target": os.fsencode(typed(target)),
+            "overwrite": overwrite,
+            "error": error,
+        }
+
+    def every() -> Iterator[dict[str, Any]]:
+        for job in jobs:
+            yield row(job.source, job.target, job.overwrite, None)
+        for failure in failures:
+            yield row(failure.source, failure.source, False, str(failure.error))
+
+    for one in every():
+        part.append(one)
+        if len(part) == rows:
+            yield pa.Table.from_pylist(part, _JOBS)
+            part.clear()
+    if part:
+        yield pa.Table.from_pylist(part, _JOBS)
+
+
+def jobs_of(table: pa.Table) -> list[tuple[Job, str | None]]:
+    """The jobs of a table, each with its error if it can't be done."""
+    return [
+        (
+            Job(
+                parse_location(os.fsdecode(row["source"])),
+                parse_location(os.fsdecode(row["target"])),
+                row["overwrite"],
+            ),
+            row["error"],
+        )
+        for row in table.to_pylist()
+    ]
+
+
+def record_table(records: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """A table of records."""
+    rows = [
+        {**record, "input": printable(record["input"]), "output": _text(record.get("output"))}
+        for record in records
+    ]
+    return pa.Table.from_pylist(rows, RECORDS)
+
+
+def plain_record(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a Dataset of records as `birefnet cutout --json` prints it."""
+    names = {"input", "output"}
+    if row["error"] is not None:
+        names |= {"error"}
+    elif row["skipped"]:
+        names |= {"skipped"}
+    else:
+        names |= set(RECORDS.names) - {"error", "skipped", "notes", "fatal"}
+    record = {name: row[name] for name in RECORDS.names if name in names}
+    if record.get("seconds") is not None:
+        record["seconds"] = {
+            step: took for step, took in record["seconds"].items() if took is not None
+        }
+    return record
+
+
+def _text(output: str | None) -> str | None:
+    return None if output is None else printable(output)

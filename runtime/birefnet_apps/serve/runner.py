@@ -1,0 +1,191 @@
+"""One session and one thread that runs it; reading and writing pictures beside it.
+
+A picture waits for room, is read, goes through the network together with what else is ready, and
+is written. What is given up, because its client left or its time is over, stops where it is: in
+the queue at once, in a run as soon as nobody waits for it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Any, TypeVar
+
+from birefnet_models.base.errors import BirefnetError
+from birefnet_runtime.cutout.memory import SLACK_BYTES
+from birefnet_runtime.cutout.second_look import Prediction
+from birefnet_runtime.machine import usable_cores
+from birefnet_runtime.model.graph_io import Prepared
+from birefnet_runtime.pipeline import CAPACITY
+from birefnet_runtime.segmenter import Segmenter
+
+from .job import Answer, Order, Weight, make_answer, read
+from .limits import Queue, Room
+from .metrics import Metrics
+from .settings import Settings
+
+Value = TypeVar("Value")
+
+
+class _Job:
+    """A picture that is ready for the network."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.logits: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
+        self.wanted = True
+
+
+class _Clock:
+    """Times the stages that a picture passes through, one after the other."""
+
+    def __init__(self, metrics: Metrics, seconds: dict[str, float]) -> None:
+        self._metrics = metrics
+        self._seconds = seconds
+        self._since = perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = perf_counter()
+        self._seconds[stage] = now - self._since
+        self._metrics.took(stage, now - self._since)
+        self._since = now
+
+
+class Runner:
+    """Makes answers, in the order of the orders, within bounds of memory.
+
+    Args:
+        segmenter: the open model; nobody else runs it.
+        settings: bounds.
+        queue: told how long a picture takes.
+        metrics: told the rest.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, settings: Settings, queue: Queue, metrics: Metrics
+    ) -> None:
+        self._segmenter = segmenter
+        self._settings = settings
+        self._queue = queue
+        self._metrics = metrics
+        # While some are in a run, as many are read or written: more would only take memory.
+        at_once = 2 * settings.batch
+        left = settings.memory_left
+        capacity = CAPACITY if left is None else left - SLACK_BYTES - settings.held_bytes
+        self._room = Room(at_once, capacity)
+        self._pictures = ThreadPoolExecutor(
+            min(at_once, max(2, usable_cores())), "birefnet-picture"
+        )
+        self._network = ThreadPoolExecutor(1, "birefnet-run")
+        self._ready: deque[_Job] = deque()
+        self._running: list[_Job] = []
+        self._arrival = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to run what comes, after a run on nothing, which the first picture needn't wait
+        for then."""
+        network = asyncio.get_running_loop().run_in_executor
+        for batch in sorted({1, self._settings.batch}):
+            await network(self._network, self._segmenter.warm_up, None, batch)
+        self._loop = asyncio.create_task(self._run_what_comes())
+
+    async def stop(self) -> None:
+        """End the threads. Nothing may be under way."""
+        if self._loop is not None:
+            self._loop.cancel()
+        self._segmenter.interrupt()
+        for pool in (self._pictures, self._network):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    async def answer(self, order: Order, weight: Weight, seconds: dict[str, float]) -> Answer:
+        """Make an answer.
+
+        Args:
+            order: what is asked for.
+            weight: what it takes.
+            seconds: of each stage, filled in.
+
+        Raises:
+            Refusal: the picture is at fault.
+            ModelError: the run failed.
+        """
+        clock = _Clock(self._metrics, seconds)
+        async with self._room.entered(weight.bytes):
+            clock.lap("queue")
+            ready = await self._in_thread(read, order, self._segmenter, self._settings)
+            clock.lap("read")
+            logits = await self._run(ready.prepared)
+            clock.lap("run")
+            answer = await self._in_thread(make_answer, ready, logits, self._segmenter)
+            clock.lap("write")
+            return answer
+
+    async def _in_thread(self, work: Callable[..., Value], *arguments: Any) -> Value:
+        """Do a step in a thread. Given up meanwhile, it is waited for: it holds memory."""
+        step = self._pictures.submit(work, *arguments)
+        done = asyncio.wrap_future(step)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if not step.cancel():
+                await asyncio.wait([done])
+                if not done.cancelled():
+                    done.exception()  # nobody is left to be told
+            raise
+
+    async def _run(self, prepared: Prepared) -> Prediction:
+        """Send a picture through the network, and wait for its logits."""
+        job = _Job(prepared)
+        self._ready.append(job)
+        self._arrival.set()
+        try:
+            return await asyncio.shield(job.logits)
+        except asyncio.CancelledError:
+            job.wanted = False
+            if job in self._running:
+                if not any(each.wanted for each in self._running):
+                    self._metrics.interrupted.inc()
+                    self._segmenter.interrupt()
+                await asyncio.wait([job.logits])
+            elif job in self._ready:
+                self._ready.remove(job)
+                job.logits.cancel()
+            if job.logits.done() and not job.logits.cancelled():
+                job.logits.exception()
+            raise
+
+    async def _run_what_comes(self) -> None:
+        while True:
+            await self._arrival.wait()
+            self._arrival.clear()
+            while self._ready:
+                count = min(self._settings.batch, len(self._ready))
+                self._running = [self._ready.popleft() for _ in range(count)]
+                started = perf_counter()
+                await self._run_batch(self._running)
+                self._queue.took((perf_counter() - started) / count)
+                self._metrics.batches.observe(count)
+                self._running = []
+
+    async def _run_batch(self, jobs: Sequence[_Job]) -> None:
+        """Run some pictures together; if that fails, each alone, since one may be the cause."""
+        network = asyncio.get_running_loop().run_in_executor
+        try:
+            prepared = [job.prepared for job in jobs]
+            results = await network(self._network, self._segmenter.run, prepared)
+        except Exception as error:  # noqa: BLE001 whatever it is, its requests are told
+            wanted = [job for job in jobs if job.wanted]
+            if len(jobs) > 1 and wanted and isinstance(error, BirefnetError | MemoryError):
+                for job in jobs:
+                    if job.wanted:
+                        await self._run_batch([job])
+                    else:
+                        job.logits.cancel()
+                return
+            for job in jobs:
+                job.logits.set_exception(error)
+            return
+        for job, logits in zip(jobs, results, strict=True):
+            job.logits.set_result(logits)

@@ -1,0 +1,165 @@
+"""Listening, and ending well: sockets, connections within bounds, and what a signal does."""
+
+import asyncio
+import ipaddress
+import socket
+from types import FrameType
+
+import uvicorn
+from birefnet_models.base.errors import BirefnetError
+from birefnet_models.base.text import first_line
+from birefnet_runtime.errors import ServeError
+from birefnet_runtime.segmenter import Segmenter
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .access import log
+from .app import Service
+from .settings import HEADER_TIMEOUT_S, MOST_CONNECTIONS, STALL_TIMEOUT_S, Settings
+
+BACKLOG = 128
+_SMALL_CHUNKS = 32
+"""Bytes for each end of a line in a chunked body, below which it is hardly a picture: thousands of
+chunks of a byte each keep the parser busy, and everybody waits for it."""
+
+
+class BoundedConnection(H11Protocol):
+    """A connection that can't be held open for nothing."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, if there aren't too many."""
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "connection": self}
+        if len(self.connections) > MOST_CONNECTIONS:
+            self.abort()
+        else:
+            self._cut_off_in(HEADER_TIMEOUT_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadline."""
+        self._cut_off_in(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on. A request whose headers are whole has said what it wants."""
+        chunked = self.headers is not None and (b"transfer-encoding", b"chunked") in self.headers
+        if chunked and len(data) > 4096 and data.count(b"\r\n") * _SMALL_CHUNKS > len(data):
+            self.abort()
+            return
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._cut_off_in(None)  # what now comes of the body has a deadline of its own
+        elif self._timer is None:
+            self._cut_off_in(HEADER_TIMEOUT_S)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, not for long; what is left of the answer must go, too."""
+        super().on_response_complete()
+        if self.cycle.response_complete:
+            self._cut_off_in(HEADER_TIMEOUT_S + STALL_TIMEOUT_S)
+
+    def pause_writing(self) -> None:
+        """The client takes nothing for the moment."""
+        super().pause_writing()
+        self._cut_off_in(STALL_TIMEOUT_S)
+
+    def resume_writing(self) -> None:
+        """The client took something."""
+        self._cut_off_in(None)
+        super().resume_writing()
+
+    def abort(self) -> None:
+        """End it at once, whatever is under way."""
+        self._cut_off_in(None)
+        self.transport.abort()
+
+    def _cut_off_in(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else self.loop.call_later(seconds, self.abort)
+
+
+class DrainingServer(uvicorn.Server):
+    """Ends when it is told to, with what is in hand answered; a second Ctrl-C drops that."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether it is time to end."""
+        return await super().on_tick(counter) or self._service.failure is not None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain."""
+        self._service.draining = True
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the port.
+
+    Raises:
+        ServeError: it can't be: it is in use, or not ours.
+    """
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = infos[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ServeError(f"{host}, port {port}: can't listen there: {reason.lower()}") from error
+
+
+def is_loopback(opened: socket.socket) -> bool:
+    """Whether only this machine reaches a socket."""
+    return ipaddress.ip_address(opened.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def address_of(opened: socket.socket) -> str:
+    """`http://127.0.0.1:7000`."""
+    host, port = opened.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def make_server(service: Service, settings: Settings) -> DrainingServer:
+    """Make a server of a service, ready to listen."""
+    config = uvicorn.Config(
+        service.app(),
+        http=BoundedConnection,
+        ws="none",
+        lifespan="on",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(3 * settings.timeout_s) + 1,
+    )
+    return DrainingServer(config, service)
+
+
+def serve(segmenter: Segmenter, settings: Settings, name: str, opened: socket.socket) -> None:
+    """Serve until SIGTERM or Ctrl-C; then answer what is in hand.
+
+    Args:
+        segmenter: the open model; closed at the end.
+        settings: the server's bounds.
+        name: of the model.
+        opened: where to listen.
+
+    Raises:
+        BirefnetError: the model can't run; says why.
+    """
+    with opened, segmenter:
+        service = Service(segmenter, settings, name)
+        log.info("listening on %s", address_of(opened))
+        make_server(service, settings).run(sockets=[opened])
+    failure = service.failure
+    if isinstance(failure, BirefnetError):
+        raise failure
+    if failure is not None:
+        raise ServeError(f"the model can't run: {first_line(failure)}") from failure

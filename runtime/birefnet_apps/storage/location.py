@@ -1,0 +1,107 @@
+"""Where a file lies: a path of this machine, or the URL of an object store."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TypeAlias
+
+from birefnet_models.base.text import printable, shown_url
+
+STANDARD_STREAM = Path("-")
+"""Standard input as a source, standard output as a target."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+"""A scheme of two letters at least: one alone is a drive of Windows."""
+_LOCAL = ("file", "local")
+_ALIASES = {"s3a": "s3", "gcs": "gs"}
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePath:
+    """A URL that fsspec knows: `s3://bucket/folder/photo.jpg`.
+
+    As text it is what may be printed: without a user's name and password, and without the query of
+    an http URL, which may be a signature.
+
+    Attributes:
+        url: with both, as it was typed.
+    """
+
+    url: str
+
+    def __str__(self) -> str:
+        path, mark, _ = self.url.partition("?")
+        if mark and self.protocol in {"http", "https"}:
+            return f"{shown_url(path)}?..."
+        return shown_url(self.url)
+
+    def __truediv__(self, below: PurePath) -> "RemotePath":
+        return RemotePath(f"{self.url.rstrip('/')}/{below.as_posix()}")
+
+    @property
+    def protocol(self) -> str:
+        """Its scheme, in lower case and by its usual name."""
+        scheme = self.url.partition("://")[0].lower()
+        return _ALIASES.get(scheme, scheme)
+
+    @property
+    def path(self) -> str:
+        """What is behind the scheme, without slashes at the end: `bucket/folder/photo.jpg`."""
+        return self.url.partition("://")[2].rstrip("/")
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        """Of its name, with the dot; empty for a bucket or for what ends in a slash."""
+        is_folder = self.url.endswith("/") or "/" not in self.path
+        return "" if is_folder else PurePath(self.name).suffix
+
+    def is_below(self, folder: "RemotePath") -> bool:
+        """Whether it lies in a folder, at any depth, or is that folder."""
+        here, there = f"{self.path}/", f"{folder.path}/"
+        return self.protocol == folder.protocol and here.startswith(there)
+
+
+@dataclass(slots=True, eq=False)
+class InMemory:
+    """A file that is bytes: the source or the target of a job whose picture doesn't lie anywhere.
+
+    Attributes:
+        name: what messages call it.
+        content: the bytes, of a target once it was written.
+    """
+
+    name: str
+    content: bytes | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Location: TypeAlias = Path | RemotePath | InMemory
+
+
+def is_url(text: str) -> bool:
+    """Whether a text begins as a URL does."""
+    return _URL.match(text) is not None
+
+
+def parse_location(text: str) -> Path | RemotePath:
+    """A path, or a URL; `file://` is a path of this machine."""
+    if not is_url(text):
+        return Path(text)
+    scheme, _, rest = text.partition("://")
+    return Path(rest) if scheme.lower() in _LOCAL else RemotePath(text)
+
+
+def typed(location: Location) -> str:
+    """The text that `parse_location` makes this location of, secrets and all: not to be printed."""
+    return location.url if isinstance(location, RemotePath) else str(location)
+
+
+def shown(location: Location) -> str:
+    """A location as messages have it."""
+    return printable(str(location))

@@ -1,0 +1,297 @@
+"""Files of object stores and other places that fsspec knows, with its credentials and settings."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from birefnet_models.base.errors import BirefnetError
+from birefnet_models.base.text import first_line
+from birefnet_runtime.errors import ImageError, MissingExtraError, OutputError
+from birefnet_runtime.images.read import MOST_PIPE_BYTES
+
+from .local import File, LocalFile, MemoryFile, Sink, StandardStream, bounded
+from .location import STANDARD_STREAM, InMemory, Location, RemotePath, shown
+
+# What lies below a URL, page by page: millions of names in the memory of a thousand.
+#
+# fsspec's own `find`, `ls` and `walk` return lists: of s3 and gs a folder's million names would
+# take a gigabyte. So their pages are asked for here, through the drivers' public calls of the
+# stores' own interfaces (ListObjectsV2 of S3, Objects: list of Google Cloud Storage).
+
+
+_PER_PAGE = 1000
+"""What both stores give at most."""
+
+
+def pages_below(fs: Any, path: str, protocol: str) -> Iterator[list[str]]:
+    """Names of objects below a path, relative to it, some at a time.
+
+    Args:
+        fs: fsspec's file system.
+        path: a folder there, as the file system names it.
+        protocol: `s3` and `gs` are listed page by page and in the order of their names' bytes,
+            which is checked; others folder by folder, each in order.
+
+    Raises:
+        ImageError: the names came in another order.
+        Exception: what the driver raises.
+    """
+    pager = _PAGERS.get(protocol)
+    if pager is None:
+        yield from _folders(fs, path)
+        return
+    bucket, _, folder = path.partition("/")
+    prefix = f"{folder.rstrip('/')}/" if folder else ""
+    last = b""
+    for page in pager(fs, bucket, prefix):
+        for name in page:
+            if (encoded := name.encode("utf-8", "surrogateescape")) <= last:
+                raise ImageError(
+                    f"{protocol}://{path}: is listed out of order, as directory buckets are; give "
+                    "the files as a list (--files-from)"
+                )
+            last = encoded
+        yield [name.removeprefix(prefix) for name in page if not name.endswith("/")]
+
+
+def _s3_pages(fs: Any, bucket: str, prefix: str) -> Iterator[list[str]]:
+    query = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": _PER_PAGE, **fs.req_kw}
+    while True:
+        page = fs.call_s3("list_objects_v2", **query)
+        yield [entry["Key"] for entry in page.get("Contents", ())]
+        if not page.get("IsTruncated"):
+            return
+        query["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _gs_pages(fs: Any, bucket: str, prefix: str) -> Iterator[list[str]]:
+    query: dict[str, Any] = {"prefix": prefix, "maxResults": _PER_PAGE}
+    query["fields"] = "items/name,nextPageToken"
+    while True:
+        page = fs.call("GET", "b/{}/o", bucket, json_out=True, **query)
+        yield [entry["name"] for entry in page.get("items", ())]
+        if not page.get("nextPageToken"):
+            return
+        query["pageToken"] = page["nextPageToken"]
+
+
+def _folders(fs: Any, path: str) -> Iterator[list[str]]:
+    """Folder by folder, those of a folder behind its files: in the memory of the largest."""
+    top = path.rstrip("/")
+    for folder, below, names in fs.walk(path, detail=False, on_error="raise"):
+        below.sort()
+        place = folder.rstrip("/").removeprefix(top).lstrip("/")
+        yield [f"{place}/{name}" if place else name for name in sorted(names)]
+
+
+_PAGERS: dict[str, Callable[[Any, str, str], Iterator[list[str]]]] = {
+    "s3": _s3_pages,
+    "gs": _gs_pages,
+}
+
+DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
+"""Packages that bring fsspec's file systems of object stores; which the user installs."""
+_ONE_PUT = {"s3": {"chunksize": 5 << 29}, "gs": {"chunksize": 5 << 29}}
+"""Objects of up to 2.6 GB go in one request; the drivers would cut them at 50 or 100 MB."""
+_WRITES_WHOLE = frozenset({*DRIVERS, "adl", "memory", "oss", "cos", "oci", "hf"})
+"""Where an object appears when all of it has come. Elsewhere a name is changed at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """The object at a URL, or what lies below it.
+
+    Every method asks the store: nothing is remembered, for others may write there.
+    """
+
+    place: RemotePath
+
+    def exists(self) -> bool:
+        return self._info() is not None
+
+    def is_folder(self) -> bool:
+        """Whether objects lie below it; one question, however many there are.
+
+        Raises:
+            ImageError: the store doesn't answer, or not to this user.
+        """
+        if self.place.url.endswith("/"):
+            return True
+        info = self._info()
+        return info is not None and info.get("type") == "directory"
+
+    def read(self) -> Path | bytes:
+        fs, path = self._opened()
+        try:
+            content = fs.cat_file(path, start=0, end=MOST_PIPE_BYTES + 1)
+        except Exception as error:  # noqa: BLE001  drivers' errors share no base class
+            if _is_empty(fs, path):  # of which no range can be had
+                content = b""
+            else:
+                self._failed(ImageError, "can't be read", error)
+        return bounded(shown(self.place), content, "an object store")
+
+    def sink(self) -> Path | BinaryIO:
+        return Sink(shown(self.place), self.write)
+
+    def write(self, content: bytes) -> None:
+        """Make the object, whole or not at all.
+
+        Raises:
+            OutputError: the store doesn't take it.
+        """
+        fs, path = self._opened()
+        try:
+            if self.place.protocol in _WRITES_WHOLE:
+                fs.pipe_file(path, content, **_ONE_PUT.get(self.place.protocol, {}))
+            else:
+                _write_and_rename(fs, path, content)
+        except Exception as error:  # noqa: BLE001  as above
+            self._failed(OutputError, "can't be written", error)
+
+    def names_below(self) -> Iterator[str]:
+        """Names of all that lies below, relative to it, in bounded memory where the store can.
+
+        In the order of their bytes from s3 and gs; elsewhere folder by folder.
+
+        Raises:
+            ImageError: it can't be listed.
+        """
+        fs, path = self._opened()
+        pages = pages_below(fs, path, self.place.protocol)
+        while True:
+            try:
+                page = next(pages, None)
+            except BirefnetError:
+                raise
+            except Exception as error:  # noqa: BLE001  as above
+                self._failed(ImageError, "can't be listed", error)
+            if page is None:
+                return
+            yield from page
+
+    def fetch(self, target: Path) -> None:
+        """Copy the object into a file of this machine, piece by piece.
+
+        Raises:
+            ImageError: it can't be read.
+            OSError: the file can't be written.
+        """
+        fs, path = self._opened()
+        try:
+            fs.get_file(path, str(target))
+        except Exception as error:  # noqa: BLE001  as above
+            self._failed(ImageError, "can't be fetched", error)
+
+    def version(self) -> str:
+        """What changes when the object is replaced: its ETag or checksum, or size and time."""
+        info = self._info() or {}
+        words = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
+        return " ".join(str(info.get(word, "")) for word in ("size", *words))
+
+    def came_ns(self) -> int | None:
+        return self.written_ns()
+
+    def written_ns(self) -> int | None:
+        fs, path = self._opened()
+        try:
+            return int(fs.modified(path).timestamp() * 1e9)
+        except Exception:  # noqa: BLE001  not every store knows
+            return None
+
+    def _info(self) -> dict[str, Any] | None:
+        fs, path = self._opened()
+        try:
+            info: dict[str, Any] = fs.info(path)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # noqa: BLE001  as above
+            self._failed(ImageError, "can't be asked for", error)
+        return info
+
+    def _opened(self) -> tuple[Any, str]:
+        """Its file system, and its path there."""
+        scheme, mark, rest = self.place.url.partition("://")
+        root, slash, _ = rest.partition("/")
+        try:
+            fs = _file_system(f"{scheme}{mark}{root}{slash}")
+            return fs, fs._strip_protocol(self.place.url)
+        except MissingExtraError as error:
+            raise MissingExtraError(f"{shown(self.place)}: {error}") from error
+        except Exception as error:  # noqa: BLE001  as above
+            self._failed(ImageError, "can't be opened", error)
+
+    def _failed(self, kind: type[BirefnetError], what: str, error: Exception) -> NoReturn:
+        """Raise one line of ours for whatever a driver raised, without the URL's secrets."""
+        if isinstance(error, FileNotFoundError):
+            reason = "no such object" if kind is ImageError else "no such bucket"
+        else:
+            reason = f"{what}: {_without_secrets(self.place, first_line(error))}"
+        raise kind(f"{shown(self.place)}: {reason}") from error
+
+
+@cache
+def _file_system(root: str) -> Any:
+    """fsspec's file system for a scheme and bucket or host; its listings are not remembered.
+
+    Raises:
+        MissingExtraError: fsspec or the driver of this scheme is not installed.
+    """
+    import fsspec
+
+    protocol = RemotePath(root).protocol
+    options = {"use_listings_cache": False} if protocol in DRIVERS else {}
+    try:
+        fs, _ = fsspec.core.url_to_fs(root, **options)
+    except ImportError as error:
+        driver = DRIVERS.get(protocol)
+        advice = f"install it with: pip install {driver}" if driver else first_line(error)
+        raise MissingExtraError(f"{protocol}:// needs {driver or 'a package'}; {advice}") from error
+    return fs
+
+
+def _write_and_rename(fs: Any, path: str, content: bytes) -> None:
+    folder, slash, name = path.rpartition("/")
+    temporary = f"{folder}{slash}.birefnet-{secrets.token_hex(8)}-{name}"
+    with suppress(OSError, NotImplementedError):
+        fs.makedirs(folder, exist_ok=True)
+    try:
+        fs.pipe_file(temporary, content)
+        fs.mv(temporary, path)
+    except BaseException:
+        with suppress(Exception):
+            fs.rm_file(temporary)
+        raise
+
+
+def _is_empty(fs: Any, path: str) -> bool:
+    ask: Callable[[str], dict[str, Any]] = fs.info
+    with suppress(Exception):
+        return ask(path).get("size") == 0
+    return False
+
+
+def _without_secrets(place: RemotePath, text: str) -> str:
+    """A driver's text without what the URL must not give away."""
+    text = text.replace(place.url, str(place))
+    before, at, _ = place.url.partition("://")[2].rpartition("@")
+    for secret in (before, before.partition(":")[2], place.url.partition("?")[2]):
+        if secret and (at or "?" in place.url):
+            text = text.replace(secret, "...")
+    return text
+
+
+# From a location to the file that is there.
+
+
+def file_at(location: Location) -> File:
+    """The file at a location; nothing is opened."""
+    if isinstance(location, RemotePath):
+        return RemoteFile(location)
+    if isinstance(location, InMemory):
+        return MemoryFile(location)
+    return StandardStream() if location == STANDARD_STREAM else LocalFile(location)

@@ -1,0 +1,1 @@
+"""Videos in, cut-out videos out; the container is ffmpeg's."""

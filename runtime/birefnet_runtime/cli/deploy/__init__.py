@@ -1,1 +1,0 @@
-"""Commands that prepare a model for where it will serve."""

@@ -1,1 +1,0 @@
-"""What this machine can run on, found out by trying it."""

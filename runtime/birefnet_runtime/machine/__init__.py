@@ -1,1 +1,0 @@
-"""Processor, memory and threads of the machine."""

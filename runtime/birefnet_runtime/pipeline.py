@@ -1,0 +1,181 @@
+"""Prepare, run, finish: three stages at the same time, in bounded memory and in order."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from birefnet_models.base.errors import BirefnetError
+
+from .machine import usable_cores
+
+Item = TypeVar("Item")
+Prepared = TypeVar("Prepared")
+Answer = TypeVar("Answer")
+Done = TypeVar("Done")
+
+CAPACITY = 1.2e9
+"""Weight that may be under way at once where no limit is given: bytes that pictures take."""
+
+_OF_ONE_ITEM = (BirefnetError, MemoryError, ArithmeticError)
+"""Errors of one item, which don't end the others where `failed` is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[Done]):
+    """The result of an item that needs no run, returned by `prepare`."""
+
+    result: Done
+
+
+@dataclass(slots=True)
+class _UnderWay(Generic[Item]):
+    item: Item
+    weight: float
+    stage: Future[Any]
+    """Gives what was prepared of the item; once it was run, its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stages(Generic[Item, Prepared, Answer, Done]):
+    """How `overlap` takes items from one stage to the next."""
+
+    run: Callable[[Sequence[Prepared]], Sequence[Answer]]
+    finish: Callable[[Prepared, Answer], Done]
+    failed: Callable[[Item, Exception], Done] | None
+    pool: ThreadPoolExecutor
+
+    def advance(self, batch: Iterable[_UnderWay[Item]]) -> None:
+        """Run together what needs it of a batch, and begin to finish that."""
+        ready, prepared = [], []
+        for under_way in batch:
+            if under_way.stage.exception() is not None:
+                continue  # raised when its turn has come
+            result = under_way.stage.result()
+            if not isinstance(result, Finished):
+                ready.append(under_way)
+                prepared.append(result)
+        if not ready:
+            return
+        try:
+            answers = self.run(prepared)
+        except _OF_ONE_ITEM as error:
+            for under_way in ready:
+                under_way.stage = self.pool.submit(self.fail, under_way.item, error)
+            return
+        for under_way, each, answer in zip(ready, prepared, answers, strict=True):
+            under_way.stage = self.pool.submit(
+                self.attempt, under_way.item, self.finish, each, answer
+            )
+
+    def attempt(self, item: Item, stage: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return stage(*arguments)
+        except _OF_ONE_ITEM as error:
+            return self.fail(item, error)
+
+    def fail(self, item: Item, error: Exception) -> Finished[Done]:
+        """The failed item's result, where one is wanted; else the error is raised."""
+        if self.failed is None:
+            raise error
+        return Finished(self.failed(item, error))
+
+
+def ahead(work: Callable[[Item], Done], items: Iterable[Item], count: int) -> Iterator[Done]:
+    """Do something for each item in `count` threads, before the results are asked for; in order.
+
+    No more than `count` results wait, so that memory is bounded however many items there are.
+
+    Raises:
+        Exception: what `work` raises for an item, in its place.
+    """
+    waiting: deque[Future[Done]] = deque()
+    pool = ThreadPoolExecutor(count)
+    try:
+        for item in items:
+            if len(waiting) >= count:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(work, item))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def overlap(
+    items: Iterable[Item],
+    prepare: Callable[[Item], Prepared | Finished[Done]],
+    run: Callable[[Sequence[Prepared]], Sequence[Answer]],
+    finish: Callable[[Prepared, Answer], Done],
+    *,
+    failed: Callable[[Item, Exception], Done] | None = None,
+    weigh: Callable[[Item], float] = lambda item: 0,
+    capacity: float = CAPACITY,
+    batch: int = 1,
+    workers: int | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Generator[Done, None, None]:
+    """Pass items through three stages; `run` happens in the calling thread, the others beside it.
+
+    No more than `workers` items are prepared ahead and as many being finished, so that memory is
+    bounded however many there are. What is raised in a stage is raised here, in its place.
+
+    Args:
+        items: drawn from in this thread, as there is room.
+        prepare: an item to what `run` takes, or its result where no run is needed.
+        run: some prepared items, never more than `batch`, to as many answers. Only what is
+            prepared already goes together; nothing is waited for to fill a batch.
+        finish: what was prepared and its answer to the result.
+        failed: the result of an item for which a stage raised a BirefnetError, MemoryError or
+            ArithmeticError, so that the others go on. By default that is raised like anything else.
+        weigh: how heavy an item is.
+        capacity: how much may be under way together; an item that is heavier goes alone.
+        workers: threads for the first and last stage; by default as many as cores may be used.
+        stopped: once true, what has been run is still finished, and nothing else is begun.
+
+    Yields:
+        Results, in the order of the items.
+    """
+    workers = workers or usable_cores()
+    ahead = max(workers, batch)
+    waiting = ((item, weigh(item)) for item in items)
+    following = next(waiting, None)
+    preparing: deque[_UnderWay[Item]] = deque()
+    finishing: deque[_UnderWay[Item]] = deque()
+    load = 0.0
+    pool = ThreadPoolExecutor(workers)
+    stages = _Stages(run, finish, failed, pool)
+    try:
+        while True:
+            while (
+                following is not None
+                and not stopped()
+                and len(preparing) < ahead
+                and (load == 0 or load + following[1] <= capacity)
+            ):
+                item, weight = following
+                stage = pool.submit(stages.attempt, item, prepare, item)
+                preparing.append(_UnderWay(item, weight, stage))
+                load += weight
+                following = next(waiting, None)
+            if preparing and not stopped():
+                taken = [preparing.popleft()]
+                while preparing and len(taken) < batch and preparing[0].stage.done():
+                    taken.append(preparing.popleft())
+                stages.advance(taken)
+                finishing.extend(taken)
+                del taken
+            elif not finishing:
+                return
+            while finishing and (
+                stopped() or not preparing or len(finishing) > ahead or finishing[0].stage.done()
+            ):
+                oldest = finishing.popleft()
+                result = oldest.stage.result()
+                load -= oldest.weight
+                yield result.result if isinstance(result, Finished) else result
+                if not preparing:
+                    break  # there may be room again
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,13 @@
+"""The old place of `birefnet_apps.ray`, for one version; it goes with 0.5."""
+
+import warnings
+
+from birefnet_models.base.lazy import lazily
+
+warnings.warn(
+    "birefnet_runtime.ray is birefnet_apps.ray now; the old name goes with version 0.5",
+    DeprecationWarning,
+    stacklevel=2,
+)
+
+__getattr__ = lazily(__name__, {"birefnet_apps.ray": "Cutout cutout_files"})

@@ -1,1 +1,0 @@
-"""TensorRT engines: built for the shapes that are asked for, checked, and kept."""

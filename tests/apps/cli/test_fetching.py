@@ -1,0 +1,69 @@
+"""Commands that have a model fetched, as their user meets them: in processes without torch."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from birefnet_models import embedded_path, find
+
+from ...hub_server import Failure, serving
+
+PROGRAM = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "onnx", "huggingface_hub", "requests", "httpx"}:
+            raise ImportError(f"blocked: {name}", name=name)
+sys.meta_path.insert(0, Block())
+from birefnet_apps.cli.main import main
+main()
+"""
+PROCESSOR = b'{"size": {"height": 192, "width": 192}}'
+
+
+@pytest.fixture
+def birefnet(tmp_path):
+    def run(*arguments: str, **environment: str):
+        caches = {"BIREFNET_CACHE": str(tmp_path / "cache"), "HF_HOME": str(tmp_path / "hf")}
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", PROGRAM, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **caches, "OMP_NUM_THREADS": "1", **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_cutout_by_a_model_of_the_hub_twice_the_second_time_without_it(birefnet, tmp_path):
+    nano = embedded_path(find("nano")).read_bytes()
+    command = ("cutout", os.path.abspath("examples/photos/flower.jpg"), "-m", "someone/thing")
+    with serving() as hub:
+        hub.repo("someone/thing").commit(
+            {"onnx/model.onnx": nano, "preprocessor_config.json": PROCESSOR}
+        )
+        hub.failure = Failure(cut_at=4_000_000, times=1)
+        first = birefnet(*command, "-o", "a.png", HF_ENDPOINT=hub.url)
+    second = birefnet(*command, "-o", "b.png", HF_ENDPOINT=hub.url)
+
+    for done in (first, second):
+        assert done.returncode == 0, done.stderr
+    assert {part for _, _, part in hub.requests if part} == {"bytes=4000000-"}
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    assert "pinned someone/thing@main:onnx" in first.stderr
+    assert "pinned" not in second.stderr
+
+
+def test_a_model_that_can_not_be_had_is_one_line_and_no_file(birefnet, tmp_path):
+    photo = os.path.abspath("examples/photos/flower.jpg")
+    done = birefnet("cutout", photo, "--model", "someone/thing", "--output", "a.png")
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("birefnet: someone/thing@main: is not in the cache, and http://")
+    assert not (tmp_path / "a.png").exists()

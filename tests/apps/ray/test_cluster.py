@@ -1,0 +1,84 @@
+"""Ray itself: one machine, and two nodes of which one is killed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+COMMAND = "from birefnet_apps.cli.main import main; main()"
+
+
+def run(*arguments: object, **options: object):
+    return subprocess.run(
+        [sys.executable, "-c", COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+        **options,
+    )
+
+
+@pytest.mark.slow
+def test_the_command_does_the_same_on_ray(model, tmp_path, picture):
+    """Names, records, bytes, lines and exit code; nothing of Ray's own on either stream."""
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.jpg", "a.webp", "sub/d.png"):
+        Image.fromarray(picture).save(folder / name)
+    Image.fromarray(picture * 0).save(folder / "dark.png")
+    (folder / "b.jpg").write_bytes(b"no image")
+    # Whoever did everything twice would find it there already.
+    options = ("-m", model, "--json", "--threads", 1, "--format", "webp", "--skip-existing")
+    options += ("--canvas", "4:5", "--padding", "3px", "--clean", "specks")
+
+    plain = run("cutout", "in", "-o", "plain", *options, cwd=tmp_path)
+    made = run("cutout", "in", "-o", "made", *options, "--engine", "ray", cwd=tmp_path)
+
+    assert plain.returncode == made.returncode == 1, made.stderr
+
+    def records(done, output):
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        for record in found:
+            record.pop("seconds", None)
+            record["output"] = record["output"] and record["output"].replace(output, "out", 1)
+        return sorted(found, key=lambda record: record["input"])
+
+    assert records(made, "made") == records(plain, "plain")
+    written = {path.relative_to(tmp_path / "plain") for path in (tmp_path / "plain").rglob("*.*")}
+    assert len(written) == 4
+    for name in written:
+        assert (tmp_path / "made" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+    lines = [line for line in made.stderr.splitlines() if line.strip()]
+    assert sorted(line.partition(" in ")[0] for line in lines if "birefnet: " in line) == sorted(
+        line.partition(" in ")[0] for line in plain.stderr.splitlines() if "birefnet: " in line
+    )
+    assert all(line.startswith(("birefnet: ", "cutting out")) for line in lines), made.stderr
+    assert lines[-1].startswith("birefnet: 4 cutouts in ")
+
+
+@pytest.mark.interop
+def test_an_actor_and_a_node_are_killed():
+    """As in `benchmarks/results/scale.json`, smaller; in a process of its own."""
+    program = (
+        "import json; from pathlib import Path;"
+        "from studies.service.cluster_trial import robustness;"
+        "print(json.dumps(robustness(Path('examples/photos'), 30, 3)))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        cwd=Path(__file__).parents[3],
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["rows"], found["inputs_with_a_row"], found["results"]) == (30, 30, 27)
+    assert set(found["killed_at_row"]) == {"actor", "node"}

@@ -1,0 +1,92 @@
+import json
+import tracemalloc
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from birefnet_apps.serve.errors import Refusal
+from birefnet_apps.serve.form import MOST_FIELDS, _unquoted, parse_fields
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .conftest import multipart
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+
+def refused(kind: str, body: bytes) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        parse_fields(kind, body)
+    return caught.value
+
+
+@given(st.dictionaries(st.text("abcdef_", min_size=1), st.binary(min_size=1), max_size=5))
+def test_parts_come_out_as_they_went_in(fields):
+    if any(b"--a7d1f" in value for value in fields.values()):
+        return
+    headers, body = multipart(fields)
+
+    assert parse_fields(headers["Content-Type"], body) == fields
+
+
+@given(st.binary(max_size=400).map(lambda raw: raw.replace(b"a", b"%4") * 900))
+def test_escapes_are_undone_in_pieces_as_at_once(text):
+    assert _unquoted(text) == unquote_to_bytes(text.replace(b"+", b" "))
+
+
+def test_empty_fields_are_left_out():
+    assert parse_fields(FORM, b"size=&crop=true&&roi") == {"crop": b"true"}
+    assert parse_fields(JSON, b'{"size": null, "crop": true, "scale": 5}') == {
+        "crop": b"true",
+        "scale": b"5",
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (JSON, b"[" * 20_000_000),
+        (JSON, b"[" + b"[]," * 5_000_000),
+        (JSON, b'{"a":' * 50),
+        (JSON, b'{"a": "' + b"\\ud800" + b'"}'),
+        (JSON, b'{"a": [1]}'),
+        (JSON, b"3"),
+        (JSON, b"\xff\xfe"),
+        (JSON, b'{"a": ' + b"9" * 100_000 + b"}"),
+        (FORM, b"a=1&" * (MOST_FIELDS + 1)),
+        (FORM, b"size=1&size=2"),
+        (FORM, b"%ff=1"),
+        (FORM, b"a" * 1_000 + b"=1"),
+        ("multipart/form-data; boundary=x", b"--x\r\n\r\n\r\n" * 200_000),
+        ("multipart/form-data; boundary=x", b"--x\r\nA: b\r\n\r\nno name\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=" + "x" * 5_000, b"--x"),
+    ],
+)
+def test_what_is_hostile_is_refused_and_takes_little(kind, body):
+    tracemalloc.start()
+    try:
+        error = refused(kind, body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert error.status == 400
+    assert peak < 5_000_000
+
+
+def test_escapes_take_no_more_than_their_text():
+    body = b"a=" + b"%41" * 300_000
+    tracemalloc.start()
+    fields = parse_fields(FORM, body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert fields == {"a": b"A" * 300_000}
+    assert peak < 8 * len(body)  # undone at once, twenty times
+
+
+def test_a_name_is_given_once():
+    _, body = multipart({"size": "full"})
+    error = refused("multipart/form-data; boundary=a7d1f", body.replace(b"--a7d1f--\r\n", body))
+
+    assert error.title == "size: given twice"
+    assert json.dumps(error.as_rembg()) == '{"detail": "size: given twice"}'

@@ -1,0 +1,60 @@
+import numpy as np
+from birefnet_apps.video.smoothing import SLOWEST, SteadyMask
+from birefnet_runtime import Picture
+
+
+def frames(count, speed=0, noise=4.0):
+    """A white square on gray that moves along, with noise; and its alpha, which wavers with it."""
+    random = np.random.default_rng(0)
+    for frame in range(count):
+        truth = np.zeros((60, 120), np.float32)
+        truth[20:40, 20 + frame * speed : 40 + frame * speed] = 1
+        pixels = (80 + 120 * truth)[..., None] + random.normal(0, noise, (60, 120, 3))
+        alpha = np.clip(truth + random.normal(0, 0.05, truth.shape), 0, 1).astype(np.float32)
+        yield Picture(np.rint(pixels.clip(0, 255)).astype(np.uint8)), alpha, truth
+
+
+def through(filmed):
+    steady = SteadyMask()
+    shown = [(steady(picture, alpha), alpha, truth) for picture, alpha, truth in filmed]
+    return [np.stack(each)[6:] for each in zip(*shown, strict=True)]
+
+
+def test_what_stands_still_hardly_flickers():
+    shown, alpha, truth = through(frames(14))
+
+    assert np.abs(np.diff(shown, axis=0)).mean() < np.abs(np.diff(alpha, axis=0)).mean() / 4
+    assert np.abs(shown - truth).mean() < np.abs(alpha - truth).mean()
+    assert shown.dtype == np.float32
+    assert shown.min() >= 0
+    assert shown.max() <= 1
+
+
+def test_what_moves_leaves_nothing_behind():
+    shown, alpha, truth = through(frames(14, speed=3))
+
+    for frame in range(len(truth)):
+        left = np.flatnonzero(truth[frame].any(axis=0))[0]
+        behind = np.s_[frame, 20:40, left - 6 : left]  # where the square has just been
+        edge = np.s_[frame, 20:40, left : left + 20]
+        assert shown[behind].mean() < alpha[behind].mean() + 0.01
+        assert shown[edge].mean() > alpha[edge].mean() - 0.01
+
+
+def test_a_cut_begins_anew_and_a_plain_mean_would_not():
+    steady = SteadyMask()
+    before, after = (Picture(np.full((20, 20, 3), level, np.uint8)) for level in (60, 90))
+    steady(before, np.zeros((20, 20), np.float32))
+
+    np.testing.assert_array_equal(steady(after, np.ones((20, 20), np.float32)), 1)
+
+
+def test_the_first_frame_stays_and_the_next_counts_by_its_share():
+    steady = SteadyMask()
+    same = Picture(np.full((20, 20, 3), 6000, np.uint16))
+
+    first = steady(same, np.zeros((20, 20), np.float32))
+    second = steady(same, np.ones((20, 20), np.float32))
+
+    assert not first.any()
+    np.testing.assert_allclose(second, SLOWEST, atol=1e-6)

@@ -1,0 +1,351 @@
+"""TensorRT's engines without TensorRT: what a key holds, when one is found, built or refused."""
+
+import ctypes
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from birefnet_models.base.hashes import graph_sha256
+from birefnet_runtime import ProviderError, SizeError, TensorRT
+from birefnet_runtime.session import open as sessions
+from birefnet_runtime.session import ort_session as inference_session
+from birefnet_runtime.session import tensorrt as engine_cache
+from birefnet_runtime.session import tensorrt as engines
+from birefnet_runtime.session.availability import Build, InstalledVersions
+from birefnet_runtime.session.open import open_session
+from birefnet_runtime.session.ort_options import plan_session
+from birefnet_runtime.session.providers import Profile
+from birefnet_runtime.session.tensorrt import (
+    CudaDevice,
+    EngineKey,
+    engine_for,
+    find,
+    read_device,
+    resolve,
+)
+
+ONE = Profile(smallest=(1, 64, 64), best=(1, 64, 64), largest=(1, 64, 64))
+WIDE = Profile(smallest=(1, 32, 32), best=(1, 64, 64), largest=(2, 128, 128))
+KEY = EngineKey(
+    graph="abc",
+    gpu="NVIDIA L4",
+    compute_capability="8.9",
+    tensorrt="10.13.3",
+    onnxruntime="1.31.1",
+    cuda="13.0",
+    fp16=False,
+    optimization_level=3,
+    workspace_bytes=None,
+    profile=ONE,
+)
+OTHERS = {
+    "graph": "def",
+    "gpu": "NVIDIA H100",
+    "compute_capability": "9.0",
+    "tensorrt": "10.14.0",
+    "onnxruntime": "1.32.0",
+    "cuda": "13.1",
+    "fp16": True,
+    "optimization_level": 5,
+    "workspace_bytes": 1 << 30,
+    "profile": WIDE,
+    "format": 2,
+}
+
+
+class Fake:
+    """A session whose logits are `answer`; opening it on TensorRT leaves an engine behind."""
+
+    def __init__(self, answer=2.0):
+        self.answer = answer
+        self.opened = []
+
+    def on_tensorrt(self, record, directory, input_name):
+        self.opened.append((record, directory, input_name))
+        (directory / "birefnet_1_sm89.engine").write_bytes(b"engine")
+        return self
+
+    def on_cpu(self):
+        return Fake(2.0)
+
+    def run(self, names, feed):
+        batch, _, height, width = feed["image"].shape
+        return [np.full((batch, 1, height, width), self.answer, np.float32)]
+
+
+def build(root, fake, key=KEY, **record):
+    asked = TensorRT(cache=root, fp16=key.fp16, **record)
+    return engine_for(root / "m.onnx", asked, key, "image", fake.on_tensorrt, fake.on_cpu)
+
+
+def test_an_engine_is_built_once_and_found_after_that(tmp_path, capfd):
+    fake = Fake()
+
+    first, second = build(tmp_path, fake), build(tmp_path, fake)
+
+    ((record, where, name),) = fake.opened
+    assert record.profile == ONE
+    assert where.name.startswith(".building-"), "never where a half-built one could be found"
+    assert name == "image"
+    assert first == second
+    assert first.directory == tmp_path / KEY.name
+    assert sorted(path.name for path in first.directory.iterdir()) == [
+        "birefnet_1_sm89.engine",
+        "facts.json",
+    ]
+    assert sorted(tmp_path.iterdir()) == [first.directory]
+    facts = json.loads((first.directory / "facts.json").read_text())
+    assert facts["parity"] == {"largest": 0.0, "mean": 0.0}
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == (
+        "birefnet: building a TensorRT engine of m.onnx for NVIDIA L4 in fp32, 1 at 64x64; "
+        "this takes minutes, once"
+    )
+    assert ": took " in lines[-1]
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_a_cache_of_anything_else_is_never_loaded(tmp_path, field):
+    build(tmp_path, Fake())
+    other = dataclasses.replace(KEY, **{field: OTHERS[field]})
+
+    assert other.name != KEY.name
+    assert find(tmp_path, other) is None
+
+
+def test_every_fact_of_the_key_is_tried_above():
+    assert set(OTHERS) == {field.name for field in dataclasses.fields(EngineKey)}
+
+
+def test_an_engine_for_more_shapes_serves_fewer(tmp_path):
+    build(tmp_path, Fake(), dataclasses.replace(KEY, profile=WIDE))
+
+    engine = build(tmp_path, Fake())
+
+    assert engine.record.profile == WIDE
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", ["renamed", "no engine", "no facts", "nonsense", "other facts"])
+def test_a_directory_that_is_not_what_it_says_is_not_used(tmp_path, damage):
+    directory = build(tmp_path, Fake()).directory
+    facts = directory / "facts.json"
+    if damage == "renamed":
+        shutil.move(directory, tmp_path / ("0" * 32))
+    elif damage == "no engine":
+        (directory / "birefnet_1_sm89.engine").unlink()
+    elif damage == "no facts":
+        facts.unlink()
+    elif damage == "nonsense":
+        facts.write_text("[1, 2")
+    else:
+        facts.write_text(facts.read_text().replace("NVIDIA L4", "NVIDIA L40"))
+    assert find(tmp_path, KEY) is None
+    fake = Fake()
+    assert build(tmp_path, fake).directory == directory
+    assert len(fake.opened) == 1
+    assert find(tmp_path, KEY)
+
+
+@pytest.mark.parametrize("answer", [-2.0, 2.8, float("nan")])
+def test_an_engine_that_answers_something_else_is_refused_and_gone(tmp_path, answer):
+    with pytest.raises(ProviderError, match="the engine's mask differs from the CPU's by") as e:
+        build(tmp_path, Fake(answer))
+
+    assert "it is not used; try --provider cuda" in str(e.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_precision_may_differ_more(tmp_path):
+    half = dataclasses.replace(KEY, fp16=True)
+
+    build(tmp_path, Fake(2.03), half)
+
+    with pytest.raises(ProviderError, match="try fp32"):
+        build(tmp_path, Fake(2.3), dataclasses.replace(half, graph="other"))
+
+
+class Spot(Fake):
+    """Its mask is the reference's, .881, but for one pixel that is .12 lower."""
+
+    def run(self, names, feed):
+        (logits,) = super().run(names, feed)
+        logits[0, 0, 0, 0] = 1.157
+        return [logits]
+
+
+@pytest.mark.parametrize("engine", [Spot(), Fake(2.03)], ids=["one pixel", "all by .003"])
+def test_fp32_may_differ_less_than_fp16(tmp_path, engine):
+    with pytest.raises(ProviderError, match="allowed, so it is not used"):
+        build(tmp_path, engine)
+
+    build(tmp_path, engine, dataclasses.replace(KEY, fp16=True))
+
+
+def test_a_build_that_throws_leaves_nothing(tmp_path):
+    fake = Fake()
+
+    def run(names, feed):
+        raise RuntimeError("TensorRT EP could not build engine\nmore")
+
+    fake.run = run
+
+    with pytest.raises(ProviderError, match=r"to build: TensorRT EP could not build engine$"):
+        build(tmp_path, fake)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_engine_at_all_is_an_error(tmp_path):
+    fake = Fake()
+    fake.on_tensorrt = lambda *_: fake
+
+    with pytest.raises(ProviderError, match="it took no part of the graph"):
+        build(tmp_path, fake)
+
+
+def test_a_cache_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(ProviderError, match="engines can't be kept there"):
+        engine_for(
+            tmp_path / "m.onnx",
+            TensorRT(cache=tmp_path / "file"),
+            KEY,
+            "image",
+            Fake().on_tensorrt,
+            Fake().on_cpu,
+        )
+
+
+def test_the_graphs_hash_holds_the_weights_beside_it(tmp_path):
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"graph")
+    alone = graph_sha256(model)
+    (tmp_path / "other.onnx").write_bytes(b"other")
+    assert graph_sha256(model) == alone
+    (tmp_path / "model.onnx_data").write_bytes(b"weights")
+    beside = graph_sha256(model)
+    (tmp_path / "model.onnx_data").write_bytes(b"Weights")
+
+    assert len({alone, beside, graph_sha256(model)}) == 3
+
+
+@pytest.fixture
+def l4(monkeypatch):
+    """A machine with a GPU, as far as is asked."""
+    monkeypatch.setattr(engines, "read_device", lambda _: CudaDevice("NVIDIA L4", "8.9"))
+    monkeypatch.setattr(
+        engines, "installed_versions", lambda: InstalledVersions("13.0", "9.8.0", "10.13.3")
+    )
+    folder = engine_cache.default_root()
+    return Build("1.31.1", "onnxruntime-gpu", "13.0", (), folder, ())
+
+
+def test_the_key_is_read_off_the_machine_and_the_model(model, l4):
+    key, name = resolve(model, TensorRT(), l4, sizes=[64], batch=1)
+
+    assert name == "input_image"
+    assert key == dataclasses.replace(KEY, graph=graph_sha256(model))
+    other, _ = resolve(model, TensorRT(profile=WIDE), l4, sizes=[96], batch=8)
+    assert other.profile == WIDE
+
+
+def test_height_and_width_are_not_mixed_up(monkeypatch, model):
+    """An engine for wide pictures takes no tall ones."""
+    wide = Profile(smallest=(1, 32, 64), best=(1, 32, 64), largest=(1, 64, 128))
+    monkeypatch.setattr(inference_session, "BoundRunner", lambda *_, **__: Bound())
+    monkeypatch.setattr(inference_session, "read_placement", lambda _: None)
+
+    class Bound:
+        def run(self, tensor, name):
+            return tensor[:, :1]
+
+    def start():
+        return onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+
+    record = TensorRT(profile=wide)
+    session = inference_session.OpenSession(start, record, plan_session(record, threads=1))
+
+    session.run(None, {"input_image": np.ones((1, 3, 64, 128), np.float32)})
+    with pytest.raises(SizeError, match="at 128x64 lies outside"):
+        session.run(None, {"input_image": np.ones((1, 3, 128, 64), np.float32)})
+
+
+def test_no_device(model, l4, monkeypatch):
+    monkeypatch.setattr(engines, "read_device", lambda _: None)
+
+    with pytest.raises(ProviderError, match="no CUDA device 3"):
+        resolve(model, TensorRT(device_id=3), l4, sizes=[], batch=1)
+
+
+def test_the_whole_way_of_a_session(model, l4, monkeypatch, tmp_path):
+    """open_session with a TensorRT that is the CPU in truth."""
+    plans = []
+
+    def start(path, provider, plan, verbose):
+        plans.append(plan)
+        options = dict(plan.providers[0][1]) if plan.providers else {}
+        if "trt_engine_cache_path" in options:
+            Path(options["trt_engine_cache_path"], "x.engine").write_bytes(b"")
+        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(sessions, "installed_build", lambda: l4)
+    monkeypatch.setattr(sessions, "why_unavailable", lambda *_: None)
+    monkeypatch.setattr(sessions, "start", start)
+    monkeypatch.setattr(inference_session, "read_placement", lambda _: None)
+    monkeypatch.setattr(
+        inference_session,
+        "BoundRunner",
+        lambda session, *_, **__: type(
+            "Bound",
+            (),
+            {"run": lambda self, tensor, name: session.run([name], {"input_image": tensor})[0]},
+        )(),
+    )
+
+    session = open_session(model, providers=TensorRT(cache=tmp_path / "engines"), sizes=[64])
+
+    assert session.info.provider.profile == ONE
+    built, reference, ready = plans
+    assert "trt_profile_min_shapes" in built.providers[0][1]
+    assert reference.providers == (("CPUExecutionProvider", {}),)
+    (kept,) = (tmp_path / "engines").iterdir()
+    assert ready.providers[0][1]["trt_engine_cache_path"] == str(kept)
+    tensor = np.ones((1, 3, 64, 64), np.float32)
+    np.testing.assert_allclose(session.run(None, {"input_image": tensor})[0], 4.0, rtol=1e-5)
+    with pytest.raises(SizeError, match="outside what this TensorRT engine was built for"):
+        session.run(None, {"input_image": np.ones((1, 3, 96, 64), np.float32)})
+
+    open_session(model, providers=TensorRT(cache=tmp_path / "engines"), sizes=[64])
+    assert len(plans) == 4, "found, not built"
+
+
+class Driver:
+    """libcuda with one L4 whose compute capability is 8.9."""
+
+    def cuInit(self, flags):
+        return 0
+
+    def cuDeviceGet(self, device, ordinal):
+        return 0 if ordinal == 0 else 101
+
+    def cuDeviceGetName(self, name, length, device):
+        name.value = b"NVIDIA L4"
+        return 0
+
+    def cuDeviceGetAttribute(self, value, attribute, device):
+        ctypes.cast(value, ctypes.POINTER(ctypes.c_int))[0] = {75: 8, 76: 9}[attribute]
+        return 0
+
+
+def test_the_device_is_asked_through_the_driver():
+    def no_driver(name):
+        raise OSError(name)
+
+    assert read_device(0, lambda _: Driver()) == CudaDevice("NVIDIA L4", "8.9")
+    assert read_device(1, lambda _: Driver()) is None
+    assert read_device(0, no_driver) is None
