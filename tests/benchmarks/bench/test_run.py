@@ -8,13 +8,13 @@ import onnx
 import pytest
 from birefnet_apps.cli.main import main
 from birefnet_benchmarks.bench.configuration import Configuration
-from birefnet_benchmarks.bench.configurations import Grid
+from birefnet_benchmarks.bench.inputs import Request
 from birefnet_benchmarks.bench.interleave import InterleavedRuns
 from birefnet_benchmarks.bench.measure.process import Limits
 from birefnet_benchmarks.bench.measure.roofline import measure_roofline
-from birefnet_benchmarks.bench.models import Request
 from birefnet_benchmarks.bench.results import MatmulPeak, Result, Round, read_report
 from birefnet_benchmarks.bench.run import RunSettings, _fastest, _notes
+from birefnet_benchmarks.bench.workloads import Grid
 from birefnet_benchmarks.errors import BenchmarkError
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
@@ -218,7 +218,7 @@ def test_an_export_that_can_not_be_exported_is_a_configuration(tmp_path, monkeyp
     def run(interleaved, configurations):
         return (Result(configuration, error="not run") for configuration in configurations)
 
-    monkeypatch.setattr("birefnet_benchmarks.bench.models.export_graph", refuse)
+    monkeypatch.setattr("birefnet_benchmarks.bench.inputs.export_graph", refuse)
     monkeypatch.setattr(InterleavedRuns, "run", run)
     monkeypatch.setattr("birefnet_benchmarks.bench.run.measure_roofline", lambda **_: ((), ()))
 

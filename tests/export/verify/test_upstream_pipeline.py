@@ -105,7 +105,7 @@ def test_it_is_the_runtime_s_pipeline_but_for_rounding(tmp_path, image_size, siz
         def run(self, names, feed):
             return [Brightness()(feed["x"])]
 
-    alpha = Segmenter(session=Session()).alpha(file)
+    alpha = Segmenter.from_session(Session()).alpha(file)
     smooth = reference_alpha(Brightness(), file, size, eight_bits=False)
     np.testing.assert_allclose(alpha, smooth, atol=1e-5)
     card = reference_alpha(Brightness(), file, size)
