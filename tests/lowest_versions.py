@@ -34,7 +34,7 @@ def constraints(tested: str, lowest: dict[str, str]) -> list[str]:
     """The lines of constraints.txt with these versions instead of its own."""
     pins = [line.split("==") for line in tested.splitlines() if "==" in line]
     merged = {name.lower(): version for name, version in pins if name not in _LEFT_TO_PIP}
-    merged |= {name: version for name, version in lowest.items()}
+    merged |= lowest
     return [f"{name}=={version}" for name, version in sorted(merged.items())]
 
 

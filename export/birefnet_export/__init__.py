@@ -7,7 +7,6 @@ from .errors import (
     ExportError,
     GraphError,
     ParityError,
-    RemoteCodeError,
 )
 from .export import export_onnx
 from .inspection import CheckpointFacts, OnnxFacts, inspect_file
@@ -28,7 +27,6 @@ __all__ = [
     "OnnxFacts",
     "Parity",
     "ParityError",
-    "RemoteCodeError",
     "export_onnx",
     "fetch",
     "inspect_file",

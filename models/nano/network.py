@@ -1,4 +1,4 @@
-"""The network that is trained: the benchmarks' BiRefNet in PyTorch, with side heads and faster forms.
+"""The network that is trained: the benchmarks' BiRefNet, with side heads and faster forms.
 
 The weights and their names are those that `birefnet_export` describes; what differs is only how the
 same sums are carried out in training, and the heads for deep supervision.

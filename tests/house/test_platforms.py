@@ -19,7 +19,6 @@ MODULES = [
 ]
 
 
-
 def needs_pytorch(module: str) -> bool:
     return module.startswith(PYTORCH) and not module.endswith(".remote_source")
 

@@ -56,7 +56,7 @@ def test_torch_and_onnx_are_never_needed_to_cut_out():
     assert {requirement_name(line) for line in needed}.isdisjoint({"torch", "onnx", "transformers"})
 
 
-@pytest.mark.parametrize("extra", ["bench", "evaluate", "export", "heic", "matting", "verify"])
+@pytest.mark.parametrize("extra", ["bench", "evaluate", "export", "heic", "matting", "pytorch"])
 def test_an_extra_for_a_task_leaves_the_build_of_onnx_runtime_open(extra):
     """Two builds overwrite each other's files: `gpu,export` must not bring the CPU's, too."""
     names = {requirement_name(line) for line in PROJECT["optional-dependencies"][extra]}

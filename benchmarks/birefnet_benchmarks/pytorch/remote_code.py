@@ -10,10 +10,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from birefnet_export.errors import RemoteCodeError
 from birefnet_models.base.text import first_line
 from torch import Tensor, nn
 
+from ..errors import RemoteCodeError
 from .remote_source import consented_source
 
 

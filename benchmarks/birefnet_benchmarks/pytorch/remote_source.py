@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from birefnet_export.checkpoint.source import HubSource, parse_source
-from birefnet_export.errors import ExportError, RemoteCodeError
+from birefnet_export.errors import ExportError
+
+from ..errors import RemoteCodeError
 
 REMOTE_PREFIX = "transformers:"
 
