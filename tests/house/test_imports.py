@@ -92,8 +92,8 @@ ALLOWED = {
         "transformers",  # remote code, loaded on consent to compare an export with it
     },
 }
-# Inside a package, these may appear in the named files or folders only: the runtime where graphs are
-# run, to be compared or watched on images.
+# Inside a package, these may appear in the named files or folders only: the runtime where graphs
+# are run, to be compared or watched on images.
 CONFINED = {
     ("runtime", "pillow_heif"): "images/read.py",
     ("runtime", "pymatting"): "cutout/foreground.py",

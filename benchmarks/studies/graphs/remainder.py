@@ -21,19 +21,19 @@ from statistics import median
 from typing import Any
 from unittest import mock
 
-import torch
+import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_export import export_onnx
-from birefnet_export.graph import lowering
 from birefnet_export.graph.builder import Graph, Value
 from birefnet_export.graph.fused.backbone import swin_v1, windows
 from birefnet_export.graph.kernels import Kernel
 from birefnet_export.graph.layers import after, concat, conv
 from birefnet_export.graph.lowering import native
+from birefnet_export.graph.lowering import rows as rows_of_taps
+from birefnet_export.network import nn
 from birefnet_export.network.backbone.swin_v1 import MASKED
 from birefnet_models.base.text import format_bytes, format_seconds
-from torch import nn
 
 from studies.graphs.golden_checkpoints import write_checkpoint
 from studies.graphs.graph_row import GraphRow, roofline_share
@@ -53,10 +53,10 @@ Record = dict[str, Any]
 
 def biases_in_gemm(g: Graph, x: Value, layer: nn.Linear) -> Value:
     """`layers.linear` by `Gemm`, which adds the bias itself but knows matrices alone."""
-    if layer.bias is None:
+    if not layer.has_bias:
         return x @ layer.weight.T
     flat = x.reshape([-1, layer.in_features])
-    product = g.op("Gemm", flat, layer.weight.T.contiguous(), layer.bias)
+    product = g.op("Gemm", flat, layer.weight.T, layer.bias)
     return product.reshape(concat(g, [g.op("Shape", x, end=2), [layer.out_features]], 0))
 
 
@@ -66,10 +66,10 @@ def in_two_parts(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
     It saves five of six sums of maps, and takes a buffer of four rows instead of one.
     """
     side = kernel.weight.shape[-1]
-    if side < lowering.rows.SMALLEST:
+    if side < rows_of_taps.SMALLEST:
         return native.deform_conv(g, x, predict, kernel)
     rows = [side // 2 + 1, side // 2]
-    bias = predict.bias.clone()
+    bias = predict.bias.copy()
     for part, first in ((0, 0), (1, rows[0])):
         # The middle of these rows, as DeformConv pads them, lies elsewhere than the kernel's.
         moved = first + rows[part] // 2 - side // 2
@@ -81,7 +81,7 @@ def in_two_parts(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
     )
     modulations = g.ops("Split", 2, g.op("Sigmoid", logits), taps, axis=1)
     total: Value | None = None
-    for place, weight in enumerate(torch.split(kernel.weight, rows, 2)):
+    for place, weight in enumerate(np.split(kernel.weight, rows[:1], 2)):
         part_kernel = Kernel(weight, kernel.bias if place == 0 else 0 * kernel.bias)
         offset = offsets[place] if total is None else after(g, total, offsets[place], 2)
         done = native.deform_conv_node(g, x, part_kernel, offset, modulations[place])
@@ -93,7 +93,7 @@ def in_two_parts(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
 VARIANTS: dict[str, Callable[[], Any]] = {
     "masked scores of -100, as upstream's": lambda: mock.patch.object(windows, "MASKED", MASKED),
     "biases of linear layers in Gemm": lambda: mock.patch.object(swin_v1, "linear", biases_in_gemm),
-    "7 x 7 taps in two parts": lambda: mock.patch.dict(lowering.LOWERINGS, {"rows": in_two_parts}),
+    "7 x 7 taps in two parts": lambda: mock.patch.object(rows_of_taps, "deform_conv", in_two_parts),
     "feed-forward layers whole": lambda: mock.patch.object(
         swin_v1, "backbone", _whole_backbone(swin_v1.backbone)
     ),
@@ -113,7 +113,6 @@ def operator_times(*files: str) -> None:
 
     Graphs take turns; a node counts with the median of its runs after the first.
     """
-    import numpy as np
     import onnxruntime
     from birefnet_runtime.machine import usable_cores
 
@@ -161,8 +160,8 @@ def sampling_times() -> dict[str, float]:
     found = {}
     for outputs in (1, 256):
         g = Graph(20)
-        weight = torch.from_numpy(random.standard_normal((outputs, channels, 1, taps)))
-        kernel = Kernel(weight.float(), torch.zeros(outputs))
+        weight = random.standard_normal((outputs, channels, 1, taps))
+        kernel = Kernel(weight, np.zeros(outputs))
         x, offset, modulation = (
             g.input(name, [1, *shape])
             for name, shape in zip(("x", "offset", "modulation"), shapes, strict=True)

@@ -21,9 +21,9 @@ import numpy as np
 import onnx
 import torch
 from birefnet_apps.cli.main import main as birefnet
+from birefnet_benchmarks.pytorch.birefnet import BiRefNet
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.swin_v1 import SwinV1
-from birefnet_export.network.birefnet import BiRefNet
 from PIL import Image
 from safetensors.torch import save
 

@@ -1,12 +1,11 @@
 import numpy as np
-import torch
 from birefnet_export.graph.builder import Graph
 from birefnet_export.graph.kernels import Kernel
 from birefnet_export.graph.layers import linear
 from birefnet_export.graph.lowering import native
+from birefnet_export.network import nn
 from birefnet_runtime.session.open import open_session
 from studies.graphs import remainder
-from torch import nn
 
 
 def evaluated(build, tmp_path, x: np.ndarray) -> np.ndarray:
@@ -22,10 +21,10 @@ def evaluated(build, tmp_path, x: np.ndarray) -> np.ndarray:
 
 
 def test_taps_in_two_parts_are_the_taps(tmp_path):
-    torch.manual_seed(0)
-    x = np.random.default_rng(0).standard_normal((1, 4, 9, 11), np.float32)
-    predict = Kernel(torch.randn(3 * 49, 4, 3, 3) / 3, torch.randn(3 * 49))
-    kernel = Kernel(torch.randn(5, 4, 7, 7) / 7, torch.randn(5))
+    drawn = np.random.default_rng(0).standard_normal
+    x = drawn((1, 4, 9, 11), np.float32)
+    predict = Kernel(drawn((3 * 49, 4, 7, 7)) / 7, drawn(3 * 49))
+    kernel = Kernel(drawn((5, 4, 7, 7)) / 7, drawn(5))
 
     whole = evaluated(lambda g, v: native.deform_conv(g, v, predict, kernel), tmp_path, x)
     parts = evaluated(lambda g, v: remainder.in_two_parts(g, v, predict, kernel), tmp_path, x)
@@ -34,9 +33,9 @@ def test_taps_in_two_parts_are_the_taps(tmp_path):
 
 
 def test_gemm_is_the_linear_layer(tmp_path):
-    torch.manual_seed(0)
-    layer = nn.Linear(6, 8).requires_grad_(False)
-    x = np.random.default_rng(0).standard_normal((2, 5, 6), np.float32)
+    drawn = np.random.default_rng(0).standard_normal
+    layer = nn.Linear(6, 8).bind({"weight": drawn((8, 6)), "bias": drawn(8)}.__getitem__)
+    x = drawn((2, 5, 6), np.float32)
 
     plain = evaluated(lambda g, v: linear(g, v, layer), tmp_path, x)
     by_gemm = evaluated(lambda g, v: remainder.biases_in_gemm(g, v, layer), tmp_path, x)
