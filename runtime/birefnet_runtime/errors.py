@@ -87,9 +87,11 @@ EXTRA_OF_MODULE = {
     "starlette": "serve",
     "threadpoolctl": "export",
     "torch": "pytorch",
-    "transformers": "verify",
+    "transformers": "pytorch",
     "uvicorn": "serve",
 }
+CPU_BUILD_OF_PYTORCH = "--extra-index-url https://download.pytorch.org/whl/cpu"
+"""With which pip takes PyTorch's CPU build; PyPI's, on Linux, brings 3 GB of CUDA."""
 
 
 def missing_extra(module: str | None) -> MissingExtraError | None:
@@ -97,6 +99,7 @@ def missing_extra(module: str | None) -> MissingExtraError | None:
     extra = EXTRA_OF_MODULE.get((module or "").partition(".")[0])
     if extra is None:
         return None
+    options = f" {CPU_BUILD_OF_PYTORCH}" if extra == "pytorch" else ""
     return MissingExtraError(
-        f"{module} is not installed; install it with: pip install 'birefnet-ort[{extra}]'"
+        f"{module} is not installed; install it with: pip install 'birefnet-ort[{extra}]'{options}"
     )

@@ -1,21 +1,23 @@
 """Image in, alpha out."""
 
+import inspect
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from math import inf
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict
 
 import numpy as np
-from birefnet_models.base.text import first_line
+from birefnet_models.base.text import first_line, joined
 from numpy.typing import NDArray
 
 from .cutout.compose import Result, Style, compose, shown_alpha
 from .cutout.foreground import Estimator
-from .cutout.second_look import Prediction, alpha_of, look_twice
+from .cutout.refine import Prediction, alpha_of, run_refined
 from .errors import MemoryWarning, ModelError, ProviderWarning, SizeWarning
 from .images.picture import Picture
 from .images.read import ImageSource, read_image
@@ -26,7 +28,6 @@ from .model.metadata import ModelMetadata, model_facts, read_properties
 from .model.signature import Session, read_signature
 from .model.size import Size, auto_size, check_fixed, check_size, quality_note
 from .pipeline import overlap
-from .session.compiled import is_switched_off
 from .session.memory import (
     DEFAULT,
     PICTURE_BYTES,
@@ -48,7 +49,7 @@ class Opening(TypedDict, total=False):
     size: Size
     threads: int | None
     providers: Providers
-    memory: Memory
+    memory: Memory | None
     max_memory: float | str | None
     compiled: bool
     verbose: bool
@@ -79,16 +80,17 @@ class Segmenter:
             "openvino", or any that ONNX Runtime has, as "coreml"), records with options, or "auto",
             the best that works without changing the answer. What can't run is an error unless
             another is named behind it.
-        memory: settings of the CPU by name: "fast", "balanced" or "low".
-        max_memory: bytes that the process may take, or text such as "1GB". The settings follow from
-            it, and, where `size` is left open, a smaller size if need be, so that room is left for
-            a photograph of 12 megapixels; how much is left for pictures `memory_left` says.
+        memory: settings of the CPU by name: "fast", "balanced" or "low". By default balanced, or
+            what `max_memory` leads to.
+        max_memory: bytes that the process may take, or text such as "1GB". What is left open of
+            `memory` and `size` follows from it: the fastest settings, and a smaller size if need
+            be, so that room is left for a photograph of 12 megapixels; how much is left for
+            pictures `memory_left` says.
         compiled: on the CPU, open the graph in the form that ONNX Runtime optimized it to here,
-            which is kept in the cache from the first time on; `BIREFNET_COMPILED=off` says no, too.
+            which is kept in the cache from the first time on.
         verbose: let ONNX Runtime's own log lines through to stderr.
-        refine: where the subject fills little of the picture, look at its surroundings again.
-        session: what to run; all that is said of the model and how to run it then counts for
-            nothing.
+        refine: where the subject fills little of the picture, run its surroundings again, alone.
+        session: deprecated, for `from_session`.
 
     Raises:
         ModelError: no such model, or a file that ONNX Runtime can't load.
@@ -97,6 +99,7 @@ class Segmenter:
         SizeError: `size` is no multiple of what the network needs.
         MemoryLimitError: no settings keep the model below `max_memory`; says what would.
         MissingExtraError: onnxruntime is not installed.
+        TypeError: a session together with what says how one is to be opened.
     """
 
     metadata: ModelMetadata
@@ -104,6 +107,8 @@ class Segmenter:
     """Bytes that `max_memory` leaves for pictures beside the model; None without a limit."""
     session_info: SessionInfo | None = None
     """The provider it runs on and those passed over; None for a session that was handed in."""
+    _recipe: "Callable[[], Segmenter] | None" = None
+    """Opens the same model anew; None for a session that was handed in."""
 
     def __init__(
         self,
@@ -112,53 +117,94 @@ class Segmenter:
         size: Size = None,
         threads: int | None = None,
         providers: Providers = "auto",
-        memory: Memory = DEFAULT,
+        memory: Memory | None = None,
         max_memory: float | str | None = None,
         compiled: bool = True,
         verbose: bool = False,
         refine: bool = False,
         session: Session | None = None,
     ) -> None:
-        path = None
-        self._recipe: dict[str, Any] | None = None
-        if session is None:
-            path = find_model(model)
-            self._recipe = {
-                "model": path.absolute(),
-                "size": size,
-                "threads": threads,
-                "providers": providers,
-                "memory": memory,
-                "max_memory": max_memory,
-                "compiled": compiled,
-                "verbose": verbose,
-                "refine": refine,
-            }
-            if max_memory is not None:
-                limit = as_bytes(max_memory)
-                choice = choose(path, size, limit, PICTURE_BYTES)
-                memory, size = choice.memory, choice.size
-                self.memory_left = limit - choice.estimate_bytes
-                if choice.note:
-                    warnings.warn(choice.note, MemoryWarning, stacklevel=2)
-            opened = open_session(
-                path,
-                providers=providers,
-                cpu=SETTINGS[memory],
-                threads=threads,
-                sizes=() if size is None else (size,),
-                compiled=compiled and not is_switched_off(),
-                most_bytes=inf if max_memory is None else as_bytes(max_memory),
-                verbose=verbose,
-            )
-            session, self.session_info = opened, opened.info
+        opening = Opening(
+            size=size,
+            threads=threads,
+            providers=providers,
+            memory=memory,
+            max_memory=max_memory,
+            compiled=compiled,
+            verbose=verbose,
+            refine=refine,
+        )
+        if session is not None:
+            _check_alone(model, opening)
+            message = "Segmenter(session=s) is deprecated; use Segmenter.from_session(s)"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            self._adopt(session, None, size=size, refine=refine)
+            return
+        path = find_model(model)
+        self._recipe = partial(type(self), path.absolute(), **opening)
+        if max_memory is not None:
+            limit = as_bytes(max_memory)
+            choice = choose(path, size, limit, PICTURE_BYTES, memory)
+            memory, size = choice.memory, choice.size
+            self.memory_left = limit - choice.estimate_bytes
+            if choice.note:
+                warnings.warn(choice.note, MemoryWarning, stacklevel=2)
+        opened = open_session(
+            path,
+            providers=providers,
+            cpu=SETTINGS[memory or DEFAULT],
+            threads=threads,
+            sizes=() if size is None else (size,),
+            compiled=compiled,
+            most_bytes=inf if max_memory is None else as_bytes(max_memory),
+            verbose=verbose,
+        )
+        self.session_info = opened.info
+        self._adopt(opened, path, size=size, refine=refine)
+        for note in (*opened.info.notes(), *saturation_notes(read_properties(opened, path))):
+            warnings.warn(note, ProviderWarning, stacklevel=2)
+
+    @classmethod
+    def from_session(
+        cls,
+        session: Session,
+        *,
+        size: Size = None,
+        refine: bool = False,
+        metadata: ModelMetadata | None = None,
+    ) -> Self:
+        """A Segmenter on a session that is open already: ONNX Runtime's, or one like it.
+
+        Args:
+            session: what to run.
+            size: as in the class.
+            refine: as in the class.
+            metadata: how the model wants its input; by default what the session's own metadata
+                says, and upstream's values where it says nothing.
+
+        Raises:
+            ModelError: its graph is of another kind, or its metadata can't be read.
+            SizeError: the network can't run at `size`.
+        """
+        self = cls.__new__(cls)
+        self._adopt(session, None, size=size, refine=refine, metadata=metadata)
+        return self
+
+    def _adopt(
+        self,
+        session: Session,
+        path: Path | None,
+        *,
+        size: Size,
+        refine: bool,
+        metadata: ModelMetadata | None = None,
+    ) -> None:
+        """Take a session that is open; `path` is its model's, where that is known."""
         self._session: Session | None = session
         self._signature = read_signature(session)
-        properties = read_properties(session, path)
-        notes = self.session_info.notes() if self.session_info else []
-        for note in (*notes, *saturation_notes(properties)):
-            warnings.warn(note, ProviderWarning, stacklevel=2)
-        self.metadata = model_facts(properties, self._signature, path)
+        self.metadata = metadata or model_facts(
+            read_properties(session, path), self._signature, path
+        )
         self._form = form_of(self._signature, self.metadata)
         self._fixed_size = self._resolve(size)
         self._refine = refine
@@ -175,7 +221,7 @@ class Segmenter:
                 "a Segmenter whose session was handed in can't be sent to another process; "
                 "open one there, or give it a model instead of a session"
             )
-        return partial(type(self), **self._recipe), ()
+        return self._recipe, ()
 
     def __call__(self, image: ImageSource) -> NDArray[np.float32]:
         """The same as `alpha`."""
@@ -306,7 +352,7 @@ class Segmenter:
 
         Returns:
             For each float32 (height, width), logits at the model's size; of a model that gives
-            alpha, uint8 (H, W). With `refine` TwoLooks of those that were looked at twice.
+            alpha, uint8 (H, W). With `refine` a `Refined` of those that were run twice.
 
         Raises:
             ModelError: as `logits`.
@@ -314,7 +360,7 @@ class Segmenter:
         run = partial(run_by_shape, run=self._run)
         if not self._refine:
             return [*run(prepared)]
-        return look_twice(prepared, self._form, self.model_size, run)
+        return run_refined(prepared, self._form, self.model_size, run)
 
     def finish(self, prepared: Prepared, prediction: Prediction) -> NDArray[np.float32]:
         """Bring logits to the image's own size: the third step.
@@ -415,6 +461,17 @@ class Segmenter:
         if self.metadata.fixed:
             return check_fixed(size, self.metadata.trained_size)
         return check_size(size, self.metadata.size_multiple)
+
+
+def _check_alone(model: str | os.PathLike[str], opening: Opening) -> None:
+    """Refuse to be told how a model is opened where an open session is given, too."""
+    defaults = inspect.signature(Segmenter).parameters
+    given: dict[str, Any] = {"model": model, **opening}
+    said = [name for name, value in given.items() if value != defaults[name].default]
+    if wrong := [name for name in said if name not in ("size", "refine")]:
+        raise TypeError(
+            f"{joined(wrong)}: of no use with session=, which is open already; leave one out"
+        )
 
 
 def _callers_level() -> int:

@@ -141,10 +141,12 @@ def test_every_file_of_the_project_that_is_named_exists(page):
 def test_every_results_file_has_the_script_that_wrote_it():
     files = sorted((ROOT / "benchmarks/results").glob("*.json"))
 
+    answered = (ROOT / "benchmarks/results/README.md").read_text(encoding="utf-8")
+
     assert files
     for file in files:
         scripts = list((ROOT / "benchmarks/studies").glob(f"*/{file.stem}.py"))
-        assert len(scripts) == 1, file.name
+        assert len(scripts) + (f"| [{file.name}]" in answered) == 1, file.name
 
 
 def test_every_verb_of_make_that_is_named_exists():

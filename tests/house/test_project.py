@@ -38,6 +38,7 @@ MODULE_OF = {
         (PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"], "runtime"),
         (PROJECT["optional-dependencies"]["export"], "export"),
         (PROJECT["optional-dependencies"]["bench"], "benchmarks"),
+        (PROJECT["optional-dependencies"]["pytorch"], "benchmarks"),
         (PROJECT["optional-dependencies"]["evaluate"], "benchmarks"),
     ],
 )
@@ -71,7 +72,7 @@ def test_everything_that_is_required_is_pinned_in_the_constraints():
         if not line.startswith("#")
     }
     installed = [*PROJECT["dependencies"]]
-    for extra in ("cpu", "export", "verify", "bench", "evaluate", "serve", "dev"):
+    for extra in ("cpu", "export", "pytorch", "bench", "evaluate", "serve", "dev"):
         installed += PROJECT["optional-dependencies"][extra]
 
     assert {requirement_name(line) for line in installed} <= pinned

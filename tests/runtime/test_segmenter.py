@@ -1,3 +1,4 @@
+import inspect
 import multiprocessing
 import os
 import pickle
@@ -9,8 +10,19 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from birefnet_runtime import ImageError, ModelError, Segmenter, SizeError, SizeWarning, compose
+from birefnet_apps.cli.cutout import cutout
+from birefnet_runtime import (
+    ImageError,
+    MemoryLimitError,
+    ModelError,
+    Segmenter,
+    SizeError,
+    SizeWarning,
+    compose,
+)
 from birefnet_runtime import segmenter as module
+from birefnet_runtime.model.metadata import ModelMetadata
+from birefnet_runtime.segmenter import Opening
 from birefnet_runtime.session.memory import SETTINGS
 from PIL import Image
 
@@ -131,7 +143,7 @@ def test_a_model_of_another_kind(make_model):
 def test_the_network_runs_at_the_size_asked_for(size, ran):
     session = FakeSession(facts={"birefnet.trained_size": "64x64"})
 
-    Segmenter(session=session, size=size)(np.zeros((20, 60, 3), np.uint8))
+    Segmenter.from_session(session, size=size)(np.zeros((20, 60, 3), np.uint8))
 
     assert session.shapes == [(1, 3, *ran)]
 
@@ -139,7 +151,7 @@ def test_the_network_runs_at_the_size_asked_for(size, ran):
 def test_a_session_without_facts_runs_at_upstreams_size():
     session = FakeSession()
 
-    Segmenter(session=session)(np.zeros((20, 60, 3), np.uint8))
+    Segmenter.from_session(session)(np.zeros((20, 60, 3), np.uint8))
 
     assert session.shapes == [(1, 3, 1024, 1024)]
 
@@ -147,11 +159,11 @@ def test_a_session_without_facts_runs_at_upstreams_size():
 @pytest.mark.parametrize("size", [100, (64, 100), 0, -32])
 def test_a_size_off_the_grid_is_refused_before_anything_runs(size):
     with pytest.raises(SizeError, match="multiples of 32"):
-        Segmenter(session=FakeSession(), size=size)
+        Segmenter.from_session(FakeSession(), size=size)
 
 
 def test_a_size_far_from_the_trained_one_warns_once(picture):
-    segmenter = Segmenter(session=FakeSession(), size=256)
+    segmenter = Segmenter.from_session(FakeSession(), size=256)
 
     with pytest.warns(SizeWarning, match="trained at 1024x1024; at 256x256") as caught:
         segmenter(picture)
@@ -165,7 +177,7 @@ def test_a_size_far_from_the_trained_one_warns_once(picture):
 def test_a_size_near_the_trained_one_does_not_warn(picture):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Segmenter(session=FakeSession(), size=(1024, 768))(picture)
+        Segmenter.from_session(FakeSession(), size=(1024, 768))(picture)
 
 
 @pytest.mark.parametrize("memory", ["fast", "balanced", "low"])
@@ -206,7 +218,7 @@ def test_logits_runs_the_graph_alone(model):
 )
 def test_logits_refuses_other_tensors(tensor, error):
     with pytest.raises(error):
-        Segmenter(session=FakeSession()).logits(tensor)
+        Segmenter.from_session(FakeSession()).logits(tensor)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -217,12 +229,12 @@ def test_an_answer_that_is_no_number_is_an_error(value, picture):
         return logits
 
     with pytest.raises(ModelError, match="NaN or infinity"):
-        Segmenter(session=FakeSession(answer))(picture)
+        Segmenter.from_session(FakeSession(answer))(picture)
 
 
 def test_an_answer_of_another_shape_is_an_error(picture):
     with pytest.raises(ModelError, match="the model answered"):
-        Segmenter(session=FakeSession(lambda tensor: tensor[:, :1, ::2, ::2]))(picture)
+        Segmenter.from_session(FakeSession(lambda tensor: tensor[:, :1, ::2, ::2]))(picture)
 
 
 def test_the_models_own_mean_and_std_are_used(make_model, picture):
@@ -235,7 +247,7 @@ def test_the_models_own_mean_and_std_are_used(make_model, picture):
 
 def test_warming_up_runs_the_shape_that_will_come():
     session = FakeSession(facts={"birefnet.trained_size": "64x96"})
-    segmenter = Segmenter(session=session)
+    segmenter = Segmenter.from_session(session)
 
     segmenter.warm_up()
     segmenter.warm_up((32, 64), batch=3)
@@ -273,7 +285,7 @@ def test_existing_alpha_is_multiplied_into_the_result(model, picture):
 def test_a_batch_equals_one_by_one_and_runs_each_size_once():
     wide = np.random.default_rng(9).integers(0, 256, (20, 60, 3), dtype=np.uint8)
     session = FakeSession(facts={"birefnet.trained_size": "64x64"})
-    segmenter = Segmenter(session=session, size="auto")
+    segmenter = Segmenter.from_session(session, size="auto")
     images = [wide, wide.transpose(1, 0, 2), wide[::-1], wide[:, ::-1]]
     expected = [segmenter(image) for image in images]
     session.shapes.clear()
@@ -427,7 +439,7 @@ def test_a_copy_is_opened_as_the_first_was(model, tmp_path, monkeypatch):
 
 def test_a_session_that_was_handed_in_cannot_be_sent():
     with pytest.raises(ModelError, match="whose session was handed in can't be sent to another"):
-        pickle.dumps(Segmenter(session=FakeSession(facts={})))
+        pickle.dumps(Segmenter.from_session(FakeSession(facts={})))
 
 
 FORK = """
@@ -457,3 +469,52 @@ def test_a_forked_child_cuts_out_and_ends(model, what):
     done = subprocess.run(program, capture_output=True, text=True, timeout=120)
 
     assert done.stdout == "7 True\n", done.stderr
+
+
+def test_how_a_model_is_opened_is_declared_once():
+    named = inspect.signature(Segmenter).parameters
+    settings = {name for name, one in named.items() if one.kind is one.KEYWORD_ONLY}
+
+    assert settings - {"session"} == {*Opening.__annotations__}
+    options = {option.name for option in cutout.params}
+    assert {"providers", *options} - {"provider"} >= {*Opening.__annotations__}
+
+
+def test_a_session_in_the_old_spelling_warns_and_runs():
+    with pytest.warns(DeprecationWarning, match="from_session") as caught:
+        segmenter = Segmenter(session=FakeSession(), size=256)
+    assert caught[0].filename == __file__
+    assert segmenter.model_size((10, 10)) == (256, 256)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"model": "nothing.onnx"},
+        {"threads": 99999},
+        {"providers": "tpu"},
+        {"max_memory": "1B"},
+        {"memory": "low", "verbose": True},
+        {"compiled": False},
+    ],
+)
+def test_a_session_beside_what_opens_one_is_a_contradiction(said):
+    with pytest.raises(TypeError, match=next(iter(said))):
+        Segmenter(session=FakeSession(), **said)
+
+
+def test_facts_of_a_session_that_has_none_can_be_given():
+    facts = ModelMetadata(trained_size=(64, 96), mean=(0, 0, 0), std=(1, 1, 1))
+    session = FakeSession()
+
+    Segmenter.from_session(session, metadata=facts)(np.zeros((20, 60, 3), np.uint8))
+
+    assert session.shapes == [(1, 3, 64, 96)]
+
+
+def test_a_limit_of_memory_leaves_settings_that_were_asked_for():
+    segmenter = Segmenter("nano", memory="low", max_memory="2GB", providers="cpu")
+
+    assert segmenter.session_info.provider == SETTINGS["low"]
+    with pytest.raises(MemoryLimitError, match=r"with memory fast.*memory low"):
+        Segmenter("nano", memory="fast", max_memory="200MB", size=1024)

@@ -16,14 +16,14 @@ from birefnet_runtime.images.read import read_image
 
 from ..errors import BenchmarkError
 from .accuracy import AccuracyCheck
-from .configurations import BenchModel, Grid, Workload, workloads_of
 from .environment import read_environment
+from .inputs import Log, Request, bench_models, trained_size
 from .interleave import InterleavedRuns, describe
 from .measure.process import Limits
 from .measure.roofline import measure_roofline
 from .measure.timing import Clock
-from .models import Log, Request, bench_models, trained_size
 from .results import BenchReport, MatmulPeak, Result, write_report
+from .workloads import BenchModel, Grid, Workload, workloads_of
 
 ROOFLINE_TIMEOUT_S = 600
 

@@ -261,12 +261,11 @@ def run(
     """
     if min_iou is not None and calibrate is None:
         raise click.UsageError("--min-iou judges the images of --calibrate; give both")
-    from ..bench.configurations import Grid
-    from ..bench.exports import Int8Options
+    from ..bench.inputs import Int8Options, Request
     from ..bench.measure.process import Limits
-    from ..bench.models import Request
     from ..bench.previews import image_files
     from ..bench.run import Run, RunSettings
+    from ..bench.workloads import Grid
     from ..report.markdown import summary_table
 
     request = Request(

@@ -8,18 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from birefnet_apps.cli.options import (
-    max_memory_option,
-    memory_option,
-    provider_option,
-    read_size,
-    verbose_option,
-)
+from birefnet_apps.cli.options import opening_options
 from birefnet_apps.cli.terminal import STOPPED, interruptible, located, progress_bar, say
 from birefnet_models.base.text import shortened
 from birefnet_runtime import Segmenter
-from birefnet_runtime.model.size import Size
-from birefnet_runtime.session.memory import Memory
+from birefnet_runtime.segmenter import Opening
 
 from ..errors import DatasetError
 from ..evaluation.dataset import Dataset, Sample, find_dataset, spread
@@ -51,17 +44,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="No more than N images, taken evenly from all.",
 )
-@click.option(
-    "--size",
-    metavar="SIZE",
-    callback=read_size,
-    help="The network's size, as `birefnet cutout` has it: by default the one it was trained at.",
-)
-@click.option("--threads", metavar="N", type=click.IntRange(min=1))
-@provider_option
-@memory_option
-@max_memory_option
-@verbose_option
+@opening_options
 @click.option(
     "--hce",
     is_flag=True,
@@ -89,12 +72,7 @@ def evaluate(
     masks: Path | None,
     partial: bool,
     limit: int | None,
-    size: Size,
-    threads: int | None,
-    provider: str,
-    memory: Memory,
-    max_memory: float | None,
-    verbose: bool,
+    opening: Opening,
     hce: bool,
     output: Path | None,
     worst: int,
@@ -115,15 +93,7 @@ def evaluate(
     _say_left_out(dataset)
     file = located(model)
     evaluation = Evaluation(dataset.subsets, worst, hce)
-    with Segmenter(
-        file,
-        size=size,
-        threads=threads,
-        providers=provider,
-        memory=memory,
-        max_memory=max_memory,
-        verbose=verbose,
-    ) as segmenter:
+    with Segmenter(file, **opening) as segmenter:
         runs_on = segmenter.session_info.provider.name if segmenter.session_info else None
         evaluator = Evaluator(segmenter, hce, bool(output and worst))
         stopped = _score(evaluator, samples, evaluation)
@@ -136,10 +106,10 @@ def evaluate(
         "unmatched": len(dataset.unmatched),
         "limit": limit,
         "stopped": stopped,
-        "size": size,
+        "size": opening["size"],
         "provider": runs_on,
-        "threads": threads,
-        "memory": memory,
+        "threads": opening["threads"],
+        "memory": opening["memory"],
     }
     stored = summary(model, file, evaluation, settings)
     if output is not None:

@@ -10,7 +10,7 @@ from birefnet_models.base.errors import BirefnetError
 from birefnet_models.base.text import format_size
 from birefnet_runtime import ImageError, Prepared, Segmenter, read_image
 from birefnet_runtime.cutout.compose import shown_alpha
-from birefnet_runtime.cutout.second_look import Prediction
+from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.images.picture import quantize, to_eight_bits
 from birefnet_runtime.images.read import pixels_of
 from birefnet_runtime.pipeline import CAPACITY, overlap

@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.exports import run_export
+from birefnet_benchmarks.bench.inputs import run_export
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_models.base.text import format_bytes, format_seconds, format_size
 

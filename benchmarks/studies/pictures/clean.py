@@ -126,7 +126,7 @@ def case(
 ) -> dict[str, float]:
     """One subject, clean and spoiled: errors before and after, and how many spots are gone."""
     cleaned = way.apply(dirty)
-    most = 2 * clean.NOTHING
+    most = 2 * clean.BACKGROUND_ALPHA
     row: dict[str, float] = {}
     for name, found in (("clean", way.apply(alpha)), ("before", dirty), ("after", cleaned)):
         row |= {f"{name}_{error}": value for error, value in errors(found, alpha).items()}
@@ -148,13 +148,13 @@ def together(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def ways() -> Iterator[tuple[str, float, Clean]]:
     """What is compared: a name, the reach, and what is cleaned."""
-    yield "default", clean.REACH, Clean()
-    yield "main", clean.REACH, Clean(main=True)
+    yield "default", clean.PIECE_REACH, Clean()
+    yield "main", clean.PIECE_REACH, Clean(main=True)
     for size in SIZES:
         if size != Clean().smallest:
-            yield f"smallest {size:g}", clean.REACH, Clean(size)
+            yield f"smallest {size:g}", clean.PIECE_REACH, Clean(size)
     for reach in REACHES:
-        if reach != clean.REACH:
+        if reach != clean.PIECE_REACH:
             yield f"reach {reach:g}", reach, Clean()
 
 
@@ -168,7 +168,7 @@ def measure() -> list[dict[str, Any]]:
         alphas = [masked(kind, seed) for seed in SEEDS]
         subjects = [(alpha, *spoiled(alpha, seed)) for seed, alpha in enumerate(alphas)]
         for row, (name, reach, way) in zip(found, ways(), strict=True):
-            with patch.object(clean, "REACH", reach):
+            with patch.object(clean, "PIECE_REACH", reach):
                 row["kinds"][kind] = together([case(*subject, way) for subject in subjects])
             print(kind, name, row["kinds"][kind], flush=True)
     return found

@@ -92,7 +92,7 @@ def measure(models: dict[str, str], cache: Path) -> list[Record]:
         output = str(cache / "cutout.png")
         command = ("cutout", str(PHOTO), "-o", output, "-m", model, "--provider", "cpu")
         for form, options in (("as it is", ("--no-compiled",)), ("compiled", ())):
-            whole = (*COMMAND, *options, *command)
+            whole = (*COMMAND, *command, *options)
             cases["cutout", name, form] = partial(seconds_of, whole, environment)
     runs: dict[tuple[str, ...], list[Record]] = {case: [] for case in cases}
     for _ in range(ROUNDS):

@@ -28,7 +28,7 @@ from statistics import median
 from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.exports import COMMAND
+from birefnet_benchmarks.bench.inputs import COMMAND
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_models.base.text import format_bytes, format_seconds
 from birefnet_runtime import Color, Segmenter, Style, compose, estimate_foreground, read_image

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from birefnet_benchmarks.bench.exports import COMMAND
+from birefnet_benchmarks.bench.inputs import COMMAND
 from birefnet_runtime.machine import peak_rss_bytes, rss_bytes
 
 from studies.service.serve_load import Target

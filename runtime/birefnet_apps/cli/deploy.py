@@ -8,7 +8,7 @@ from birefnet_models.base.text import format_seconds
 from birefnet_runtime.errors import ProviderError
 from birefnet_runtime.model.size import Size
 from birefnet_runtime.session.compiled import compile_ahead
-from birefnet_runtime.session.memory import SETTINGS, Memory
+from birefnet_runtime.session.memory import DEFAULT, SETTINGS, Memory
 from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.providers import Cpu, Named, TensorRT, describe, parse_providers
 
@@ -121,7 +121,7 @@ def warm(
     sizes: tuple[Size, ...],
     batch: int,
     provider: str,
-    memory: Memory,
+    memory: Memory | None,
     verbose: bool,
 ) -> None:
     """Do what MODEL's first opening on a provider takes ahead, so that no user waits for it.
@@ -137,7 +137,7 @@ def warm(
     sizes.
     """
     started = time.perf_counter()
-    match parse_providers(provider, SETTINGS[memory]):
+    match parse_providers(provider, SETTINGS[memory or DEFAULT]):
         case (Cpu() as record,):
             compile_ahead(located(model), record)
             ready = "is ready on the CPU"

@@ -72,8 +72,6 @@ LISTED = {
 """By the value of the entry point; a command that is not ours is loaded for its own words."""
 
 COMMANDS = "birefnet.commands"
-COMPILED = "BIREFNET_COMPILED"
-"""`session.compiled` reads it."""
 
 
 class OneLine(click.ClickException):
@@ -154,14 +152,10 @@ class EntryPointGroup(click.Group):
 @click.option(
     "--no-compiled",
     is_flag=True,
-    help="Open models as they are, not in the form for this processor that the cache keeps of them "
-    f"({COMPILED}=off does the same).",
+    hidden=True,  # the old place of an option that the commands have; they look for it here
 )
-@click.pass_context
-def main(ctx: click.Context, no_compiled: bool) -> None:
+def main(no_compiled: bool) -> None:
     """Cut subjects out of images with BiRefNet and ONNX Runtime."""
-    if no_compiled:
-        ctx.with_resource(_set_in_environment(COMPILED, "off"))
 
 
 def _unavailable(name: str, missing: MissingExtraError) -> click.Command:
@@ -178,19 +172,6 @@ def _unavailable(name: str, missing: MissingExtraError) -> click.Command:
         short_help=f"({str(missing).partition(';')[0]})",
         add_help_option=False,
     )
-
-
-@contextmanager
-def _set_in_environment(name: str, value: str) -> Iterator[None]:
-    """Also for processes that the command starts."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before
 
 
 @contextmanager

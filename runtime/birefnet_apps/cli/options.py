@@ -136,8 +136,7 @@ provider_option = click.option(
 memory_option = click.option(
     "--memory",
     type=click.Choice(list(SETTINGS)),
-    default=DEFAULT,
-    show_default=True,
+    show_default=DEFAULT,
     help="Settings of the CPU, by how much memory they take.",
 )
 
@@ -145,8 +144,16 @@ max_memory_option = click.option(
     "--max-memory",
     metavar="AMOUNT",
     callback=read_bytes,
-    help="Stay below this with model and pictures, as 800MB or 1GB: settings, without --size the "
-    "size, and how many pictures are under way follow from it.",
+    help="Stay below this with model and pictures, as 800MB or 1GB: without --memory the settings, "
+    "without --size the size, and how many pictures are under way follow from it.",
+)
+
+compiled_option = click.option(
+    "--compiled/--no-compiled",
+    default=True,
+    envvar="BIREFNET_COMPILED",
+    help="Open a model on the CPU in the form that ONNX Runtime optimized it to for this "
+    "processor, which the cache keeps from the first time on (the default), or as it is.",
 )
 
 verbose_option = click.option(
@@ -160,12 +167,14 @@ def opening_options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def packed(**given: Any) -> None:
         given["providers"] = given.pop("provider")
+        before = click.get_current_context().find_root().params
+        given["compiled"] &= not before.get("no_compiled", False)
         command(
             opening={name: given.pop(name) for name in {*given} & {*Opening.__annotations__}},
             **given,
         )
 
-    options = (size_option, threads_option, provider_option)
-    for option in reversed((*options, memory_option, max_memory_option, verbose_option)):
+    options = (size_option, threads_option, provider_option, memory_option, max_memory_option)
+    for option in reversed((*options, compiled_option, verbose_option)):
         packed = option(packed)
     return packed

@@ -11,7 +11,7 @@ from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.cutout.compose import Style, compose
 from birefnet_runtime.cutout.mask import Subject
 from birefnet_runtime.cutout.memory import SLACK_BYTES, check_canvas, check_fits, peak_bytes
-from birefnet_runtime.cutout.second_look import Prediction
+from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.errors import ImageError, ModelError, OutputError
 from birefnet_runtime.images.read import decode, open_image, pixel_limit
 from birefnet_runtime.images.write import PNG, Encoding

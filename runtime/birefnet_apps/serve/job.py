@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from birefnet_runtime.cutout.background import ImageBackground
 from birefnet_runtime.cutout.compose import Result, Style, compose
-from birefnet_runtime.cutout.mask import FAINT, Subject
+from birefnet_runtime.cutout.mask import BOX_ALPHA, Subject
 from birefnet_runtime.cutout.memory import SLACK_BYTES, peak_bytes
-from birefnet_runtime.cutout.second_look import Prediction
+from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.errors import ImageError
 from birefnet_runtime.images.picture import Picture, Pixels
 from birefnet_runtime.images.read import decode, open_image
@@ -44,7 +44,7 @@ def fill_inside(alpha: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         float32 (H, W) in [0, 1].
     """
-    shown = (alpha >= np.float32(FAINT)).astype(np.uint8)
+    shown = (alpha >= np.float32(BOX_ALPHA)).astype(np.uint8)
     # Beyond the frame it goes on: a subject that is cut off there has no edge.
     far = cv2.distanceTransform(shown, cv2.DIST_L2, cv2.DIST_MASK_5)
     inside = (far > EDGE * max(alpha.shape)) & (alpha > 0)

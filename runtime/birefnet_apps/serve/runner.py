@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.cutout.memory import SLACK_BYTES
-from birefnet_runtime.cutout.second_look import Prediction
+from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.machine import usable_cores
 from birefnet_runtime.model.graph_io import Prepared
 from birefnet_runtime.pipeline import CAPACITY

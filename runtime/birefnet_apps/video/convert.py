@@ -10,7 +10,7 @@ from typing import IO, TypeAlias, TypeVar
 import numpy as np
 from birefnet_models.base.files import replacing
 from birefnet_runtime.cutout.compose import Style, compose
-from birefnet_runtime.cutout.second_look import Prediction
+from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.errors import ImageError, OutputError
 from birefnet_runtime.images.picture import Picture
 from birefnet_runtime.machine import usable_cores
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .ffmpeg import Ffmpeg, Footage, has_filter, named, probe
 from .frames import RawFrames, frame_header, header, raw_writer, read_frames
-from .smoothing import SteadyMask
+from .smoothing import SmoothMask
 
 Done = TypeVar("Done")
 Alpha: TypeAlias = NDArray[np.float32]
@@ -81,7 +81,7 @@ def cut_out_video(
         style: how frames are composed; must stay transparent, uncropped and without a layout, or be
             a mask, which is written as gray: ProRes 422 HQ, VP9 without alpha, or bare frames of 8
             bits a pixel.
-        smooth: steady the mask in time where the picture stays the same, as `SteadyMask` does.
+        smooth: smooth the mask in time where the picture stays the same.
         batch: how many frames may go through the graph at once.
         progress: called with the number of frames done, after each.
         stopped: asked before each frame; once true, the video is given up.
@@ -163,13 +163,13 @@ class _Work:
         if not self.smooth:
             yield from self._cut_out(pictures, self._composed)
             return
-        steady = SteadyMask()  # needs them in order, which only those that are done have
+        smoothed = SmoothMask()  # needs them in order, which only those that are done have
 
         def compose_pair(pair: tuple[Picture, Alpha]) -> memoryview:
             return self._composed(*pair)
 
         with closing(self._cut_out(pictures, lambda picture, alpha: (picture, alpha))) as pairs:
-            calm = ((picture, steady(picture, alpha)) for picture, alpha in pairs)
+            calm = ((picture, smoothed(picture, alpha)) for picture, alpha in pairs)
             yield from ahead(compose_pair, calm, usable_cores())
 
     def _cut_out(

@@ -11,14 +11,21 @@ from PIL import Image, ImageColor
 
 from ..errors import ImageError
 from ..images.metadata import from_srgb, to_srgb
-from ..images.picture import Picture, Pixels, full_scale, to_depth, to_eight_bits
+from ..images.picture import (
+    Picture,
+    Pixels,
+    as_share,
+    full_scale,
+    to_depth,
+    to_eight_bits,
+)
 from ..images.read import ImageSource, read_image
 
-BLUR = 0.02
+BLUR_SHARE = 0.02
 """Standard deviation of the blur, as a share of the picture's longer side."""
-FARTHER = 8
+FAR_BLUR_FACTOR = 8
 """How many times as wide the blur is that fills the subject's place."""
-TRACE = 0.05
+FILL_WEIGHT = 0.05
 """Weight of that fill where nothing else has more."""
 
 
@@ -94,26 +101,26 @@ class Blur:
 
     def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
         height, width = picture.size
-        sigma = max(1.0, BLUR * max(height, width))
+        sigma = max(1.0, BLUR_SHARE * max(height, width))
         shrink = max(1.0, sigma / 8)
         small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         weight = 1 - cv2.resize(alpha, small, interpolation=cv2.INTER_AREA)
         if picture.opacity is not None:
-            shown = cv2.resize(picture.opacity, small, interpolation=cv2.INTER_AREA)
-            weight = weight * shown.astype(np.float32) / full_scale(picture.opacity)
+            shown: Any = cv2.resize(picture.opacity, small, interpolation=cv2.INTER_AREA)
+            weight = weight * as_share(shown)
         # A trace of every pixel, so that a frame full of subject has something to show.
         weight = (weight + 1e-3).astype(np.float32)
         weighted = cv2.resize(picture.pixels, small, interpolation=cv2.INTER_AREA)
         weighted = weighted * weight[..., None]
         # Where the subject is wider than the blur, what is farther around takes its place.
-        tiny = (max(1, small[0] // FARTHER), max(1, small[1] // FARTHER))
+        tiny = (max(1, small[0] // FAR_BLUR_FACTOR), max(1, small[1] // FAR_BLUR_FACTOR))
         far = _mean(
             cv2.resize(weighted, tiny, interpolation=cv2.INTER_AREA),
             cv2.resize(weight, tiny, interpolation=cv2.INTER_AREA),
             sigma / shrink,
         )
         far = cv2.resize(far, small, interpolation=cv2.INTER_LINEAR).reshape(weighted.shape)
-        lacking = np.maximum(0, TRACE - weight)
+        lacking = np.maximum(0, FILL_WEIGHT - weight)
         weighted += far * lacking[..., None]
         mean = _mean(weighted, weight + lacking, sigma / shrink)
         soft = np.rint(mean).clip(0, full_scale(picture.pixels)).astype(picture.pixels.dtype)

@@ -1,7 +1,6 @@
 """Alpha to the picture that is saved: a cutout, a mask, or the subject before something else."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal, TypeAlias, get_args
 
@@ -10,11 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images.metadata import without_location
-from ..images.picture import Picture, Pixels, full_scale, quantize, to_depth
+from ..images.picture import (
+    Picture,
+    Pixels,
+    as_share,
+    full_scale,
+    quantize,
+    row_strips,
+    to_depth,
+)
 from ..images.write import Encoding, write_image
 from .background import Background, Color
 from .foreground import Estimator, estimate_foreground
-from .layout import Arrangement, place
+from .layout import AnyLayout, place
 from .mask import Clean, Subject, find_subject, widen
 
 Shadow: TypeAlias = Literal["none", "drop"]
@@ -23,7 +30,6 @@ Metadata: TypeAlias = Literal["keep", "keep-gps", "strip"]
 SHADOW_STRENGTH = 0.45
 SHADOW_SIZE = 0.025
 """Of the subject's longer side: how far down the shadow falls, and how soft it is."""
-STRIP_PIXELS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class Style:
     background: Background | None = None
     clean: Clean | None = None
     crop: float | None = None
-    layout: Arrangement | None = None
+    layout: AnyLayout | None = None
     shadow: Shadow = "none"
     premultiply: bool = False
     metadata: Metadata = "keep"
@@ -130,8 +136,8 @@ def _painted(
         alpha = style.clean.apply(alpha)
     visible = shown_alpha(picture, alpha)
     subject = find_subject(visible)
-    placing = place(style.layout, subject.box, picture.size) if style.layout else None
-    shown = placing.alpha(visible) if placing else visible
+    placement = place(style.layout, subject.box, picture.size) if style.layout else None
+    shown = placement.alpha(visible) if placement else visible
     crop = _crop(style, subject, picture.size)
     if style.mask:
         return Result(quantize(shown[crop], style.depth or 8), None, subject)
@@ -145,12 +151,12 @@ def _painted(
         threads=threads,
         out=pixels[..., :3],
     )
-    if placing:
-        pixels = placing.colors(pixels, visible, shown)
+    if placement:
+        pixels = placement.colors(pixels, visible, shown)
     pixels = to_depth(pixels[crop], depth)
     shade = None
     if style.shadow == "drop":
-        shade = _shade(shown, find_subject(shown) if placing else subject)[crop]
+        shade = _shade(shown, find_subject(shown) if placement else subject)[crop]
     if style.background is None:
         _make_transparent(pixels, shown[crop], shade, depth, style.premultiply)
         return Result(pixels, picture.profile, subject, premultiplied=style.premultiply)
@@ -175,8 +181,7 @@ def shown_alpha(picture: Picture, alpha: NDArray[np.float32]) -> NDArray[np.floa
     """The subject's alpha times the picture's own, float32 (H, W) in [0, 1]."""
     if picture.opacity is None:
         return alpha
-    share = picture.opacity.astype(np.float32) * np.float32(1 / full_scale(picture.opacity))
-    shown: NDArray[np.float32] = alpha * share
+    shown: NDArray[np.float32] = alpha * as_share(picture.opacity)
     return shown
 
 
@@ -205,7 +210,7 @@ def _make_transparent(
     premultiply: bool,
 ) -> None:
     """Fill in the alpha of (H, W, 4), whose colors are the subject's; black shadow below it."""
-    for rows in _strips(alpha.shape):
+    for rows in row_strips(alpha.shape):
         shown: Any = alpha[rows]
         if shade is not None:
             shown = shown + shade[rows] * (1 - shown)
@@ -227,7 +232,7 @@ def _lay_over(
     is how alpha is meant (benchmarks/results/foreground.json has both, for both kinds of truth).
     """
     pixels = np.empty_like(behind)
-    for rows in _strips(alpha.shape):
+    for rows in row_strips(alpha.shape):
         seen = behind[rows].astype(np.float32)
         if shade is not None:
             seen *= 1 - shade[rows][..., None]
@@ -239,17 +244,10 @@ def _lay_over(
 def _lay_under(pixels: Pixels, behind: Pixels, opacity: float) -> None:
     """Put (H, W, 3) colors that shine through under (H, W, 4), whose alpha and colors follow."""
     scale = np.float32(full_scale(pixels))
-    for rows in _strips(pixels.shape):
+    for rows in row_strips(pixels.shape):
         alpha = pixels[rows, :, 3:].astype(np.float32) / scale
         below = np.float32(opacity) * (1 - alpha)
         total = alpha + below
         seen = pixels[rows, :, :3] * alpha + behind[rows] * below
         pixels[rows, :, :3] = np.rint(seen / np.maximum(total, 1e-6))
         pixels[rows, :, 3:] = np.rint(total * scale)
-
-
-def _strips(size: tuple[int, ...]) -> Iterator[slice]:
-    """Rows, some at a time: whole pictures in float32 would take several times their memory."""
-    step = max(1, STRIP_PIXELS // size[1])
-    for top in range(0, size[0], step):
-        yield slice(top, top + step)

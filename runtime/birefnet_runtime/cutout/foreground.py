@@ -21,7 +21,7 @@ from birefnet_models.base.text import format_size
 from numpy.typing import NDArray
 
 from ..errors import ImageError, missing_extra
-from ..images.picture import Pixels, full_scale
+from ..images.picture import Pixels, as_share, full_scale
 from ..machine import usable_cores
 
 Estimator: TypeAlias = Literal["blur", "pymatting", "none"]
@@ -111,7 +111,7 @@ def _by_blur_fusion(
             out[place] = pixels[place]
         else:
             around = _grow(place, _REACH, alpha.shape)
-            weight = None if opacity is None else _share(opacity[around])
+            weight = None if opacity is None else as_share(opacity[around])
             fused = _fuse(
                 pixels[around].astype(np.float32), alpha[around], weight, _within(near, around)
             )
@@ -209,11 +209,6 @@ def _mean_of(shares: Any, weights: Any, side: int) -> _Floats:
     around += np.float32(_EPSILON)
     mean /= _thrice(around)
     return np.asarray(mean, dtype=np.float32)
-
-
-def _share(opacity: Pixels) -> _Floats:
-    """Whole numbers to float32 in [0, 1]."""
-    return opacity.astype(np.float32) * np.float32(1 / full_scale(opacity))
 
 
 def _by_pymatting(pixels: Pixels, alpha: NDArray[np.float32]) -> _Floats:

@@ -1,4 +1,4 @@
-"""An alpha without specks and holes, or with its main piece alone.
+"""The subject in an alpha: whether there is one, where it is, and alpha without specks and holes.
 
 A piece is what hangs together in what is not background, a hole what hangs together in what is not
 opaque. So a piece is taken with its soft edge and a hole filled with its own, and no step stays.
@@ -15,15 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
+from ..images.picture import row_strips
 
-# The subject in an alpha: whether there is one, where it is, how much of the picture it takes.
-
-
-SURE = 0.5
+SUBJECT_ALPHA = 0.5
 """Alpha from which a pixel is more subject than background. A picture with none has no subject."""
-FAINT = 0.1
+BOX_ALPHA = 0.1
 """Alpha from which a pixel counts for the box: hair is faint, and so are ghosts of the background
 below that."""
+BACKGROUND_ALPHA = 0.02
+"""Alpha up to which a pixel is background; one that lacks no more than this is opaque."""
+PIECE_REACH = 0.005
+"""Of the picture's longer side. Pieces with a gap of less than twice that are one, and a hole has
+a wall of more around it (benchmarks/results/clean.json has other values)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,9 @@ class Subject:
 def find_subject(alpha: NDArray[np.float32]) -> Subject:
     """Find the subject in an alpha, float32 (H, W) in [0, 1]."""
     share = float(cv2.mean(alpha)[0])
-    if cv2.minMaxLoc(alpha)[1] < SURE:
+    if cv2.minMaxLoc(alpha)[1] < SUBJECT_ALPHA:
         return Subject(found=False, box=None, share=share)
-    faint = alpha >= np.float32(FAINT)
+    faint = alpha >= np.float32(BOX_ALPHA)
     rows, columns = np.flatnonzero(faint.any(axis=1)), np.flatnonzero(faint.any(axis=0))
     box = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
     return Subject(found=True, box=box, share=share)
@@ -71,14 +74,6 @@ def widen(
         min(size[0], bottom + pixels),
         min(size[1], right + pixels),
     )
-
-
-NOTHING = 0.02
-"""Alpha up to which a pixel is background; one that lacks no more than this is opaque."""
-REACH = 0.005
-"""Of the picture's longer side. Pieces with a gap of less than twice that are one, and a hole has
-a wall of more around it (benchmarks/results/clean.json has other values)."""
-STRIP_PIXELS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +101,7 @@ class Clean:
         Returns:
             float32 (H, W) in [0, 1]; `alpha` itself where there was nothing to do.
         """
-        pieces = _joined(alpha > np.float32(NOTHING))
+        pieces = _joined(alpha > np.float32(BACKGROUND_ALPHA))
         area = _sums(pieces, alpha)
         area[0] = 0
         main_area = area.max()
@@ -132,7 +127,7 @@ def parse_clean(text: str) -> Clean:
             raise ValueError("no percent")
     except ValueError as error:
         raise OutputError(
-            f"{text[:40]!r} says nothing of what to clean; give specks, main, or a share of the "
+            f"{text[:40]!r} is not something to clean; give specks, main, or a share of the "
             "subject's area as 0.5%"
         ) from error
     return Clean(percent / 100)
@@ -140,20 +135,20 @@ def parse_clean(text: str) -> Clean:
 
 def _without_holes(alpha: NDArray[np.float32], smallest: float) -> NDArray[np.float32]:
     """Fill what is enclosed, clear somewhere and of less area than `smallest` pixels."""
-    holes = _joined(alpha < np.float32(1 - NOTHING))
+    holes = _joined(alpha < np.float32(1 - BACKGROUND_ALPHA))
     border = np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])
     enclosed = np.ones(int(holes.max()) + 1, np.bool_)
     enclosed[0] = enclosed[border] = False
     if not enclosed.any():
         return alpha
-    clear = _sums(holes, alpha, lambda part: part < np.float32(FAINT)) > 0
+    clear = _sums(holes, alpha, lambda part: part < np.float32(BOX_ALPHA)) > 0
     filled = enclosed & clear & (_sums(holes, alpha, lambda part: 1 - part) < smallest)
     return np.where(filled[holes], np.float32(1), alpha) if filled.any() else alpha
 
 
 def _joined(shown: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Number what hangs together or nearly so, int32 (H, W); 0 is the rest."""
-    reach = max(1, round(REACH * max(shown.shape)))
+    reach = max(1, round(PIECE_REACH * max(shown.shape)))
     window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     near = cv2.dilate(shown.view(np.uint8), window)
     return np.asarray(cv2.connectedComponents(near, ltype=cv2.CV_32S)[1], np.int32)
@@ -166,9 +161,7 @@ def _sums(
 ) -> NDArray[np.float64]:
     """The sum of what counts at each label, strip by strip: `bincount` makes wide copies."""
     sums = np.zeros(int(labels.max()) + 1)
-    rows = max(1, STRIP_PIXELS // labels.shape[1])
-    for top in range(0, labels.shape[0], rows):
-        part = slice(top, top + rows)
+    for part in row_strips(labels.shape):
         values = count(alpha[part]).ravel()
         sums += np.bincount(labels[part].ravel(), values, minlength=sums.size)
     return sums

@@ -11,7 +11,8 @@ from PIL import Image
 
 Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 """8 or 16 bits a channel; the full range of the type is black to white."""
-STRIP_PIXELS = 1 << 19
+STRIP_PIXELS = 1 << 18
+"""Of the strips that pictures are worked on in: whole, each step would take a copy of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,19 @@ def quantize(share: NDArray[np.float32], depth: int) -> Pixels:
     return np.asarray(np.rint(share * np.float32(65535)), dtype=np.uint16)
 
 
+def as_share(pixels: Pixels) -> NDArray[np.float32]:
+    """Scale uint8 or uint16 of any shape to float32 in [0, 1]."""
+    return pixels.astype(np.float32) * np.float32(1 / full_scale(pixels))
+
+
+def row_strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Rows of an array of shape (H, W, ...), at most `STRIP_PIXELS` pixels of them at a time."""
+    step = max(1, STRIP_PIXELS // max(1, shape[1]))
+    for top in range(0, shape[0], step):
+        yield slice(top, min(top + step, shape[0]))
+
+
 def strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    """Cut a PIL image into strips of whole rows: whole, each step of a conversion is a copy."""
-    rows = max(1, STRIP_PIXELS // max(1, image.width))
-    for top in range(0, image.height, rows):
-        bottom = min(top + rows, image.height)
-        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+    """Cut a PIL image into strips of whole rows, each with the rows that it has in the image."""
+    for rows in row_strips((image.height, image.width)):
+        yield rows, image.crop((0, rows.start, image.width, rows.stop))

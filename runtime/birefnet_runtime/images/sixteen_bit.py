@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .metadata import turn_upright
-from .picture import STRIP_PIXELS, strips
+from .picture import row_strips, strips
 
 _BITS_PER_SAMPLE, _PLANAR, _EXTRA = 258, 284, 338
 _SEPARATE, _PREMULTIPLIED = 2, 1
@@ -111,8 +111,6 @@ def _add(
 
 def _divide(pixels: NDArray[np.uint16], opacity: NDArray[np.uint16]) -> None:
     """Divide premultiplied colors by alpha, in place, some rows at a time."""
-    rows = max(1, STRIP_PIXELS // opacity.shape[1])
-    for top in range(0, opacity.shape[0], rows):
-        strip = slice(top, top + rows)
+    for strip in row_strips(opacity.shape):
         share = np.maximum(opacity[strip], 1)[..., None] / np.float32(65535)
         pixels[strip] = np.rint(np.minimum(pixels[strip] / share, 65535))

@@ -209,8 +209,6 @@ def _bound(parent: Path, newest: str) -> None:
                 total -= size
 
 
-SWITCH = "BIREFNET_COMPILED"
-"""The environment variable that switches compiled forms off: `0`, `off` or `no`."""
 MAKING = 3.5
 """Bytes per byte of weights that the process holds at most while a form is made, from above
 (benchmarks/results/cold_start.json): the session's, what is written, and the form that is tried."""
@@ -222,11 +220,6 @@ _OF_RUNS = {
     "session.record_ep_graph_assignment_info",
 }  # fmt: skip
 """Settings that no optimization looks at: forms are the same with any."""
-
-
-def is_switched_off() -> bool:
-    """Whether the user's environment says so."""
-    return os.environ.get(SWITCH, "").lower() in {"0", "off", "no", "false"}
 
 
 def start_compiled(

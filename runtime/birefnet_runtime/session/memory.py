@@ -144,12 +144,18 @@ def read_footprint(path: Path) -> Footprint:
     )
 
 
-def choose(path: Path, size: Size, limit_bytes: float, room_bytes: float = 0) -> Choice:
+def choose(
+    path: Path,
+    size: Size,
+    limit_bytes: float,
+    room_bytes: float = 0,
+    memory: Memory | None = None,
+) -> Choice:
     """The fastest settings under which the model stays below the limit.
 
     With room for pictures, or, where nothing leaves that, without. A size that was asked for is
-    kept. Left open, it is the trained one, or, if nothing fits that,
-    the largest of the same shape down to half its sides.
+    kept, and so are the settings. Left open, the size is the trained one, or, if nothing fits
+    that, the largest of the same shape down to half its sides.
 
     Raises:
         MemoryLimitError: nothing fits; the message says what would.
@@ -157,20 +163,23 @@ def choose(path: Path, size: Size, limit_bytes: float, room_bytes: float = 0) ->
         SizeError: the network can't run at `size`.
     """
     footprint = read_footprint(path)
-    for room, fitted, memory in product((room_bytes, 0), _sizes(footprint, size), SETTINGS):
-        estimate = footprint.peak_bytes(fitted, memory)
+    settings = SETTINGS if memory is None else (memory,)
+    for room, fitted, tried in product((room_bytes, 0), _sizes(footprint, size), settings):
+        estimate = footprint.peak_bytes(fitted, tried)
         if estimate + room <= limit_bytes:
             if fitted == _full_size(footprint, size):
-                return Choice(memory, size, estimate)
+                return Choice(tried, size, estimate)
             note = (
                 f"running at {format_size(fitted)} instead of "
                 f"{format_size(footprint.trained_size)} to stay below {format_bytes(limit_bytes)}"
             )
-            return Choice(memory, fitted, estimate, note)
-    least = footprint.peak_bytes(fitted, "low")
+            return Choice(tried, fitted, estimate, note)
+    least = footprint.peak_bytes(fitted, memory or "low")
+    asked = f" with memory {memory}" if memory else ""
+    low = "memory low or " if memory not in (None, "low") else ""
     raise MemoryLimitError(
-        f"{path} doesn't fit in {format_bytes(limit_bytes)}: at {format_size(fitted)} it takes up "
-        f"to {format_bytes(least)}; {_advice(footprint)}"
+        f"{path} doesn't fit in {format_bytes(limit_bytes)}{asked}: at {format_size(fitted)} it "
+        f"takes up to {format_bytes(least)}; {low}{_advice(footprint)}"
     )
 
 

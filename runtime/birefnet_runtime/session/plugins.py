@@ -26,11 +26,13 @@ class Plugin:
     module: str
     takes: str
     """The hardware, as far as it is known."""
+    distribution: str | None = None
+    """Its name for pip, where that isn't the module's."""
 
     @property
     def wheel(self) -> str:
         """Its name for pip."""
-        return self.module.replace("_", "-")
+        return self.distribution or self.module.replace("_", "-")
 
     @property
     def version(self) -> str:
@@ -42,6 +44,7 @@ class Plugin:
 
 
 PLUGINS = {
+    "birefnet": Plugin("onnxruntime_ep_birefnet", "any processor", "birefnet-ort-kernels"),
     "openvino": Plugin("onnxruntime_ep_openvino", "Intel hardware"),
     "qnn": Plugin("onnxruntime_qnn", "Qualcomm's processors"),
     "webgpu": Plugin("onnxruntime_ep_webgpu", "a GPU with Vulkan, Metal or Direct3D 12"),
@@ -64,7 +67,11 @@ def plugin_names() -> list[str]:
     """Names of all providers that installed wheels bring, sorted."""
     wheels = {(wheel.metadata["Name"] or "").lower() for wheel in distributions()}
     modules = {wheel.replace("-", "_").replace(".", "_") for wheel in wheels}
-    known = {name for name, plugin in PLUGINS.items() if plugin.module in modules}
+    known = {
+        name
+        for name, plugin in PLUGINS.items()
+        if plugin.module in modules or plugin.distribution in wheels
+    }
     found = {module.removeprefix(PREFIX) for module in modules if module.startswith(PREFIX)}
     return sorted(known | {name for name in found if plugin_of(name)})
 

@@ -162,6 +162,11 @@ def _instead(wheel: str) -> str:
 
 
 OTHERS = {
+    "birefnet": Known(
+        "BiRefNetExecutionProvider",
+        "add it: pip install birefnet-ort-kernels (runtime/birefnet_kernels of a clone)",
+        on_cpu=True,
+    ),
     "coreml": Known("CoreMLExecutionProvider", "on a Mac, `onnxruntime` itself has it"),
     "directml": Known("DmlExecutionProvider", f"on Windows, {_instead('onnxruntime-directml')}"),
     "migraphx": Known(

@@ -351,7 +351,7 @@ def test_options_of_the_result(model, photo, tmp_path, arguments, mode, size):
         (["-o", "-", "--json"], "can't both go to standard output"),
         (["-o", "out", "--margin", "-1"], "margin"),
         (["-o", "out", "--quality", "0"], "quality"),
-        (["-o", "out", "--canvas", "100"], "'--canvas': '100' is no canvas; give WxH"),
+        (["-o", "out", "--canvas", "100"], "'--canvas': '100' is not a canvas; give WxH"),
         (["-o", "out", "--padding", "5%"], "are of a canvas; give --canvas"),
         (["-o", "out", "--clean", "all"], "'--clean': 'all' says nothing"),
     ],

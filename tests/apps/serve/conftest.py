@@ -196,7 +196,7 @@ def serve() -> Iterator[Serve]:
 
     def start(model: Path | HeldSession, **settings: Any) -> Running:
         if isinstance(model, HeldSession):
-            segmenter = Segmenter(session=model)
+            segmenter = Segmenter.from_session(model)
         else:
             segmenter = Segmenter(model, threads=1)
         running.append(Running(segmenter, Settings(**settings)))

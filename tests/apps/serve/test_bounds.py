@@ -379,7 +379,7 @@ def test_a_model_that_can_t_run_ends_the_server():
     from birefnet_runtime import ModelError, Segmenter
 
     session = HeldSession()
-    segmenter = Segmenter(session=session)  # type: ignore[arg-type]
+    segmenter = Segmenter.from_session(session)  # type: ignore[arg-type]
 
     def fail(*_: Any) -> Any:
         raise RuntimeError("no device\nat all")

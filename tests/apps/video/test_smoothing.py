@@ -1,5 +1,5 @@
 import numpy as np
-from birefnet_apps.video.smoothing import SLOWEST, SteadyMask
+from birefnet_apps.video.smoothing import LEAST_NEW_SHARE, SmoothMask
 from birefnet_runtime import Picture
 
 
@@ -15,8 +15,8 @@ def frames(count, speed=0, noise=4.0):
 
 
 def through(filmed):
-    steady = SteadyMask()
-    shown = [(steady(picture, alpha), alpha, truth) for picture, alpha, truth in filmed]
+    smooth = SmoothMask()
+    shown = [(smooth(picture, alpha), alpha, truth) for picture, alpha, truth in filmed]
     return [np.stack(each)[6:] for each in zip(*shown, strict=True)]
 
 
@@ -42,19 +42,19 @@ def test_what_moves_leaves_nothing_behind():
 
 
 def test_a_cut_begins_anew_and_a_plain_mean_would_not():
-    steady = SteadyMask()
+    smooth = SmoothMask()
     before, after = (Picture(np.full((20, 20, 3), level, np.uint8)) for level in (60, 90))
-    steady(before, np.zeros((20, 20), np.float32))
+    smooth(before, np.zeros((20, 20), np.float32))
 
-    np.testing.assert_array_equal(steady(after, np.ones((20, 20), np.float32)), 1)
+    np.testing.assert_array_equal(smooth(after, np.ones((20, 20), np.float32)), 1)
 
 
 def test_the_first_frame_stays_and_the_next_counts_by_its_share():
-    steady = SteadyMask()
+    smooth = SmoothMask()
     same = Picture(np.full((20, 20, 3), 6000, np.uint16))
 
-    first = steady(same, np.zeros((20, 20), np.float32))
-    second = steady(same, np.ones((20, 20), np.float32))
+    first = smooth(same, np.zeros((20, 20), np.float32))
+    second = smooth(same, np.ones((20, 20), np.float32))
 
     assert not first.any()
-    np.testing.assert_allclose(second, SLOWEST, atol=1e-6)
+    np.testing.assert_allclose(second, LEAST_NEW_SHARE, atol=1e-6)

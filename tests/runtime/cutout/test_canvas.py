@@ -149,17 +149,17 @@ def test_shapes_paddings_and_places_are_read():
 @pytest.mark.parametrize(
     ("parse", "text", "said"),
     [
-        (parse_shape, "1000", "is no canvas; give WxH"),
-        (parse_shape, "0x10", "is no canvas"),
-        (parse_shape, "10x70000", "is no canvas"),
-        (parse_shape, "1:0", "is no canvas"),
-        (parse_shape, "1:200", "is no canvas"),
-        (parse_shape, "٣x٣", "is no canvas"),
+        (parse_shape, "1000", "is not a canvas; give WxH"),
+        (parse_shape, "0x10", "is not a canvas"),
+        (parse_shape, "10x70000", "is not a canvas"),
+        (parse_shape, "1:0", "is not a canvas"),
+        (parse_shape, "1:200", "is not a canvas"),
+        (parse_shape, "٣x٣", "is not a canvas"),
         (parse_padding, "5", "'5' has no unit; give 5%"),
         (parse_padding, "5% 5", "has no unit"),
         (parse_padding, "5 %", "has no unit"),
-        (parse_padding, "much", "is no number"),
-        (parse_place, "left", "is no number; give center"),
+        (parse_padding, "much", "is not a number"),
+        (parse_place, "left", "is not a number; give center"),
     ],
 )
 def test_what_is_typed_wrong_is_named(parse, text, said):

@@ -3,8 +3,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 from birefnet_runtime import Blur, Color, ImageBackground, ImageError, Style, compose
-from birefnet_runtime.cutout import compose as module
 from birefnet_runtime.cutout.background import parse_background
+from birefnet_runtime.images import picture as module
 from birefnet_runtime.images.picture import Picture
 from PIL import Image
 

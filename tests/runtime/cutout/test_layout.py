@@ -32,9 +32,9 @@ def box_of(alpha):
 
 def laid_out(layout, colors, alpha, box=BOX):
     """Colors and alpha of the canvas."""
-    placing = place(layout, box, alpha.shape)
-    placed = placing.alpha(alpha)
-    return placing.colors(colors, alpha, placed)[..., :3], placed
+    placement = place(layout, box, alpha.shape)
+    placed = placement.alpha(alpha)
+    return placement.colors(colors, alpha, placed)[..., :3], placed
 
 
 def test_without_wishes_nothing_is_moved(subject):
@@ -158,8 +158,8 @@ def test_margins_and_positions_are_read():
     ("parse", "text", "reason"),
     [
         (parse_length, "101%", "is more than 100%"),
-        (parse_length, "-3", "is no number"),
-        (parse_length, "nan%", "is no number"),
+        (parse_length, "-3", "is not a number"),
+        (parse_length, "nan%", "is not a number"),
         (parse_margins, "1 2 3", "is not one, two or four lengths"),
         (parse_margins, "", "is not one, two or four lengths"),
         (parse_position, "10px 3%", "is neither center nor"),

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from birefnet_apps.cli import main as cli
 from birefnet_runtime import ImageError, ModelError, Segmenter, SizeError
-from birefnet_runtime.cutout.second_look import TwoLooks
+from birefnet_runtime.cutout.refine import Refined
 from birefnet_runtime.errors import ProviderError
 from birefnet_runtime.model.signature import output_shape
 from birefnet_runtime.session.availability import installed_build
@@ -129,7 +129,7 @@ def test_it_looks_twice_at_small_subjects(make_pixel_model):
 
     (prediction,) = segmenter.run([prepared])
 
-    assert isinstance(prediction, TwoLooks)
+    assert isinstance(prediction, Refined)
     assert prediction.window == (5, 15, 55, 75)
     assert prediction.second.shape == (50, 60)
     np.testing.assert_allclose(

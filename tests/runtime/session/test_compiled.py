@@ -30,7 +30,6 @@ PLAN = plan_session(Cpu(prepack=False), 1)
 def cache(tmp_path, monkeypatch) -> Path:
     """An empty cache, whose folder of forms is returned."""
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("BIREFNET_COMPILED", raising=False)
     return tmp_path / "cache" / "compiled"
 
 
@@ -309,21 +308,25 @@ def test_what_was_not_used_for_longest_makes_room(cache, tmp_path, monkeypatch):
     assert long_ago not in kept
 
 
-def test_the_environment_and_an_option_say_no(cache, monkeypatch, tmp_path):
-    photo = Path("examples/photos/china.jpg")
-    output = tmp_path / "out.png"
-    result = CliRunner().invoke(
-        main, ["--no-compiled", "cutout", str(photo), "-o", str(output), "--provider", "cpu"]
-    )
+@pytest.mark.parametrize(
+    ("before", "behind", "environment"),
+    [
+        ((), ("--no-compiled",), {}),
+        (("--no-compiled",), (), {}),
+        ((), (), {"BIREFNET_COMPILED": "off"}),
+    ],
+)
+def test_an_option_says_no_at_its_place_or_at_its_old_one(
+    cache, tmp_path, before, behind, environment
+):
+    photo, output = "examples/photos/china.jpg", str(tmp_path / "out.png")
+    command = [*before, "cutout", photo, "-o", output, "--provider", "cpu", *behind]
+
+    result = CliRunner(env=environment).invoke(main, command)
+
     assert result.exit_code == 0, result.output
     assert forms(cache) == []
-    assert "BIREFNET_COMPILED" not in os.environ
 
-    monkeypatch.setenv("BIREFNET_COMPILED", "off")
-    Segmenter("nano", providers="cpu")
-    assert forms(cache) == []
-
-    monkeypatch.setenv("BIREFNET_COMPILED", "on")
     result = CliRunner().invoke(main, ["warm", "nano", "--provider", "cpu"])
     assert "birefnet: nano is ready on the CPU (" in result.stdout
     assert len(forms(cache)) == 1

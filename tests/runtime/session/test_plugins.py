@@ -90,3 +90,16 @@ def test_a_damaged_wheel_is_one_line(wheel, monkeypatch, text, says):
 @pytest.mark.parametrize("name", ["a.b", "a-b", "", "../x"])
 def test_what_is_no_name_is_no_wheel(name):
     assert plugin_of(name) is None
+
+
+def test_a_wheel_may_be_called_otherwise_than_its_module(wheel, tmp_path):
+    wheel("birefnet", GOOD)
+    facts = (tmp_path / "onnxruntime_ep_birefnet-1.0.dist-info").rename(
+        tmp_path / "birefnet_ort_kernels-2.0.dist-info"
+    )
+    (facts / "METADATA").write_text("Name: birefnet-ort-kernels\nVersion: 2.0\n")
+
+    plugin = plugin_of("birefnet")
+
+    assert (plugin.wheel, plugin.version) == ("birefnet-ort-kernels", " birefnet-ort-kernels 2.0")
+    assert "birefnet" in plugins.plugin_names()

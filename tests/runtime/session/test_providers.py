@@ -51,7 +51,10 @@ def test_what_can_be_asked_for(asked, found):
         ("openvino:1", "openvino:1: behind openvino there may be f32, bf16, f16"),
         ("cpu:fp16", "cpu:fp16: behind cpu there may be bf16"),
         ([Cuda(), Cuda(device_id=1)], "asked twice for cuda"),
-        ("coremll", "'coremll'; there are: auto, cpu, .*; with other wheels: coreml, directml, mi"),
+        (
+            "coremll",
+            "'coremll'; there are: auto, cpu, .*; with other wheels: birefnet, coreml, direct",
+        ),
         (Named("coremll"), "no provider is called 'coremll'"),
         (Named("cuda"), "cuda has a record of its own: Cuda"),
         ("coreml:x", "coreml:x: behind coreml there may be fixed, and options as KEY=VALUE"),
