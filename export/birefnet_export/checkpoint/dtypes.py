@@ -52,7 +52,7 @@ def _upper_half_of_float16(bits: Array) -> Array:
 
 
 def _e4m3fn(bits: Array) -> Array:
-    return _E4M3FN[bits]
+    return np.asarray(_E4M3FN[bits])
 
 
 def _e4m3fn_table() -> NDArray[np.float32]:
@@ -62,7 +62,7 @@ def _e4m3fn_table() -> NDArray[np.float32]:
     normal = (8 + fraction) * 2.0 ** (exponent - 10)
     positive = np.where(exponent > 0, normal, fraction * 2.0**-9)
     positive[127] = np.nan
-    return np.concatenate((positive, -positive)).astype(np.float32)
+    return np.asarray(np.concatenate((positive, -positive)), np.float32)
 
 
 _E4M3FN = _e4m3fn_table()

@@ -42,7 +42,7 @@ class FileParts:
             if _stamp(os.fstat(stream.fileno())) != self._stamp:
                 raise CheckpointError("was changed while it was read; try again")
             stream.seek(start)
-            if stream.readinto(memoryview(content)) != size:
+            if stream.readinto(content.data) != size:
                 raise EOFError("the file ends within its tensors")
         return content
 

@@ -111,7 +111,7 @@ class _ZippedStorages:
             if storage.key in self._checked and entry.compress_type == zipfile.ZIP_STORED:
                 return self._file.read(self._place(entry) + start, size)
             content = self._unpacked(entry)
-            if zlib.crc32(content) != entry.CRC:
+            if zlib.crc32(content.data) != entry.CRC:
                 raise ValueError(f"the CRC-32 of {entry.filename} is another")
             self._checked.add(storage.key)
             return content[start : start + size]
@@ -119,7 +119,7 @@ class _ZippedStorages:
     def _unpacked(self, entry: zipfile.ZipInfo) -> ByteArray:
         content = self._file.read(self._place(entry), entry.compress_size)
         if entry.compress_type == zipfile.ZIP_DEFLATED:
-            plain = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, entry.file_size)
+            plain = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content.data, entry.file_size)
             content = np.frombuffer(plain, np.uint8)
         if content.size != entry.file_size:
             raise ValueError(f"{entry.filename} unpacks to {content.size} bytes")
@@ -128,7 +128,7 @@ class _ZippedStorages:
     def _place(self, entry: zipfile.ZipInfo) -> int:
         """Where the bytes of an entry begin in the file."""
         header = self._file.read(entry.header_offset, _LOCAL_HEADER.size)
-        signature, name, extra = _LOCAL_HEADER.unpack(header)
+        signature, name, extra = _LOCAL_HEADER.unpack(header.data)
         if signature != b"PK\x03\x04":
             raise ValueError(f"{entry.filename} is not where it should be")
         return entry.header_offset + _LOCAL_HEADER.size + int(name) + int(extra)

@@ -97,13 +97,13 @@ class Storage(NamedTuple):
 
     key: str
     dtype: Dtype
-    count: int
+    numel: int
     """Values in it."""
 
     @property
     def size(self) -> int:
         """In bytes."""
-        return self.count * self.dtype.itemsize
+        return self.numel * self.dtype.itemsize
 
 
 class Unpickler(pickle._Unpickler):
@@ -220,7 +220,7 @@ class Unpickler(pickle._Unpickler):
     ) -> StoredTensor:
         count = prod(shape)
         extent = 1 + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
-        outside = count > 0 and max(offset + extent, count) > storage.count
+        outside = count > 0 and max(offset + extent, count) > storage.numel
         if outside or min((offset, *shape, *strides)) < 0:
             raise ValueError(f"a tensor of shape {shape} lies outside its storage")
         read = partial(self._values, storage, offset, extent, tuple(shape), tuple(strides))

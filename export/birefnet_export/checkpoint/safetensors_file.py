@@ -57,7 +57,7 @@ def read_safetensors(file: Path) -> dict[str, StoredTensor]:
         with safe_open(file, framework="np"):
             pass  # the library has checked the header and all sizes
         parts = FileParts(file)
-        (length,) = struct.unpack("<Q", parts.read(0, _LENGTH))
+        (length,) = struct.unpack("<Q", parts.read(0, _LENGTH).data)
         header = json.loads(parts.read(_LENGTH, length).tobytes())
         header.pop("__metadata__", None)
         return {name: _stored(parts, _LENGTH + length, **entry) for name, entry in header.items()}

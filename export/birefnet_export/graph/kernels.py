@@ -6,7 +6,7 @@ enter the graph.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +54,7 @@ def pointwise_after(outer: Kernel, inner: Kernel) -> Kernel:
     """
     mix = outer.weight[:, :, 0, 0]
     weight = np.tensordot(mix, inner.weight, 1)  # (out, mid) and (mid, in, height, width)
-    return Kernel(weight, mix @ inner.bias + outer.bias)
+    return Kernel(np.asarray(weight, np.float64), mix @ inner.bias + outer.bias)
 
 
 def stacked(*kernels: Kernel) -> Kernel:
@@ -70,7 +70,7 @@ def split_inputs(kernel: Kernel, channels: Sequence[int]) -> list[Kernel]:
     return [Kernel(w, kernel.bias if i == 0 else silent) for i, w in enumerate(weights)]
 
 
-def kernel_in(sequence: nn.Sequential[nn.Layer], index: int = 0) -> Kernel:
+def kernel_in(sequence: Iterable[nn.Layer], index: int = 0) -> Kernel:
     """The convolution at `index` of a sequence, with the BatchNorm that follows it, if any."""
     conv, *after = list(sequence)[index : index + 2]
     if not isinstance(conv, nn.Conv2d):

@@ -146,7 +146,8 @@ def _head(tensor: TensorProto) -> bytes:
 
 def _field(message: type[ModelProto | GraphProto | TensorProto], name: str, size: int) -> bytes:
     """What stands before the `size` bytes of a field: its number and type (2), and the length."""
-    return _varint(message.DESCRIPTOR.fields_by_name[name].number << 3 | 2) + _varint(size)
+    number: int = message.DESCRIPTOR.fields_by_name[name].number
+    return _varint(number << 3 | 2) + _varint(size)
 
 
 def _varint(number: int) -> bytes:
