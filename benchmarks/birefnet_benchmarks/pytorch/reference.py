@@ -41,7 +41,6 @@ class PyTorchReference:
             ParityError: the module has no parts of upstream's names.
         """
         network = self.net.network if isinstance(self.net, RemoteModel) else self.net
-        network = cast(nn.Module, network)
         outputs: dict[str, Tensor] = {}
         scales = iter(("full", "half"))
 

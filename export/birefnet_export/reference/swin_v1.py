@@ -87,7 +87,7 @@ def shift_mask(size: Size, window: int, shift: int) -> Array:
         (windows, window², window²).
     """
     y, x = (np.digitize(np.arange(side), (side - window, side - shift)) for side in size)
-    region = 3.0 * y[:, None] + x[None, :]
+    region = np.asarray(3 * y[:, None] + x[None, :], np.float64)
     tokens = windows_of(region[None, :, :, None], window)[..., 0]  # (windows, window²)
     return np.where(tokens[:, :, None] == tokens[:, None, :], 0.0, MASKED)
 

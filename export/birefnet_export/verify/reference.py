@@ -100,4 +100,5 @@ def under_upsampling(block1: Array, weight: Array, bias: Array) -> Array:
         weight: of that convolution, (1, channels and more, 1, 1).
         bias: (1,).
     """
-    return np.einsum("bchw,oc->bohw", block1, weight[:, : block1.shape[1], 0, 0]) + bias
+    own = weight[:, : block1.shape[1], 0, 0]
+    return np.asarray(np.einsum("bchw,oc->bohw", block1, own) + bias)
