@@ -14,7 +14,7 @@ from typing import Any
 
 import fsspec
 import psutil
-from birefnet_apps.files.cutter import Recipe
+from birefnet_apps.files.cutter import CutterSettings
 from birefnet_apps.files.plan import plan_cutouts
 from birefnet_apps.ray.cluster import Pool, connected, quiet
 from birefnet_apps.ray.dataset import records_of
@@ -73,10 +73,10 @@ def contents(folder: str) -> dict[str, bytes]:
     return {path.removeprefix(f"{root}/"): fs.cat_file(path) for path in fs.find(root)}
 
 
-def plainly(recipe: Recipe, inputs: str, output: str) -> dict[str, dict[str, Any]]:
+def plainly(settings: CutterSettings, inputs: str, output: str) -> dict[str, dict[str, Any]]:
     """The same in this process; records by input."""
     plan = plan_cutouts([RemotePath(inputs)], RemotePath(output))
-    reports = recipe.open().cut_out(plan.jobs)
+    reports = settings.open().cut_out(plan.jobs)
     return {record["input"]: record for record in (report.as_record() for report in reports)}
 
 
@@ -105,12 +105,16 @@ def kill_an_actor() -> None:
 
 
 def run(
-    recipe: Recipe, inputs: Location, output: Location, remove_node: Any = None, count: int = 0
+    settings: CutterSettings,
+    inputs: Location,
+    output: Location,
+    remove_node: Any = None,
+    count: int = 0,
 ) -> Trial:
     """Cut out on the cluster; with `remove_node` an actor and then a node is killed on the way."""
     plan = plan_cutouts([inputs], output)
     trial = Trial()
-    for row in records_of(plan, recipe, Pool(cpus=1), failures=True):
+    for row in records_of(plan, settings, Pool(cpus=1), failures=True):
         record = plain_record(row)
         trial.rows += 1
         trial.records[record["input"]] = record
@@ -133,17 +137,19 @@ def robustness(photos: Path, count: int, broken: int, model: str = "nano") -> di
         s3fs = fsspec.filesystem("s3", skip_instance_cache=True)
         s3fs.mkdir("trial")
         make_pictures("s3://trial/in", photos, count, broken)
-        recipe = Recipe(model, Opening(size=SIZE, threads=1), remote=True)
-        expected = plainly(recipe, "s3://trial/in", "s3://trial/plain")
+        settings = CutterSettings(model, Opening(size=SIZE, threads=1), remote=True)
+        expected = plainly(settings, "s3://trial/in", "s3://trial/plain")
         inputs, output = RemotePath("s3://trial/in"), RemotePath("s3://trial/out")
         with two_nodes() as remove_node:
-            killed = run(recipe, inputs, output, remove_node, count)
+            killed = run(settings, inputs, output, remove_node, count)
             made = contents("s3://trial/out")
             gone = sorted(made)[:: max(1, count // 20)]
             for name in gone:
                 s3fs.rm_file(f"trial/out/{name}")
             resumed = run(
-                Recipe(model, Opening(size=SIZE, threads=1), skip_existing=True, remote=True),
+                CutterSettings(
+                    model, Opening(size=SIZE, threads=1), skip_existing=True, remote=True
+                ),
                 inputs,
                 output,
             )

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Literal, get_args
@@ -26,7 +26,7 @@ from birefnet_runtime.errors import ImageError, OutputError
 from birefnet_runtime.images.write import Encoding, FormatName, format_named
 from birefnet_runtime.segmenter import Opening
 
-from ..files.cutter import Recipe, check_style
+from ..files.cutter import CutterSettings, check_style
 from ..files.jobs import CutoutPlan, Job
 from ..files.plan import plan_cutouts, read_list
 from ..storage import STANDARD_STREAM, Location
@@ -45,31 +45,38 @@ from .terminal import MODEL_HELP, Summary, interruptible, located, progress_bar,
 
 
 def run_here(
-    plan: CutoutPlan, recipe: Recipe, summary: Summary, note: str | None = None
+    plan: CutoutPlan, settings: CutterSettings, summary: Summary, note: str | None = None
 ) -> str | None:
     """Do the jobs in this process; where it was stopped, if it was. `note` is for an open model."""
     if plan.count == 0:
         return None
-    cutter = replace(recipe, model=located(recipe.model)).open()
+    cutter = replace(settings, model=located(settings.model)).open()
     if note:
         say(note)
     info = cutter.segmenter.session_info
     if info and info.provider.name != "cpu":
         say(info.describe())
-    feed = _Feed(plan.jobs)
+    jobs = iter(plan.jobs)
+    drawn: deque[Job] = deque()  # and without a report yet
+
+    def draw() -> Iterator[Job]:
+        for job in jobs:
+            drawn.append(job)
+            yield job
+
     with interruptible() as stopped, progress_bar(plan.count) as bar:
         task = bar.add_task("cutting out", total=plan.count)
-        for report in cutter.cut_out(feed, stopped=stopped):
-            feed.reported()
+        for report in cutter.cut_out(draw(), stopped=stopped):
+            drawn.popleft()
             summary.add(report.as_record())
             bar.advance(task)
-        left = feed.left() if stopped() else None
+        left = (drawn[0] if drawn else next(jobs, None)) if stopped() else None
     return f"before {left.source}" if left else None
 
 
 def run_on_ray(
     plan: CutoutPlan,
-    recipe: Recipe,
+    settings: CutterSettings,
     summary: Summary,
     *,
     address: str | None,
@@ -94,7 +101,7 @@ def run_on_ray(
     count = None
     with suppress(KeyboardInterrupt), connected(address):
         quiet()
-        records = records_of(plan, recipe, Pool(actors, cpus, gpus), failures=False)
+        records = records_of(plan, settings, Pool(actors, cpus, gpus), failures=False)
         count = records.count
         notes: set[str] = set()
         with progress_bar(count) as bar:
@@ -108,27 +115,6 @@ def run_on_ray(
     if count is None:
         return "before the first file"
     return f"after {summary.reports} of {count}" if summary.reports < count else None
-
-
-class _Feed:
-    """Jobs as they are drawn, and which of them had no report yet."""
-
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs = iter(jobs)
-        self._drawn: deque[Job] = deque()
-
-    def __iter__(self) -> Iterator[Job]:
-        for job in self._jobs:
-            self._drawn.append(job)
-            yield job
-
-    def reported(self) -> None:
-        """Take note that the oldest drawn job has its report."""
-        self._drawn.popleft()
-
-    def left(self) -> Job | None:
-        """The first job without a report; None if all have one."""
-        return self._drawn[0] if self._drawn else next(self._jobs, None)
 
 
 DEMONSTRATION = (
@@ -145,18 +131,6 @@ def _parse_pixels(text: str) -> int:
     if not count:
         raise ImageError(f"{text!r} is no number of pixels; give 200M or 200000000")
     return count if number == text else count * 1_000_000
-
-
-def _canvas(
-    shape: tuple[int, int] | float | None,
-    padding: Margins | None,
-    position: tuple[float, float] | None,
-) -> Canvas | None:
-    if shape is None:
-        if padding is not None or position is not None:
-            raise click.UsageError("--padding and --position are of a canvas; give --canvas, too")
-        return None
-    return Canvas(shape, padding or (PADDING,) * 4, position or CENTER)
 
 
 @click.command(
@@ -360,6 +334,8 @@ def cutout(
     """
     if math.isnan(margin):
         raise click.BadParameter("nan is no number of percent", param_hint="'--margin'")
+    if canvas is None and not (padding is None and position is None):
+        raise click.UsageError("--padding and --position are of a canvas; give --canvas, too")
     if opening["max_memory"] and batch > 1:
         raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
     on_ray = (ray_address, actors, cpus_per_actor, gpus_per_actor)
@@ -379,7 +355,7 @@ def cutout(
     if not listed:
         raise click.UsageError("nothing to cut out: give files or folders")
     plan = plan_cutouts(listed, output, format_named(form) if form else None)
-    recipe = Recipe(
+    settings = CutterSettings(
         model or "nano",
         opening,
         style=Style(
@@ -389,7 +365,9 @@ def cutout(
             background=parse_background(background) if background else None,
             clean=clean,
             crop=margin / 100 if crop else None,
-            layout=_canvas(canvas, padding, position),
+            layout=None
+            if canvas is None
+            else Canvas(canvas, padding or (PADDING,) * 4, position or CENTER),
             shadow=shadow,
             premultiply=premultiply,
             metadata=metadata,
@@ -401,7 +379,7 @@ def cutout(
         max_pixels=max_pixels,
         remote=plan.remote,
     )
-    check_style(recipe.style, recipe.encoding)
+    check_style(settings.style, settings.encoding)
     summary = Summary(plan, output, "mask" if mask else "cutout", as_json)
     note = DEMONSTRATION if model is None and plan.count != 0 else None
     if engine == "ray":
@@ -409,7 +387,7 @@ def cutout(
             say(note)
         left = run_on_ray(
             plan,
-            recipe,
+            settings,
             summary,
             address=ray_address,
             actors=actors,
@@ -417,5 +395,5 @@ def cutout(
             gpus=gpus_per_actor,
         )
     else:
-        left = run_here(plan, recipe, summary, note)
+        left = run_here(plan, settings, summary, note)
     summary.close(left)

@@ -1,5 +1,6 @@
 """Animated images: every frame cut out, into an animated WebP or PNG."""
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +17,10 @@ from birefnet_runtime.images.write import Encoding, open_output, pillow_options
 from birefnet_runtime.segmenter import Segmenter
 from PIL import Image
 
-from ..storage import file_at
-from .jobs import Job
+from ..storage import absolute, file_at
+from .jobs import Job, origin_mark
+from .steps import first_frame
 
-_ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF", "HEIF"})
-"""Formats whose frames follow each other in time; a TIFF's are pages."""
 _FRAME_MS = 100
 """How long a frame is shown that says 0, as in browsers."""
 
@@ -40,16 +40,6 @@ class FramesReport:
     frames: int
     subject: Subject
     seconds: float
-
-
-def is_animated(image: Image.Image) -> bool:
-    """Whether an opened file has several frames that follow each other in time."""
-    return image.format in _ANIMATED and getattr(image, "n_frames", 1) - _first(image) > 1
-
-
-def _first(image: Image.Image) -> int:
-    """The number of the first frame: a PNG may have a still image before them."""
-    return int(bool(image.info.get("default_image")))
 
 
 def cut_out_frames(
@@ -89,14 +79,17 @@ def cut_out_frames(
     with open_image(source, job.name) as (image, _):
         frames = _Frames(image, job.name, cut)
         common = {"save_all": True, "loop": image.info.get("loop", 1)}
-        with open_output(file_at(job.target).sink()) as stream:
+        content = io.BytesIO()
+        with open_output(content):
             if encoding.format.name == "webp":
                 options = {**common, **pillow_options(encoding)}
-                frames.save(stream, "WEBP", duration=frames.durations, **options)
+                frames.save(content, "WEBP", duration=frames.durations, **options)
             else:
                 first, *others = frames.all()
                 options = {**common, "append_images": others, "blend": 0}
-                first.save(stream, "PNG", duration=frames.durations, **options)
+                first.save(content, "PNG", duration=frames.durations, **options)
+        mark = origin_mark(job.key or absolute(job.source), source)
+        file_at(job.target).write(content.getvalue(), mark)
         size = (image.height, image.width)
     return FramesReport(size, frames.n_frames, subjects[0], time.perf_counter() - started)
 
@@ -121,7 +114,7 @@ class _Frames(Image.Image):
         self._name = name
         self._cut = cut
         self._place = -1
-        self._first = _first(source)
+        self._first = first_frame(source)
         self.n_frames = source.n_frames - self._first
         self.durations: list[float] = []
         self.seek(0)

@@ -1,27 +1,30 @@
 """Image files to result files, with a report of each."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from birefnet_models.base.errors import BirefnetError
-from birefnet_runtime.cutout.compose import Style, compose
+from birefnet_runtime.cutout.compose import Result, Style
 from birefnet_runtime.cutout.mask import Subject
-from birefnet_runtime.cutout.memory import SLACK_BYTES, check_canvas, check_fits, peak_bytes
+from birefnet_runtime.cutout.memory import check_fits
 from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.errors import ImageError, ModelError, OutputError
-from birefnet_runtime.images.read import decode, open_image, pixel_limit
-from birefnet_runtime.images.write import PNG, Encoding
-from birefnet_runtime.model.graph_io import Prepared
-from birefnet_runtime.pipeline import CAPACITY, Finished, ahead, overlap
+from birefnet_runtime.images.write import Encoding
+from birefnet_runtime.pipeline import Finished, ahead, overlap
 from birefnet_runtime.segmenter import Opening, Segmenter
 
-from ..storage import file_at
-from .animation import cut_out_frames, is_animated
-from .jobs import Job
+from ..storage import LocalFile, absolute, file_at, shown
+from .animation import cut_out_frames
+from .jobs import Job, may_be_of, origin_mark
+from .steps import Ready, Task, Weight, budget, finish, read, weigh
+
+FETCHED_AHEAD = 8
+"""Files of an object store that are asked for before their turn: one takes some tens of
+milliseconds, most of which is waiting."""
 
 
 def check_style(style: Style, encoding: Encoding) -> None:
@@ -84,32 +87,27 @@ class FileReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A job whose turn has come.
+@dataclass(slots=True)
+class _Turn:
+    """A job whose turn has come: filled in from step to step.
 
     Attributes:
         job: the files.
-        source: the image's path, or its bytes where they can be read but once.
-        needed_bytes: what the picture will take at its peak.
+        task: what is made of the picture; None where nothing is.
+        weight: what that takes.
+        bytes: of memory at its peak, its file's content among that.
+        ready: the picture in memory.
         error: why it can't be read.
-        is_there: whether the result is there and stays.
+        seconds: wall time of each step.
     """
 
     job: Job
-    source: Path | bytes
-    needed_bytes: float = 0
+    task: Task | None = None
+    weight: Weight | None = None
+    bytes: float = 0
+    ready: Ready | None = None
     error: BirefnetError | None = None
-    is_there: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A job whose image is in memory."""
-
-    job: Job
-    prepared: Prepared
-    seconds: dict[str, float]
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,77 +153,103 @@ class FileCutter:
         Yields:
             A report of each, in order. A file that fails has an error in it and the others go on.
         """
-        left = self.segmenter.memory_left
-        opened = ahead(self._open, jobs, self.ahead) if self.ahead else map(self._open, jobs)
+        turns = ahead(self._open, jobs, self.ahead) if self.ahead else map(self._open, jobs)
         return overlap(
-            opened,
+            turns,
             self._read,
             self._run,
             self._write,
             failed=_failed,
-            weigh=attrgetter("needed_bytes"),
-            capacity=CAPACITY if left is None else left - SLACK_BYTES,
+            weigh=lambda turn: turn.bytes,
+            capacity=budget(self.segmenter.memory_left),
             batch=self.batch,
             workers=self.workers,
             stopped=stopped,
         )
 
-    def _open(self, job: Job) -> _Opened:
-        source: Path | bytes = b""
+    def _open(self, job: Job) -> _Turn:
+        """Look for the result, then at the picture's header."""
+        turn = _Turn(job)
         try:
             keeps = self.skip_existing or not job.overwrite
-            if keeps and file_at(job.target).exists():
-                return _Opened(job, source, is_there=True)
+            if (keeps or not job.explicit) and self._is_done(job, keeps=keeps):
+                return turn
             source = file_at(job.source).read()
-            with open_image(source, job.name, max_pixels=self.max_pixels) as (image, _):
-                check_canvas(job.name, image, self.style, pixel_limit(self.max_pixels))
-                needed = peak_bytes(image, self.style, self.encoding)
-                if self.all_frames and self.encoding.format == PNG:
-                    needed += 4 * image.width * image.height * getattr(image, "n_frames", 1)
-                needed += len(source) if isinstance(source, bytes) else 0
-                if self.segmenter.memory_left is not None:
-                    check_fits(job.name, image, needed, self.segmenter.memory_left)
+            turn.task = Task(source, job.name, self.style, self.encoding)
+            turn.weight = weigh(turn.task, max_pixels=self.max_pixels, all_frames=self.all_frames)
+            held = len(source) if isinstance(source, bytes) else 0
+            turn.bytes = turn.weight.bytes + held
+            if self.segmenter.memory_left is not None:
+                check_fits(job.name, turn.weight.size, turn.bytes, self.segmenter.memory_left)
         except BirefnetError as error:
-            return _Opened(job, source, error=error)
-        return _Opened(job, source, needed)
+            turn.error = error
+        return turn
 
-    def _read(self, opened: _Opened) -> _Read | Finished[FileReport]:
-        job, source = opened.job, opened.source
-        if opened.is_there:
-            return Finished(FileReport(job, skipped=True))
-        if opened.error is not None:
-            raise opened.error
-        started = time.perf_counter()
-        with open_image(source, job.name, max_pixels=self.max_pixels) as (image, _):
-            animated = self.all_frames and is_animated(image)
-            picture = None if animated else decode(image, job.name)
-        if picture is None:
-            return Finished(self._cut_out_frames(job, source))
-        prepared = self.segmenter.prepare(picture)
-        return _Read(job, prepared, {"read": time.perf_counter() - started})
+    def _is_done(self, job: Job, *, keeps: bool) -> bool:
+        """Whether the result is there and stays.
 
-    def _run(self, read: Sequence[_Read]) -> list[Prediction]:
+        Raises:
+            OutputError: the result of another input is there.
+        """
+        try:
+            found = file_at(job.target).found()
+        except ImageError:  # as where a store lets a user write but not read
+            if keeps:
+                raise
+            return False
+        if found is None:
+            return False
+        source = job.source if isinstance(job.source, Path) else None
+        if may_be_of(found.origin, job.key or absolute(job.source), source):
+            return keeps
+        if job.explicit:
+            return False
+        raise OutputError(
+            f"{job.name}: its result would be {shown(job.target)}, which was made of another file; "
+            "not overwritten: --relative-to FOLDER lets names keep their folders"
+        )
+
+    def _read(self, turn: _Turn) -> _Turn | Finished[FileReport]:
+        if turn.error is not None:
+            raise turn.error
+        if turn.task is None or turn.weight is None:
+            return Finished(FileReport(turn.job, skipped=True))
+        if turn.weight.animated:
+            return Finished(self._cut_out_frames(turn.job, turn.task.source))
         started = time.perf_counter()
-        predictions = self.segmenter.run([each.prepared for each in read])
-        run_s = (time.perf_counter() - started) / len(read)
-        for each in read:
-            each.seconds["run"] = run_s
+        turn.ready = read(turn.task, self.segmenter, max_pixels=self.max_pixels)
+        turn.seconds["read"] = time.perf_counter() - started
+        return turn
+
+    def _run(self, turns: Sequence[_Turn]) -> list[Prediction]:
+        started = time.perf_counter()
+        predictions = self.segmenter.run([turn.ready.prepared for turn in turns if turn.ready])
+        run_s = (time.perf_counter() - started) / len(turns)
+        for turn in turns:
+            turn.seconds["run"] = run_s
         return predictions
 
-    def _write(self, read: _Read, prediction: Prediction) -> FileReport:
+    def _write(self, turn: _Turn, prediction: Prediction) -> FileReport:
+        assert turn.task is not None
+        assert turn.ready is not None
         started = time.perf_counter()
-        job, picture = read.job, read.prepared.picture
-        alpha = self.segmenter.finish(read.prepared, prediction)
-        result = compose(picture, alpha, self.style, threads=1)
+        size = turn.ready.full_size
+        result = finish(turn.task, turn.ready, prediction, self.segmenter)
         composed = time.perf_counter()
-        result.save(file_at(job.target).sink(), self.encoding)
+        file = file_at(turn.job.target)
+        mark = origin_mark(turn.job.key or absolute(turn.job.source), turn.task.source)
+        if isinstance(file, LocalFile):  # written as it is encoded
+            result.save(file.path, self.encoding)
+            file.mark(mark)
+        else:
+            file.write(_encoded(result, turn.job, self.encoding), mark)
         written = time.perf_counter()
         return FileReport(
-            job,
-            image_size=picture.size,
-            model_size=self.segmenter.model_size(picture.size),
+            turn.job,
+            image_size=size,
+            model_size=self.segmenter.model_size(size),
             subject=result.subject,
-            seconds={**read.seconds, "compose": composed - started, "write": written - composed},
+            seconds={**turn.seconds, "compose": composed - started, "write": written - composed},
         )
 
     def _cut_out_frames(self, job: Job, source: Path | bytes) -> FileReport:
@@ -240,28 +264,29 @@ class FileCutter:
         )
 
 
-def _failed(item: _Opened | _Read, error: Exception) -> FileReport:
+def _encoded(result: Result, job: Job, encoding: Encoding) -> bytes:
+    try:
+        return result.encode(encoding)
+    except OutputError as error:  # knows no name
+        reason = str(error).partition(": ")[2]
+        raise OutputError(f"{shown(job.target)}: {reason}") from error
+
+
+def _failed(turn: _Turn, error: Exception) -> FileReport:
     """Report of a file that failed, whatever its stage raised."""
+    name = turn.job.name
     if isinstance(error, MemoryError):
-        error = ImageError(f"{item.job.name}: not enough memory for it")
+        error = ImageError(f"{name}: not enough memory for it")
     elif isinstance(error, ModelError):  # a run knows tensors, and no files
-        error = ModelError(f"{item.job.name}: {error}")
+        error = ModelError(f"{name}: {error}")
     elif not isinstance(error, BirefnetError):
-        error = ImageError(f"{item.job.name}: can't be cut out: {error}")
-    return FileReport(item.job, error)
-
-
-# How pictures are cut out, as data: what one process tells another.
-
-
-FETCHED_AHEAD = 8
-"""Files of an object store that are asked for before their turn: one takes some tens of
-milliseconds, most of which is waiting."""
+        error = ImageError(f"{name}: can't be cut out: {error}")
+    return FileReport(turn.job, error)
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """All that `open` needs to make a FileCutter. Can be pickled.
+class CutterSettings:
+    """How pictures are cut out, as data: what one process tells another. Can be pickled.
 
     Attributes:
         model, opening: as `Segmenter` takes them.
@@ -269,7 +294,7 @@ class Recipe:
         remote: whether files lie in an object store.
     """
 
-    model: str | Path = "nano"
+    model: str | os.PathLike[str] = "nano"
     opening: Opening = field(default_factory=Opening)
     style: Style = field(default_factory=Style)
     encoding: Encoding = field(default_factory=Encoding)
@@ -285,6 +310,9 @@ class Recipe:
         Raises:
             BirefnetError: as `Segmenter`.
         """
+        fetched = 0
+        if self.remote:
+            fetched = 1 if self.opening.get("max_memory") else FETCHED_AHEAD
         return FileCutter(
             Segmenter(self.model, **self.opening),
             self.style,
@@ -294,10 +322,5 @@ class Recipe:
             self.batch,
             self.max_pixels,
             workers=self.opening.get("threads"),
-            ahead=self._ahead(),
+            ahead=fetched,
         )
-
-    def _ahead(self) -> int:
-        if not self.remote:
-            return 0
-        return 1 if self.opening.get("max_memory") else FETCHED_AHEAD

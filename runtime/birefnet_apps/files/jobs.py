@@ -1,15 +1,28 @@
-"""What a run has to do: which file becomes which, and which can't."""
+"""What a run has to do: which file becomes which, which can't, and whose result a file is.
 
+Each result carries a mark of its input: without it a run over `y/1.jpg` would overwrite
+`out/1.png`, the result of `x/1.jpg`, or take it for its own. The mark is in an extended attribute
+of a local file and in the metadata of an object of s3 or gs. Where neither is kept, the result is
+anybody's, as one that other programs wrote.
+"""
+
+import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.images.write import PNG, Format
 
-from ..storage import STANDARD_STREAM, Location, RemotePath, file_at
+from ..storage import STANDARD_STREAM, Location, RemotePath, absolute, file_at
+
+_MARK_VERSION = "1"
+_HASH_DIGITS = 16
+_END_BYTES = 1 << 16
+"""What is read of a file's beginning and end, to know it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +33,15 @@ class Job:
         source: the image.
         target: its result.
         overwrite: whether a target that is there is replaced; in place it might be an input.
+        key: names the source among inputs; empty: its whole path does.
+        explicit: whether the user typed the target, so that it is replaced whatever it was.
     """
 
     source: Location
     target: Location
     overwrite: bool = True
+    key: str = ""
+    explicit: bool = False
 
     @property
     def name(self) -> str:
@@ -59,9 +76,6 @@ class CutoutPlan:
     remote: bool = False
 
 
-# Names of results: the same for a file however often a run is repeated.
-
-
 @dataclass(frozen=True, slots=True)
 class InputFile:
     """An image file, and where it belongs.
@@ -70,11 +84,13 @@ class InputFile:
         path: the file.
         place: its path below the output directory, but for the suffix.
         in_place: its result lies beside it, among other inputs.
+        key: names it among inputs; empty: its whole path does.
     """
 
     path: Location
     place: Path
     in_place: bool = False
+    key: str = ""
 
 
 def name_results(
@@ -88,8 +104,9 @@ def name_results(
     - of files in several folders, each keeps as much of its path as tells them apart: `x/a.png`,
       `y/a.png`.
 
-    A result that is there already keeps its name when another file comes to claim it. In place all
-    keep their suffix, which tells the next run that `a.jpg.png` is a result. Names that differ by
+    A result that is there already, and is marked as a file's own, keeps its name when another file
+    comes to claim it. In place all keep their suffix, which tells the next run that `a.jpg.png` is
+    a result. Names that differ by
     case alone count as one, for they are one on some disks.
 
     Args:
@@ -106,11 +123,7 @@ def name_results(
         claims[str(name).casefold()].append(index)
     for indexes in claims.values():
         if len(indexes) > 1:
-            earlier = [
-                index
-                for index in indexes
-                if _was_there_before(inputs[index].path, directory / names[index])
-            ]
+            earlier = [index for index in indexes if _kept(inputs[index], directory / names[index])]
             longer = _told_apart([inputs[index] for index in indexes], suffix)
             for index, name in zip(indexes, longer, strict=True):
                 if earlier != [index]:
@@ -118,17 +131,14 @@ def name_results(
     return names
 
 
-def absolute(place: Location) -> str:
-    """A location's whole name, the same however it was typed."""
-    if isinstance(place, RemotePath):
-        return f"{place.protocol}://{place.path}"
-    return os.path.abspath(str(place))
-
-
-def _was_there_before(source: Location, result: Location) -> bool:
-    """Whether a file came to its place before a result was written that is there."""
-    came, written = file_at(source).came_ns(), file_at(result).written_ns()
-    return came is not None and written is not None and came < written
+def _kept(file: InputFile, result: Location) -> bool:
+    """Whether a result is there already that was made of this file."""
+    try:
+        found = file_at(result).found()
+    except BirefnetError:  # a store that doesn't answer; writing will say so
+        return False
+    own = origin_mark(file.key or absolute(file.path)).rpartition("-")[0]
+    return found is not None and found.origin.startswith(f"{own}-")
 
 
 def _told_apart(inputs: Sequence[InputFile], suffix: str) -> list[Path]:
@@ -157,3 +167,46 @@ def _last(folder: Path, count: int) -> tuple[str, ...]:
     """The last parts of an absolute path, without its root or scheme."""
     parts = folder.parts[1:]
     return parts[max(0, len(parts) - count) :]
+
+
+def origin_mark(identity: str, source: Path | bytes | None = None) -> str:
+    """The mark of a result: a version, and hashes of its input's name and of what is in it.
+
+    Args:
+        identity: the input's whole name, or what else tells it from others.
+        source: its path, or its content, of which size, beginning and end count; None: by its name
+            alone.
+    """
+    name = hashlib.sha256(identity.encode("utf-8", "surrogateescape"))
+    size, start, end = 0, b"", b""
+    if isinstance(source, bytes):
+        size, start, end = len(source), source[:_END_BYTES], source[-_END_BYTES:]
+    elif source is not None:
+        with suppress(OSError), open(source, "rb") as file:
+            size, start = os.fstat(file.fileno()).st_size, file.read(_END_BYTES)
+            file.seek(max(0, size - _END_BYTES))
+            end = file.read(_END_BYTES)
+    content = hashlib.sha256(b"%d " % size + start + end)
+    parts = (name.hexdigest()[:_HASH_DIGITS], content.hexdigest()[:_HASH_DIGITS])
+    return "-".join((_MARK_VERSION, *parts))
+
+
+def may_be_of(mark: str, identity: str, source: Path | bytes | None = None) -> bool:
+    """Whether a result with this mark may have been made of an input.
+
+    That is so if there is no mark, if the name is the input's, or the content: then the input was
+    moved.
+
+    Args:
+        mark: of the result; empty if it has none.
+        identity: of the input.
+        source: its path or content; None: it is told by its name alone.
+    """
+    version, _, rest = mark.partition("-")
+    name, _, content = rest.partition("-")
+    _, own_name, own_content = origin_mark(identity, source).split("-")
+    return (
+        version != _MARK_VERSION
+        or name == own_name
+        or (source is not None and content == own_content)
+    )

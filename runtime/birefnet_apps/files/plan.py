@@ -12,8 +12,16 @@ from birefnet_runtime.errors import ImageError, OutputError
 from birefnet_runtime.images.read import SUFFIXES
 from birefnet_runtime.images.write import FORMATS, PNG, Format, format_of
 
-from ..storage import STANDARD_STREAM, InMemory, Location, RemotePath, file_at, parse_location
-from .jobs import CutoutPlan, Failure, InputFile, Job, absolute, name_results
+from ..storage import (
+    STANDARD_STREAM,
+    InMemory,
+    Location,
+    RemotePath,
+    absolute,
+    file_at,
+    parse_location,
+)
+from .jobs import CutoutPlan, Failure, InputFile, Job, name_results
 
 
 def plan_cutouts(
@@ -61,13 +69,17 @@ def plan_cutouts(
     else:
         assert not isinstance(output, InMemory)
         targets = [output / name for name in name_results(files, output, form.suffixes[0])]
-    jobs = _pair(files, targets, failures)
+    jobs = _pair(files, targets, failures, explicit=single)
     remote = any(isinstance(place, RemotePath) for place in (*inputs, output))
     return CutoutPlan(jobs, tuple(failures), form, len(jobs), remote)
 
 
 def _pair(
-    files: Sequence[InputFile], targets: Sequence[Location], failures: list[Failure]
+    files: Sequence[InputFile],
+    targets: Sequence[Location],
+    failures: list[Failure],
+    *,
+    explicit: bool,
 ) -> tuple[Job, ...]:
     """A job for each file, but for those that would overwrite an input or another's result."""
     taken = {_identity(file.path) for file in files} - {None}
@@ -81,7 +93,7 @@ def _pair(
         if reason:
             failures.append(Failure(file.path, OutputError(f"{file.path}: {reason}")))
         else:
-            jobs[target] = Job(file.path, target, overwrite=not file.in_place)
+            jobs[target] = Job(file.path, target, not file.in_place, file.key, explicit)
     return tuple(jobs.values())
 
 

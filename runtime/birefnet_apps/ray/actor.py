@@ -18,7 +18,7 @@ from birefnet_runtime.errors import ImageError, MemoryWarning, ProviderWarning, 
 from birefnet_runtime.model.locate import find_model
 from birefnet_runtime.segmenter import Opening
 
-from ..files.cutter import FileCutter, FileReport, Recipe
+from ..files.cutter import CutterSettings, FileCutter, FileReport
 from ..files.jobs import Job
 from ..storage.models import is_in_a_store, keep
 from .tables import jobs_of, record_table
@@ -60,7 +60,7 @@ class Delivery:
 
 
 def deliver(
-    model: str | Path, machines: int, put: Callable[[bytes], Any] | None = None
+    model: str | os.PathLike[str], machines: int, put: Callable[[bytes], Any] | None = None
 ) -> Delivery:
     """Prepare a model's way to the machines of a cluster.
 
@@ -73,7 +73,7 @@ def deliver(
     """
     if isinstance(model, str) and is_in_a_store(model):
         return Delivery(model)
-    path = find_model(model).absolute()
+    path = find_model(model).path.absolute()
     embedded = {embedded_path(card): card.name for card in all_cards() if card.embedded}
     if path in embedded:
         return Delivery(embedded[path])
@@ -148,22 +148,22 @@ class CutFiles:
     """Tables of jobs to tables of records, whatever happens to a file.
 
     Args:
-        recipe: how files are cut out.
+        settings: how files are cut out.
         delivery: the model.
         folder: where relative paths begin, if there is such a folder on this machine.
     """
 
-    def __init__(self, recipe: Recipe, delivery: Delivery, folder: str) -> None:
+    def __init__(self, settings: CutterSettings, delivery: Delivery, folder: str) -> None:
         self._notes = Notes()
         self._cutter: FileCutter | None = None
         self._error = ""
         with suppress(OSError):
             os.chdir(folder)
-        opening = with_threads(recipe.opening, assigned_cpus())
+        opening = with_threads(settings.opening, assigned_cpus())
         cv2.setNumThreads(opening["threads"] or 1)
         try:
             # An error here would be Ray's, with its log, and tried again.
-            self._cutter = replace(recipe, model=delivery.receive(), opening=opening).open()
+            self._cutter = replace(settings, model=delivery.receive(), opening=opening).open()
         except BirefnetError as error:
             self._error = str(error)
 

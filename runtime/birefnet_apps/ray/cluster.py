@@ -40,7 +40,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class ActorPlan:
     """A Pool that was compared with the cluster.
 
     Attributes:
@@ -128,7 +128,7 @@ def quiet() -> None:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
 
-def room_for(pool: Pool, machines: list[dict[str, float]]) -> Room:
+def plan_actors(pool: Pool, machines: list[dict[str, float]]) -> ActorPlan:
     """How many actors a cluster has room for, and what each gets.
 
     Args:
@@ -150,9 +150,9 @@ def room_for(pool: Pool, machines: list[dict[str, float]]) -> Room:
             "fewer for each actor, or say how many actors there will be"
         )
     if not pool.gpus:
-        return Room(pool.actors or fitting, each, None, max(1, int(each)))
+        return ActorPlan(pool.actors or fitting, each, None, max(1, int(each)))
     cores = [m.get("CPU", 1) / max(1, int(m["GPU"] / each)) for m in machines if m.get("GPU")]
-    return Room(pool.actors or fitting, None, each, max(1, int(min(cores, default=MOST_CPUS))))
+    return ActorPlan(pool.actors or fitting, None, each, max(1, int(min(cores, default=MOST_CPUS))))
 
 
 def machines() -> list[dict[str, float]]:

@@ -12,12 +12,12 @@ from birefnet_runtime.errors import ClusterError
 from birefnet_runtime.images.write import Encoding, format_named
 from birefnet_runtime.segmenter import Opening
 
-from ..files.cutter import Recipe, check_style
+from ..files.cutter import CutterSettings, check_style
 from ..files.jobs import CutoutPlan
 from ..files.plan import plan_cutouts
 from ..storage import Location, parse_location
 from .actor import CutFiles, deliver, with_threads
-from .cluster import Pool, machines, room_for
+from .cluster import Pool, machines, plan_actors
 from .tables import job_tables
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def cutout_files(
     places: list[Location] = [parse_location(os.fspath(place)) for place in listed]
     form = format_named(format) if format else None
     plan = plan_cutouts(places, parse_location(os.fspath(output)), form)
-    recipe = Recipe(
+    settings = CutterSettings(
         model,
         opening,
         style=style or Style(),
@@ -85,9 +85,9 @@ def cutout_files(
         max_pixels=max_pixels,
         remote=plan.remote,
     )
-    check_style(recipe.style, recipe.encoding)
+    check_style(settings.style, settings.encoding)
     pool = Pool(actors, cpus_per_actor, gpus_per_actor)
-    return records_of(plan, recipe, pool, failures=True).data
+    return records_of(plan, settings, pool, failures=True).data
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +119,14 @@ class Records:
             raise ClusterError(f"Ray gave up: {first_line(error)}") from error
 
 
-def records_of(plan: CutoutPlan, recipe: Recipe, pool: Pool, *, failures: bool) -> Records:
+def records_of(
+    plan: CutoutPlan, settings: CutterSettings, pool: Pool, *, failures: bool
+) -> Records:
     """Records of a plan's jobs.
 
     Args:
         plan: its jobs are drawn here.
-        recipe: how they are done.
+        settings: how they are done.
         pool: by whom.
         failures: whether the plan's own failures are rows, too.
 
@@ -134,23 +136,25 @@ def records_of(plan: CutoutPlan, recipe: Recipe, pool: Pool, *, failures: bool) 
     import ray
 
     nodes = machines()
-    room = room_for(pool, nodes)
+    planned = plan_actors(pool, nodes)
     rows = MOST_ROWS
     if plan.count is not None:
-        rows = min(MOST_ROWS, max(1, ceil(plan.count / (room.actors * _TASKS_PER_ACTOR))))
+        rows = min(MOST_ROWS, max(1, ceil(plan.count / (planned.actors * _TASKS_PER_ACTOR))))
     tables = list(job_tables(plan.jobs, plan.failures if failures else (), rows))
-    resources: dict[str, Any] = {"num_gpus": room.gpus} if room.gpus else {"num_cpus": room.cpus}
+    resources: dict[str, Any] = (
+        {"num_gpus": planned.gpus} if planned.gpus else {"num_cpus": planned.cpus}
+    )
     # Blocks that are here need no task that reads them, which would wait for CPUs of the actors.
     data = ray.data.from_blocks(tables).map_batches(
         CutFiles,
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(
-            size=min(room.actors, max(1, len(tables))), max_tasks_in_flight_per_actor=2
+            size=min(planned.actors, max(1, len(tables))), max_tasks_in_flight_per_actor=2
         ),
         fn_constructor_kwargs={
-            "recipe": replace(recipe, opening=with_threads(recipe.opening, room.threads)),
-            "delivery": deliver(recipe.model, len(nodes)),
+            "settings": replace(settings, opening=with_threads(settings.opening, planned.threads)),
+            "delivery": deliver(settings.model, len(nodes)),
             "folder": os.getcwd(),
         },
         **resources,

@@ -10,7 +10,7 @@ from birefnet_runtime.images.write import Encoding
 from birefnet_runtime.segmenter import Opening
 from numpy.typing import NDArray
 
-from ..files.cutter import FETCHED_AHEAD, FileReport, Recipe, check_style
+from ..files.cutter import FETCHED_AHEAD, CutterSettings, FileReport, check_style
 from ..files.jobs import Job
 from ..storage import InMemory, Location, RemotePath, parse_location
 from .actor import assigned_cpus, reports_of, with_threads
@@ -58,7 +58,7 @@ class Cutout:
         max_pixels: int | None = None,
         **opening: Unpack[Opening],
     ) -> None:
-        recipe = Recipe(
+        settings = CutterSettings(
             model,
             with_threads(opening, assigned_cpus()),
             style=style or Style(),
@@ -67,9 +67,9 @@ class Cutout:
             batch=batch,
             max_pixels=max_pixels,
         )
-        check_style(recipe.style, recipe.encoding)
+        check_style(settings.style, settings.encoding)
         self._column, self._target = column, target
-        self._cutter = recipe.open()
+        self._cutter = settings.open()
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Add the result's columns to a batch.
@@ -81,7 +81,7 @@ class Cutout:
         names = batch.get("path", [f"row {place}" for place in range(len(images))])
         targets = batch[self._target] if self._target else names
         jobs = [
-            Job(_source(image, str(name)), self._place(str(target)))
+            Job(_source(image, str(name)), self._place(str(target)), explicit=True)
             for image, name, target in zip(images, names, targets, strict=True)
         ]
         remote = any(isinstance(place, RemotePath) for job in jobs for place in _both(job))

@@ -15,6 +15,8 @@ _JOBS = pa.schema(
         ("source", pa.binary()),  # a path may be no text
         ("target", pa.binary()),
         ("overwrite", pa.bool_()),
+        ("key", pa.binary()),
+        ("explicit", pa.bool_()),
         ("error", pa.string()),  # of an input that can't be done
     ]
 )
@@ -53,19 +55,21 @@ def job_tables(jobs: Iterable[Job], failures: Sequence[Failure], rows: int) -> I
     """
     part: list[dict[str, Any]] = []
 
-    def row(source: Any, target: Any, overwrite: bool, error: str | None) -> dict[str, Any]:
+    def row(job: Job, error: str | None) -> dict[str, Any]:
         return {
-            "source": os.fsencode(typed(source)),
-            "target": os.fsencode(typed(target)),
-            "overwrite": overwrite,
+            "source": os.fsencode(typed(job.source)),
+            "target": os.fsencode(typed(job.target)),
+            "overwrite": job.overwrite,
+            "key": os.fsencode(job.key),
+            "explicit": job.explicit,
             "error": error,
         }
 
     def every() -> Iterator[dict[str, Any]]:
         for job in jobs:
-            yield row(job.source, job.target, job.overwrite, None)
+            yield row(job, None)
         for failure in failures:
-            yield row(failure.source, failure.source, False, str(failure.error))
+            yield row(Job(failure.source, failure.source), str(failure.error))
 
     for one in every():
         part.append(one)
@@ -84,6 +88,8 @@ def jobs_of(table: pa.Table) -> list[tuple[Job, str | None]]:
                 parse_location(os.fsdecode(row["source"])),
                 parse_location(os.fsdecode(row["target"])),
                 row["overwrite"],
+                os.fsdecode(row["key"]),
+                row["explicit"],
             ),
             row["error"],
         )

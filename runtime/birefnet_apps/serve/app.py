@@ -19,12 +19,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from ..files.steps import Weight
 from . import rembg, removebg
 from .access import Access, Record, log
 from .errors import HungUp, Refusal, url_refused
 from .form import Fields, parse_fields, read_body
-from .job import MEDIA_TYPES, READ_FORMATS, Answer, Order, Weight, weigh
-from .limits import Held, Queue
+from .job import MEDIA_TYPES, READ_FORMATS, Answer, Order, weigh
+from .limits import RequestQueue, UploadBudget
 from .metrics import MEDIA_TYPE, Metrics
 from .page import page_policy, read_page
 from .runner import Runner
@@ -65,8 +66,8 @@ class Service:
     def __init__(self, segmenter: Segmenter, settings: Settings, name: str) -> None:
         self._settings = settings
         self._name = name
-        self._queue = Queue(settings.queue, settings.queue_pixels)
-        self._held = Held(settings.held_bytes)
+        self._queue = RequestQueue(settings.queue, settings.queue_pixels)
+        self._held = UploadBudget(settings.held_bytes)
         info = segmenter.session_info
         self._facts = {
             "model": name,
@@ -217,11 +218,11 @@ class Service:
             order, extra, weight = await parsing
             del parsing
             record.pixels = weight.pixels
-            with self._queue.place(weight.pixels) as place:
+            with self._queue.slot(weight.pixels) as slot:
                 work = self._runner.answer(order, weight, record.seconds)
                 del order
                 answer = await self._unless_gone(receive, work)
-                place.answered()
+                slot.answered()
                 self._held.bytes -= size
                 size = 0
                 content, facts = present(answer)

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 from birefnet_models.base.text import format_bytes, printable
 
 from .errors import HungUp, Refusal, bad_parameter
-from .limits import Held
+from .limits import UploadBudget
 
 Value = TypeVar("Value")
 Receive: TypeAlias = Callable[[], Any]
@@ -37,7 +37,7 @@ _TRUTHS = {
 
 
 async def read_body(
-    receive: Receive, headers: Mapping[str, str], most: int, timeout_s: float, held: Held
+    receive: Receive, headers: Mapping[str, str], most: int, timeout_s: float, held: UploadBudget
 ) -> bytes:
     """Read a body whole.
 

@@ -1,4 +1,4 @@
-"""Who may come in, and who is worked on: bounds by count, pixels and bytes."""
+"""Which requests are let in, and which pictures are worked on: bounds by count, pixels, bytes."""
 
 import asyncio
 import math
@@ -11,10 +11,10 @@ from .errors import Refusal
 LONGEST_RETRY_S = 60
 
 
-class Place:
-    """A request's place in the queue."""
+class Slot:
+    """A request's slot in the queue."""
 
-    def __init__(self, queue: "Queue") -> None:
+    def __init__(self, queue: "RequestQueue") -> None:
         self._queue = queue
         self._counted = True
 
@@ -25,7 +25,7 @@ class Place:
             self._queue.count -= 1
 
 
-class Queue:
+class RequestQueue:
     """Bounds the requests whose body has arrived.
 
     Args:
@@ -41,8 +41,8 @@ class Queue:
         self.pixels = 0
 
     @contextmanager
-    def place(self, pixels: int) -> Iterator[Place]:
-        """Take a place for a picture of so many pixels, until the block ends.
+    def slot(self, pixels: int) -> Iterator[Slot]:
+        """Take a slot for a picture of so many pixels, until the block ends.
 
         Raises:
             Refusal: there is none.
@@ -56,11 +56,11 @@ class Queue:
             )
         self.count += 1
         self.pixels += pixels
-        place = Place(self)
+        slot = Slot(self)
         try:
-            yield place
+            yield slot
         finally:
-            place.answered()
+            slot.answered()
             self.pixels -= pixels
 
     def took(self, seconds: float) -> None:
@@ -73,7 +73,7 @@ class Queue:
         return min(LONGEST_RETRY_S, max(1, math.ceil(self.count / 2 * self._usual_s)))
 
 
-class Held:
+class UploadBudget:
     """Counts the bytes of bodies and answers that are in memory.
 
     Args:
@@ -110,7 +110,7 @@ class Held:
             self.bytes -= count
 
 
-class Room:
+class PictureBudget:
     """Lets pictures be worked on in the order they came, by count and by the bytes they take.
 
     Args:

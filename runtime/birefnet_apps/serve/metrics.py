@@ -10,7 +10,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from .limits import Held, Queue
+from .limits import RequestQueue, UploadBudget
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STAGES = ("queue", "read", "run", "write")
@@ -27,7 +27,9 @@ class Metrics:
         batch: the most pictures in one run.
     """
 
-    def __init__(self, queue: Queue, held: Held, facts: dict[str, str], batch: int) -> None:
+    def __init__(
+        self, queue: RequestQueue, held: UploadBudget, facts: dict[str, str], batch: int
+    ) -> None:
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._requests = Counter(

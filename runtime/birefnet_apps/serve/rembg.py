@@ -44,6 +44,7 @@ def read_order(fields: Fields, model: str) -> Order:
     mask = asked.truth("om", False)
     return Order(
         fields["file"],
+        "image_file",
         Style(mask=mask, background=None if mask else asked.read("bgc", _color, None)),
         hard=asked.truth("ppm", False),
     )

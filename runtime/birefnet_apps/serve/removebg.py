@@ -22,9 +22,10 @@ from birefnet_runtime.cutout.layout import (
 )
 from PIL import ImageColor
 
+from ..files.steps import Region
 from .errors import Refusal, bad_parameter, url_refused
 from .form import Asked, Fields
-from .job import Answer, Order, Output, Share
+from .job import ENCODINGS, Answer, Order, Output
 
 SIZES = {
     **dict.fromkeys(("preview", "small", "regular"), 250_000),
@@ -84,14 +85,16 @@ def read_order(fields: Fields) -> tuple[Order, dict[str, str]]:
         layout=None if layout == Layout() else layout,
         shadow="drop" if _shadow(asked) else "none",
     )
+    opaque = picture is not None or (color is not None and color.opacity >= 1)
+    output = _output(asked, mask, opaque)
     order = Order(
         image,
+        "image_file",
         style,
-        _output(
-            asked, mask, opaque=picture is not None or (color is not None and color.opacity >= 1)
-        ),
+        ENCODINGS[output],
+        output=output,
         most_pixels=asked.read("size", _size, None),
-        roi=asked.read("roi", _roi, None),
+        region=asked.read("roi", _region, None),
         filled=not asked.truth("semitransparency", True),
         background_image=None if mask else picture,
         must_find=True,
@@ -194,13 +197,11 @@ def _margins(text: str) -> Margins:
     return margins
 
 
-def _roi(text: str) -> tuple[Share, Share, Share, Share]:
-    lengths = [parse_length(part) for part in text.split()]
-    shares = [Share(length.amount, length.relative) for length in lengths]
-    if len(shares) != 4:
-        raise ValueError("is not four places, as 0% 10px 100% 500px")
-    left, top, right, bottom = shares
-    return left, top, right, bottom
+def _region(text: str) -> Region:
+    match [parse_length(part) for part in text.split()]:
+        case [left, top, right, bottom]:
+            return left, top, right, bottom
+    raise ValueError("is not four places, as 0% 10px 100% 500px")
 
 
 def _scale(text: str) -> float | None:

@@ -13,15 +13,14 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from birefnet_models.base.errors import BirefnetError
-from birefnet_runtime.cutout.memory import SLACK_BYTES
 from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.machine import usable_cores
 from birefnet_runtime.model.graph_io import Prepared
-from birefnet_runtime.pipeline import CAPACITY
 from birefnet_runtime.segmenter import Segmenter
 
-from .job import Answer, Order, Weight, make_answer, read
-from .limits import Queue, Room
+from ..files.steps import Weight, budget
+from .job import Answer, Order, make_answer, read
+from .limits import PictureBudget, RequestQueue
 from .metrics import Metrics
 from .settings import Settings
 
@@ -63,7 +62,7 @@ class Runner:
     """
 
     def __init__(
-        self, segmenter: Segmenter, settings: Settings, queue: Queue, metrics: Metrics
+        self, segmenter: Segmenter, settings: Settings, queue: RequestQueue, metrics: Metrics
     ) -> None:
         self._segmenter = segmenter
         self._settings = settings
@@ -71,9 +70,8 @@ class Runner:
         self._metrics = metrics
         # While some are in a run, as many are read or written: more would only take memory.
         at_once = 2 * settings.batch
-        left = settings.memory_left
-        capacity = CAPACITY if left is None else left - SLACK_BYTES - settings.held_bytes
-        self._room = Room(at_once, capacity)
+        capacity = budget(settings.memory_left, settings.held_bytes)
+        self._budget = PictureBudget(at_once, capacity)
         self._pictures = ThreadPoolExecutor(
             min(at_once, max(2, usable_cores())), "birefnet-picture"
         )
@@ -112,13 +110,13 @@ class Runner:
             ModelError: the run failed.
         """
         clock = _Clock(self._metrics, seconds)
-        async with self._room.entered(weight.bytes):
+        async with self._budget.entered(weight.bytes):
             clock.lap("queue")
             ready = await self._in_thread(read, order, self._segmenter, self._settings)
             clock.lap("read")
             logits = await self._run(ready.prepared)
             clock.lap("run")
-            answer = await self._in_thread(make_answer, ready, logits, self._segmenter)
+            answer = await self._in_thread(make_answer, order, ready, logits, self._segmenter)
             clock.lap("write")
             return answer
 

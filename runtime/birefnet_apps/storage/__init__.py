@@ -1,24 +1,28 @@
 """Files of this machine and of object stores, by one face; fsspec is met for URLs only."""
 
-from .local import File
+from .base import File, Found
+from .local import LocalFile, file_at
 from .location import (
     STANDARD_STREAM,
     InMemory,
     Location,
     RemotePath,
+    absolute,
     is_url,
     parse_location,
     shown,
     typed,
 )
-from .remote import file_at
 
 __all__ = [
     "STANDARD_STREAM",
     "File",
+    "Found",
     "InMemory",
+    "LocalFile",
     "Location",
     "RemotePath",
+    "absolute",
     "file_at",
     "is_url",
     "parse_location",

@@ -1,11 +1,13 @@
 """Where a file lies: a path of this machine, or the URL of an object store."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TypeAlias
 
 from birefnet_models.base.text import printable, shown_url
+from birefnet_runtime.errors import ImageError
 
 STANDARD_STREAM = Path("-")
 """Standard input as a source, standard output as a target."""
@@ -95,6 +97,25 @@ def parse_location(text: str) -> Path | RemotePath:
         return Path(text)
     scheme, _, rest = text.partition("://")
     return Path(rest) if scheme.lower() in _LOCAL else RemotePath(text)
+
+
+def absolute(location: Location) -> str:
+    """A location's whole name, the same however it was typed, without a user's name and password.
+
+    Raises:
+        ImageError: it is relative to a directory that was deleted.
+    """
+    if isinstance(location, RemotePath):
+        return f"{location.protocol}://{location.path.rpartition('@')[2]}"
+    if location == STANDARD_STREAM or isinstance(location, InMemory):
+        return str(location)
+    try:
+        return os.path.abspath(location)
+    except FileNotFoundError:
+        raise ImageError(
+            f"{shown(location)}: the current directory was deleted; change into another one, or "
+            "give absolute paths"
+        ) from None
 
 
 def typed(location: Location) -> str:

@@ -6,22 +6,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from birefnet_models.base.errors import BirefnetError
 from birefnet_models.base.text import first_line
 from birefnet_runtime.errors import ImageError, MissingExtraError, OutputError
 from birefnet_runtime.images.read import MOST_PIPE_BYTES
 
-from .local import File, LocalFile, MemoryFile, Sink, StandardStream, bounded
-from .location import STANDARD_STREAM, InMemory, Location, RemotePath, shown
-
-# What lies below a URL, page by page: millions of names in the memory of a thousand.
-#
-# fsspec's own `find`, `ls` and `walk` return lists: of s3 and gs a folder's million names would
-# take a gigabyte. So their pages are asked for here, through the drivers' public calls of the
-# stores' own interfaces (ListObjectsV2 of S3, Objects: list of Google Cloud Storage).
-
+from .base import Found, bounded
+from .location import RemotePath, shown
 
 _PER_PAGE = 1000
 """What both stores give at most."""
@@ -29,6 +22,10 @@ _PER_PAGE = 1000
 
 def pages_below(fs: Any, path: str, protocol: str) -> Iterator[list[str]]:
     """Names of objects below a path, relative to it, some at a time.
+
+    fsspec's own `find`, `ls` and `walk` return lists: of s3 and gs a folder's million names would
+    take a gigabyte. So their pages are asked for here, through the drivers' public calls of the
+    stores' own interfaces (ListObjectsV2 of S3, Objects: list of Google Cloud Storage).
 
     Args:
         fs: fsspec's file system.
@@ -97,6 +94,10 @@ DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss":
 """Packages that bring fsspec's file systems of object stores; which the user installs."""
 _ONE_PUT = {"s3": {"chunksize": 5 << 29}, "gs": {"chunksize": 5 << 29}}
 """Objects of up to 2.6 GB go in one request; the drivers would cut them at 50 or 100 MB."""
+_MARKED = {"s3": "Metadata", "gs": "metadata"}
+"""By which option `pipe_file` takes what is kept with an object."""
+_ORIGIN = "birefnet-origin"
+_VERSION_WORDS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 _WRITES_WHOLE = frozenset({*DRIVERS, "adl", "memory", "oss", "cos", "oci", "hf"})
 """Where an object appears when all of it has come. Elsewhere a name is changed at the end."""
 
@@ -110,8 +111,15 @@ class RemoteFile:
 
     place: RemotePath
 
-    def exists(self) -> bool:
-        return self._info() is not None
+    def found(self) -> Found | None:
+        fs, path = self._opened()
+        head = _HEADS.get(self.place.protocol)
+        try:
+            return head(fs, path) if head else _found_by_info(fs, path)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # noqa: BLE001  drivers' errors share no base class
+            self._failed(ImageError, "can't be asked for", error)
 
     def is_folder(self) -> bool:
         """Whether objects lie below it; one question, however many there are.
@@ -135,19 +143,15 @@ class RemoteFile:
                 self._failed(ImageError, "can't be read", error)
         return bounded(shown(self.place), content, "an object store")
 
-    def sink(self) -> Path | BinaryIO:
-        return Sink(shown(self.place), self.write)
-
-    def write(self, content: bytes) -> None:
-        """Make the object, whole or not at all.
-
-        Raises:
-            OutputError: the store doesn't take it.
-        """
+    def write(self, content: bytes, origin: str = "") -> None:
         fs, path = self._opened()
+        marked = _MARKED.get(self.place.protocol)
         try:
             if self.place.protocol in _WRITES_WHOLE:
-                fs.pipe_file(path, content, **_ONE_PUT.get(self.place.protocol, {}))
+                options: dict[str, Any] = _ONE_PUT.get(self.place.protocol, {})
+                if origin and marked:
+                    options = {**options, marked: {_ORIGIN: origin}}
+                fs.pipe_file(path, content, **options)
             else:
                 _write_and_rename(fs, path, content)
         except Exception as error:  # noqa: BLE001  as above
@@ -190,18 +194,7 @@ class RemoteFile:
     def version(self) -> str:
         """What changes when the object is replaced: its ETag or checksum, or size and time."""
         info = self._info() or {}
-        words = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
-        return " ".join(str(info.get(word, "")) for word in ("size", *words))
-
-    def came_ns(self) -> int | None:
-        return self.written_ns()
-
-    def written_ns(self) -> int | None:
-        fs, path = self._opened()
-        try:
-            return int(fs.modified(path).timestamp() * 1e9)
-        except Exception:  # noqa: BLE001  not every store knows
-            return None
+        return " ".join(str(info.get(word, "")) for word in ("size", *_VERSION_WORDS))
 
     def _info(self) -> dict[str, Any] | None:
         fs, path = self._opened()
@@ -254,6 +247,24 @@ def _file_system(root: str) -> Any:
     return fs
 
 
+def _found_on_s3(fs: Any, path: str) -> Found:
+    """What is there by one request: `info` asks again, as for a folder, where nothing is."""
+    bucket, key, version = fs.split_path(path)
+    named = {"VersionId": version} if version else {}
+    head = fs.call_s3("head_object", Bucket=bucket, Key=key, **named)
+    return Found(head.get("Metadata", {}).get(_ORIGIN, ""), head.get("ETag", "").strip('"'))
+
+
+def _found_by_info(fs: Any, path: str) -> Found:
+    info: dict[str, Any] = fs.info(path)
+    kept = info.get("metadata") or {}
+    version = next((str(info[word]) for word in ("ETag", "etag", "md5Hash") if info.get(word)), "")
+    return Found(str(kept.get(_ORIGIN, "")), version.strip('"'))
+
+
+_HEADS: dict[str, Callable[[Any, str], Found]] = {"s3": _found_on_s3}
+
+
 def _write_and_rename(fs: Any, path: str, content: bytes) -> None:
     folder, slash, name = path.rpartition("/")
     temporary = f"{folder}{slash}.birefnet-{secrets.token_hex(8)}-{name}"
@@ -283,15 +294,3 @@ def _without_secrets(place: RemotePath, text: str) -> str:
         if secret and (at or "?" in place.url):
             text = text.replace(secret, "...")
     return text
-
-
-# From a location to the file that is there.
-
-
-def file_at(location: Location) -> File:
-    """The file at a location; nothing is opened."""
-    if isinstance(location, RemotePath):
-        return RemoteFile(location)
-    if isinstance(location, InMemory):
-        return MemoryFile(location)
-    return StandardStream() if location == STANDARD_STREAM else LocalFile(location)

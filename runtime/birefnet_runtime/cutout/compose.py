@@ -1,5 +1,6 @@
 """Alpha to the picture that is saved: a cutout, a mask, or the subject before something else."""
 
+import io
 import os
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal, TypeAlias, get_args
@@ -88,7 +89,15 @@ class Result:
     def save(
         self, target: str | os.PathLike[str] | BinaryIO, encoding: Encoding | None = None
     ) -> None:
-        """Write it, with its profile and metadata; as `write_image`."""
+        """Write it to a file, whole or not at all, with its profile and metadata.
+
+        Args:
+            target: a path, or a binary stream, which need not be seekable.
+            encoding: by default what the path's suffix says, PNG for a stream.
+
+        Raises:
+            OutputError: the format can't hold the picture, or the file can't be written.
+        """
         write_image(
             target,
             self.pixels,
@@ -98,6 +107,16 @@ class Result:
             dpi=self.dpi,
             premultiplied=self.premultiplied,
         )
+
+    def encode(self, encoding: Encoding | None = None) -> bytes:
+        """The content of the file that `save` writes; PNG by default.
+
+        Raises:
+            OutputError: the format can't hold the picture.
+        """
+        stream = io.BytesIO()
+        self.save(stream, encoding)
+        return stream.getvalue()
 
 
 def compose(

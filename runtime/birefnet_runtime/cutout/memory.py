@@ -84,13 +84,13 @@ def _result_bytes(style: Style, encoding: Encoding, width: float) -> float:
     return taken
 
 
-def check_canvas(name: str, image: Image.Image, style: Style, limit: int | None) -> None:
-    """Check that a picture's canvas has no more pixels than may be read of a picture.
+def check_canvas(name: str, size: tuple[int, int], style: Style, limit: int | None) -> None:
+    """Check that the canvas of a picture of (height, width) has no more pixels than may be read.
 
     Raises:
         ImageError: it may have more.
     """
-    pixels = canvas_pixels(style, (image.height, image.width))
+    pixels = canvas_pixels(style, size)
     if style.layout is not None and limit is not None and pixels > limit:
         raise ImageError(
             f"{name}: its canvas may have {pixels / 1e6:.6g} megapixels, more than "
@@ -99,15 +99,20 @@ def check_canvas(name: str, image: Image.Image, style: Style, limit: int | None)
         )
 
 
-def check_fits(name: str, image: Image.Image, needed: float, left: float) -> None:
-    """Check that a picture alone stays below what a limit leaves beside the model.
+def fits(needed: float, left: float) -> bool:
+    """Whether a picture that takes so many bytes stays below what a limit leaves for pictures."""
+    return needed + SLACK_BYTES <= left
+
+
+def check_fits(name: str, size: tuple[int, int], needed: float, left: float) -> None:
+    """Check that a picture of (height, width) alone stays below what a limit leaves.
 
     Raises:
         ImageError: it doesn't; says how much it takes and how much is left.
     """
-    if needed + SLACK_BYTES > left:
+    if not fits(needed, left):
         raise ImageError(
-            f"{name}: {image.width} x {image.height} pixels take up to "
+            f"{name}: {size[1]} x {size[0]} pixels take up to "
             f"{format_bytes(needed + SLACK_BYTES)}, "
             f"and beside the model the memory limit leaves {format_bytes(max(0, left))}; a larger "
             "limit or a smaller size of the network leaves more"

@@ -163,6 +163,14 @@ def open_output(target: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]
                 raise
             with replacing(path) as temporary, open(temporary, "wb") as stream:
                 yield stream
+        elif isinstance(target, io.BytesIO) and not target.getbuffer().nbytes:
+            try:
+                yield target  # in memory already, so that it needs no second buffer
+                target.seek(0, io.SEEK_END)
+            except BaseException:
+                target.seek(0)
+                target.truncate()
+                raise
         else:
             buffer = io.BytesIO()
             yield buffer

@@ -179,7 +179,7 @@ def test_sigterm_elsewhere_is_an_interrupt(monkeypatch):
 @pytest.mark.parametrize(("text", "count"), [("200M", 200e6), ("200mp", 200e6), ("5000", 5000)])
 def test_numbers_of_pixels_are_read(monkeypatch, photo, text, count):
     recipes = []
-    monkeypatch.setattr(cutout, "Recipe", lambda *given, **options: recipes.append(options))
+    monkeypatch.setattr(cutout, "CutterSettings", lambda *given, **options: recipes.append(options))
 
     CliRunner().invoke(cli.main, ["cutout", str(photo), "-o", "x.png", "--max-pixels", text])
 

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 from birefnet_apps.files import cutter as module
+from birefnet_apps.files import steps
 from birefnet_apps.files.cutter import FileCutter, check_style
 from birefnet_apps.files.jobs import Job
 from birefnet_apps.storage import STANDARD_STREAM
@@ -195,7 +196,7 @@ def test_a_picture_that_cannot_fit_is_not_decoded(model, jobs, monkeypatch):
     def decode(*_):
         raise AssertionError("not to be decoded")
 
-    monkeypatch.setattr(module, "decode", decode)
+    monkeypatch.setattr(steps, "decode", decode)
 
     (report,) = FileCutter(segmenter).cut_out(jobs[:1])
 
@@ -284,3 +285,50 @@ def test_what_can_be_written_passes():
 def test_what_cannot_be_written_is_known_before_any_work(style, form, says):
     with pytest.raises(OutputError, match=says):
         check_style(style, Encoding(form))
+
+
+def test_a_result_of_another_file_is_neither_overwritten_nor_taken_for_ones_own(
+    model, jobs, tmp_path, picture
+):
+    """Two lists in turn: x/1.png, then y/1.png."""
+    for name, pixels in (("x", picture), ("y", picture[:, ::-1])):
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels).save(tmp_path / name / "1.png")
+    target = tmp_path / "out" / "1.png"
+    first, second = (Job(tmp_path / name / "1.png", target) for name in "xy")
+    (report,) = FileCutter(Segmenter(model)).cut_out([first])
+    assert report.error is None
+    before = target.read_bytes()
+
+    for skip in (False, True):
+        (report,) = FileCutter(Segmenter(model), skip_existing=skip).cut_out([second])
+        assert isinstance(report.error, OutputError)
+        assert not report.skipped
+        assert str(tmp_path / "y" / "1.png") in str(report.error)
+        assert "--relative-to" in str(report.error)
+    assert target.read_bytes() == before
+    (report,) = FileCutter(Segmenter(model), skip_existing=True).cut_out([first])
+    assert report.skipped
+
+
+def test_a_file_that_was_moved_is_known_again(model, jobs, tmp_path):
+    (job, *_) = jobs
+    list(FileCutter(Segmenter(model)).cut_out([job]))
+    moved = job.source.rename(tmp_path / "moved.png")
+
+    (report,) = FileCutter(Segmenter(model), skip_existing=True).cut_out([Job(moved, job.target)])
+
+    assert report.skipped
+
+
+def test_a_target_that_was_typed_is_overwritten_and_skipped_for_its_own_input_alone(model, jobs):
+    (first, _, second, _) = jobs
+    Image.fromarray(255 - np.asarray(Image.open(second.source))).save(second.source)
+    explicit = [Job(job.source, first.target, explicit=True) for job in (first, second)]
+    list(FileCutter(Segmenter(model)).cut_out(explicit[:1]))
+    before = first.target.read_bytes()
+
+    (report,) = FileCutter(Segmenter(model), skip_existing=True).cut_out(explicit[1:])
+
+    assert (report.error, report.skipped) == (None, False)
+    assert first.target.read_bytes() != before

@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from birefnet_apps.files.cutter import FileCutter, Recipe
+from birefnet_apps.files.cutter import CutterSettings, FileCutter
 from birefnet_apps.files.jobs import Failure, Job
 from birefnet_apps.ray import Cutout
 from birefnet_apps.ray.actor import CutFiles, Delivery, deliver, reports_of
-from birefnet_apps.ray.cluster import Pool, connected, room_for
+from birefnet_apps.ray.cluster import Pool, connected, plan_actors
 from birefnet_apps.ray.tables import job_tables, jobs_of, plain_record, record_table
 from birefnet_apps.storage import RemotePath
 from birefnet_runtime.errors import ClusterError, ImageError
@@ -73,14 +73,16 @@ def test_records_are_those_of_the_plain_engine(model, folder, jobs):
     (table,) = job_tables(jobs, [Failure(Path("x"), ImageError("x: broken"))], 10)
     plainly = [r.as_record() for r in FileCutter(Segmenter(model), workers=1).cut_out(jobs)]
 
-    made = plain(CutFiles(Recipe(model=str(model)), deliver(str(model), 1), str(folder))(table))
+    made = plain(
+        CutFiles(CutterSettings(model=str(model)), deliver(str(model), 1), str(folder))(table)
+    )
 
     assert made[0] == {"input": "x", "output": None, "error": "x: broken"}
     expected = json.loads(json.dumps(without_seconds(plainly)))
     assert json.loads(json.dumps(without_seconds(made[1:]))) == expected
     assert set(made[1]["seconds"]) == {"read", "run", "compose", "write"}
     again = CutFiles(
-        Recipe(model=str(model), skip_existing=True), deliver(str(model), 1), str(folder)
+        CutterSettings(model=str(model), skip_existing=True), deliver(str(model), 1), str(folder)
     )
     assert [r.get("skipped", False) for r in plain(again(table))] == [False, True, False, True]
 
@@ -88,7 +90,7 @@ def test_records_are_those_of_the_plain_engine(model, folder, jobs):
 def test_a_model_that_cannot_be_opened_is_the_error_of_every_row(folder, jobs):
     (table,) = job_tables(jobs, [], 10)
 
-    made = CutFiles(Recipe(), Delivery("gone.onnx"), str(folder))(table).to_pylist()
+    made = CutFiles(CutterSettings(), Delivery("gone.onnx"), str(folder))(table).to_pylist()
 
     assert [row["fatal"] for row in made] == [True] * 3
     assert "gone.onnx" in made[0]["error"]
@@ -125,7 +127,7 @@ def test_names_that_are_no_text_become_printable():
 def test_room(pool, room):
     machines = [{"CPU": 8, "GPU": 2}, {"CPU": 8}, {"memory": 1}]
 
-    found = room_for(pool, machines)
+    found = plan_actors(pool, machines)
 
     assert (found.actors, found.cpus, found.gpus, found.threads) == room
 
@@ -139,7 +141,7 @@ def test_room(pool, room):
 )
 def test_no_room_is_said_at_once(pool, text):
     with pytest.raises(ClusterError, match=text):
-        room_for(pool, [{"CPU": 8}])
+        plan_actors(pool, [{"CPU": 8}])
 
 
 @pytest.mark.parametrize("named_by", ["address", "environment", "file"])

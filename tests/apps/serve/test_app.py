@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from birefnet_apps.serve import job as orders
+from birefnet_apps.files import steps
 from birefnet_apps.serve.page import read_page
 from birefnet_runtime import Segmenter, read_image
 from click.testing import CliRunner
@@ -324,7 +324,7 @@ def test_a_bomb_is_refused_by_its_header(server, photo, monkeypatch):
     stream = io.BytesIO()
     Image.new("1", (11_000, 8_000)).save(stream, "PNG")
     assert len(stream.getvalue()) < 50_000
-    for owner, name in ((orders, "decode"), (Image.Image, "load")):
+    for owner, name in ((steps, "decode"), (Image.Image, "load")):
         monkeypatch.setattr(owner, name, lambda *_: pytest.fail("it was decoded"))
 
     for field in ("image_file", "bg_image_file"):

@@ -2,49 +2,49 @@ import asyncio
 
 import pytest
 from birefnet_apps.serve.errors import Refusal
-from birefnet_apps.serve.limits import Held, Queue, Room
+from birefnet_apps.serve.limits import PictureBudget, RequestQueue, UploadBudget
 
 from .conftest import run
 
 
 def test_a_queue_is_bounded_by_count_and_by_pixels():
-    queue = Queue(2, 100)
-    with queue.place(60), queue.place(40):
-        with pytest.raises(Refusal), queue.place(0):
+    queue = RequestQueue(2, 100)
+    with queue.slot(60), queue.slot(40):
+        with pytest.raises(Refusal), queue.slot(0):
             pass
         assert (queue.count, queue.pixels) == (2, 100)
-    with queue.place(60), pytest.raises(Refusal), queue.place(41):
+    with queue.slot(60), pytest.raises(Refusal), queue.slot(41):
         pass
-    with queue.place(1000):  # alone, whatever it has
+    with queue.slot(1000):  # alone, whatever it has
         pass
     assert (queue.count, queue.pixels) == (0, 0)
 
 
 def test_an_answer_that_is_made_lets_the_next_in_but_keeps_its_pixels():
-    queue = Queue(1, 100)
-    with queue.place(60) as place:
-        place.answered()
-        place.answered()
-        with pytest.raises(Refusal), queue.place(41):
+    queue = RequestQueue(1, 100)
+    with queue.slot(60) as slot:
+        slot.answered()
+        slot.answered()
+        with pytest.raises(Refusal), queue.slot(41):
             pass
-        with queue.place(40):
+        with queue.slot(40):
             assert queue.count == 1
     assert (queue.count, queue.pixels) == (0, 0)
 
 
 def test_when_to_come_again_grows_with_what_is_under_way():
-    queue = Queue(100, 10**9)
+    queue = RequestQueue(100, 10**9)
     for _ in range(50):
         queue.took(3)
     assert queue.retry_after_s == 1
-    places = [queue.place(1) for _ in range(20)]
+    places = [queue.slot(1) for _ in range(20)]
     for place in places:
         place.__enter__()
     assert 25 <= queue.retry_after_s <= 31
 
 
 def test_held_bytes_are_refused_beyond_the_most_but_answers_are_not():
-    held = Held(100)
+    held = UploadBudget(100)
     held.add(100)
     with pytest.raises(Refusal):
         held.add(1)
@@ -57,7 +57,7 @@ def test_room_is_given_in_order_by_count_and_by_load():
     inside: list[str] = []
     order: list[str] = []
 
-    async def stay(room: Room, name: str, load: float, leave: asyncio.Event) -> None:
+    async def stay(room: PictureBudget, name: str, load: float, leave: asyncio.Event) -> None:
         async with room.entered(load):
             order.append(name)
             inside.append(name)
@@ -65,7 +65,7 @@ def test_room_is_given_in_order_by_count_and_by_load():
             inside.remove(name)
 
     async def main() -> None:
-        room = Room(2, 100)
+        room = PictureBudget(2, 100)
         leaves = {name: asyncio.Event() for name in "abcd"}
         loads = {"a": 60, "b": 50, "c": 10, "d": 500}
         tasks = {}
@@ -90,7 +90,7 @@ def test_room_is_given_in_order_by_count_and_by_load():
 
 def test_who_gives_up_waiting_lets_the_next_in():
     async def main() -> None:
-        room = Room(1, 100)
+        room = PictureBudget(1, 100)
         first = room.entered(10)
         await first.__aenter__()
         heavy = asyncio.create_task(room.entered(95).__aenter__())
@@ -112,12 +112,12 @@ def test_who_gives_up_waiting_lets_the_next_in():
 def test_all_that_give_up_in_the_same_moment_leave_the_room_as_it_was():
     """As requests do whose time is up: the first to leave finds turns that were given up."""
 
-    async def stay(room: Room, load: float) -> None:
+    async def stay(room: PictureBudget, load: float) -> None:
         async with room.entered(load):
             await asyncio.Event().wait()
 
     async def main() -> None:
-        room = Room(1, 100)
+        room = PictureBudget(1, 100)
         tasks = [asyncio.create_task(stay(room, 60)) for _ in range(5)]
         await asyncio.sleep(0.01)
         for task in tasks:

@@ -1,6 +1,6 @@
 import cv2
 import numpy as np
-from birefnet_apps.serve.job import fill_inside, harden
+from birefnet_apps.files.steps import fill_inside, harden
 
 
 def pane():

@@ -165,3 +165,40 @@ def test_large_objects_are_one_put(bucket, s3):
     assert s3.requests["PUT", "served"] == before + 1
     assert s3.requests["POST", "served"] == 0
     assert np.equal(fsspec.filesystem("s3").size(f"{bucket}/large.tif"), 120 << 20)
+
+
+def test_a_sibling_that_appears_later_changes_no_name(model, bucket, photo_bytes):
+    fs = fsspec.filesystem("s3")
+    fs.pipe_file(f"{bucket}/in/a.jpg", photo_bytes)
+    run("cutout", f"{bucket}/in", "-o", f"{bucket}/out", "-m", model)
+    fs.pipe_file(f"{bucket}/in/a.webp", photo_bytes[:-12])
+
+    done = run("cutout", f"{bucket}/in", "-o", f"{bucket}/out", "-m", model, "--skip-existing")
+
+    assert results(bucket) == ["a.png", "a.webp.png"]
+    assert "1 cutout in " in done.stderr
+    assert ", 1 there already" in done.stderr
+
+
+def test_a_result_of_another_object_is_neither_overwritten_nor_taken_for_ones_own(
+    model, bucket, photo_bytes, picture, tmp_path
+):
+    """Two lists in turn: x/1.jpg, then y/1.jpg, which was made of another picture."""
+    stream = io.BytesIO()
+    Image.fromarray(picture[:, ::-1]).save(stream, "PNG")
+    fs = fsspec.filesystem("s3")
+    fs.pipe_file(f"{bucket}/x/1.jpg", photo_bytes)
+    fs.pipe_file(f"{bucket}/y/1.jpg", stream.getvalue())
+    ends = []
+    for name, options in (("x", []), ("y", []), ("y", ["--skip-existing"])):
+        (tmp_path / "list").write_text(f"{bucket}/{name}/1.jpg\n")
+        arguments = ("--files-from", tmp_path / "list", "-o", f"{bucket}/out/", "-m", model)
+        ends.append(run("cutout", *arguments, *options))
+        content = fs.cat_file(f"{bucket}/out/1.png")
+        if name == "x":
+            before = content
+
+    assert [done.exit_code for done in ends] == [0, 1, 1]
+    assert "--relative-to" in ends[1].stderr
+    assert "there already" not in ends[2].stderr
+    assert content == before

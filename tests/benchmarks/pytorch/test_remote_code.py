@@ -21,7 +21,6 @@ from click.testing import CliRunner
 from safetensors.numpy import save_file
 
 from ...export.conftest import TINY, network, weights_of
-from ...hub_server import serving
 
 pytestmark = pytest.mark.pytorch
 
@@ -141,28 +140,27 @@ def test_the_code_can_be_raced_against(exported, repository, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_the_code_at_a_pinned_commit_is_loaded_from_the_hub(exported, repository, tmp_path):
-    with serving() as hub:
-        commit = hub.repo("someone/shoes").commit(repository)
-        moved = {**repository, "modeling_shoes.py": b"raise RuntimeError('not this one')"}
-        hub.repo("someone/shoes").commit(moved)
-        done = subprocess.run(
-            [
-                *(sys.executable, "-c", "from birefnet_apps.cli.main import main; main()"),
-                *("verify", str(exported), "--trust-remote-code"),
-                *("--against", f"transformers:someone/shoes@{commit}"),
-            ],
-            env={
-                **os.environ,
-                "HF_ENDPOINT": hub.url,
-                "HF_HOME": str(tmp_path / "hf"),
-                "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-                "OMP_NUM_THREADS": "1",
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+def test_the_code_at_a_pinned_commit_is_loaded_from_the_hub(hub, exported, repository, tmp_path):
+    commit = hub.repo("someone/shoes").commit(repository)
+    moved = {**repository, "modeling_shoes.py": b"raise RuntimeError('not this one')"}
+    hub.repo("someone/shoes").commit(moved)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", "from birefnet_apps.cli.main import main; main()"),
+            *("verify", str(exported), "--trust-remote-code"),
+            *("--against", f"transformers:someone/shoes@{commit}"),
+        ],
+        env={
+            **os.environ,
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 0, done.stderr
     assert f"running the Python code of someone/shoes@{commit}: config" in done.stderr
