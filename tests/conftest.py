@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from .hub_server import Hub, serving
+
 # No test reaches a real hub, whatever name it looks up: nothing listens there.
 os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")
 
@@ -20,6 +22,7 @@ os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")
 if "BIREFNET_CACHE" not in os.environ:
     CACHE = tempfile.TemporaryDirectory(prefix="birefnet-tests-")
     os.environ["BIREFNET_CACHE"] = CACHE.name
+    os.environ["HF_HOME"] = os.path.join(CACHE.name, "huggingface")
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -88,3 +91,36 @@ def picture() -> NDArray[np.uint8]:
     image = np.zeros((48, 80, 3), np.uint8)
     image[:, :20] = 255
     return image
+
+
+@pytest.fixture(scope="session")
+def hub_server() -> Iterator[Hub]:
+    with serving() as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(hub_server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """A hub on loopback with nothing on it; empty caches, nobody logged in, a working directory.
+
+    The settings of the hub's client, which it reads when it is imported, are as the environment
+    has them.
+    """
+    from huggingface_hub import constants
+
+    hub_server.reset()
+    home = tmp_path / "hf"
+    monkeypatch.setenv("HF_ENDPOINT", hub_server.url)
+    monkeypatch.setenv("HF_HOME", str(home))
+    monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
+    for name in ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_TOKEN_PATH", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "ENDPOINT", hub_server.url)
+    template = hub_server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    (tmp_path / "here").mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / "here")
+    return hub_server

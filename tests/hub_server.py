@@ -76,6 +76,14 @@ class Hub:
     token = "hf_test"
 
     def __init__(self) -> None:
+        self.url = ""
+        self.storage = ""
+        """Where large files lie: the same server under another name, which the client sees as
+        another host, as the hub's storage is."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing is on it, everything works, and no request was made."""
         self.repos: dict[str, Repo] = {}
         self.files: dict[str, bytes] = {}
         """Plain files, by path, as of a release."""
@@ -86,16 +94,16 @@ class Hub:
         """Method, path and range."""
         self.authorizations: list[str | None] = []
         """Of the same requests."""
+        self.headers: list[dict[str, str]] = []
+        """Of the same requests, all."""
         self.uploads: dict[str, bytes] = {}
         """Large files that were uploaded, by their sha256."""
         self.role = "write"
         """What the token may do, as `whoami` says."""
         self.read_only = False
         """Whether everything that would change something is refused."""
-        self.url = ""
-        self.storage = ""
-        """Where large files lie: the same server under another name, which the client sees as
-        another host, as the hub's storage is."""
+        if self.url:
+            self.storage = self.url.replace("127.0.0.1", "localhost")
 
     def repo(self, name: str) -> Repo:
         return self.repos.setdefault(name, Repo())
@@ -119,6 +127,7 @@ class Handler(Uploads):
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path, self.headers.get("Range")))
         self.hub.authorizations.append(self.headers.get("Authorization"))
+        self.hub.headers.append({name.lower(): value for name, value in self.headers.items()})
         if self.hub.failure.redirect and "/elsewhere" not in path:
             return self.send(302, b"", {"Location": self.hub.failure.redirect}, body)
         if self.hub.failure.status:

@@ -1,6 +1,8 @@
 """Checkpoint in, verified ONNX file out. Importing this package does not import onnx."""
 
-from .checkpoint.fetch import Fetched, Fetching, fetch
+from birefnet_models.pins import FetchOptions
+
+from .checkpoint.fetch import LocalCheckpoint, fetch
 from .errors import (
     ArchitectureError,
     CheckpointError,
@@ -21,9 +23,9 @@ __all__ = [
     "CheckpointFacts",
     "ExportError",
     "ExportReport",
-    "Fetched",
-    "Fetching",
+    "FetchOptions",
     "GraphError",
+    "LocalCheckpoint",
     "OnnxFacts",
     "Parity",
     "ParityError",

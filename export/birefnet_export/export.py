@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from birefnet_models.cache import export_directory
+from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_models.zoo import lookup
 
-from .checkpoint.fetch import DEFAULT_FETCHING, Fetched, Fetching, fetch
+from .checkpoint.fetch import LocalCheckpoint, fetch
 from .errors import ExportError
 from .options import ExportReport, Request, graph_form
 from .precision.request import Precision
@@ -29,7 +30,7 @@ def export_onnx(
     name: str | None = None,
     multi_scale: str | None = None,
     end_to_end: bool = False,
-    fetching: Fetching = DEFAULT_FETCHING,
+    fetching: FetchOptions = DEFAULT_OPTIONS,
 ) -> ExportReport:
     """Turn a BiRefNet checkpoint into one ONNX graph with dynamic batch, height and width.
 
@@ -92,7 +93,7 @@ def export_onnx(
     return replace(run(fetched, directory, request), name=name)
 
 
-def _cache_name(asked: str | None, fetched: Fetched) -> str:
+def _cache_name(asked: str | None, fetched: LocalCheckpoint) -> str:
     """Choose the name of the export in the cache."""
     known = lookup(asked) if asked else None
     if known is not None and known != fetched.card:

@@ -13,7 +13,7 @@ from birefnet_models.base.text import format_size
 from birefnet_models.cache import MODEL_OF_PRECISION, end_to_end_file
 from birefnet_runtime.machine import peak_rss_bytes
 
-from .checkpoint.fetch import Fetched
+from .checkpoint.fetch import LocalCheckpoint
 from .checkpoint.read import read_fetched
 from .errors import ExportError
 from .graph.builder import Graph
@@ -37,7 +37,7 @@ LARGEST_TRAINED_SIDE = 16384
 """In pixels, far beyond any checkpoint's (2560): what is larger was mistyped."""
 
 
-def run(checkpoint: Fetched, directory: Path, request: Request) -> ExportReport:
+def run(checkpoint: LocalCheckpoint, directory: Path, request: Request) -> ExportReport:
     """Export a checkpoint; result and errors are those of `export_onnx`."""
     started = time.perf_counter()
     file = directory / MODEL_OF_PRECISION[request.precision.name]

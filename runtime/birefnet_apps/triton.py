@@ -14,11 +14,11 @@ from pathlib import Path
 
 from birefnet_models.base.files import temporary_folder
 from birefnet_models.base.names import METADATA_PREFIX
-from birefnet_models.base.onnx_file import OnnxFile, ValueInfo, read_onnx
+from birefnet_models.base.onnx_file import OnnxFile, ValueInfo
 from birefnet_models.base.text import format_size
 from birefnet_models.cache import END_TO_END, end_to_end_file
 from birefnet_runtime.errors import ModelError, OutputError
-from birefnet_runtime.model.locate import check_files
+from birefnet_runtime.model.locate import ModelFile, as_model_file
 from birefnet_runtime.model.metadata import ModelMetadata, concrete_sizes, read_metadata
 from birefnet_runtime.model.size import Size
 from birefnet_runtime.session.ort_options import tensorrt_options
@@ -190,12 +190,12 @@ PIXELS = "-pixels"
 
 
 def write_repository(
-    file: Path, repository: Path, serving: Serving, name: str | None = None
+    file: str | os.PathLike[str], repository: Path, serving: Serving, name: str | None = None
 ) -> list[Path]:
     """Write the folder of a model, and of the one from pixels to alpha beside it, if there is one.
 
     Args:
-        file: the `.onnx` file; its weights beside it are copied along.
+        file: the `.onnx` file, or a model that was found; its weights beside it are copied along.
         repository: made if it does not exist. Folders that were written here before are replaced.
         serving: how it is to be served. TensorRT is for the graph that takes tensors.
         name: of the model; by default the one in its metadata, or its folder's.
@@ -208,36 +208,37 @@ def write_repository(
         OnnxFileError: it can't be read.
         OutputError: a folder of this name is somebody else's, or it can't be written.
     """
-    models = _models(read_onnx(file), name)
+    models = _models(as_model_file(file), name)
     folders = [repository / each for each in models]
     for folder in folders:
         _check_ours(folder)
     without = replace(serving, tensorrt=False)  # engines are for the network's own input
     texts = [
-        config_text(each, model, without if each.endswith(PIXELS) else serving)
-        for each, model in models.items()
+        config_text(each, one.graph, without if each.endswith(PIXELS) else serving)
+        for each, one in models.items()
     ]
     try:
         repository.mkdir(parents=True, exist_ok=True)
-        for folder, text, model in zip(folders, texts, models.values(), strict=True):
-            _write(folder, text, model.path)
+        for folder, text, one in zip(folders, texts, models.values(), strict=True):
+            _write(folder, text, one)
     except OSError as error:
         raise OutputError(f"{repository}: can't be written: {error.strerror}") from error
     return folders
 
 
-def _models(model: OnnxFile, name: str | None) -> dict[str, OnnxFile]:
+def _models(model: ModelFile, name: str | None) -> dict[str, ModelFile]:
     """The models to be served, by their names."""
-    name = name or _name(model)
+    name = name or _name(model.graph)
     if model.path.name.startswith(END_TO_END):
         return {name + PIXELS: model}
     whole = end_to_end_file(model.path)
-    return {name: model} | ({name + PIXELS: read_onnx(whole)} if whole.is_file() else {})
+    return {name: model} | ({name + PIXELS: ModelFile(whole)} if whole.is_file() else {})
 
 
-def _write(folder: Path, text: str, file: Path) -> None:
+def _write(folder: Path, text: str, model: ModelFile) -> None:
     """Write a model's folder beside its place, and then put it there."""
-    check_files(file)
+    model.check()
+    file = model.path
     with temporary_folder(folder.parent) as scratch:
         made = scratch / "new"
         (made / "1").mkdir(parents=True)

@@ -69,7 +69,6 @@ class ProviderWarning(UserWarning):
 
 EXTRA_OF_MODULE = {
     "fsspec": "remote",
-    "huggingface_hub": "export",
     "jinja2": "bench",
     "matplotlib": "bench",
     "msgspec": "bench",

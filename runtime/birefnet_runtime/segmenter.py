@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from math import inf
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict
 
@@ -23,7 +22,7 @@ from .images.picture import Picture
 from .images.read import ImageSource, read_image
 from .machine import release_memory
 from .model.graph_io import Prepared, form_of, run_by_shape
-from .model.locate import find_model
+from .model.locate import ModelFile, find_model
 from .model.metadata import ModelMetadata, model_facts, read_properties
 from .model.signature import Session, read_signature
 from .model.size import Size, auto_size, check_fixed, check_size, quality_note
@@ -140,17 +139,17 @@ class Segmenter:
             warnings.warn(message, DeprecationWarning, stacklevel=2)
             self._adopt(session, None, size=size, refine=refine)
             return
-        path = find_model(model)
-        self._recipe = partial(type(self), path.absolute(), **opening)
+        file = find_model(model)
+        self._recipe = partial(type(self), file.path.absolute(), **opening)
         if max_memory is not None:
             limit = as_bytes(max_memory)
-            choice = choose(path, size, limit, PICTURE_BYTES, memory)
+            choice = choose(file, size, limit, PICTURE_BYTES, memory)
             memory, size = choice.memory, choice.size
             self.memory_left = limit - choice.estimate_bytes
             if choice.note:
                 warnings.warn(choice.note, MemoryWarning, stacklevel=2)
         opened = open_session(
-            path,
+            file,
             providers=providers,
             cpu=SETTINGS[memory or DEFAULT],
             threads=threads,
@@ -160,8 +159,8 @@ class Segmenter:
             verbose=verbose,
         )
         self.session_info = opened.info
-        self._adopt(opened, path, size=size, refine=refine)
-        for note in (*opened.info.notes(), *saturation_notes(read_properties(opened, path))):
+        self._adopt(opened, file, size=size, refine=refine)
+        for note in (*opened.info.notes(), *saturation_notes(read_properties(opened, file))):
             warnings.warn(note, ProviderWarning, stacklevel=2)
 
     @classmethod
@@ -193,17 +192,17 @@ class Segmenter:
     def _adopt(
         self,
         session: Session,
-        path: Path | None,
+        file: ModelFile | None,
         *,
         size: Size,
         refine: bool,
         metadata: ModelMetadata | None = None,
     ) -> None:
-        """Take a session that is open; `path` is its model's, where that is known."""
+        """Take a session that is open; `file` is its model's, where that is known."""
         self._session: Session | None = session
         self._signature = read_signature(session)
         self.metadata = metadata or model_facts(
-            read_properties(session, path), self._signature, path
+            read_properties(session, file), self._signature, file
         )
         self._form = form_of(self._signature, self.metadata)
         self._fixed_size = self._resolve(size)

@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
-from ..hub_server import serving
 from .checkpoint import torch_files
 from .checkpoint.torch_files import tensor
 from .conftest import TINY, drawn, key_list, network, saved, weights_of
@@ -151,13 +150,10 @@ def test_a_file_that_is_neither_is_one_line(tmp_path):
     assert "can't be read" in result.stderr
 
 
-def test_a_name_is_inspected_where_no_file_is_called_so(tmp_path, monkeypatch):
-    monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
+def test_a_name_is_inspected_where_no_file_is_called_so(hub, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with serving() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        hub.repo("someone/thing").commit({"onnx/model.onnx": NANO.read_bytes()})
-        fetched = inspect("someone/thing")
+    hub.repo("someone/thing").commit({"onnx/model.onnx": NANO.read_bytes()})
+    fetched = inspect("someone/thing")
 
     for done in (fetched, inspect("nano")):
         assert done.exit_code == 0, done.output

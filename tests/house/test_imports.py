@@ -26,7 +26,10 @@ STANDARD = set(sys.stdlib_module_names)
 
 # Beside the standard library and itself, a package imports these and nothing else.
 ALLOWED = {
-    "models": {"home_of[name]"},  # a face's own modules, when a name is first used
+    "models": {
+        "home_of[name]",  # a face's own modules, when a name is first used
+        "huggingface_hub",  # the hub's own client: its cache, token and offline mode are the user's
+    },
     "runtime": {
         "birefnet_models",
         "cv2",
@@ -61,7 +64,7 @@ ALLOWED = {
         "birefnet_runtime",
         "click",
         "cv2",  # already the runtime's: distances to a mask's edge, exact and linear in pixels
-        "huggingface_hub",  # the hub's own client: its cache, token and offline mode are the user's
+        "huggingface_hub",
         "numpy",
         "onnx",
         "onnxruntime",
@@ -119,7 +122,8 @@ CONFINED = {
         "verify/layer_diff.py "
         "precision/calibration.py cli/fetch_options.py cli/inspect.py inspection.py"
     ),
-    ("export", "huggingface_hub"): "checkpoint/hugging_face.py publish/push.py",
+    ("models", "huggingface_hub"): "download.py hub.py",
+    ("export", "huggingface_hub"): "publish/push.py",
     ("export", "threadpoolctl"): "reference/birefnet.py",
     ("benchmarks", "torch"): "bench/backends/pytorch.py pytorch/",
     ("benchmarks", "transformers"): "pytorch/remote_code.py",
@@ -136,8 +140,11 @@ CONFINED = {
 # knows nothing of each other.
 ROWS = {
     "models": [
-        "ready_made",
-        "http",
+        "inventory",
+        "fetch",
+        "hub",
+        "download",
+        "reference",
         "pins",
         "cache",
         "zoo",

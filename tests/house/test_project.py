@@ -33,17 +33,18 @@ MODULE_OF = {
 
 
 @pytest.mark.parametrize(
-    ("requirements", "folder"),
+    ("requirements", "folders"),
     [
-        (PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"], "runtime"),
+        (PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"], "models runtime"),
         (PROJECT["optional-dependencies"]["export"], "export"),
         (PROJECT["optional-dependencies"]["bench"], "benchmarks"),
         (PROJECT["optional-dependencies"]["pytorch"], "benchmarks"),
         (PROJECT["optional-dependencies"]["evaluate"], "benchmarks"),
     ],
 )
-def test_nothing_is_required_that_is_not_imported(requirements, folder):
-    source = "".join(path.read_text() for path in (ROOT / folder).rglob("*.py"))
+def test_nothing_is_required_that_is_not_imported(requirements, folders):
+    files = [path for folder in folders.split() for path in (ROOT / folder).rglob("*.py")]
+    source = "".join(path.read_text() for path in files)
 
     for line in requirements:
         module = MODULE_OF.get(requirement_name(line), requirement_name(line))

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "examples" / "photos" / "flower.jpg"
 
 MOST_FILES = 45
-MOST_FUNCTIONS = 234
+MOST_FUNCTIONS = 236
 MOST_CHANGES = 200
 """From a function in one file to a function in another."""
 

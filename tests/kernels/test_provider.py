@@ -89,7 +89,7 @@ def test_nan_and_infinite_offsets_read_zero(open_session, path):
 
 
 def test_int8_says_nan_where_the_map_is_not_finite(open_session):
-    case = Case(batch=2)
+    case = Case(batch=2, channels=64, outputs=64)
     feeds = case.feeds()
     feeds["x"][0, 3, 4, 5] = np.inf
 
@@ -100,7 +100,7 @@ def test_int8_says_nan_where_the_map_is_not_finite(open_session):
 
 
 def test_masks_outside_zero_and_one_are_computed_in_float(open_session):
-    case = Case(channels=64)
+    case = Case(channels=64, outputs=64)
     feeds = case.feeds()
     feeds["mask"] = 5 * feeds["mask"] - 2
 
@@ -123,7 +123,7 @@ def test_every_int8_path_has_the_same_bits(open_session, kernels):
 
 
 def test_the_file_says_whether_int8_is_meant(open_session):
-    case = Case(channels=64)
+    case = Case(channels=64, outputs=64)
     feeds = case.feeds()
 
     def answer(precision: str | None, **options: str) -> bytes:
@@ -133,6 +133,17 @@ def test_the_file_says_whether_int8_is_meant(open_session):
     assert exact != rounded
     assert answer(None) == answer("fp32") == answer("int8", int8="0") == exact
     assert answer("int8") == rounded
+
+
+def test_few_channels_are_computed_in_float_always(open_session):
+    """There int8 takes longer."""
+    case = Case(channels=16, outputs=12)
+
+    exact, asked = (
+        open_session(graph(case), int8=int8).run(None, case.feeds())[0] for int8 in ("0", "1")
+    )
+
+    np.testing.assert_array_equal(exact, asked)
 
 
 @pytest.mark.parametrize(

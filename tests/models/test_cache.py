@@ -6,7 +6,7 @@ import pytest
 from birefnet_models import CacheError, FetchError
 from birefnet_models.base.files import cache_root
 from birefnet_models.cache import MODEL_OF_PRECISION, cached_exports, export_directory
-from birefnet_models.http.download import download
+from birefnet_models.download import download
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from birefnet_export.checkpoint.fetch import DEFAULT_FETCHING, Fetching, fetch
+from birefnet_export.checkpoint.fetch import fetch
 from birefnet_models.base.names import CHECKPOINT_SUFFIXES
 from birefnet_models.base.onnx_file import read_onnx
 from birefnet_models.base.text import format_seconds
 from birefnet_models.cache import MODEL_OF_PRECISION
+from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_runtime.model.locate import find_model
 from birefnet_runtime.model.size import parse_height_width
 
@@ -111,7 +112,7 @@ class Request:
     trust_remote_code: bool = False
     backends: tuple[str, ...] = ()
     """`MODULE:CLASS` of further backends, which are given the checkpoint, else the graph."""
-    fetching: Fetching = field(default=DEFAULT_FETCHING)
+    fetching: FetchOptions = field(default=DEFAULT_OPTIONS)
 
 
 def bench_models(request: Request, scratch: Path, log: Log, clock: Clock) -> tuple[BenchModel, ...]:
@@ -166,12 +167,12 @@ def _graphs(model: str, request: Request, scratch: Path, log: Log, clock: Clock)
     if _is_checkpoint(path):
         return BenchModel(_name(path), _exported(path, request, scratch, log, clock), path)
     if request.precisions is None:
-        files = [find_model(model, request.fetching)]
+        files = [find_model(model, request.fetching).path]
     elif path.is_dir():
-        files = [find_model(path / MODEL_OF_PRECISION[name]) for name in request.precisions]
+        files = [find_model(path / MODEL_OF_PRECISION[name]).path for name in request.precisions]
     else:
         named = [f"{model}:{name}" for name in request.precisions]
-        files = [find_model(name, request.fetching) for name in named]
+        files = [find_model(name, request.fetching).path for name in named]
     return BenchModel(
         path.stem, tuple(graph_setup(file, request.providers) for file in files), None
     )

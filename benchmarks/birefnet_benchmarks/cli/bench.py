@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 from birefnet_apps.cli.options import read_bytes
-from birefnet_export.checkpoint.fetch import Fetching
 from birefnet_export.cli.fetch_options import fetching_options
 from birefnet_export.graph.lowering import LOWERINGS
 from birefnet_export.options import DEFAULT_LOWERING, PRECISIONS
 from birefnet_models.base.errors import BirefnetError
 from birefnet_models.base.text import printable
+from birefnet_models.pins import FetchOptions
 from birefnet_runtime.machine import usable_cores
 from birefnet_runtime.model.size import parse_size
 from birefnet_runtime.session.providers import parse_providers, split_providers
@@ -249,7 +249,7 @@ def run(
     notes: tuple[str, ...],
     backends: tuple[str, ...],
     trust_remote_code: bool,
-    fetching: Fetching,
+    fetching: FetchOptions,
 ) -> None:
     """Measure configurations of models on this machine, and write a report.
 

@@ -111,7 +111,7 @@ def evaluate(
         "threads": opening["threads"],
         "memory": opening["memory"],
     }
-    stored = summary(model, file, evaluation, settings)
+    stored = summary(model, file.path, evaluation, settings)
     if output is not None:
         write_files(output, stored, evaluation)
     click.echo(json.dumps(stored, indent=1) if as_json else "\n".join(table(stored)))

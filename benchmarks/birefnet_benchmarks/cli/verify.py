@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from birefnet_export.checkpoint.fetch import Fetching
 from birefnet_export.cli.fetch_options import fetching_options, multi_scale_option
 from birefnet_models.base.text import format_size
+from birefnet_models.pins import FetchOptions
 
 from ..pytorch.remote_source import REMOTE_PREFIX, consented_source
 
@@ -77,7 +77,7 @@ def verify(
     images: tuple[Path, ...],
     layers: bool,
     multi_scale: str | None,
-    fetching: Fetching,
+    fetching: FetchOptions,
     as_json: bool,
 ) -> None:
     """Run MODEL and a REFERENCE on the same tensors and images, and compare.

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
-from birefnet_export.checkpoint.fetch import Fetching, fetch
+from birefnet_export.checkpoint.fetch import fetch
 from birefnet_export.checkpoint.read import read_fetched
 from birefnet_export.errors import ParityError
 from birefnet_export.graph.signature import OUTPUT
 from birefnet_export.verify.reference import Array, under_upsampling
+from birefnet_models.pins import FetchOptions
 from torch import Tensor, nn
 
 from .birefnet import load
@@ -79,7 +80,7 @@ def _watched(network: nn.Module) -> dict[str, str]:
     return watched
 
 
-def open_checkpoint(text: str, multi_scale: str | None, fetching: Fetching) -> PyTorchReference:
+def open_checkpoint(text: str, multi_scale: str | None, fetching: FetchOptions) -> PyTorchReference:
     """Open a checkpoint in our module; an `OpenReference`."""
     checkpoint = read_fetched(fetch(text, fetching))
     if checkpoint.arch.multi_scale is None:
@@ -87,7 +88,7 @@ def open_checkpoint(text: str, multi_scale: str | None, fetching: Fetching) -> P
     return PyTorchReference(load(checkpoint), checkpoint.origin or str(checkpoint.path))
 
 
-def open_remote(reference: str, consent: bool, fetching: Fetching) -> PyTorchReference:
+def open_remote(reference: str, consent: bool, fetching: FetchOptions) -> PyTorchReference:
     """Open somebody's repository or directory with its own code; see `load_remote`."""
     remote = load_remote(reference, consent, fetching.say or (lambda _: None))
     return PyTorchReference(remote, f"remote code of {remote.origin}")

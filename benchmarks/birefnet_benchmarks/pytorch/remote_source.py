@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from birefnet_export.checkpoint.source import HubSource, parse_source
+from birefnet_export.checkpoint.source import parse_source
 from birefnet_export.errors import ExportError
+from birefnet_models.reference import HubModel
 
 from ..errors import RemoteCodeError
 
@@ -46,7 +47,7 @@ def consented_source(reference: str, consent: bool) -> RemoteSource:
         _require(consent, reference, f"{text} ({', '.join(code) or 'no .py file was found'})")
         return RemoteSource(text, None, tuple(code))
     source = parse_source(text)
-    if not isinstance(source, HubSource):
+    if not isinstance(source, HubModel):
         raise ExportError(f"{reference}: give a repository of the hub or a directory")
     if "@" not in text:
         raise RemoteCodeError(
@@ -54,11 +55,11 @@ def consented_source(reference: str, consent: bool) -> RemoteSource:
             f"as {reference}@COMMIT"
         )
     _require(consent, reference, text)
-    from birefnet_export.checkpoint.hugging_face import files_at
+    from birefnet_models.hub import list_files
 
-    commit, files = files_at(source)
-    code = sorted(file for file in files if file.endswith(".py"))
-    return RemoteSource(source.repo, commit, tuple(code))
+    listing = list_files(source.repo, source.revision)
+    code = sorted(file for file in listing.files if file.endswith(".py"))
+    return RemoteSource(source.repo, listing.commit, tuple(code))
 
 
 def _require(consent: bool, reference: str, place: str) -> None:

@@ -38,13 +38,13 @@ PHOTOS = sorted((Path(__file__).parents[3] / "examples/photos").glob("*.jpg"))
 def nodes_run(provider: Named, size: int) -> dict[str, dict[str, int]]:
     """Operators by execution provider as ONNX Runtime's profile of one run has them: nodes that
     layout changes made anew are there, which the assignment that a session tells leaves out."""
-    path = find_model("nano")
-    fixed = fixed_dimensions(path, provider, [size], 1)
+    model = find_model("nano")
+    fixed = fixed_dimensions(model, provider, [size], 1)
     plan = plan_session(provider, threads=1, dimensions=fixed)
     with tempfile.TemporaryDirectory() as folder:
         profiling = {"enable_profiling": True, "profile_file_prefix": f"{folder}/profile"}
         plan = dataclasses.replace(plan, attributes={**plan.attributes, **profiling})
-        session = OpenSession(partial(start, path, provider, plan, verbose=False), provider, plan)
+        session = OpenSession(partial(start, model, provider, plan, verbose=False), provider, plan)
         session.run(None, {session.get_inputs()[0].name: sample_image((1, size, size))})
         events = json.loads(Path(session._session.end_profiling()).read_text())
     counted: dict[str, Counter[str]] = {}
@@ -68,11 +68,11 @@ def differences(ours: Segmenter, cpu: Segmenter) -> dict[str, dict[str, float]]:
 def heard(provider: Named) -> dict[str, str] | str:
     """What a session says that it runs with, if it is given an option that there is none of; or
     what it is refused with."""
-    path = find_model("nano")
+    model = find_model("nano")
     options = {**provider.options, "no_such_option": "1"}
     plan = plan_session(dataclasses.replace(provider, options=options), threads=1)
     try:
-        session = start(path, provider, plan, verbose=False)
+        session = start(model, provider, plan, verbose=False)
     except ProviderError as error:
         return str(error)
     return dict(session.get_provider_options()[plan.providers[0][0]])

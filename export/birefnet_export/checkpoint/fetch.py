@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from birefnet_models.base.errors import FetchError
 from birefnet_models.base.hashes import sha256_of
-from birefnet_models.http.download import download
-from birefnet_models.pins import Pin, check_pin
-from birefnet_models.ready_made.fetching import DEFAULT_FETCHING as DEFAULT_FETCHING
-from birefnet_models.ready_made.fetching import Fetching as Fetching
-from birefnet_models.ready_made.fetching import add_pin, pin_of, require_consent
+from birefnet_models.base.names import PREPROCESSOR_FILE, choose_weights
+from birefnet_models.base.text import shortened
+from birefnet_models.download import download
+from birefnet_models.fetch import fetching_line
+from birefnet_models.pins import (
+    DEFAULT_OPTIONS,
+    FetchOptions,
+    Pin,
+    add_pin,
+    check_pin,
+    pin_of,
+    require_consent,
+)
+from birefnet_models.reference import HubModel, UrlModel, endpoint
 from birefnet_models.zoo import ModelCard
 
 from .shards import files_of
-from .source import HubSource, LocalSource, UrlSource, parse_source
+from .source import LocalSource, parse_source
+
+if TYPE_CHECKING:
+    from birefnet_models.hub import Listing
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class LocalCheckpoint:
     """A checkpoint on this machine."""
 
     path: Path
@@ -31,11 +47,12 @@ class Fetched:
     """`REPO@COMMIT` or the URL; None for a local file."""
 
 
-def fetch(checkpoint: str | Path, how: Fetching = DEFAULT_FETCHING) -> Fetched:
+def fetch(checkpoint: str | Path, how: FetchOptions = DEFAULT_OPTIONS) -> LocalCheckpoint:
     """Find or download a checkpoint, and compare it with its pin.
 
     A reference that can move (a branch, a URL) is resolved once and pinned in the lock file; from
-    then on the pin is what loads.
+    then on the pin is what loads. One of the hub lies in the cache of the hub's client, where other
+    programs find it, too; what they brought there is not fetched again.
 
     Args:
         checkpoint: a name of the zoo, `OWNER/NAME@REVISION`, the URL of a file, or a path.
@@ -49,28 +66,88 @@ def fetch(checkpoint: str | Path, how: Fetching = DEFAULT_FETCHING) -> Fetched:
     """
     source = parse_source(checkpoint)
     if isinstance(source, LocalSource):
-        return Fetched(source.path, name=None, card=None, origin=None)
+        return LocalCheckpoint(source.path, name=None, card=None, origin=None)
     require_consent(source.card, how)
-    is_commit = isinstance(source, HubSource) and source.is_pinned
-    pin = pin_of(source.reference, how, is_commit=is_commit)
-    file, resolved = _get(source, pin, how)
+    pin = pin_of(source.reference, how, is_commit=source.is_commit)
+    if isinstance(source, HubModel):
+        file, resolved = _of_hub(source, pin, how)
+        origin = f"{source.repo}@{resolved.commit}"
+    else:
+        file, resolved = _of_url(source, pin, how)
+        origin = source.reference
     if pin is not None:
         check_pin(file, source.reference, pin, how.lock, shards=files_of(file)[1:])
     elif not how.locked:
         add_pin(source.reference, resolved, how)
-    origin = source.reference
-    if isinstance(source, HubSource):
-        origin = f"{source.repo}@{resolved.commit}"
-    return Fetched(file, source.name, source.card, origin)
+    return LocalCheckpoint(file, source.name, source.card, origin)
 
 
-def _get(source: HubSource | UrlSource, pin: Pin | None, how: Fetching) -> tuple[Path, Pin]:
-    """The file that a source stands for, and its pin: the one it has, or one of what came."""
-    if isinstance(source, UrlSource):
-        file = download(source.url, anew=how.update, progress=how.progress)
-        return file, pin or Pin(None, source.file, file.stat().st_size, sha256_of(file))
-    from . import hugging_face  # imports the hub's client, which a local file does not need
+def _of_url(source: UrlModel, pin: Pin | None, how: FetchOptions) -> tuple[Path, Pin]:
+    file = download(source.url, anew=how.update, progress=how.progress)
+    return file, pin or Pin(None, source.file, file.stat().st_size, sha256_of(file))
+
+
+def _of_hub(source: HubModel, pin: Pin | None, how: FetchOptions) -> tuple[Path, Pin]:
+    """The file of weights that a repository stands for, and its pin: the one it has, or a new one.
+
+    What is pinned and in the client's cache is not asked for.
+    """
+    from birefnet_models.hub import cached_listing, list_files  # the hub's client, for this alone
 
     if pin is not None and pin.commit:
-        return hugging_face.get_pinned(source.repo, pin.commit, pin.file), pin
-    return hugging_face.resolve_and_get(source)
+        there = cached_listing(source.repo, pin.commit)
+        if there is not None and pin.file in there.files:
+            with suppress(FetchError):  # a shard is missing
+                return _weights(source, there, pin.file, how), pin
+    listing = list_files(source.repo, pin.commit if pin and pin.commit else source.revision)
+    name = pin.file if pin else _choose_weights(source, list(listing.files))
+    if name not in listing.files:
+        raise FetchError(f"{source.reference}: {listing.commit} holds no {name}")
+    file = _weights(source, listing, name, how)
+    parts = files_of(file)
+    size = sum(part.stat().st_size for part in parts)
+    return file, pin or Pin(listing.commit, name, size, sha256_of(*parts))
+
+
+def _weights(source: HubModel, listing: Listing, name: str, how: FetchOptions) -> Path:
+    """A file of weights with its shards and the preprocessor file, fetched where it isn't there."""
+    if how.say and listing.in_cache(name) is None:
+        how.say(fetching_line(listing.url(name), _size_with_shards(listing, name), source))
+    file = listing.fetch(name, how)
+    folder = name.rpartition("/")[0]
+    for part in files_of(file)[1:]:
+        shard = f"{folder}/{part.name}".lstrip("/")
+        if shard not in listing.files:
+            raise FetchError(f"{source.reference}: {name} lists {shard}, which is not there")
+        listing.fetch(shard, how)
+    if PREPROCESSOR_FILE in listing.files:
+        listing.fetch(PREPROCESSOR_FILE, how)
+    return file
+
+
+def _size_with_shards(listing: Listing, name: str) -> int | None:
+    """Bytes of a file of weights; of an index, of all files of its kind in the repository."""
+    stem, is_index, _ = name.partition(".index.json")
+    suffix = stem.rpartition(".")[2]
+    parts = [file.size for other, file in listing.files.items() if other.endswith(f".{suffix}")]
+    if not is_index:
+        return listing.files[name].size
+    return None if None in parts else sum(part or 0 for part in parts)
+
+
+def _choose_weights(source: HubModel, names: Sequence[str]) -> str:
+    if source.file:
+        fitting = [source.file] if source.file in names else []
+    else:
+        fitting = choose_weights(names)
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise FetchError(
+            f"{source.reference}: holds several files of weights ({shortened(fitting)}); give the "
+            f"one to use as {endpoint()}/{source.repo}/resolve/{source.revision}/FILE"
+        )
+    held = shortened(names) or "nothing"
+    if not source.file and any(name.endswith(".onnx") for name in names):
+        held += f"; its .onnx needs no export: birefnet cutout --model {source.repo}"
+    raise FetchError(f"{source.reference}: holds no {source.file or 'weights'}; it holds {held}")

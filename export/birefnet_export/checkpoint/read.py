@@ -19,7 +19,7 @@ from ..errors import ArchitectureError, CheckpointError
 from ..network.architecture import Architecture
 from ..network.backbone.swin_v1 import SwinV1, relative_position_index
 from ..network.birefnet import BiRefNet
-from .fetch import Fetched
+from .fetch import LocalCheckpoint
 from .shards import files_of
 from .state_dict import StoredTensor
 from .tensors import read_state_dict, weights_file
@@ -120,7 +120,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     )
 
 
-def read_fetched(fetched: Fetched) -> Checkpoint:
+def read_fetched(fetched: LocalCheckpoint) -> Checkpoint:
     """Read a checkpoint with what the zoo knows about it; errors are those of `read_checkpoint`."""
     checkpoint = replace(read_checkpoint(fetched.path), origin=fetched.origin)
     if (card := fetched.card) is None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from birefnet_models.base.names import CHECKPOINT_SUFFIXES, REPOSITORY, file_name
+from birefnet_models.base.names import CHECKPOINT_SUFFIXES, REPOSITORY
 from birefnet_models.base.text import first_line, printable, shown_url, split_url
-from birefnet_models.ready_made.reference import DEFAULT_REVISION, hub_page
-from birefnet_models.zoo import RELEASE, ModelCard, all_cards, lookup, unknown_model
+from birefnet_models.reference import DEFAULT_REVISION, HubModel, UrlModel, hub_page
+from birefnet_models.zoo import lookup, unknown_model
 
 from ..errors import CheckpointError
 
@@ -23,69 +23,7 @@ class LocalSource:
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class HubSource:
-    """A file of a repository on the hub, at a branch, a tag or a commit."""
-
-    repo: str
-    revision: str = DEFAULT_REVISION
-    file: str | None = None
-    """None: the one that holds the weights."""
-
-    @property
-    def reference(self) -> str:
-        """What the lock file calls it."""
-        file = f":{self.file}" if self.file else ""
-        return f"{self.repo}@{self.revision}{file}"
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether the revision is a commit in full, which can't come to mean something else."""
-        return re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
-
-    @property
-    def card(self) -> ModelCard | None:
-        """What the zoo knows about the repository."""
-        return lookup(self.repo)
-
-    @property
-    def name(self) -> str:
-        """What an export of it is called in the cache: the zoo's name, or the repository."""
-        return self.card.name if self.card else self.repo
-
-
-@dataclass(frozen=True, slots=True)
-class UrlSource:
-    """A file on some web server."""
-
-    url: str
-    """With a user's name and password, if they were given."""
-
-    @property
-    def reference(self) -> str:
-        """What the lock file and messages call it: the URL without a name and a password."""
-        return shown_url(self.url)
-
-    @property
-    def card(self) -> ModelCard | None:
-        """What the zoo knows about the file, if it is one of upstream's release."""
-        for card in all_cards():
-            if card.release_file and self.url == RELEASE + card.release_file:
-                return card
-        return None
-
-    @property
-    def file(self) -> str:
-        """The file's name."""
-        return file_name(split_url(self.url).path)
-
-    @property
-    def name(self) -> str:
-        """What an export of it is called in the cache: the zoo's name, or the file's."""
-        return self.card.name if self.card else Path(self.file).stem
-
-
-Source: TypeAlias = LocalSource | HubSource | UrlSource
+Source: TypeAlias = LocalSource | HubModel | UrlModel
 
 
 def parse_source(text: str | Path) -> Source:
@@ -104,7 +42,7 @@ def parse_source(text: str | Path) -> Source:
     name, at, revision = text.partition("@")
     card = lookup(name)
     if card is not None and not card.embedded and "/" not in name:
-        return HubSource(card.id, _revision(text, at, revision))
+        return HubModel(card.id, _revision(text, at, revision), is_checkpoint=True)
     path = Path(text)
     try:
         if path.exists():
@@ -112,7 +50,8 @@ def parse_source(text: str | Path) -> Source:
     except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
         raise CheckpointError(f"{printable(text)}: can't be read: {first_line(error)}") from error
     if REPOSITORY.fullmatch(name) and not name.endswith(CHECKPOINT_SUFFIXES):
-        return HubSource(card.id if card else name, _revision(text, at, revision))
+        repo = card.id if card else name
+        return HubModel(repo, _revision(text, at, revision), is_checkpoint=True)
     if os.sep in text or path.suffix:
         raise CheckpointError(f"{printable(text)}: no such file or directory")
     if card is not None:
@@ -127,14 +66,17 @@ def _from_url(url: str) -> Source:
     try:
         split_url(url)
     except ValueError as error:
-        raise CheckpointError(f"{shown_url(url)}: is no URL of a file") from error
+        raise CheckpointError(f"{shown_url(url)}: is not the URL of a file") from error
     try:
         page = hub_page(url)
     except ValueError as error:
         raise CheckpointError(
             f"{shown_url(url)}: no repository and no file of one; give OWNER/NAME@REVISION"
         ) from error
-    return UrlSource(url) if page is None else HubSource(*page)
+    if page is None:
+        return UrlModel(url)
+    repo, branch, file = page
+    return HubModel(repo, branch, file=file, is_checkpoint=True)
 
 
 def _revision(text: str, at: str, revision: str) -> str:

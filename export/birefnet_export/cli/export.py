@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 from birefnet_models.base.text import format_size
+from birefnet_models.pins import FetchOptions
 
-from ..checkpoint.fetch import Fetching
 from ..export import export_onnx
 from ..graph.lowering import LOWERINGS
 from ..options import DEFAULT_LOWERING, OPSETS, PRECISIONS, EndToEndReport, ExportReport
@@ -135,7 +135,7 @@ def export(
     verify: bool,
     push: str | None,
     private: bool,
-    fetching: Fetching,
+    fetching: FetchOptions,
     as_json: bool,
 ) -> None:
     """Turn a BiRefNet CHECKPOINT into one ONNX file for any batch and size.
@@ -184,7 +184,7 @@ def _destination(push: str | None, private: bool, verify: bool) -> Destination |
     return checked_destination(push, private=private)
 
 
-def _push(report: ExportReport, destination: Destination, fetching: Fetching) -> str:
+def _push(report: ExportReport, destination: Destination, fetching: FetchOptions) -> str:
     from ..publish.push import push
 
     return push(report.directory, destination, fetching.say)

@@ -9,9 +9,7 @@ from typing import Any
 
 import click
 from birefnet_apps.cli.terminal import fetch_bar
-from birefnet_models.pins import LOCK_FILE
-
-from ..checkpoint.fetch import Fetching
+from birefnet_models.pins import LOCK_FILE, FetchOptions
 
 _OPTIONS = (
     click.option(
@@ -55,7 +53,7 @@ def fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         with fetch_bar() as progress:
-            fetching = Fetching(
+            fetching = FetchOptions(
                 lock,
                 locked,
                 update,

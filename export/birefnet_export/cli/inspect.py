@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from birefnet_apps.cli.terminal import located
 from birefnet_models.base.names import METADATA_PREFIX
-from birefnet_models.ready_made.reference import parse_reference
+from birefnet_models.reference import parse_reference
 from birefnet_models.zoo import lookup
 
 from ..inspection import CheckpointFacts, Facts, OnnxFacts, inspect_file, to_dict
@@ -35,7 +35,7 @@ def _path(text: str) -> Path:
     if os.path.exists(text):
         return Path(text)
     is_name = parse_reference(text) is not None or lookup(text.partition(":")[0]) is not None
-    return located(text) if is_name else Path(text)
+    return located(text).path if is_name else Path(text)
 
 
 def _lines(facts: Facts) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.base.onnx_file import OnnxFile, ValueInfo, read_onnx
 from birefnet_models.base.text import format_bytes, format_size, joined
-from birefnet_models.ready_made.reference import PUBLIC_HUB
+from birefnet_models.reference import PUBLIC_HUB
 from birefnet_models.zoo import lookup
 
 from ..graph.save import files_of

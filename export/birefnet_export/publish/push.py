@@ -11,10 +11,12 @@ from birefnet_models.base.errors import AccessError, FetchError, OfflineError
 from birefnet_models.base.hashes import CHECKSUMS
 from birefnet_models.base.names import PREPROCESSOR_FILE, REPOSITORY
 from birefnet_models.base.text import first_line, printable
-from birefnet_models.http.download import offline
-from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
+from birefnet_models.download import offline
+from birefnet_models.hub import discreet, explained, list_files
+from birefnet_models.pins import FetchOptions
+from birefnet_models.reference import endpoint
+from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
-from ..checkpoint.hugging_face import explained, get
 from ..errors import ExportError
 from ..hub_config import hub_config
 from .model_card import MARK, CardGraph, card_graphs, model_card
@@ -49,7 +51,7 @@ def checked_destination(repo: str, *, private: bool = False) -> Destination:
             f"--push {repo}: nobody is logged in; `hf auth login` with a token that may write, or "
             "set HF_TOKEN"
         )
-    with explained(f"--push {repo}"):
+    with explained(f"--push {repo}"), discreet():
         user = _api().whoami()
     if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
         raise AccessError(f"--push {repo}: the token may only read; use one that may write")
@@ -83,7 +85,7 @@ def push(
         raise ExportError(f"{directory}: holds no graph that birefnet export made")
     what = f"--push {destination.repo}"
     try:
-        with explained(what):
+        with explained(what), discreet():
             return _commit(directory, destination, graphs, say)
     except FetchError as error:
         raise type(error)(f"{error}; the export is whole, in {directory}") from error
@@ -122,7 +124,7 @@ def _commit(
 
 
 def _api() -> HfApi:
-    return HfApi(endpoint=constants.ENDPOINT, library_name="birefnet-ort")
+    return HfApi(endpoint=endpoint(), library_name="birefnet-ort")
 
 
 def _files(directory: Path, graphs: Sequence[CardGraph]) -> dict[str, Path | bytes]:
@@ -148,7 +150,8 @@ def _foreign(repo: str, commit: str, there: set[str]) -> list[str]:
 
 
 def _text(repo: str, commit: str, name: str) -> str:
-    return get(repo, commit, name).read_text(encoding="utf-8", errors="replace")
+    file = list_files(repo, commit).fetch(name, FetchOptions())
+    return file.read_text(encoding="utf-8", errors="replace")
 
 
 def _is_ours(text: str) -> bool:

@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 from birefnet_models.base.names import METADATA_PREFIX
-from birefnet_models.base.onnx_file import read_onnx
+from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_runtime import ModelError, Segmenter
-from birefnet_runtime.model.locate import find_model
+from birefnet_runtime.model.locate import ModelFile, find_model
 
-from ..checkpoint.fetch import DEFAULT_FETCHING, Fetching
 from ..errors import ExportError, ParityError
 from ..parity.logits import TOLERANCES, GraphTolerance, Parity
 from ..parity.masks import MaskParity, MaskTolerance, compare_masks, mask_tolerance
@@ -119,7 +118,7 @@ def compare_models(
     layers: bool = False,
     tolerance: float | None = None,
     multi_scale: str | None = None,
-    fetching: Fetching = DEFAULT_FETCHING,
+    fetching: FetchOptions = DEFAULT_OPTIONS,
     open_reference: OpenReference = open_checkpoint,
 ) -> ModelComparison:
     """Run a model and its reference on the same tensors, and on the same image files.
@@ -148,13 +147,14 @@ def compare_models(
     """
     if tolerance is not None and not 0 <= tolerance < inf:
         raise ExportError(f"tolerance {tolerance:g}: give a finite number that is not negative")
-    file = find_model(model, fetching)
-    segmenter = Segmenter(file, providers="cpu")
+    found = find_model(model, fetching)
+    file = found.path
+    segmenter = Segmenter(found, providers="cpu")
     gives_alpha = segmenter.metadata.output == "alpha"
     if gives_alpha and (layers or not images):
         raise ExportError(f"{file} takes pixels: it is compared on images (--image FILE) alone")
-    precision = _precision(file, segmenter)
-    multi_scale = multi_scale or _stated_multi_scale(file)
+    precision = _precision(found, segmenter)
+    multi_scale = multi_scale or _stated_multi_scale(found)
     against = open_reference(reference, multi_scale, fetching)
     differences = compare_layers(file, against, precision) if layers else None
     on_images = tuple(_on_image(segmenter, against, image, precision) for image in images)
@@ -175,18 +175,18 @@ def compare_models(
     return ModelComparison(file, against.name, graph, on_images, differences)
 
 
-def _stated_multi_scale(file: Path) -> str | None:
+def _stated_multi_scale(file: ModelFile) -> str | None:
     """What an export says of its architecture; None of other files."""
-    text = read_onnx(file).properties.get(f"{METADATA_PREFIX}architecture", "{}")
+    text = file.graph.properties.get(f"{METADATA_PREFIX}architecture", "{}")
     with suppress(ValueError, AttributeError, RecursionError):
         stated = json.loads(text).get("multi_scale")
         return stated if stated in ("none", "add") else None
     return None
 
 
-def _precision(file: Path, segmenter: Segmenter) -> str:
+def _precision(file: ModelFile, segmenter: Segmenter) -> str:
     """What an export says of itself; of other files whether they take float16."""
-    stated = read_onnx(file).properties.get(f"{METADATA_PREFIX}precision")
+    stated = file.graph.properties.get(f"{METADATA_PREFIX}precision")
     precision = stated or ("fp16" if segmenter.is_half else "fp32")
     return precision if precision in BOUNDS else "fp32"
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from birefnet_models.pins import FetchOptions
 from numpy.typing import NDArray
 
-from ..checkpoint.fetch import Fetching, fetch
+from ..checkpoint.fetch import fetch
 from ..checkpoint.read import read_fetched
 from ..graph.signature import OUTPUT
 from ..network.birefnet import BiRefNet
@@ -49,7 +50,7 @@ class Reference(Protocol):
         ...
 
 
-OpenReference = Callable[[str, str | None, Fetching], Reference]
+OpenReference = Callable[[str, str | None, FetchOptions], Reference]
 """From a checkpoint, the setting `multi_scale` that its tensors can't tell, and how it is fetched.
 
 What it raises is what reading a checkpoint raises, and ParityError.
@@ -81,7 +82,7 @@ class NumpyReference:
         return found
 
 
-def open_checkpoint(text: str, multi_scale: str | None, fetching: Fetching) -> NumpyReference:
+def open_checkpoint(text: str, multi_scale: str | None, fetching: FetchOptions) -> NumpyReference:
     """Open a checkpoint as a reference; see `OpenReference`."""
     checkpoint = read_fetched(fetch(text, fetching))
     if checkpoint.arch.multi_scale is None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -161,18 +162,22 @@ def remembered_sha256(file: Path) -> str:
     return sha256
 
 
-def graph_sha256(path: Path) -> str:
+def graph_sha256(path: Path, read: Callable[[Path], str] = remembered_sha256) -> str:
     """sha256 over an `.onnx` file and the files beside it whose names begin with its name.
 
     That is how weights beside a graph are called (`model.onnx_data`, `model.onnx.data`).
+
+    Args:
+        path: the `.onnx` file.
+        read: gives the sha256 of one file.
 
     Raises:
         OSError: one can't be read.
     """
     digest = hashlib.sha256()
-    for file in sorted(path.parent.glob(f"{path.name}*")):
+    for file in sorted(path.parent.glob(f"{escape(path.name)}*")):
         digest.update(file.name.removeprefix(path.name).encode() + b"\0")
-        digest.update(bytes.fromhex(remembered_sha256(file)))
+        digest.update(bytes.fromhex(read(file)))
     return digest.hexdigest()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from birefnet_models.base.text import format_seconds
 from birefnet_runtime.errors import ProviderError
+from birefnet_runtime.model.locate import ModelFile
 from birefnet_runtime.model.size import Size
 from birefnet_runtime.session.compiled import compile_ahead
 from birefnet_runtime.session.memory import DEFAULT, SETTINGS, Memory
@@ -157,10 +158,10 @@ def warm(
 
 
 def _engine(
-    path: Path, record: TensorRT, sizes: tuple[Size, ...], batch: int, *, verbose: bool
+    model: ModelFile, record: TensorRT, sizes: tuple[Size, ...], batch: int, *, verbose: bool
 ) -> str:
     """Build an engine, and say what it is for."""
-    session = open_session(path, providers=record, sizes=sizes, batch=batch, verbose=verbose)
+    session = open_session(model, providers=record, sizes=sizes, batch=batch, verbose=verbose)
     opened = session.info.provider
     profile = opened.profile if isinstance(opened, TensorRT) else None
     if profile is None:

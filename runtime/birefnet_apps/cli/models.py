@@ -8,9 +8,8 @@ from pathlib import Path
 import birefnet_models
 import click
 from birefnet_models.base.text import aligned, format_bytes, format_size, printable
-from birefnet_models.pins import LOCK_FILE
-from birefnet_models.ready_made.fetching import Fetching
-from birefnet_models.ready_made.inventory import Entry, inventory, remove, total_size
+from birefnet_models.inventory import Entry, inventory, remove, total_size
+from birefnet_models.pins import LOCK_FILE, FetchOptions
 from birefnet_models.zoo import ModelCard, Score, lookup
 from birefnet_runtime.model.locate import find_model
 
@@ -76,9 +75,9 @@ def models(
 
 def _fetch(names: Iterable[str], lock: Path, update: bool, accept_license: bool) -> None:
     with fetch_bar() as progress:
-        how = Fetching(lock, False, update, accept_license, say, progress)
+        how = FetchOptions(lock, False, update, accept_license, say, progress)
         for name in names:
-            say(f"{name} is in {find_model(name, how)}")
+            say(f"{name} is in {find_model(name, how).path}")
 
 
 def _remove(names: Iterable[str]) -> None:

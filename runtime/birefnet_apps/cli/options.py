@@ -62,11 +62,6 @@ def parsed(parse: Callable[[str], Value]) -> Callback[Value]:
     return read
 
 
-def _checked_providers(text: str) -> str:
-    parse_providers(text)
-    return text
-
-
 def read_sizes(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tuple[Size, ...]:
     """The callback of an option that may be given several times."""
     try:
@@ -125,7 +120,7 @@ provider_option = click.option(
     metavar="NAMES",
     default="auto",
     show_default=True,
-    callback=parsed(_checked_providers),
+    callback=parsed(parse_providers),
     help="What to run on: cpu, cuda, tensorrt, openvino, auto, or what else ONNX Runtime has: "
     "coreml, directml, migraphx, qnn, webgpu, ... Several, as cuda,cpu: the next one is taken if "
     "the one before can't run; else that is an error. Behind a colon there may be a GPU's number "

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from signal import SIGINT, SIGTERM
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 from birefnet_models.base.text import format_seconds, printable
-from birefnet_models.ready_made.fetching import Fetching
+from birefnet_models.pins import FetchOptions
+from birefnet_runtime.model.locate import ModelFile
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -33,7 +34,7 @@ from ..storage import Location
 from ..storage.models import find_any_model
 
 if TYPE_CHECKING:
-    from birefnet_models.http.download import Progress as OnProgress
+    from birefnet_models.download import Progress as OnProgress
 
 STOPPED = 130
 """Exit code after Ctrl-C or SIGTERM: what shells give a program that SIGINT ends."""
@@ -105,10 +106,10 @@ MODEL_HELP = (
 )
 
 
-def located(model: str | Path) -> Path:
-    """The file of a model; errors are those of `find_model`."""
+def located(model: str | os.PathLike[str]) -> ModelFile:
+    """The model of this name or path, found; errors are those of `find_model`."""
     with fetch_bar() as progress:
-        return find_any_model(model, Fetching(say=say, progress=progress))
+        return find_any_model(model, FetchOptions(say=say, progress=progress))
 
 
 @contextmanager

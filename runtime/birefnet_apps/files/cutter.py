@@ -1,5 +1,6 @@
 """Image files to result files, with a report of each."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -269,7 +270,7 @@ class Recipe:
         remote: whether files lie in an object store.
     """
 
-    model: str | Path = "nano"
+    model: str | os.PathLike[str] = "nano"
     opening: Opening = field(default_factory=Opening)
     style: Style = field(default_factory=Style)
     encoding: Encoding = field(default_factory=Encoding)

@@ -60,7 +60,7 @@ class Delivery:
 
 
 def deliver(
-    model: str | Path, machines: int, put: Callable[[bytes], Any] | None = None
+    model: str | os.PathLike[str], machines: int, put: Callable[[bytes], Any] | None = None
 ) -> Delivery:
     """Prepare a model's way to the machines of a cluster.
 
@@ -73,7 +73,7 @@ def deliver(
     """
     if isinstance(model, str) and is_in_a_store(model):
         return Delivery(model)
-    path = find_model(model).absolute()
+    path = find_model(model).path.absolute()
     embedded = {embedded_path(card): card.name for card in all_cards() if card.embedded}
     if path in embedded:
         return Delivery(embedded[path])

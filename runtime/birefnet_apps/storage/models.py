@@ -11,9 +11,9 @@ from pathlib import Path
 
 from birefnet_models.base.files import cache_root, exclusive, temporary_folder
 from birefnet_models.base.hashes import CHECKSUMS
-from birefnet_models.ready_made.fetching import DEFAULT_FETCHING, Fetching
+from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_runtime.errors import ImageError, ModelError
-from birefnet_runtime.model.locate import find_model
+from birefnet_runtime.model.locate import ModelFile, find_model
 
 from . import RemotePath, file_at, is_url, parse_location
 
@@ -90,8 +90,8 @@ def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
         os.replace(made, folder)
 
 
-def find_any_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) -> Path:
-    """As `find_model`, and models of object stores, too."""
+def find_any_model(model: str | os.PathLike[str], how: FetchOptions = DEFAULT_OPTIONS) -> ModelFile:
+    """Find a model as `find_model` does, and those of object stores, too."""
     if isinstance(model, str) and is_in_a_store(model):
-        return fetch_model(model)
+        return ModelFile(fetch_model(model))
     return find_model(model, how)

@@ -87,13 +87,8 @@ OrtStatus* ORT_API_CALL claim(OrtEp* self, const OrtGraph* graph,
                               OrtEpGraphSupportInfo* support) noexcept {
   return without_exceptions([&]() -> OrtStatus* {
     auto& provider = *static_cast<Provider*>(self);
-    if (!provider.choice.float_path) return nullptr;  // a processor that has no path
-    if (provider.int8_by_file) {
-      bool int8 = false;
-      RETURN_IF_ERROR(says_int8(graph, int8));
-      if (!int8) provider.choice.int8_path = nullptr;
-      provider.int8_by_file = false;
-    }
+    if (!float_path_of("auto", 1)) return nullptr;  // a processor that has no path
+    if (provider.int8_by_file) RETURN_IF_ERROR(says_int8(graph, provider.choice.int8));
     size_t count = 0, claimed = 0;
     RETURN_IF_ERROR(ort->Graph_GetNumNodes(graph, &count));
     std::vector<const OrtNode*> nodes(count);
@@ -108,10 +103,8 @@ OrtStatus* ORT_API_CALL claim(OrtEp* self, const OrtGraph* graph,
       RETURN_IF_ERROR(ep_api->EpGraphSupportInfo_AddSingleNode(support, node));
       ++claimed;
     }
-    const std::string text =
-        std::to_string(claimed) + " DeformConv nodes, " +
-        (provider.choice.int8_path ? std::string("int8 by ") + provider.choice.int8_path->name
-                            : std::string("fp32 by ") + provider.choice.float_path->name);
+    const std::string text = std::to_string(claimed) + " DeformConv nodes in " +
+                             (provider.choice.int8 ? "int8" : "float32");
     return ort->Logger_LogMessage(provider.logger, ORT_LOGGING_LEVEL_INFO, text.c_str(),
                                   ORT_FILE, __LINE__, "claim");
   });
@@ -147,21 +140,14 @@ OrtStatus* option(const OrtSessionOptions* options, const char* name, std::strin
 }
 
 OrtStatus* read_options(const OrtSessionOptions* options, Provider& provider) {
-  std::string int8 = "auto", path = "auto";
+  std::string int8 = "auto", &path = provider.choice.path;
   RETURN_IF_ERROR(option(options, "int8", int8));
   RETURN_IF_ERROR(option(options, "path", path));
-  provider.choice.float_path = float_path_of(path);
-  provider.choice.int8_path = int8_path_of(path);
-  if (path != "auto" && !provider.choice.float_path && !provider.choice.int8_path)
+  if (path != "auto" && !float_path_of(path, 1) && !int8_path_of(path, 1))
     return invalid("this processor has no path " + path);
-  // A path of one kind by name leaves the other kind its own choice.
-  if (!provider.choice.float_path) provider.choice.float_path = float_path_of("auto");
-  if (!provider.choice.int8_path) provider.choice.int8_path = int8_path_of("auto");
-  if (int8 == "0") {
-    provider.choice.int8_path = nullptr;
-  } else if (int8 != "1" && int8 != "auto") {
+  if (int8 != "0" && int8 != "1" && int8 != "auto")
     return invalid("the option int8 is " + int8 + " and has to be auto, 0 or 1");
-  }
+  provider.choice.int8 = int8 == "1";
   provider.int8_by_file = int8 == "auto";
   return nullptr;
 }

@@ -105,7 +105,8 @@ void FloatConvolution::compute_tile(const Image& image, const float* map, size_t
                        sums + static_cast<size_t>(p) * row_ + block, row_);
   }
   const size_t columns = image.sizes.out_pixels();
-  path_.store(sums, row_, count, outputs, columns, image.y + tile * TILE);
+  path_.store(sums, row_, count, outputs, columns, past_cache(a_, image.sizes),
+              image.y + tile * TILE);
 }
 
 }  // namespace

@@ -222,7 +222,7 @@ bool Int8Convolution::compute_tile(const Image& image, const Pass& pass, size_t 
   for (int p = 0; p < count; ++p)
     path_.to_float(sums + static_cast<size_t>(p) * row_, outputs_, pass.scale, pass.bias);
   path_.store(reinterpret_cast<const float*>(sums), row_, count, static_cast<size_t>(a_.outputs),
-              image.sizes.out_pixels(), image.y + tile * TILE);
+              image.sizes.out_pixels(), past_cache(a_, image.sizes), image.y + tile * TILE);
   return true;
 }
 

@@ -21,10 +21,8 @@ struct Kernel : OrtKernelImpl {
     if (allocator) ort->ReleaseAllocator(allocator);
   }
   void pack(const float* weight) {
-    const bool exact = attributes.taps() * attributes.channels <= MOST_INT8_DEPTH;
-    convolution = int8_path && exact
-                      ? make_int8(attributes, weight, *int8_path, *float_path)
-                      : make_float(attributes, weight, *float_path);
+    convolution = int8_path ? make_int8(attributes, weight, *int8_path, *float_path)
+                            : make_float(attributes, weight, *float_path);
   }
   std::vector<int64_t> weight_sides() const {
     return {attributes.outputs, attributes.channels, attributes.kernel_height,
@@ -173,6 +171,19 @@ OrtStatus* ORT_API_CALL compute(OrtKernelImpl* self, OrtKernelContext* context) 
 
 }  // namespace
 
+// A path of one kind by name leaves the other kind its own choice.
+const FloatPath* Choice::float_path(const Attributes& a) const {
+  const FloatPath* named = float_path_of(path, a.outputs);
+  return named ? named : float_path_of("auto", a.outputs);
+}
+
+const Int8Path* Choice::int8_path(const Attributes& a) const {
+  if (!int8 || a.taps() * a.channels > MOST_INT8_DEPTH || !int8_pays(a.channels, a.outputs))
+    return nullptr;
+  const Int8Path* named = int8_path_of(path, a.outputs);
+  return named ? named : int8_path_of("auto", a.outputs);
+}
+
 bool read_attributes(const AttributeReader& reader, const Shape& weight, Attributes& a) {
   if (!weight.is_float(4)) return false;
   a.outputs = weight.sides[0], a.channels = weight.sides[1];
@@ -207,14 +218,15 @@ OrtStatus* ORT_API_CALL create_kernel(void* state, const OrtKernelInfo* info,
     kernel->Compute = compute;
     kernel->PrePackWeight = prepack;
     kernel->Release = [](OrtKernelImpl* self) noexcept { delete static_cast<Kernel*>(self); };
-    kernel->float_path = choice.float_path;
-    kernel->int8_path = choice.int8_path;
     Owned<OrtTypeInfo> type(ort->ReleaseTypeInfo);
     Shape weight;
     RETURN_IF_ERROR(ort->KernelInfo_GetInputTypeInfo(info, 1, &type.pointer));
     RETURN_IF_ERROR(shape_of(type.pointer, weight));
     if (!read_attributes({nullptr, info}, weight, kernel->attributes))
       return invalid("a node was given that was not claimed");
+    kernel->float_path = choice.float_path(kernel->attributes);
+    kernel->int8_path = choice.int8_path(kernel->attributes);
+    if (!kernel->float_path) return invalid("this processor has no path");
     RETURN_IF_ERROR(ort->KernelInfoGetAllocator(info, OrtMemTypeDefault, &kernel->allocator));
     *made = kernel.release();
     return nullptr;

@@ -2,14 +2,17 @@
 #pragma once
 
 #include "ort.h"
-#include "path.h"
+#include "processor.h"
 
 namespace deform {
 
 // What the nodes of a session compute with.
 struct Choice {
-  const FloatPath* float_path = nullptr;
-  const Int8Path* int8_path = nullptr;  // null where int8 isn't wanted
+  std::string path = "auto";
+  bool int8 = false;
+
+  const FloatPath* float_path(const Attributes& attributes) const;
+  const Int8Path* int8_path(const Attributes& attributes) const;  // null where float32 is better
 };
 
 // The attributes of a node with a weight of this shape; false where ours can't compute it.

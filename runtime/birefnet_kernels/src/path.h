@@ -46,6 +46,7 @@ using Locate = void (*)(const Window&, const float* dy, const float* dx, const f
 
 struct FloatPath {
   const char* name;
+  int products;  // multiplications of one instruction of the innermost loop
   int lanes;    // channels are padded to a multiple
   int outputs;  // output channels of a block of packed weights
   Locate locate;
@@ -59,8 +60,9 @@ struct FloatPath {
   void (*multiply)(const float* samples, size_t depth, const float* weights, float* sums,
                    size_t stride);
   // (count, stride) -> (outputs, columns): the transpose of `sums`, into columns from `out` on.
+  // `past_cache` says that the result is larger than what a cache would keep for its reader.
   void (*store)(const float* sums, size_t stride, int count, size_t outputs, size_t columns,
-                float* out);
+                bool past_cache, float* out);
 };
 
 // Least and greatest value of an array, zero among them, and whether all are finite.
@@ -73,6 +75,7 @@ struct Range {
 // has the same ones.
 struct Int8Path {
   const char* name;
+  int products;  // multiplications of one instruction of the innermost loop; half of two's
   int lanes;    // channels are padded to a multiple
   int outputs;  // output channels of a block of packed weights
   int group;    // neighboring samples that one instruction sums; weights are packed in such groups
@@ -91,7 +94,7 @@ struct Int8Path {
   // sums * scale + bias as float, in place.
   void (*to_float)(int32_t* sums, size_t count, const float* scale, const float* bias);
   void (*store)(const float* sums, size_t stride, int count, size_t outputs, size_t columns,
-                float* out);
+                bool past_cache, float* out);
 };
 
 extern const FloatPath scalar_float;

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "geometry.h"
+
 #if defined(__x86_64__) || defined(_M_X64)
 #if defined(_MSC_VER)
 #include <intrin.h>
@@ -117,18 +119,29 @@ const Paths& paths() {
 }
 
 template <class Path>
-const Path* path_of(const std::vector<const Path*>& list, const std::string& name) {
-  if (name == "auto") return list.size() > 1 ? list.front() : nullptr;
-  for (const Path* path : list)
+const Path* path_of(const std::vector<const Path*>& list, const std::string& name,
+                    int64_t outputs) {
+  const Path* best = nullptr;
+  double least = 0;
+  for (const Path* path : list) {
     if (name == path->name) return path;
-  return nullptr;
+    if (name != "auto" || path == list.back()) continue;  // the last is the scalar one
+    const auto computed = round_up(static_cast<size_t>(outputs), static_cast<size_t>(path->outputs));
+    const double time = static_cast<double>(computed) / path->products;
+    if (!best || time < least) best = path, least = time;
+  }
+  return best;
 }
 
 }  // namespace
 
 const std::vector<const FloatPath*>& float_paths() { return paths().floats; }
 const std::vector<const Int8Path*>& int8_paths() { return paths().int8; }
-const FloatPath* float_path_of(const std::string& name) { return path_of(float_paths(), name); }
-const Int8Path* int8_path_of(const std::string& name) { return path_of(int8_paths(), name); }
+const FloatPath* float_path_of(const std::string& name, int64_t outputs) {
+  return path_of(float_paths(), name, outputs);
+}
+const Int8Path* int8_path_of(const std::string& name, int64_t outputs) {
+  return path_of(int8_paths(), name, outputs);
+}
 
 }  // namespace deform

@@ -66,6 +66,11 @@ inline void locate_tap(Locate locate, const Attributes& a, const Image& image, i
          corners);
 }
 
+// Whether a result is too large for a second level of the cache to keep it for its reader.
+inline bool past_cache(const Attributes& a, const Sizes& sizes) {
+  return static_cast<size_t>(a.outputs) * sizes.out_pixels() * sizeof(float) > size_t{1} << 20;
+}
+
 inline int pixels_in_tile(const Sizes& sizes, size_t tile) {
   return static_cast<int>(std::min<size_t>(TILE, sizes.out_pixels() - tile * TILE));
 }

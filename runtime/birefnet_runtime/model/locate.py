@@ -1,22 +1,117 @@
-"""From what is typed as a model to its `.onnx` file, and whether that is the file it was."""
+"""From what is typed as a model to its `.onnx` file, and what is known of that file."""
 
 import os
+from functools import cached_property
 from pathlib import Path
 
 from birefnet_models.base.errors import AccessError, OfflineError
-from birefnet_models.base.hashes import CHECKSUMS, changed_file, checksums_beside, remembered_sha256
+from birefnet_models.base.hashes import (
+    CHECKSUMS,
+    changed_file,
+    checksums_beside,
+    graph_sha256,
+    remembered_sha256,
+)
 from birefnet_models.base.names import CHECKPOINT_SUFFIXES
+from birefnet_models.base.onnx_file import OnnxFile, read_onnx
 from birefnet_models.base.text import printable
 from birefnet_models.cache import END_TO_END, MODEL, cached_exports
-from birefnet_models.ready_made.fetching import DEFAULT_FETCHING, Fetching
-from birefnet_models.ready_made.reference import HubModel, ReadyMade, parse_reference
+from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
+from birefnet_models.reference import HubModel, Remote, parse_reference
 from birefnet_models.zoo import ModelCard, all_cards, embedded_path, lookup
 
 from ..errors import ModelError
 
 
-def find_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) -> Path:
-    """The `.onnx` file of a model, which is fetched if its name says so and it isn't here.
+class ModelFile(os.PathLike[str]):
+    """A model that was found: its `.onnx` file, and what that says, each read once.
+
+    It is handed on in place of the path, so that nobody looks the model up again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._sha256: dict[Path, str] = {}
+        self._is_checked = False
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def __repr__(self) -> str:
+        return f"ModelFile({str(self.path)!r})"
+
+    @cached_property
+    def graph(self) -> OnnxFile:
+        """The graph without its weights' values.
+
+        Raises:
+            OnnxFileError: the file can't be read.
+        """
+        return read_onnx(self.path)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file and of the weights beside it, in hexadecimal.
+
+        Raises:
+            OSError: one can't be read.
+        """
+        return graph_sha256(self.path, self.sha256_of)
+
+    def sha256_of(self, file: Path) -> str:
+        """Of one of its files.
+
+        Raises:
+            OSError: it can't be read.
+        """
+        if file not in self._sha256:
+            self._sha256[file] = remembered_sha256(file)
+        return self._sha256[file]
+
+    def check(self) -> None:
+        """Compare the file and the weights beside it with the sha256 recorded for them.
+
+        An embedded model's stands in the zoo, that of an export and of what was fetched in the
+        `SHA256SUMS` beside it. A file without a record is taken as it is. It costs 1 to 2 ms a
+        megabyte (`benchmarks/results/file_check.json`), the first time: a file that wasn't touched
+        since isn't read again.
+
+        Raises:
+            ModelError: a file was changed, cut or damaged since; or the record can't be read.
+        """
+        if self._is_checked:
+            return
+        path, source = self.path, CHECKSUMS
+        try:
+            checksums = checksums_beside(path)
+            for card in all_cards():
+                if card.sha256 and path == embedded_path(card):
+                    source, checksums = "the zoo", {path.name: card.sha256}
+            changed = changed_file(path.parent, checksums, self.sha256_of)
+        except OSError as error:
+            raise ModelError(
+                f"{path}: can't be compared with its record: {error.strerror}"
+            ) from error
+        if changed is not None:
+            what = (
+                "get it anew"
+                if source == "the zoo"
+                else "make or fetch it again, or remove its line there"
+            )
+            raise ModelError(
+                f"{changed} is not the file that {source} records: it was changed or damaged; "
+                f"{what}"
+            )
+        self._is_checked = True
+
+
+def as_model_file(file: str | os.PathLike[str]) -> ModelFile:
+    """The model of an `.onnx` file, which isn't looked for."""
+    return file if isinstance(file, ModelFile) else ModelFile(Path(file))
+
+
+def find_model(model: str | os.PathLike[str], how: FetchOptions = DEFAULT_OPTIONS) -> ModelFile:
+    """Find the `.onnx` file of a model, which is fetched if its name says so and it isn't here.
 
     Args:
         model: what it is called:
@@ -29,7 +124,7 @@ def find_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) 
               nor a file here is called so; or the URL of an `.onnx`. These two are fetched into the
               cache once, checked and pinned;
 
-            A `Path` is always a file or a directory.
+            A `Path` is always a file or a directory. A model that was found is taken as it is.
         how: how it is fetched and pinned.
 
     Raises:
@@ -37,9 +132,13 @@ def find_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) 
         FetchError: it can't be fetched: offline, no access, no such file.
         PinError: it is not the pinned one.
     """
+    if isinstance(model, ModelFile):
+        return model
     named = _by_name(model, how) if isinstance(model, str) else None
-    if named is not None:
-        return named
+    return ModelFile(named or _by_path(model))
+
+
+def _by_path(model: str | os.PathLike[str]) -> Path:
     path = Path(model)
     if path.is_dir():
         return _in_directory(path)
@@ -50,38 +149,7 @@ def find_model(model: str | os.PathLike[str], how: Fetching = DEFAULT_FETCHING) 
     return path
 
 
-def check_files(path: Path) -> None:
-    """Compare an `.onnx` file and the weights beside it with the sha256 recorded for them.
-
-    An embedded model's stands in the zoo, that of an export and of what was fetched in the
-    `SHA256SUMS` beside it. A file without a record is taken as it is. It costs 1 to 2 ms a megabyte
-    (`benchmarks/results/file_check.json`), the first time: a file that wasn't touched since isn't
-    read again.
-
-    Raises:
-        ModelError: a file was changed, cut or damaged since; or the record can't be read.
-    """
-    source: str = CHECKSUMS
-    try:
-        checksums = checksums_beside(path)
-        for card in all_cards():
-            if card.sha256 and path == embedded_path(card):
-                source, checksums = "the zoo", {path.name: card.sha256}
-        changed = changed_file(path.parent, checksums, remembered_sha256)
-    except OSError as error:
-        raise ModelError(f"{path}: can't be compared with its record: {error.strerror}") from error
-    if changed is not None:
-        what = (
-            "get it anew"
-            if source == "the zoo"
-            else "make or fetch it again, or remove its line there"
-        )
-        raise ModelError(
-            f"{changed} is not the file that {source} records: it was changed or damaged; {what}"
-        )
-
-
-def _by_name(model: str, how: Fetching) -> Path | None:
+def _by_name(model: str, how: FetchOptions) -> Path | None:
     """The file of a model that is known by this name; None where it can only be a path."""
     reference = parse_reference(model)
     if reference is not None and "://" in model:
@@ -104,7 +172,7 @@ def _by_name(model: str, how: Fetching) -> Path | None:
 
 
 def _from_hub(
-    model: str, name: str, card: ModelCard | None, reference: ReadyMade | None, how: Fetching
+    model: str, name: str, card: ModelCard | None, reference: Remote | None, how: FetchOptions
 ) -> Path | None:
     """The file of a repository that is not the zoo's; None where the name is of another form."""
     card = card or (lookup(reference.repo) if isinstance(reference, HubModel) else None)
@@ -123,8 +191,8 @@ def _from_hub(
         raise type(error)(f"{error}; nor is a file or folder here called {model}") from error
 
 
-def _fetched(reference: ReadyMade, how: Fetching) -> Path:
-    from birefnet_models.ready_made.fetch import ready_made  # an HTTP client, for this alone
+def _fetched(reference: Remote, how: FetchOptions) -> Path:
+    from birefnet_models.fetch import ready_made  # an HTTP client, for this alone
 
     return ready_made(reference, how)
 

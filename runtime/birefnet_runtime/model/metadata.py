@@ -8,10 +8,10 @@ from typing import Any
 
 from birefnet_models.base.errors import OnnxFileError
 from birefnet_models.base.names import METADATA_PREFIX, PREPROCESSOR_FILE
-from birefnet_models.base.onnx_file import read_onnx
 from birefnet_models.base.text import format_size, joined
 
 from ..errors import ModelError, SizeError
+from .locate import ModelFile
 from .signature import OutputKind, Session, Signature
 from .size import Size, auto_size, check_size, parse_height_width
 from .validate import (
@@ -55,10 +55,10 @@ def preprocessing_facts(path: Path) -> dict[str, Any]:
     return {}
 
 
-def output_kind(path: Path, output: str) -> OutputKind:
+def output_kind(file: ModelFile, output: str) -> OutputKind:
     """`mask` where the graph ends in a sigmoid or a clip, else `logits`."""
     try:
-        return "mask" if read_onnx(path).ends_in_mask(output) else "logits"
+        return "mask" if file.graph.ends_in_mask(output) else "logits"
     except OnnxFileError:  # ONNX Runtime has loaded it: some other format of its own
         return "logits"
 
@@ -113,7 +113,7 @@ class ModelMetadata:
     of this and of `activation_bytes_per_pixel` counts."""
 
 
-def read_properties(session: Session, path: Path | None) -> Mapping[str, str]:
+def read_properties(session: Session, file: ModelFile | None) -> Mapping[str, str]:
     """Read a model's metadata_props.
 
     Raises:
@@ -122,30 +122,29 @@ def read_properties(session: Session, path: Path | None) -> Mapping[str, str]:
     try:
         properties: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError as error:
-        raise ModelError(f"{path}: damaged: its metadata is no UTF-8 text") from error
+        raise ModelError(f"{file and file.path}: damaged: its metadata is no UTF-8 text") from error
     return properties
 
 
 def model_facts(
-    properties: Mapping[str, str], signature: Signature, path: Path | None
+    properties: Mapping[str, str], signature: Signature, file: ModelFile | None
 ) -> ModelMetadata:
     """What is known about a model: what it says itself, else what can be read off it.
 
     Args:
         properties: the model's metadata_props.
         signature: read from the session.
-        path: the `.onnx` file; None for a session that was handed in.
+        file: the model; None for a session that was handed in.
 
     Raises:
         ModelError: facts that can't be read, or that ask for something this runtime doesn't do.
     """
     metadata = read_metadata(properties)
     if (
-        path is not None and f"{METADATA_PREFIX}format" not in properties
+        file is not None and f"{METADATA_PREFIX}format" not in properties
     ):  # not from `birefnet export`
-        metadata = replace(
-            metadata, **preprocessing_facts(path), output=output_kind(path, signature.output)
-        )
+        facts, kind = preprocessing_facts(file.path), output_kind(file, signature.output)
+        metadata = replace(metadata, **facts, output=kind)
     if signature.takes_pixels:
         metadata = replace(metadata, output="alpha", fixed=True)
     elif metadata.output == "alpha":

@@ -12,13 +12,13 @@ import numpy as np
 from birefnet_models import cache_root
 from birefnet_models.base.errors import CacheError
 from birefnet_models.base.files import replacing
-from birefnet_models.base.hashes import graph_sha256, record_name
-from birefnet_models.base.onnx_file import read_onnx
+from birefnet_models.base.hashes import record_name
 from birefnet_models.base.text import first_line, format_size
 from numpy.typing import NDArray
 
 from ..errors import ModelError, ProviderError
 from ..machine import read_processor
+from ..model.locate import ModelFile
 from ..model.metadata import concrete_sizes, model_facts, read_metadata, read_properties
 from ..model.signature import OutputKind, Signature, read_signature
 from ..model.size import Size
@@ -145,7 +145,7 @@ class Passed:
 
 
 def fixed_dimensions(
-    path: Path, record: Named, sizes: Sequence[Size], batch: int
+    model: ModelFile, record: Named, sizes: Sequence[Size], batch: int
 ) -> dict[str, int]:
     """What the dynamic dimensions of a graph are to be fixed at, by their names; none where the
     record leaves them free or the file has none.
@@ -158,25 +158,27 @@ def fixed_dimensions(
     """
     if not record.fixed:
         return {}
-    model = read_onnx(path)
-    if [(len(port.shape or ()), port.dtype == "uint8") for port in model.inputs] != [(4, False)]:
+    graph = model.graph
+    if [(len(port.shape or ()), port.dtype == "uint8") for port in graph.inputs] != [(4, False)]:
         raise ProviderError(
             f"{record.name}:fixed is for the network's own input, and this file takes another; "
             "use the model.onnx beside it"
         )
-    metadata = read_metadata(model.properties)
+    metadata = read_metadata(graph.properties)
     asked = {size for each in sizes or [None] for size in concrete_sizes(each, metadata)}
     if len(asked) > 1:
         raise ProviderError(f"{record.name}:fixed runs at one size; give --size N or HxW")
     (height, width) = asked.pop()
-    lengths = dict(zip(model.inputs[0].shape or (), (batch, 3, height, width), strict=True))
+    lengths = dict(zip(graph.inputs[0].shape or (), (batch, 3, height, width), strict=True))
     if "?" in lengths:
-        raise ProviderError(f"{path.name} has dimensions without a name, which can't be fixed")
+        raise ProviderError(
+            f"{model.path.name} has dimensions without a name, which can't be fixed"
+        )
     return {name: length for name, length in lengths.items() if isinstance(name, str)}
 
 
 def approve(
-    path: Path,
+    model: ModelFile,
     opened: OpenSession,
     dimensions: Mapping[str, int],
     sizes: Sequence[Size],
@@ -189,7 +191,7 @@ def approve(
     birefnet-ort. Where nothing can be written there, it is compared each time.
 
     Args:
-        path: the `.onnx` file.
+        model: the file.
         opened: the session on the provider, which is a named one.
         dimensions: what the graph was fixed at.
         sizes: what it will be run at; compared is at the first, else at the trained one.
@@ -206,7 +208,7 @@ def approve(
         raise ProviderError(NOTHING)
     name, plugin = execution_provider(record.name) or record.name, plugin_of(record.name)
     passed = Passed(
-        graph=graph_sha256(path),
+        graph=model.sha256,
         provider=name,
         options=record.options,
         dimensions=dimensions,
@@ -216,31 +218,35 @@ def approve(
     )
     if _is_noted(passed):
         return
-    parity, size = _compare(path, opened, sizes, reference)
+    parity, size = _compare(model, opened, sizes, reference)
     check(parity, FP16, size, whose=f"{record.name}'s", instead="--provider cpu")
     _note(passed, parity)
 
 
 def _compare(
-    path: Path,
+    model: ModelFile,
     opened: OpenSession,
     sizes: Sequence[Size],
     reference: Callable[[], OpenSession],
 ) -> tuple[dict[str, float], tuple[int, int]]:
     """How far the provider's mask is from the CPU's, and the (height, width) of both."""
     signature = read_signature(opened)
-    metadata = model_facts(read_properties(opened, path), signature, path)
+    metadata = model_facts(read_properties(opened, model), signature, model)
     size = signature.size or concrete_sizes(next(iter(sizes), None), metadata)[0]
     tensor = _sample(signature, size)
-    with ticking(f"comparing {opened.info.provider.name}'s mask of {path.name} with the CPU's"):
+    with ticking(
+        f"comparing {opened.info.provider.name}'s mask of {model.path.name} with the CPU's"
+    ):
         try:
             answer = signature.run(opened, tensor)
         except onnxruntime_errors(RuntimeError, ValueError) as error:
-            raise ProviderError(f"it fails to run {path.name}: {reason_of(error)}") from error
+            raise ProviderError(f"it fails to run {model.path.name}: {reason_of(error)}") from error
         try:
             expected = signature.run(reference(), tensor)
         except onnxruntime_errors(RuntimeError) as error:
-            raise ModelError(f"{path}: ONNX Runtime can't run it: {first_line(error)}") from error
+            raise ModelError(
+                f"{model.path}: ONNX Runtime can't run it: {first_line(error)}"
+            ) from error
     if answer.shape != expected.shape:
         raise ProviderError(f"it answers {answer.shape} where the CPU answers {expected.shape}")
     return compare(answer, expected, metadata.output), size

@@ -21,17 +21,16 @@ from birefnet_models.base.errors import CacheError, OnnxFileError
 from birefnet_models.base.files import cache_root, exclusive, remove_at_once, temporary_folder
 from birefnet_models.base.hashes import (
     SMALLEST_BYTES,
-    graph_sha256,
     record_name,
-    remembered_sha256,
     stamp_of,
 )
-from birefnet_models.base.onnx_file import OnnxFile, read_onnx
+from birefnet_models.base.onnx_file import OnnxFile
 from birefnet_models.base.text import first_line
 from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..machine import read_processor, usable_cores
+from ..model.locate import ModelFile, as_model_file
 from . import compiled as store
 from .memory import PROGRAM_BYTES
 from .ort_errors import onnxruntime_errors
@@ -87,7 +86,7 @@ class RefusedError(Exception):
     """A form was made of this model and did not answer as its graph does."""
 
 
-def find(key: CompiledKey, model: Path) -> Path | None:
+def find(key: CompiledKey, model: ModelFile) -> Path | None:
     """The `.onnx` of the form of a model; None if there is none, or no longer.
 
     Raises:
@@ -102,7 +101,7 @@ def find(key: CompiledKey, model: Path) -> Path | None:
         whole = all(
             tuple(stamp) == stamp_of(folder / name) for name, stamp in facts["files"].items()
         )
-        weights = {name: remembered_sha256(model.parent / name) for name in facts["weights"]}
+        weights = {name: model.sha256_of(model.path.parent / name) for name in facts["weights"]}
     except OSError:
         return None
     if not whole or weights != facts["weights"]:
@@ -129,7 +128,7 @@ def alone(key: CompiledKey) -> Iterator[None]:
 
 
 @contextmanager
-def room_for(model: OnnxFile) -> Iterator[Path]:
+def room_for(model: ModelFile) -> Iterator[Path]:
     """A folder to make a form in, which is gone after the block unless it was kept.
 
     Raises:
@@ -143,7 +142,7 @@ def room_for(model: OnnxFile) -> Iterator[Path]:
         yield folder
 
 
-def keep(folder: Path, key: CompiledKey, model: OnnxFile, *, refused: bool) -> None:
+def keep(folder: Path, key: CompiledKey, model: ModelFile, *, refused: bool) -> None:
     """Give a form that was made its name, and bound what all of them take. Of one that is refused
     that alone is kept.
 
@@ -157,7 +156,7 @@ def keep(folder: Path, key: CompiledKey, model: OnnxFile, *, refused: bool) -> N
         "model": str(model.path.absolute()),
         "refused": refused,
         "weights": {
-            name: remembered_sha256(model.path.parent / name) for name in model.external_files
+            name: model.sha256_of(model.path.parent / name) for name in model.graph.external_files
         },
         "files": {file.name: stamp_of(file) for file in sorted(folder.iterdir())},
     }
@@ -173,13 +172,13 @@ def discard(key: CompiledKey) -> None:
         remove_at_once(root() / key.name)
 
 
-def total_bytes(model: OnnxFile) -> int:
+def total_bytes(model: ModelFile) -> int:
     """Of a graph and of the files beside it that hold its weights.
 
     Raises:
         OSError: one is not there.
     """
-    weights = (model.path.parent / name for name in model.external_files)
+    weights = (model.path.parent / name for name in model.graph.external_files)
     return sum(file.stat().st_size for file in (model.path, *weights))
 
 
@@ -223,7 +222,7 @@ _OF_RUNS = {
 
 
 def start_compiled(
-    path: Path,
+    model: ModelFile,
     provider: Provider,
     plan: SessionPlan,
     *,
@@ -239,32 +238,32 @@ def start_compiled(
         ModelError: the file can't be loaded.
     """
     try:
-        key = compiled_key(path, plan)
-        if (session := _kept(key, path, provider, plan)) is not None:
+        key = compiled_key(model, plan)
+        if (session := _kept(key, model, provider, plan)) is not None:
             return session
-        model = read_onnx(path)
-        feed = _sample(model)
+        feed = _sample(model.graph)
         size = store.total_bytes(model)
         fits = PROGRAM_BYTES + MAKING * size <= most_bytes
         if feed and fits and size >= SMALLEST_BYTES:
             with store.alone(key):  # whoever waited here finds it made
-                kept = _kept(key, path, provider, plan)
+                kept = _kept(key, model, provider, plan)
                 return kept or _made(key, model, provider, plan, feed)
     except (OSError, CacheError, OnnxFileError, ModelError, store.RefusedError):
         pass
-    return start(path, provider, plan, verbose=verbose)
+    return start(model, provider, plan, verbose=verbose)
 
 
-def compile_ahead(path: Path, cpu: Cpu) -> Path:
+def compile_ahead(file: str | os.PathLike[str], cpu: Cpu) -> Path:
     """Make a file's form, unless one is kept, and say where it lies.
 
     Raises:
         ModelError: the file can't be loaded, or no form of it can be kept.
     """
     plan = plan_session(cpu, usable_cores())
-    start_compiled(path, cpu, plan, verbose=False)
+    model = as_model_file(file)
+    start_compiled(model, cpu, plan, verbose=False)
     try:
-        if (form := store.find(compiled_key(path, plan), path)) is not None:
+        if (form := store.find(compiled_key(model, plan), model)) is not None:
             return form
         reason = (
             f"it is small, or runs at one size only, or {store.root()} can't be written or has no "
@@ -274,10 +273,10 @@ def compile_ahead(path: Path, cpu: Cpu) -> Path:
         reason = "it doesn't answer exactly as the graph does"
     except (OSError, CacheError) as error:
         reason = f"the cache can't be used: {first_line(error)}"
-    raise ModelError(f"{path}: no compiled form is kept: {reason}; it opens as it is")
+    raise ModelError(f"{model.path}: no compiled form is kept: {reason}; it opens as it is")
 
 
-def compiled_key(path: Path, plan: SessionPlan) -> CompiledKey:
+def compiled_key(model: ModelFile, plan: SessionPlan) -> CompiledKey:
     """The key of a file's form under a plan, in this environment.
 
     Raises:
@@ -287,7 +286,7 @@ def compiled_key(path: Path, plan: SessionPlan) -> CompiledKey:
 
     processor = read_processor()
     return CompiledKey(
-        graph=graph_sha256(path),
+        graph=model.sha256,
         onnxruntime=f"{onnxruntime.__version__} {onnxruntime.get_build_info()}",
         processor=f"{processor.model}, {' '.join(processor.flags)}",
         settings={
@@ -298,9 +297,9 @@ def compiled_key(path: Path, plan: SessionPlan) -> CompiledKey:
     )
 
 
-def _kept(key: CompiledKey, path: Path, provider: Provider, plan: SessionPlan) -> Any | None:
+def _kept(key: CompiledKey, model: ModelFile, provider: Provider, plan: SessionPlan) -> Any | None:
     """A session on the form that is kept; None if there is none that opens."""
-    form = store.find(key, path)
+    form = store.find(key, model)
     if form is None:
         return None
     try:
@@ -312,7 +311,7 @@ def _kept(key: CompiledKey, path: Path, provider: Provider, plan: SessionPlan) -
 
 def _made(
     key: CompiledKey,
-    model: OnnxFile,
+    model: ModelFile,
     provider: Provider,
     plan: SessionPlan,
     feed: dict[str, NDArray[Any]],
@@ -330,7 +329,7 @@ def _made(
             entries={**plan.entries, **entries},
             attributes={**plan.attributes, "optimized_model_filepath": str(form)},
         )
-        session = start(model.path, provider, writing, verbose=False)
+        session = start(model, provider, writing, verbose=False)
         store.keep(folder, key, model, refused=not _same(session, form, provider, plan, feed))
         return session
 
@@ -340,7 +339,7 @@ def _open(form: Path, provider: Provider, plan: SessionPlan) -> Any:
 
     off = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     attributes = {**plan.attributes, "graph_optimization_level": off}
-    return start(form, provider, replace(plan, attributes=attributes), verbose=False)
+    return start(ModelFile(form), provider, replace(plan, attributes=attributes), verbose=False)
 
 
 def _same(

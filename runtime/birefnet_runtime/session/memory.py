@@ -8,16 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from birefnet_models.base.errors import OnnxFileError
 from birefnet_models.base.names import METADATA_PREFIX
-from birefnet_models.base.onnx_file import read_onnx
 from birefnet_models.base.text import format_bytes, format_size
 
 from ..errors import MemoryLimitError, ModelError
 from ..machine import read_processor
+from ..model.locate import ModelFile
 from ..model.metadata import read_metadata
 from ..model.size import Size, check_size
 from .providers import Cpu
@@ -115,17 +114,17 @@ class Choice:
     """For the user: that the size is smaller than the trained one."""
 
 
-def read_footprint(path: Path) -> Footprint:
+def read_footprint(file: ModelFile) -> Footprint:
     """Read what a model says of its memory.
 
     Raises:
         ModelError: the file can't be read, or says nothing of it.
     """
     try:
-        model = read_onnx(path)
+        metadata = read_metadata(file.graph.properties)
     except OnnxFileError as error:
         raise ModelError(str(error)) from error
-    metadata = read_metadata(model.properties)
+    path = file.path
     if metadata.activation_bytes_per_pixel is None:
         raise ModelError(
             f"{path}: the file doesn't say how much memory it needs, so no limit can be kept; "
@@ -145,7 +144,7 @@ def read_footprint(path: Path) -> Footprint:
 
 
 def choose(
-    path: Path,
+    file: ModelFile,
     size: Size,
     limit_bytes: float,
     room_bytes: float = 0,
@@ -162,7 +161,7 @@ def choose(
         ModelError: as `read_footprint`.
         SizeError: the network can't run at `size`.
     """
-    footprint = read_footprint(path)
+    footprint = read_footprint(file)
     settings = SETTINGS if memory is None else (memory,)
     for room, fitted, tried in product((room_bytes, 0), _sizes(footprint, size), settings):
         estimate = footprint.peak_bytes(fitted, tried)
@@ -178,8 +177,8 @@ def choose(
     asked = f" with memory {memory}" if memory else ""
     low = "memory low or " if memory not in (None, "low") else ""
     raise MemoryLimitError(
-        f"{path} doesn't fit in {format_bytes(limit_bytes)}{asked}: at {format_size(fitted)} it "
-        f"takes up to {format_bytes(least)}; {low}{_advice(footprint)}"
+        f"{file.path} doesn't fit in {format_bytes(limit_bytes)}{asked}: at {format_size(fitted)} "
+        f"it takes up to {format_bytes(least)}; {low}{_advice(footprint)}"
     )
 
 

@@ -5,6 +5,7 @@ the CPU and lists the provider as available all the same. Here that is an error,
 named the next one.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from math import inf
@@ -12,14 +13,14 @@ from pathlib import Path
 
 from ..errors import ProviderError, missing_extra
 from ..machine import has_arm_bf16, usable_cores
-from ..model.locate import check_files
+from ..model.locate import as_model_file
 from ..model.size import Size
 from .acceptance import approve, fixed_dimensions
 from .availability import installed_build, is_installed, why_unavailable
 from .compiled import start_compiled
 from .ort_options import plan_session
 from .ort_session import OpenSession, start
-from .providers import Cpu, Named, Provider, Providers, TensorRT, is_auto, parse_providers
+from .providers import Cpu, Named, Provider, Providers, TensorRT, parse_providers
 from .tensorrt import engine_for, resolve
 
 MOST_THREADS = 64
@@ -32,7 +33,7 @@ NO_ARM_BF16 = (
 
 
 def open_session(
-    path: Path,
+    file: str | os.PathLike[str],
     *,
     providers: Providers = "cpu",
     cpu: Cpu | None = None,
@@ -47,7 +48,7 @@ def open_session(
     """Open an `.onnx` file.
 
     Args:
-        path: the file.
+        file: the file, or a model that was found.
         providers: what to run on, the preferred first; each later one is a fallback that may be
             taken if the one before can't run. A name, `"cuda,cpu"`, a record, or a sequence.
         cpu: what the CPU's name stands for, instead of its record's defaults.
@@ -73,7 +74,8 @@ def open_session(
         if missing := missing_extra(error.name):
             raise missing from error
         raise
-    check_files(path)
+    model = as_model_file(file)
+    model.check()
     cores = usable_cores()
     if threads is not None and threads > max(MOST_THREADS, 4 * cores):
         raise ProviderError(
@@ -90,15 +92,16 @@ def open_session(
         plan = plan_session(
             provider, threads or cores, engine=engine, input_name=input_name, dimensions=dimensions
         )
-        opening = partial(start, path, provider, plan, verbose=verbose)
+        opening = partial(start, model, provider, plan, verbose=verbose)
         if compiled and isinstance(provider, Cpu):
             opening = partial(start_compiled, *opening.args, most_bytes=most_bytes, verbose=verbose)
         return OpenSession(opening, provider, plan, tuple(skipped))
 
     skipped: list[tuple[str, str]] = []
-    for provider in parse_providers(providers, cpu):
+    requested = parse_providers(providers, cpu)
+    for provider in requested:
         installed = is_installed(provider.name, build)
-        if is_auto(providers) and not (installed or build.conflict):
+        if requested.auto and not (installed or build.conflict):
             continue  # nobody asked for it
         try:
             if provider.name != "cpu" and (reason := why_unavailable(provider.name, build)):
@@ -106,14 +109,16 @@ def open_session(
             if isinstance(provider, Cpu) and provider.bf16 and not has_arm_bf16():
                 raise ProviderError(NO_ARM_BF16)
             if isinstance(provider, TensorRT):
-                key, name = resolve(path, provider, build, sizes, batch)
-                engine = engine_for(path, provider, key, name, open_on, lambda: open_on(Cpu()))
+                key, name = resolve(model, provider, build, sizes, batch)
+                engine = engine_for(
+                    model.path, provider, key, name, open_on, lambda: open_on(Cpu())
+                )
                 return open_on(engine.record, engine.directory, engine.input_name)
             if isinstance(provider, Named):
-                fixed = fixed_dimensions(path, provider, sizes, batch)
+                fixed = fixed_dimensions(model, provider, sizes, batch)
                 opened = open_on(provider, dimensions=fixed)
                 if compared:
-                    approve(path, opened, fixed, sizes, build, lambda: open_on(cpu or Cpu()))
+                    approve(model, opened, fixed, sizes, build, lambda: open_on(cpu or Cpu()))
                 return opened
             return open_on(provider)
         except ProviderError as error:

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Collection
-from pathlib import Path
 from typing import NamedTuple
 
 from birefnet_models.base.errors import OnnxFileError
-from birefnet_models.base.onnx_file import read_onnx
 from birefnet_models.base.text import first_line
+
+from ..model.locate import ModelFile
 
 # Which ONNX Runtime can run a graph: by its opset and its operators.
 
@@ -73,13 +73,13 @@ def onnxruntime_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
     return (*own, *others)
 
 
-def why_too_old(path: Path, version: str) -> str | None:
+def why_too_old(model: ModelFile, version: str) -> str | None:
     """Why an ONNX Runtime of this version can't load a file; None if age is not known to be why.
 
     To be asked once it has failed: a build of one's own may know more than its number says.
     """
     try:
-        file = read_onnx(path)
+        file = model.graph
     except OnnxFileError:
         return None
     needed = required_version({node.op_type for node in file.nodes}, file.opsets.get("", 0))

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from birefnet_models.base.text import first_line
 from numpy.typing import NDArray
 
 from ..errors import ModelError, ProviderError
+from ..model.locate import ModelFile
 from ..stderr import Caught, caught_stderr
 from .device_buffers import BoundRunner
 from .ort_errors import log_reason, onnxruntime_errors, reason_of, why_too_old
@@ -228,7 +228,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_keep_sessions_of_the_parent)
 
 
-def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -> Any:
+def start(model: ModelFile, provider: Provider, plan: SessionPlan, *, verbose: bool) -> Any:
     """Open an `onnxruntime.InferenceSession` that runs on what the plan says.
 
     Raises:
@@ -247,17 +247,17 @@ def start(path: Path, provider: Provider, plan: SessionPlan, *, verbose: bool) -
             options.add_provider_for_devices(devices, chosen[0][1])
         try:
             session = onnxruntime.InferenceSession(
-                str(path),
+                str(model.path),
                 sess_options=options,
                 # Named here, what was just added would count for nothing.
                 providers=None if devices else chosen,
                 enable_fallback=0,
             )
         except onnxruntime_errors(RuntimeError, ValueError) as error:
-            if reason := why_too_old(path, onnxruntime.__version__):
-                raise ModelError(f"{path}: {reason}") from error
+            if reason := why_too_old(model, onnxruntime.__version__):
+                raise ModelError(f"{model.path}: {reason}") from error
             if provider.name == "cpu" or type(error).__name__ in _ERRORS_OF_FILES:
-                message = f"{path}: ONNX Runtime can't load it: {first_line(error)}"
+                message = f"{model.path}: ONNX Runtime can't load it: {first_line(error)}"
                 raise ModelError(message) from error
             raise ProviderError(f"ONNX Runtime can't start it: {reason_of(error)}") from error
     started = session.get_providers()

@@ -47,6 +47,8 @@ class Cpu:
     bf16: bool = False
     """Let products of float32 be computed in bfloat16: on Linux, on Arm processors that have it
     (Graviton 3). What it does there is unmeasured: docs/arm.md."""
+    by_name: bool = field(default=False, compare=False, repr=False)
+    """It was asked for by its name, which may stand for other settings than these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +245,14 @@ Providers: TypeAlias = str | Provider | Sequence[str | Provider]
 """`"cuda"`, `"cuda,cpu"`, `"tensorrt:fp16"`, `"coreml:ModelFormat=MLProgram"`, `"auto"`, a record,
 or a sequence of these."""
 
+
+class Requested(tuple[Provider, ...]):
+    """What was asked for, parsed: the preferred first, each later one a fallback."""
+
+    auto: bool = False
+    """The choice was left to us: then a provider that isn't installed isn't missed."""
+
+
 AUTO = "auto"
 FIXED = "fixed"
 
@@ -255,10 +265,11 @@ WORDS: dict[str, dict[str, Any]] = {
 """What may stand behind a name and a colon, as fields of the record."""
 
 
-def parse_providers(asked: Providers, cpu: Cpu | None = None) -> tuple[Provider, ...]:
+def parse_providers(asked: Providers, cpu: Cpu | None = None) -> Requested:
     """The providers to try, the preferred first; each later one is a fallback.
 
-    `cpu` is what the CPU's name stands for, instead of its record's defaults.
+    `cpu` is what the CPU's name stands for, instead of its record's defaults. What was parsed
+    without it may be given again, with it.
 
     `auto` stands for CUDA, then the CPU: those whose masks agree to fp32 rounding and that need
     no preparation. All others are used when they are named. Behind a name and a colon there may be
@@ -280,14 +291,22 @@ def parse_providers(asked: Providers, cpu: Cpu | None = None) -> tuple[Provider,
     for name in names:
         if isinstance(name, str):
             records += _records(name.strip(), cpu)
+        elif isinstance(name, Cpu) and name.by_name and cpu:
+            records.append(replace(cpu, bf16=name.bf16))
+        elif isinstance(name, Named) and not isinstance(asked, Requested):
+            records.append(_checked(name))
         else:
-            records.append(_checked(name) if isinstance(name, Named) else name)
+            records.append(name)
     if not records:
         raise ProviderError(f"no provider asked for; there are: {choice()}")
     often, times = Counter(record.name for record in records).most_common(1)[0]
     if times > 1:
         raise ProviderError(f"asked twice for {often}")
-    return tuple(records)
+    requested = Requested(records)
+    requested.auto = (isinstance(asked, str) and asked.strip().lower() == AUTO) or (
+        isinstance(asked, Requested) and asked.auto
+    )
+    return requested
 
 
 def split_providers(text: str) -> list[str]:
@@ -301,14 +320,9 @@ def split_providers(text: str) -> list[str]:
     return parts
 
 
-def is_auto(asked: Providers) -> bool:
-    """Whether the choice was left to us: then a provider that isn't installed isn't missed."""
-    return isinstance(asked, str) and asked.strip().lower() == AUTO
-
-
 def _records(text: str, cpu: Cpu | None) -> list[Provider]:
     if text.lower() == AUTO:
-        return [Cuda(), cpu or Cpu()]
+        return [Cuda(), cpu or Cpu(by_name=True)]
     name, rest = (*re.split("[:,]", text, maxsplit=1), "")[:2]
     name = canonical(name)
     if name not in RECORDS:
@@ -316,8 +330,8 @@ def _records(text: str, cpu: Cpu | None) -> list[Provider]:
     options: dict[str, Any] = {}
     for word in rest.lower().split(":") if rest else ():
         options |= _option(name, word)
-    if name == Cpu.name and cpu:
-        return [replace(cpu, **options)]
+    if name == Cpu.name:
+        return [replace(cpu or Cpu(by_name=True), **options)]
     return [RECORDS[name](**options)]
 
 

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from birefnet_models import cache_root
 from birefnet_models.base.files import replacing
-from birefnet_models.base.hashes import graph_sha256, record_name
-from birefnet_models.base.onnx_file import OnnxFile, read_onnx
+from birefnet_models.base.hashes import record_name
+from birefnet_models.base.onnx_file import OnnxFile
 from birefnet_models.base.text import first_line
 from numpy.typing import NDArray
 
 from ..errors import ProviderError
+from ..model.locate import ModelFile
 from ..model.metadata import ModelMetadata, concrete_sizes, read_metadata
 from ..model.signature import Session
 from ..model.size import Size
@@ -222,7 +223,7 @@ class Engine:
 
 
 def resolve(
-    path: Path, record: TensorRT, build: Build, sizes: Sequence[Size], batch: int
+    model: ModelFile, record: TensorRT, build: Build, sizes: Sequence[Size], batch: int
 ) -> tuple[EngineKey, str]:
     """The key of the engine that a model needs here, and the name of the graph's input.
 
@@ -231,8 +232,7 @@ def resolve(
         OnnxFileError: the file can't be read.
         SizeError: the network can't run at one of the sizes.
     """
-    model = read_onnx(path)
-    metadata = read_metadata(model.properties)
+    metadata = read_metadata(model.graph.properties)
     if metadata.output == "alpha":
         raise ProviderError(
             "engines are built for the network's own input, and this file takes pixels; use the "
@@ -244,7 +244,7 @@ def resolve(
     versions = installed_versions()
     profile = record.profile or derive_profile(metadata, sizes, batch)
     key = EngineKey(
-        graph=graph_sha256(path),
+        graph=model.sha256,
         gpu=device.name,
         compute_capability=device.compute_capability,
         tensorrt=str(versions.tensorrt),
@@ -255,7 +255,7 @@ def resolve(
         workspace_bytes=record.workspace_bytes,
         profile=profile,
     )
-    return key, _input_name(model)
+    return key, _input_name(model.graph)
 
 
 def engine_for(

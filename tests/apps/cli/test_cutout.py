@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from birefnet_apps.cli import main as cli
+from birefnet_runtime.model.locate import ModelFile
 from click.testing import CliRunner
 from PIL import Image
 from PIL.ExifTags import IFD, Base
@@ -180,7 +181,7 @@ def test_what_the_photograph_says_of_itself_goes_along(
 def test_without_a_model_one_line_says_that_nano_is_a_demonstration(
     photo, tmp_path, monkeypatch, model
 ):
-    monkeypatch.setattr("birefnet_runtime.segmenter.find_model", lambda name: model)
+    monkeypatch.setattr("birefnet_runtime.segmenter.find_model", lambda name: ModelFile(model))
 
     result = run("cutout", photo, "-o", tmp_path / "out.png")
 
@@ -369,6 +370,7 @@ def test_nothing_to_cut_out_is_a_usage_error(tmp_path):
 
 INTERRUPTED = """
 import os, signal, sys, threading
+from birefnet_runtime.model.locate import ModelFile
 from birefnet_runtime import segmenter
 real = segmenter.Segmenter.run
 def run(self, tensors):

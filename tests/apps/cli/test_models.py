@@ -8,13 +8,12 @@ from birefnet_models.cache import export_directory
 from click.testing import CliRunner
 
 from ...conftest import write_model
-from ...hub_server import serving
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path))
-    (tmp_path / "here").mkdir()
+    (tmp_path / "here").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "here")
 
 
@@ -76,15 +75,14 @@ def test_an_unknown_name_is_one_line():
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
+def thing(hub, tmp_path):
     file = write_model(tmp_path / "made.onnx")
-    with serving() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        hub.repo("someone/thing").commit({"onnx/model.onnx": file.read_bytes()})
-        yield hub
+    hub.repo("someone/thing").commit({"onnx/model.onnx": file.read_bytes()})
+    return hub
 
 
-def test_a_model_is_fetched_listed_and_removed(hub, tmp_path):
+def test_a_model_is_fetched_listed_and_removed(thing, tmp_path):
+    hub = thing
     fetched = models("--fetch", "someone/thing")
     commit = hub.repo("someone/thing").branches["main"]
 
@@ -109,7 +107,8 @@ def test_a_model_is_fetched_listed_and_removed(hub, tmp_path):
     )
 
 
-def test_update_moves_the_pin(hub, tmp_path):
+def test_update_moves_the_pin(thing, tmp_path):
+    hub = thing
     models("--fetch", "someone/thing")
     newer = write_model(tmp_path / "newer.onnx", weight=5.0).read_bytes()
     commit = hub.repo("someone/thing").commit({"onnx/model.onnx": newer})

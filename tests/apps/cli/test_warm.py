@@ -28,7 +28,7 @@ def test_it_builds_for_what_will_be_asked(model, monkeypatch):
 
     assert result.exit_code == 0, result.output
     ((path, how),) = asked
-    assert path == model
+    assert path.path == model
     assert how == {
         "providers": TensorRT(fp16=True),
         "sizes": (64, (128, 64)),

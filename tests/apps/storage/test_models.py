@@ -27,22 +27,22 @@ def test_a_model_of_a_store_is_fetched_with_what_lies_beside_it_once(model, stor
         remote.RemoteFile, "fetch", lambda *pair: (fetched.append(pair[1].name), real(*pair))
     )
 
-    path = find_any_model("memory://b/onnx/model.onnx")
+    path = find_any_model("memory://b/onnx/model.onnx").path
 
     assert path.read_bytes() == model.read_bytes()
     assert path.with_name("model.onnx_data").read_bytes() == b"weights"
-    assert find_any_model("memory://b/onnx/model.onnx") == path
+    assert find_any_model("memory://b/onnx/model.onnx").path == path
     assert fetched == ["model.onnx", "model.onnx_data"]
     assert Segmenter(path).metadata.trained_size == (64, 64)
 
 
 def test_a_model_that_was_replaced_is_another(model, store):
     store.pipe_file("/b/m.onnx", model.read_bytes())
-    first = find_any_model("memory://b/m.onnx")
+    first = find_any_model("memory://b/m.onnx").path
 
     store.pipe_file("/b/m.onnx", b"another")
 
-    assert find_any_model("memory://b/m.onnx") != first
+    assert find_any_model("memory://b/m.onnx").path != first
 
 
 @pytest.mark.parametrize(

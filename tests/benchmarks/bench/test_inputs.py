@@ -17,10 +17,8 @@ from birefnet_benchmarks.bench.inputs import (
 from birefnet_benchmarks.bench.workloads import BenchModel, Setup
 from birefnet_benchmarks.errors import BenchmarkError
 from birefnet_models import PinError
-from birefnet_models.ready_made.fetching import Fetching
+from birefnet_models.pins import FetchOptions
 from onnx import TensorProto, helper, numpy_helper
-
-from ...hub_server import serving
 
 CHECKPOINT = Path(__file__).parents[3] / "models" / "nano" / "model.safetensors"
 
@@ -141,17 +139,14 @@ def test_only_int8_is_calibrated(monkeypatch, tmp_path, precision, options):
     assert calls == [(CHECKPOINT, tmp_path / f"rows-{precision}", *base, *options)]
 
 
-def test_a_model_of_the_hub_is_fetched_and_pinned_as_a_checkpoint_is(tmp_path, monkeypatch):
-    monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
+def test_a_model_of_the_hub_is_fetched_and_pinned_as_a_checkpoint_is(hub, tmp_path):
     graph = write_graph(tmp_path / "a.onnx", 64, 64)
-    lock = Fetching(tmp_path / "my.lock")
-    with serving() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        hub.repo("someone/thing").commit({"onnx/model_fp16.onnx": graph.read_bytes()})
-        with pytest.raises(PinError, match="--locked refuses"):
-            resolved(Request(("someone/thing",), fetching=Fetching(lock.lock, locked=True)))
-        (model,) = resolved(Request(("someone/thing",), fetching=lock))
-        (again,) = resolved(Request(("someone/thing",), precisions=("fp16",), fetching=lock))
+    lock = FetchOptions(tmp_path / "my.lock")
+    hub.repo("someone/thing").commit({"onnx/model_fp16.onnx": graph.read_bytes()})
+    with pytest.raises(PinError, match="--locked refuses"):
+        resolved(Request(("someone/thing",), fetching=FetchOptions(lock.lock, locked=True)))
+    (model,) = resolved(Request(("someone/thing",), fetching=lock))
+    (again,) = resolved(Request(("someone/thing",), precisions=("fp16",), fetching=lock))
 
     assert [setup.source for setup in model.setups] == [setup.source for setup in again.setups]
     assert Path(model.setups[0].source).read_bytes() == graph.read_bytes()

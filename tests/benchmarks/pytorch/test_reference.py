@@ -8,9 +8,9 @@ torch = pytest.importorskip("torch", reason="make test-pytorch runs what needs P
 from birefnet_benchmarks.pytorch.birefnet import module_of  # noqa: E402
 from birefnet_benchmarks.pytorch.reference import PyTorchReference, open_checkpoint  # noqa: E402
 from birefnet_benchmarks.pytorch.remote_code import RemoteModel  # noqa: E402
-from birefnet_export.checkpoint.fetch import DEFAULT_FETCHING  # noqa: E402
 from birefnet_export.errors import ParityError  # noqa: E402
 from birefnet_export.verify.reference import NumpyReference  # noqa: E402
+from birefnet_models.pins import DEFAULT_OPTIONS  # noqa: E402
 
 from ...export.conftest import SETTINGS, TINY, drawn, fill, network, saved  # noqa: E402
 
@@ -62,7 +62,7 @@ def test_what_tensors_cannot_tell_is_stated(tmp_path):
     arch = replace(TINY, **SETTINGS["mul_scl_add"])
     file = saved(network(arch), tmp_path / "model.safetensors")
 
-    reference = open_checkpoint(str(file), "add", DEFAULT_FETCHING)
+    reference = open_checkpoint(str(file), "add", DEFAULT_OPTIONS)
 
     assert reference.name == str(file)
     assert reference.net.arch == arch

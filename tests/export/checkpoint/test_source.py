@@ -1,9 +1,12 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
-from birefnet_export.checkpoint.source import HubSource, LocalSource, UrlSource, parse_source
+from birefnet_export.checkpoint.source import LocalSource, parse_source
 from birefnet_export.errors import CheckpointError
+from birefnet_models.reference import HubModel, UrlModel
 
+CHECKPOINT = partial(HubModel, is_checkpoint=True)
 COMMIT = "0123456789" * 4
 RELEASE = "https://github.com/ZhengPeng7/BiRefNet/releases/download/v1/"
 
@@ -17,17 +20,17 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        ("lite", HubSource("ZhengPeng7/BiRefNet_lite")),
-        ("LITE@v2", HubSource("ZhengPeng7/BiRefNet_lite", "v2")),
-        ("zhengpeng7/birefnet_hr", HubSource("ZhengPeng7/BiRefNet_HR")),
-        (f"ZhengPeng7/BiRefNet_HR@{COMMIT}", HubSource("ZhengPeng7/BiRefNet_HR", COMMIT)),
-        ("someone/shoes", HubSource("someone/shoes")),
-        ("https://huggingface.co/someone/shoes", HubSource("someone/shoes")),
+        ("lite", CHECKPOINT("ZhengPeng7/BiRefNet_lite")),
+        ("LITE@v2", CHECKPOINT("ZhengPeng7/BiRefNet_lite", "v2")),
+        ("zhengpeng7/birefnet_hr", CHECKPOINT("ZhengPeng7/BiRefNet_HR")),
+        (f"ZhengPeng7/BiRefNet_HR@{COMMIT}", CHECKPOINT("ZhengPeng7/BiRefNet_HR", COMMIT)),
+        ("someone/shoes", CHECKPOINT("someone/shoes")),
+        ("https://huggingface.co/someone/shoes", CHECKPOINT("someone/shoes")),
         (
             "https://huggingface.co/a/b/resolve/v1/sub/w.pth?download=true",
-            HubSource("a/b", "v1", "sub/w.pth"),
+            CHECKPOINT("a/b", "v1", file="sub/w.pth"),
         ),
-        (RELEASE + "x.pth", UrlSource(RELEASE + "x.pth")),
+        (RELEASE + "x.pth", UrlModel(RELEASE + "x.pth")),
     ],
 )
 def test_what_is_typed_is_understood(typed, expected):
@@ -37,8 +40,8 @@ def test_what_is_typed_is_understood(typed, expected):
 def test_the_endpoints_own_urls_are_the_hubs(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:8123")
 
-    assert parse_source("http://127.0.0.1:8123/a/b/blob/main/w.pth") == HubSource(
-        "a/b", "main", "w.pth"
+    assert parse_source("http://127.0.0.1:8123/a/b/blob/main/w.pth") == CHECKPOINT(
+        "a/b", file="w.pth"
     )
 
 
@@ -47,7 +50,7 @@ def test_a_name_wins_over_a_path_and_a_path_over_a_repository():
     Path("someone").mkdir()
     Path("someone/shoes").touch()
 
-    assert parse_source("lite") == HubSource("ZhengPeng7/BiRefNet_lite")
+    assert parse_source("lite") == CHECKPOINT("ZhengPeng7/BiRefNet_lite")
     assert parse_source("./lite") == LocalSource(Path("lite"))
     assert parse_source("someone/shoes") == LocalSource(Path("someone/shoes"))
     assert parse_source(Path("anything")) == LocalSource(Path("anything"))
@@ -63,12 +66,12 @@ def test_a_name_wins_over_a_path_and_a_path_over_a_repository():
         ("lite@", "revision is missing"),
         ("https://huggingface.co/datasets", "no repository and no file"),
         ("https://huggingface.co/a/b/resolve/main/../../x", "no repository and no file"),
-        ("https://[::bad", r"^https://\[::bad: is no URL of a file$"),
-        ("http://[::bad", "is no URL of a file"),
-        ("http://me:secret@[::bad", r"^http://\[::bad: is no URL"),
-        ("https://", "is no URL"),
-        ("https://host:99999/x.pth", "is no URL"),
-        ("https://host/\x1b[2J.pth", r"^https://host/\\x1b\[2J\.pth: is no URL"),
+        ("https://[::bad", r"^https://\[::bad: is not the URL of a file$"),
+        ("http://[::bad", "is not the URL of a file"),
+        ("http://me:secret@[::bad", r"^http://\[::bad: is not the URL"),
+        ("https://", "is not the URL"),
+        ("https://host:99999/x.pth", "is not the URL"),
+        ("https://host/\x1b[2J.pth", r"^https://host/\\x1b\[2J\.pth: is not the URL"),
         ("x" * 5000, "can't be read: .*File name too long"),
         ("a\0b", r"^a\\x00b: no such file"),
     ],
@@ -79,23 +82,23 @@ def test_what_is_none_of_them_says_what_was_tried(typed, says):
 
 
 def test_only_a_whole_commit_pins():
-    assert HubSource("a/b", COMMIT).is_pinned
-    assert not HubSource("a/b", COMMIT[:12]).is_pinned
-    assert not HubSource("a/b").is_pinned
+    assert CHECKPOINT("a/b", COMMIT).is_commit
+    assert not CHECKPOINT("a/b", COMMIT[:12]).is_commit
+    assert not CHECKPOINT("a/b").is_commit
 
 
 def test_upstreams_release_files_are_known_by_their_name():
-    card = UrlSource(RELEASE + "BiRefNet-general-bb_swin_v1_tiny-epoch_232.pth").card
+    card = UrlModel(RELEASE + "BiRefNet-general-bb_swin_v1_tiny-epoch_232.pth").card
 
     assert card is not None
     assert card.name == "lite"
-    assert UrlSource("https://example.org/BiRefNet-general-epoch_244.pth").card is None
+    assert UrlModel("https://example.org/BiRefNet-general-epoch_244.pth").card is None
 
 
 def test_a_password_is_for_the_server_and_not_for_the_lock_file(monkeypatch):
     source = parse_source("https://me:secret@example.org/w.pth")
 
-    assert isinstance(source, UrlSource)
+    assert isinstance(source, UrlModel)
     assert source.url == "https://me:secret@example.org/w.pth"
     assert source.reference == "https://example.org/w.pth"
     assert source.name == "w"
@@ -104,4 +107,4 @@ def test_a_password_is_for_the_server_and_not_for_the_lock_file(monkeypatch):
 def test_a_wrong_endpoint_is_no_traceback(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://[::bad")
 
-    assert parse_source("https://example.org/w.pth") == UrlSource("https://example.org/w.pth")
+    assert parse_source("https://example.org/w.pth") == UrlModel("https://example.org/w.pth")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ...hub_server import serving
 from ..conftest import saved
 
 REPO = "someone/tiny"
@@ -50,19 +49,18 @@ def birefnet(tmp_path):
 
 
 @pytest.mark.slow
-def test_from_an_empty_cache_to_a_cutout_without_torch(birefnet, tiny, tmp_path):
+def test_from_an_empty_cache_to_a_cutout_without_torch(hub, birefnet, tiny, tmp_path):
     saved(tiny, tmp_path / "tiny.safetensors")
     Image.new("RGB", (80, 60), "white").save(tmp_path / "photo.png")
     weights = (tmp_path / "tiny.safetensors").read_bytes()
     processor = b'{"size": {"height": 64, "width": 64}}'
-    with serving() as hub:
-        commit = hub.repo(REPO).commit(
-            {"model.safetensors": weights, "preprocessor_config.json": processor}
-        )
-        cutout = ("cutout", "photo.png", "-o", "a.png", "-m", REPO)
-        missing = birefnet(*cutout, HF_ENDPOINT=hub.url)
-        first = birefnet("export", REPO, "--no-verify", HF_ENDPOINT=hub.url)
-        hub.repo(REPO).commit({"model.safetensors": b"moved on"})
+    commit = hub.repo(REPO).commit(
+        {"model.safetensors": weights, "preprocessor_config.json": processor}
+    )
+    cutout = ("cutout", "photo.png", "-o", "a.png", "-m", REPO)
+    missing = birefnet(*cutout)
+    first = birefnet("export", REPO, "--no-verify")
+    hub.reset()
 
     assert missing.returncode == 1
     assert missing.stderr.strip().endswith(f"this makes one: birefnet export {REPO}")
@@ -72,7 +70,6 @@ def test_from_an_empty_cache_to_a_cutout_without_torch(birefnet, tiny, tmp_path)
     lock = json.loads((tmp_path / "birefnet.lock").read_text())
     assert lock["pins"][f"{REPO}@main"]["commit"] == commit
 
-    # The server is gone now.
     again = birefnet("export", REPO, "--no-verify", "--locked", HF_HUB_OFFLINE="1")
     assert again.returncode == 0, again.stderr
     cut = birefnet("cutout", "photo.png", "-o", "cut.png", "-m", REPO, program=WITHOUT_TORCH)
@@ -90,8 +87,8 @@ def test_from_an_empty_cache_to_a_cutout_without_torch(birefnet, tiny, tmp_path)
 
 def test_the_facts_of_the_source_travel_in_the_file(tiny, tmp_path, monkeypatch):
     """A checkpoint of the zoo brings its size, license and name, and lies under that name."""
-    from birefnet_export import Fetching
-    from birefnet_export.checkpoint import hugging_face as hub_client
+    from birefnet_export import FetchOptions
+    from birefnet_export.checkpoint import fetch as checkpoints
     from birefnet_export.export import export_onnx
     from birefnet_models.base.hashes import sha256_of
     from birefnet_models.base.onnx_file import read_onnx
@@ -101,13 +98,13 @@ def test_the_facts_of_the_source_travel_in_the_file(tiny, tmp_path, monkeypatch)
     file = tmp_path / "model.safetensors"
     saved(tiny, file)
     pin = Pin("c" * 40, file.name, file.stat().st_size, sha256_of(file))
-    monkeypatch.setattr(hub_client, "resolve_and_get", lambda source: (file, pin))
+    monkeypatch.setattr(checkpoints, "_of_hub", lambda *_: (file, pin))
 
     report = export_onnx(
         "dynamic",
         verify=False,
         lowering="native",
-        fetching=Fetching(lock=tmp_path / "birefnet.lock"),
+        fetching=FetchOptions(lock=tmp_path / "birefnet.lock"),
     )
 
     facts = read_onnx(report.file).properties

@@ -1,7 +1,6 @@
 """Pushing to a hub on loopback, through the hub's own client: real requests, real commits."""
 
 import json
-import logging
 
 import pytest
 from birefnet_export.cli.export import export
@@ -13,41 +12,17 @@ from click.testing import CliRunner
 from huggingface_hub import constants
 from huggingface_hub.utils import disable_progress_bars
 
-from ...hub_server import Failure, serving
-
 # Of the hub's client, when it sends a commit.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 REPO = "me/tiny-ONNX"
 
 
-@pytest.fixture(scope="module")
-def server():
-    with serving() as hub:
-        yield hub
-
-
-@pytest.fixture
-def hub(server, tmp_path, monkeypatch):
-    server.failure = Failure()
-    server.repos.clear()
-    server.requests.clear()
-    server.role, server.read_only = "write", False
-    monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+@pytest.fixture(autouse=True)
+def logged_in(hub, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setenv("HF_ENDPOINT", server.url)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_TOKEN", server.token)
-    monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_TOKEN", hub.token)
     monkeypatch.setattr("time.sleep", lambda _: None)  # between the client's retries
-    monkeypatch.chdir(tmp_path)
     disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    return server
 
 
 def files(hub, repo: str = REPO) -> dict[str, bytes]:

@@ -7,7 +7,8 @@ import pytest
 from birefnet_models import embedded_path, find
 from birefnet_models.base.hashes import CHECKSUMS, checksums_beside, checksums_of, record_checksums
 from birefnet_runtime import ModelError, Segmenter
-from birefnet_runtime.model import locate as integrity
+from birefnet_runtime.model import locate
+from birefnet_runtime.model.locate import ModelFile
 
 
 @pytest.fixture
@@ -47,18 +48,18 @@ def test_weights_beside_it_count(recorded):
     weights = recorded.with_name("model.onnx_data")
     weights.write_bytes(b"weights")
     record_checksums(recorded.parent, checksums_of([recorded, weights]))
-    integrity.check_files(recorded)
+    ModelFile(recorded).check()
 
     weights.write_bytes(b"Weights")
     with pytest.raises(ModelError, match=r"model\.onnx_data is not the file that SHA256SUMS"):
-        integrity.check_files(recorded)
+        ModelFile(recorded).check()
     weights.unlink()
     with pytest.raises(ModelError, match=r"model\.onnx_data is not the file that SHA256SUMS"):
-        integrity.check_files(recorded)
+        ModelFile(recorded).check()
 
 
 def test_the_embedded_model_is_the_zoos():
-    integrity.check_files(embedded_path(find("nano")))
+    ModelFile(embedded_path(find("nano"))).check()
 
 
 @pytest.mark.parametrize("at", [100, 5_000_000, -1])
@@ -66,7 +67,7 @@ def test_a_changed_embedded_model_is_refused(tmp_path, monkeypatch, at):
     path = tmp_path / "nano.onnx"
     shutil.copy(embedded_path(find("nano")), path)
     flip(path, at)
-    monkeypatch.setattr(integrity, "embedded_path", lambda card: path)
+    monkeypatch.setattr(locate, "embedded_path", lambda card: path)
 
     with pytest.raises(ModelError, match=r"nano\.onnx is not the file that the zoo records"):
         Segmenter(path)

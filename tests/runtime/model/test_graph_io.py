@@ -9,6 +9,7 @@ from birefnet_apps.cli import main as cli
 from birefnet_runtime import ImageError, ModelError, Segmenter, SizeError
 from birefnet_runtime.cutout.refine import Refined
 from birefnet_runtime.errors import ProviderError
+from birefnet_runtime.model.locate import ModelFile
 from birefnet_runtime.model.signature import output_shape
 from birefnet_runtime.session.availability import installed_build
 from birefnet_runtime.session.memory import choose
@@ -166,7 +167,7 @@ def test_its_network_has_one_size_and_keeps_its_logits(make_pixel_model):
 
 
 def test_a_limit_of_memory_does_not_change_its_size(make_pixel_model):
-    assert choose(make_pixel_model(), None, 400e6).size is None
+    assert choose(ModelFile(make_pixel_model()), None, 400e6).size is None
 
 
 def test_facts_and_graph_must_agree(make_model):
@@ -187,7 +188,7 @@ def test_layouts_of_batches_are_checked(make_pixel_model):
 
 def test_tensorrt_is_refused(make_pixel_model):
     with pytest.raises(ProviderError, match=r"this file takes pixels; use the model\.onnx"):
-        resolve(make_pixel_model(), TensorRT(), installed_build(), (), 1)
+        resolve(ModelFile(make_pixel_model()), TensorRT(), installed_build(), (), 1)
 
 
 def test_bound_outputs_have_the_graphs_shape():

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from birefnet_runtime import ModelError, Segmenter, SizeError
+from birefnet_runtime.model.locate import ModelFile
 from birefnet_runtime.model.metadata import output_kind, preprocessing_facts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -144,7 +145,7 @@ def test_the_ends_of_a_mask_stay_the_ends(tmp_path):
 def test_the_last_operators_tell_a_mask_from_logits(tmp_path, tail, kind):
     path = write(tmp_path / "m.onnx", tail)
 
-    assert output_kind(path, "mask") == kind
+    assert output_kind(ModelFile(path), "mask") == kind
 
 
 def test_half_precision_inputs_are_fed_half_precision(tmp_path, picture):

@@ -15,6 +15,7 @@ from birefnet_apps.cli.main import main
 from birefnet_models import CacheError, embedded_path, find
 from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import Cpu, ModelError, Segmenter
+from birefnet_runtime.model.locate import ModelFile
 from birefnet_runtime.session import compiled
 from birefnet_runtime.session import compiled as compiled_store
 from birefnet_runtime.session.compiled import compile_ahead, compiled_key, start_compiled
@@ -38,9 +39,9 @@ def opened(monkeypatch) -> list[Path]:
     """What ONNX Runtime is asked to open, in order."""
     paths: list[Path] = []
 
-    def start(path, *rest, **how):
-        paths.append(path)
-        return real(path, *rest, **how)
+    def start(file, *rest, **how):
+        paths.append(file.path)
+        return real(file, *rest, **how)
 
     real = compiled.start
     monkeypatch.setattr(compiled, "start", start)
@@ -84,7 +85,7 @@ def write_graph(
 
 
 def answer(path: Path) -> float:
-    session = start_compiled(path, Cpu(), PLAN, verbose=False)
+    session = start_compiled(ModelFile(path), Cpu(), PLAN, verbose=False)
     (logits,) = session.run(None, {"image": np.zeros((1, 3, 64, 64), np.float32)})
     return float(logits.mean())
 
@@ -117,11 +118,12 @@ def test_the_second_opening_takes_the_form_and_gives_the_same_answer(opened, cac
 
 
 def test_settings_of_runs_share_a_form_and_those_of_the_graph_do_not():
-    name = compiled_key(NANO, PLAN).name
+    def name(cpu: Cpu, threads: int = 1) -> str:
+        return compiled_key(ModelFile(NANO), plan_session(cpu, threads)).name
 
-    assert compiled_key(NANO, plan_session(Cpu(prepack=False), 7)).name == name
-    assert compiled_key(NANO, plan_session(Cpu(prepack=False, arena="one-region"), 1)).name == name
-    assert compiled_key(NANO, plan_session(Cpu(), 1)).name != name
+    balanced = Cpu(prepack=False)
+    assert name(balanced) == name(balanced, 7) == name(Cpu(prepack=False, arena="one-region"))
+    assert name(Cpu()) != name(balanced)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_settings_of_runs_share_a_form_and_those_of_the_graph_do_not():
     ],
 )
 def test_whatever_differs_of_the_key_is_another_form(field, other):
-    key = compiled_key(NANO, plan_session(Cpu(), 1))
+    key = compiled_key(ModelFile(NANO), plan_session(Cpu(), 1))
 
     assert dataclasses.replace(key, **{field: other}).name != key.name
 
@@ -160,7 +162,7 @@ def test_new_weights_beside_the_same_graph_are_not_answered_with_the_old_ones(gr
     ],
 )
 def test_a_form_that_was_damaged_is_made_anew(opened, cache, file, harm):
-    start_compiled(NANO, Cpu(), PLAN, verbose=False)
+    start_compiled(ModelFile(NANO), Cpu(), PLAN, verbose=False)
     (folder,) = forms(cache)
     content = (folder / file).read_bytes()
     if harm == "remove":
@@ -173,17 +175,17 @@ def test_a_form_that_was_damaged_is_made_anew(opened, cache, file, harm):
         (folder / file).write_bytes(changed)
     del opened[:]
 
-    start_compiled(NANO, Cpu(), PLAN, verbose=False)
+    start_compiled(ModelFile(NANO), Cpu(), PLAN, verbose=False)
 
     assert opened[0] == NANO, "not from the form"
     del opened[:]
-    start_compiled(NANO, Cpu(), PLAN, verbose=False)
+    start_compiled(ModelFile(NANO), Cpu(), PLAN, verbose=False)
     assert opened == [folder / "model.onnx"]
     assert len(forms(cache)) == 1
 
 
 def test_a_form_that_does_not_open_is_made_anew(opened, cache):
-    start_compiled(NANO, Cpu(), PLAN, verbose=False)
+    start_compiled(ModelFile(NANO), Cpu(), PLAN, verbose=False)
     (folder,) = forms(cache)
     (folder / "model.onnx").write_bytes(b"no graph")
     facts = json.loads((folder / "facts.json").read_text())
@@ -191,7 +193,7 @@ def test_a_form_that_does_not_open_is_made_anew(opened, cache):
     (folder / "facts.json").write_text(json.dumps(facts))
     del opened[:]
 
-    start_compiled(NANO, Cpu(), PLAN, verbose=False)
+    start_compiled(ModelFile(NANO), Cpu(), PLAN, verbose=False)
 
     assert opened[:2] == [folder / "model.onnx", NANO]
     assert (folder / "model.onnx").stat().st_size > 10_000
@@ -223,7 +225,7 @@ def test_without_a_cache_the_graph_opens_as_it_is(opened, cache, monkeypatch, tr
         usage = shutil.disk_usage("/")._replace(free=1 << 20)
         monkeypatch.setattr(compiled_store.shutil, "disk_usage", lambda _: usage)
 
-    start_compiled(NANO, Cpu(), PLAN, verbose=False)
+    start_compiled(ModelFile(NANO), Cpu(), PLAN, verbose=False)
 
     assert opened == [NANO]
     assert not cache.is_dir() or forms(cache) == []
@@ -245,7 +247,7 @@ def test_small_graphs_and_those_of_one_size_are_left_alone(opened, cache, model,
     fixed = write_graph(tmp_path / "fixed" / "model.onnx", 0.5, side=64)
 
     for path in (model, fixed):
-        start_compiled(path, Cpu(), PLAN, verbose=False)
+        start_compiled(ModelFile(path), Cpu(), PLAN, verbose=False)
 
     assert opened == [model, fixed]
     assert forms(cache) == []
@@ -255,7 +257,7 @@ def test_a_file_that_is_no_model_is_an_error_that_names_it(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"\0" * (2 << 20))
 
     with pytest.raises(ModelError, match=r"model\.onnx: "):
-        start_compiled(tmp_path / "model.onnx", Cpu(), PLAN, verbose=False)
+        start_compiled(ModelFile(tmp_path / "model.onnx"), Cpu(), PLAN, verbose=False)
 
 
 def test_pixels_are_compared_as_pixels(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx
 import pytest
 from birefnet_runtime.errors import MemoryLimitError, ModelError, SizeError
+from birefnet_runtime.model.locate import ModelFile
 from birefnet_runtime.session.memory import SETTINGS, Footprint, choose, parse_bytes, read_footprint
 from onnx import TensorProto, helper
 
@@ -60,7 +61,7 @@ def test_attention_that_grows_with_the_square_counts_where_it_is_larger(tmp_path
     file = model(
         tmp_path, format="1", activation_bytes_per_pixel="340", attention_bytes="[96, 4.6e-05]"
     )
-    footprint = read_footprint(file)
+    footprint = read_footprint(ModelFile(file))
     assert footprint.attention == (96, 4.6e-05)
     linear = Footprint(footprint.weights_bytes, False, 340, (1024, 1024), 32)
 
@@ -129,7 +130,7 @@ def test_so_it_does_for_pvt_v2(weights_mb, size, memory, external, measured_mb):
 
 
 def test_a_file_says_what_it_needs(lite):
-    footprint = read_footprint(lite)
+    footprint = read_footprint(ModelFile(lite))
 
     assert footprint == Footprint(178_000_000, True, 353.0, (1024, 1024), 32)
 
@@ -138,46 +139,46 @@ def test_a_file_that_says_nothing_cannot_be_limited(tmp_path):
     file = model(tmp_path, format="1")
 
     with pytest.raises(ModelError, match=r"doesn't say how much memory.*`birefnet export`"):
-        choose(file, None, 1e9)
+        choose(ModelFile(file), None, 1e9)
 
 
 @pytest.mark.parametrize(
     ("limit", "memory"), [(2e9, "fast"), (0.92e9, "balanced"), (0.86e9, "low")]
 )
 def test_a_limit_takes_the_fastest_that_fits(lite, limit, memory):
-    choice = choose(lite, None, limit)
+    choice = choose(ModelFile(lite), None, limit)
 
     assert (choice.memory, choice.size) == (memory, None)
     assert choice.estimate_bytes <= limit
 
 
 def test_then_the_largest_size_that_fits(lite):
-    choice = choose(lite, None, 0.6e9)
+    choice = choose(ModelFile(lite), None, 0.6e9)
 
     height, width = choice.size
     assert height == width < 1024
     assert height % 32 == 0
     assert choice.estimate_bytes <= 0.6e9
-    assert read_footprint(lite).peak_bytes((height + 32, width + 32), "low") > 0.6e9
+    assert read_footprint(ModelFile(lite)).peak_bytes((height + 32, width + 32), "low") > 0.6e9
 
 
 @pytest.mark.parametrize("size", [1024, (1024, 1024), "auto"])
 def test_a_size_that_was_asked_for_is_kept_or_refused(lite, size):
-    assert choose(lite, size, 2e9).size == size
+    assert choose(ModelFile(lite), size, 2e9).size == size
     with pytest.raises(MemoryLimitError, match=r"at 1024x1024 it takes up to 8\d\d MB"):
-        choose(lite, size, 0.5e9)
+        choose(ModelFile(lite), size, 0.5e9)
 
 
 def test_nothing_that_fits_is_an_error_with_the_numbers(lite):
     with pytest.raises(MemoryLimitError) as caught:
-        choose(lite, None, 200e6)
+        choose(ModelFile(lite), None, 200e6)
 
     assert "model.onnx doesn't fit in 200 MB: at 512x512 it takes up to" in str(caught.value)
 
 
 def test_a_size_that_cannot_be_is_refused_first(lite):
     with pytest.raises(SizeError, match="multiples of 32"):
-        choose(lite, 1000, 2e9)
+        choose(ModelFile(lite), 1000, 2e9)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import threading
 
 import onnx
 import pytest
+from birefnet_runtime.model.locate import ModelFile
 from birefnet_runtime.session.ort_errors import log_reason, why_too_old
 from birefnet_runtime.stderr import caught_stderr, say
 from onnx import helper
@@ -87,7 +88,7 @@ def test_a_file_that_is_too_new_says_so(tmp_path, operator, opset, version, says
     opsets = [helper.make_opsetid("", opset)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "new.onnx")
 
-    reason = why_too_old(tmp_path / "new.onnx", version)
+    reason = why_too_old(ModelFile(tmp_path / "new.onnx"), version)
 
     assert reason is None if says is None else says in reason
-    assert why_too_old(tmp_path / "none.onnx", version) is None
+    assert why_too_old(ModelFile(tmp_path / "none.onnx"), version) is None

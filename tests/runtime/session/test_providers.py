@@ -1,6 +1,8 @@
+import pickle
+
 import pytest
 from birefnet_runtime import Cpu, Cuda, Named, OpenVINO, ProviderError, TensorRT
-from birefnet_runtime.session.providers import is_auto, parse_providers, split_providers
+from birefnet_runtime.session.providers import parse_providers, split_providers
 
 
 @pytest.mark.parametrize(
@@ -77,10 +79,20 @@ def test_settings_of_the_cpu_hold_wherever_its_name_stands(asked):
 
 
 def test_only_the_word_auto_leaves_the_choice_to_us():
-    assert is_auto("auto")
-    assert is_auto(" Auto ")
-    assert not is_auto("cuda,cpu")
-    assert not is_auto(Cpu())
+    assert parse_providers("auto").auto
+    assert parse_providers(" Auto ").auto
+    assert not parse_providers("cuda,cpu").auto
+    assert not parse_providers(Cpu()).auto
+
+
+@pytest.mark.parametrize("asked", ["cpu", "cuda,cpu", "auto", "cpu:bf16", "coreml", "qnn:fixed"])
+def test_what_was_parsed_can_be_given_again_with_settings(asked):
+    settings = Cpu(prepack=False, arena="one-region")
+    parsed = pickle.loads(pickle.dumps(parse_providers(asked)))
+
+    assert parse_providers(parsed, settings) == parse_providers(asked, settings)
+    assert parse_providers(parsed, settings).auto == (asked == "auto")
+    assert parse_providers(Cpu(), settings) == (Cpu(),), "a record is what it says"
 
 
 def test_a_word_behind_the_cpu_leaves_its_settings():

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from birefnet_models.base.hashes import graph_sha256
 from birefnet_runtime import ProviderError, SizeError, TensorRT
+from birefnet_runtime.model.locate import ModelFile
 from birefnet_runtime.session import open as sessions
 from birefnet_runtime.session import ort_session as inference_session
 from birefnet_runtime.session import tensorrt as engine_cache
@@ -246,11 +247,11 @@ def l4(monkeypatch):
 
 
 def test_the_key_is_read_off_the_machine_and_the_model(model, l4):
-    key, name = resolve(model, TensorRT(), l4, sizes=[64], batch=1)
+    key, name = resolve(ModelFile(model), TensorRT(), l4, sizes=[64], batch=1)
 
     assert name == "input_image"
     assert key == dataclasses.replace(KEY, graph=graph_sha256(model))
-    other, _ = resolve(model, TensorRT(profile=WIDE), l4, sizes=[96], batch=8)
+    other, _ = resolve(ModelFile(model), TensorRT(profile=WIDE), l4, sizes=[96], batch=8)
     assert other.profile == WIDE
 
 
@@ -279,19 +280,19 @@ def test_no_device(model, l4, monkeypatch):
     monkeypatch.setattr(engines, "read_device", lambda _: None)
 
     with pytest.raises(ProviderError, match="no CUDA device 3"):
-        resolve(model, TensorRT(device_id=3), l4, sizes=[], batch=1)
+        resolve(ModelFile(model), TensorRT(device_id=3), l4, sizes=[], batch=1)
 
 
 def test_the_whole_way_of_a_session(model, l4, monkeypatch, tmp_path):
     """open_session with a TensorRT that is the CPU in truth."""
     plans = []
 
-    def start(path, provider, plan, verbose):
+    def start(file, provider, plan, verbose):
         plans.append(plan)
         options = dict(plan.providers[0][1]) if plan.providers else {}
         if "trt_engine_cache_path" in options:
             Path(options["trt_engine_cache_path"], "x.engine").write_bytes(b"")
-        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(file.path), providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(sessions, "installed_build", lambda: l4)
     monkeypatch.setattr(sessions, "why_unavailable", lambda *_: None)

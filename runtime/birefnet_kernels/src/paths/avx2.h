@@ -37,6 +37,18 @@ struct Avx2 {
       store(out + (i + 4) * out_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
     }
   }
+
+  // 16 rows to 8 columns: whole lines of the cache, both halves one after the other.
+  static void stream_transposed(const float* x, size_t x_stride, float* out, size_t out_stride) {
+    alignas(64) float lines[8][16];
+    transpose(x, x_stride, lines[0], 16);
+    transpose(x + 8 * x_stride, x_stride, lines[0] + 8, 16);
+    for (int i = 0; i < 8; ++i) {
+      _mm256_stream_ps(out + i * out_stride, load(lines[i]));
+      _mm256_stream_ps(out + i * out_stride + 8, load(lines[i] + 8));
+    }
+  }
+  static void fence() { _mm_sfence(); }
 };
 
 }  // namespace

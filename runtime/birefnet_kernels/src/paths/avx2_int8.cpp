@@ -11,7 +11,7 @@ namespace {
 struct Avx2Int8 : Avx2Integers {
   using Sample = int16_t;
   using Weight = int16_t;
-  static constexpr int group = 2;
+  static constexpr int group = 2, products = 8;
   static Register dot(Register sum, Register samples, Register weights) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(samples, weights));
   }

@@ -19,6 +19,7 @@ struct Avx512 {
   }
 
   // 16 x 16: pairs of rows, pairs of pairs, then quarters of registers change places.
+  template <void (*put)(float*, Register) = store>
   static void transpose(const float* x, size_t x_stride, float* out, size_t out_stride) {
     __m512 r[16], t[16];
     for (int i = 0; i < 16; ++i) r[i] = load(x + i * x_stride);
@@ -39,12 +40,19 @@ struct Avx512 {
       t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
     }
     for (int i = 0; i < 8; ++i) {
-      store(out + i * out_stride, _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88));
-      store(out + (i + 8) * out_stride, _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd));
+      put(out + i * out_stride, _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88));
+      put(out + (i + 8) * out_stride, _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd));
     }
   }
 
+  // 16 rows to 16 columns: whole lines of the cache.
+  static void stream_transposed(const float* x, size_t x_stride, float* out, size_t out_stride) {
+    transpose<stream>(x, x_stride, out, out_stride);
+  }
+  static void fence() { _mm_sfence(); }
+
  private:
+  static void stream(float* x, Register v) { _mm512_stream_ps(x, v); }
   static __m512 low_pairs(__m512 a, __m512 b) {
     return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
   }

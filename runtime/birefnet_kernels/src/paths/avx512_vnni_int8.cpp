@@ -12,6 +12,7 @@ struct Avx512Vnni {
   using Weight = int8_t;
   using Register = __m512i;
   static constexpr int lanes = 64, registers = 4, sums = 16, group = 4, offset = 0;
+  static constexpr int products = 64;
   static Register load(const void* x) { return _mm512_loadu_si512(x); }
   static void store(int32_t* x, Register v) { _mm512_storeu_si512(x, v); }
   static Register all(const uint8_t* four) {

@@ -7,7 +7,7 @@ namespace {
 struct AvxVnni : Avx2Integers {
   using Sample = uint8_t;
   using Weight = int8_t;
-  static constexpr int group = 4;
+  static constexpr int group = 4, products = 32;
   static Register dot(Register sum, Register samples, Register weights) {
     return _mm256_dpbusd_avx_epi32(sum, samples, weights);
   }

@@ -15,6 +15,8 @@
 namespace deform {
 namespace {
 
+constexpr int LINE = 16;  // floats of a line of the cache
+
 // out[column][row] = x[row][column] for a block of at most lanes x lanes.
 template <class V>
 void transpose_block(const float* x, size_t x_stride, int rows, int columns, float* out,
@@ -45,13 +47,23 @@ void channels_last(const float* x, size_t rows, size_t columns, size_t first, si
   }
 }
 
+// With `past_cache`, whole lines are written without being read first.
 template <class V>
 void store(const float* sums, size_t stride, int count, size_t outputs, size_t columns,
-           float* out) {
+           bool past_cache, float* out) {
+  const bool lines = past_cache && count % LINE == 0 && columns % LINE == 0 &&
+                     outputs % V::lanes == 0 && reinterpret_cast<uintptr_t>(out) % 64 == 0;
   for (size_t output = 0; output < outputs; output += V::lanes)
-    for (int p = 0; p < count; p += V::lanes)
-      transpose_block<V>(sums + p * stride + output, stride, at_most(count - p, V::lanes),
-                         at_most(outputs - output, V::lanes), out + output * columns + p, columns);
+    for (int p = 0; p < count; p += lines ? LINE : V::lanes) {
+      const float* from = sums + p * stride + output;
+      float* to = out + output * columns + p;
+      if (lines)
+        V::stream_transposed(from, stride, to, columns);
+      else
+        transpose_block<V>(from, stride, at_most(count - p, V::lanes),
+                           at_most(outputs - output, V::lanes), to, columns);
+    }
+  if (lines) V::fence();
 }
 
 template <class V>
@@ -97,6 +109,7 @@ void multiply(const float* samples, size_t depth, const float* weights, float* s
 template <class V, int registers>
 constexpr FloatPath float_path(const char* name) {
   return {name,
+          V::lanes,
           V::lanes,
           registers * V::lanes,
           locate,

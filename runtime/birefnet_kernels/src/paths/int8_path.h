@@ -45,6 +45,7 @@ void multiply_int8(const void* samples, size_t depth, const void* weights, int32
 template <class V, class Q>
 constexpr Int8Path int8_path(const char* name) {
   return {name,
+          Q::products,
           Q::lanes,
           Q::registers * Q::sums,
           Q::group,

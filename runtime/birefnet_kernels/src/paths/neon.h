@@ -27,6 +27,12 @@ struct Neon {
     store(out + 2 * out_stride, vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0])));
     store(out + 3 * out_stride, vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1])));
   }
+
+  // 16 rows to 4 columns; Arm's caches see for themselves that whole lines are written.
+  static void stream_transposed(const float* x, size_t x_stride, float* out, size_t out_stride) {
+    for (int i = 0; i < 16; i += 4) transpose(x + i * x_stride, x_stride, out + i, out_stride);
+  }
+  static void fence() {}
 };
 
 }  // namespace

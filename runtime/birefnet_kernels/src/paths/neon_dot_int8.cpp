@@ -13,6 +13,7 @@ struct NeonDot {
   using Weight = int8_t;
   using Register = int32x4_t;
   static constexpr int lanes = 16, registers = 4, sums = 4, group = 4, offset = 128;
+  static constexpr int products = 16;
   static Register load(const int32_t* x) { return vld1q_s32(x); }
   static Register load(const int8_t* x) { return vreinterpretq_s32_s8(vld1q_s8(x)); }
   static void store(int32_t* x, Register v) { vst1q_s32(x, v); }

@@ -16,6 +16,10 @@ struct Scalar {
   static float multiply(float a, float b) { return a * b; }
   static float add_product(float sum, float a, float b) { return fmaf(a, b, sum); }
   static void transpose(const float* x, size_t, float* out, size_t) { *out = *x; }
+  static void stream_transposed(const float* x, size_t x_stride, float* out, size_t) {
+    for (int i = 0; i < 16; ++i) out[i] = x[i * x_stride];
+  }
+  static void fence() {}
 };
 
 struct ScalarInt8 {
@@ -23,6 +27,7 @@ struct ScalarInt8 {
   using Weight = int8_t;
   using Register = int32_t;
   static constexpr int lanes = 16, registers = 4, sums = 1, group = 4, offset = 0;
+  static constexpr int products = 1;
   // A register holds four weights, or one sum, or four samples.
   static int32_t load(const int32_t* x) { return *x; }
   static int32_t load(const int8_t* x) { return joined(x); }

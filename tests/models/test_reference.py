@@ -1,6 +1,6 @@
 import pytest
 from birefnet_models import FetchError
-from birefnet_models.ready_made.reference import (
+from birefnet_models.reference import (
     HubModel,
     UrlModel,
     group_name,
@@ -61,7 +61,7 @@ def test_a_url_of_the_hub_is_the_hubs_file_and_another_is_itself(url, expected):
         ("https://example.com/x.pth", "is a checkpoint; first: birefnet export https://example"),
         ("https://example.com/index.html", "ends in index.html; give the URL of an .onnx"),
         ("https://huggingface.co/a", "ends in a; give the URL of an .onnx, or OWNER/NAME"),
-        ("https://[::bad", "is no http or https URL"),
+        ("https://[::bad", "is not an http or https URL"),
     ],
 )
 def test_a_url_of_something_else_is_one_line(url, says):

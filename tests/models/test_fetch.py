@@ -2,19 +2,23 @@
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
+import re
 import threading
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from birefnet_models import AccessError, FetchError, LicenseError, OfflineError, PinError
-from birefnet_models.pins import read_lock
-from birefnet_models.ready_made.fetch import ready_made
-from birefnet_models.ready_made.fetching import Fetching
-from birefnet_models.ready_made.reference import parse_reference
+from birefnet_models.fetch import ready_made
+from birefnet_models.pins import FetchOptions, read_lock
+from birefnet_models.reference import parse_reference
+from huggingface_hub import close_session, constants
 
-from ...hub_server import Failure
+from .. import hub_server
+from ..hub_server import Failure
 from .conftest import graph
 
 REPO = "someone/thing"
@@ -35,14 +39,14 @@ def commit(hub) -> str:
     return hub.repo(REPO).commit(FILES)
 
 
-def get(typed: str = REPO, how: Fetching | None = None) -> Path:
+def get(typed: str = REPO, how: FetchOptions | None = None) -> Path:
     model = parse_reference(typed)
     assert model is not None
-    return ready_made(model, how or Fetching())
+    return ready_made(model, how or FetchOptions())
 
 
 def fetched(hub) -> list[str]:
-    return [path for _, path, _ in hub.requests if "/resolve/" in path or "/api/" not in path]
+    return [path for how, path, _ in hub.requests if how == "GET" and "/api/" not in path]
 
 
 def test_graph_weights_and_preprocessor_come_once_and_open_offline(hub, commit, monkeypatch):
@@ -65,7 +69,7 @@ def test_graph_weights_and_preprocessor_come_once_and_open_offline(hub, commit, 
 
 def test_the_pin_is_that_of_the_exports_lock(hub, commit):
     said = []
-    get(how=Fetching(say=said.append))
+    get(how=FetchOptions(say=said.append))
 
     pin = read_lock(Path("birefnet.lock"))[f"{REPO}@main:onnx"]
     assert (pin.commit, pin.file, pin.size) == (commit, "onnx/model.onnx", len(MODEL) + len(DATA))
@@ -81,7 +85,7 @@ def test_the_pin_holds_when_the_branch_moves_until_it_is_moved(hub, commit, tmp_
     assert get() == first
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "another"))
     assert get().read_bytes() == MODEL  # from the lock file, on another machine
-    assert get(how=Fetching(update=True)).read_bytes() != MODEL
+    assert get(how=FetchOptions(update=True)).read_bytes() != MODEL
     assert read_lock(Path("birefnet.lock"))[f"{REPO}@main:onnx"].commit == newer
     assert get().read_bytes() != MODEL
 
@@ -101,7 +105,7 @@ def test_without_the_lock_file_the_cache_remembers_and_pins_again(hub, commit):
 @pytest.mark.skipif(os.name == "nt", reason="folders are writable there")
 def test_where_no_lock_file_can_be_written_the_cache_alone_pins(hub, commit):
     said = []
-    file = get(how=Fetching(Path("/proc/birefnet.lock"), say=said.append))
+    file = get(how=FetchOptions(Path("/proc/birefnet.lock"), say=said.append))
 
     assert file.is_file()
     assert "is pinned in the cache alone: /proc/birefnet.lock: can't be written" in said[-1]
@@ -109,9 +113,9 @@ def test_where_no_lock_file_can_be_written_the_cache_alone_pins(hub, commit):
 
 def test_locked_refuses_what_is_not_pinned_and_takes_what_is(hub, commit):
     with pytest.raises(PinError, match=r"is not pinned in birefnet.lock, and --locked refuses"):
-        get(how=Fetching(locked=True))
+        get(how=FetchOptions(locked=True))
     assert hub.requests == []
-    file = get(f"{REPO}@{commit}", Fetching(locked=True))
+    file = get(f"{REPO}@{commit}", FetchOptions(locked=True))
 
     assert file.read_bytes() == MODEL
     assert not Path("birefnet.lock").exists()
@@ -154,7 +158,7 @@ def test_an_onnx_on_some_server_is_fetched_once_pinned_and_opened_offline(
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "another"))
     with pytest.raises(PinError, match=r"is not what birefnet.lock pins: sha256 .* --update"):
         get(hub.url + URL)
-    assert get(hub.url + URL, Fetching(update=True)).read_bytes() == graph(padding=3)
+    assert get(hub.url + URL, FetchOptions(update=True)).read_bytes() == graph(padding=3)
 
 
 def test_weights_beside_an_onnx_on_some_server_come_too(hub):
@@ -179,7 +183,7 @@ def test_what_was_killed_goes_on_where_it_was(hub, commit):
 
     hub.failure = Failure(cut_at=3000, times=1)
     with pytest.raises(KeyboardInterrupt):
-        get(how=Fetching(progress=stop))
+        get(how=FetchOptions(progress=stop))
     hub.failure = Failure()
     hub.requests.clear()
 
@@ -215,10 +219,7 @@ def test_a_small_file_is_checked_by_the_hash_of_git(hub, commit, monkeypatch):
 
 
 def test_a_listing_without_hashes_is_made_up_for_by_headers(hub, commit, monkeypatch):
-    bare = {"sha": commit, "siblings": [{"rfilename": name} for name in FILES]}
-    monkeypatch.setattr(
-        "birefnet_models.ready_made.hub.read_small", lambda *_, **__: json.dumps(bare).encode()
-    )
+    monkeypatch.setattr(hub_server, "sibling", lambda name, _: {"rfilename": name})
     hub.failure = Failure(corrupt=True)
     with pytest.raises(FetchError, match=r"what came has the hash \w{64}, and the hub lists"):
         get()
@@ -314,7 +315,7 @@ def test_a_hub_that_fails_is_one_line(hub, commit, failure, error, says):
 
 def test_offline_and_without_a_hub_nothing_is_there(hub, commit, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(OfflineError, match=r"not in the cache, and http://127.0.0.1:9: the server"):
+    with pytest.raises(OfflineError, match=r"not in the cache, and http://127.0.0.1:9 can't"):
         get()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(OfflineError, match=r"not in the cache, and HF_HUB_OFFLINE forbids"):
@@ -325,7 +326,7 @@ def test_offline_and_without_a_hub_nothing_is_there(hub, commit, monkeypatch):
 def test_a_graph_whose_weights_lie_elsewhere_is_refused(hub, place):
     hub.repo(REPO).commit({"onnx/model.onnx": graph(place), "etc/passwd": b"x"})
 
-    with pytest.raises(FetchError, match=r"looks for its weights in .*, which is no file beside"):
+    with pytest.raises(FetchError, match=r"looks for its weights in .*, which is not a file"):
         get()
 
 
@@ -347,7 +348,7 @@ def test_weights_that_are_not_listed_are_missed_by_name(hub):
 def test_what_is_no_onnx_is_not_kept(hub):
     hub.repo(REPO).commit({"onnx/model.onnx": b"version https://git-lfs.github.com/spec/v1"})
 
-    with pytest.raises(FetchError, match=r"model.onnx is no ONNX model"):
+    with pytest.raises(FetchError, match=r"model.onnx is not an ONNX model"):
         get()
     assert not list(Path(os.environ["BIREFNET_CACHE"]).rglob("*.onnx"))
 
@@ -358,7 +359,7 @@ def test_a_model_with_terms_asks_for_consent_before_it_is_fetched(hub):
 
     with pytest.raises(LicenseError, match=r"non-commercial use only.*--accept-license"):
         get(url)
-    assert get(url, Fetching(accept_license=True)).is_file()
+    assert get(url, FetchOptions(accept_license=True)).is_file()
     assert get(url).is_file()
 
 
@@ -367,8 +368,10 @@ def test_a_proxy_is_used_as_usual(hub, commit, monkeypatch):
     monkeypatch.setenv("http_proxy", hub.url)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setattr(hub, "storage", "http://storage.invalid")
+    close_session()  # the client's connections, which were made without it
 
     assert get().read_bytes() == MODEL
+    close_session()
 
 
 def test_threads_that_want_the_same_fetch_it_once(hub, commit):
@@ -397,3 +400,52 @@ def test_processes_that_want_the_same_fetch_it_once(hub, commit):
 
     assert len(set(files)) == 1
     assert sum(path.endswith("/onnx/model.onnx") for path in fetched(hub)) == 1
+
+
+def test_what_lies_in_the_clients_cache_is_not_fetched_again(hub, commit, monkeypatch):
+    for name in ("onnx/model.onnx", "onnx/model.onnx_data", "preprocessor_config.json"):
+        huggingface_hub.hf_hub_download(REPO, name)  # as another program does
+    hub.requests.clear()
+
+    assert get().with_name("model.onnx_data").read_bytes() == DATA
+    assert [(how, path) for how, path, _ in hub.requests] == [
+        ("GET", f"/api/models/{REPO}/revision/main")
+    ]
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("BIREFNET_CACHE", os.environ["BIREFNET_CACHE"] + "-another")
+    Path("birefnet.lock").unlink()
+    assert get().read_bytes() == MODEL
+    assert read_lock(Path("birefnet.lock"))[f"{REPO}@main:onnx"].commit == commit
+
+
+def test_what_was_fetched_lies_in_the_clients_cache_as_the_same_file(hub, commit, monkeypatch):
+    weights = get().with_name("model.onnx_data")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    theirs = Path(huggingface_hub.hf_hub_download(REPO, "onnx/model.onnx_data"))
+    assert theirs.samefile(weights)
+
+
+def test_every_request_is_known_and_says_nothing_of_the_machine(hub, commit, monkeypatch):
+    monkeypatch.setenv("AI_AGENT", "some-agent")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
+    level = logging.getLogger("huggingface_hub").level
+    get(f"{REPO}:fp16")
+
+    name, storage = f"/{REPO}/resolve/%s/onnx/model_fp16.onnx", "/blobs/"
+    blob = hashlib.sha256(FILES["onnx/model_fp16.onnx"]).hexdigest()
+    small = f"/{REPO}/resolve/%s/preprocessor_config.json"
+    assert [(how, path) for how, path, _ in hub.requests] == [
+        ("GET", f"/api/models/{REPO}/revision/main"),
+        ("GET", name % commit),
+        ("GET", storage + blob),
+        ("HEAD", name % "main"),
+        ("GET", small % commit),
+        ("HEAD", small % "main"),
+    ]
+    for headers in hub.headers:
+        assert re.fullmatch(r"birefnet-ort[\w./; -]*", headers["user-agent"])
+        assert "torch" not in headers["user-agent"]
+        assert "agent" not in headers["user-agent"]
+    assert constants.HF_HUB_DISABLE_TELEMETRY is False
+    assert logging.getLogger("huggingface_hub").level == level

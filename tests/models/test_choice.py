@@ -1,6 +1,6 @@
 import pytest
 from birefnet_models import FetchError
-from birefnet_models.ready_made.choice import choose_graph, preprocessor_of
+from birefnet_models.reference import choose_graph, preprocessor_of
 
 COMMUNITY = [
     "onnx/model.onnx",

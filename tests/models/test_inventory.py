@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from birefnet_models import CacheError
 from birefnet_models.cache import cached_exports, export_directory
-from birefnet_models.http.download import download
-from birefnet_models.ready_made.fetch import ready_made
-from birefnet_models.ready_made.fetching import Fetching
-from birefnet_models.ready_made.inventory import inventory, remove, total_size
-from birefnet_models.ready_made.reference import parse_reference
+from birefnet_models.download import download
+from birefnet_models.fetch import ready_made
+from birefnet_models.inventory import inventory, remove, total_size
+from birefnet_models.pins import FetchOptions
+from birefnet_models.reference import parse_reference
 
-from ...hub_server import Failure
+from ..hub_server import Failure
 from .conftest import graph
 
 FILES = {
@@ -26,7 +26,7 @@ URL = "/releases/x.onnx"
 
 
 def fetch(typed: str) -> Path:
-    return ready_made(parse_reference(typed), Fetching())
+    return ready_made(parse_reference(typed), FetchOptions())
 
 
 def export(name: str, variant: str) -> Path:
@@ -77,7 +77,8 @@ def test_everything_is_listed_with_size_and_origin(hub, filled):
     assert model.source == f"{hub.url}/a/b main at {filled[:12]}"
     assert len(FILES["onnx/model.onnx"]) < model.size < len(FILES["onnx/model.onnx"]) + 1000
     assert json.loads(json.dumps(model.to_dict()))["name"] == "a/b"
-    files = [path for path in cache().rglob("*") if path.is_file() and path.name != "pins.json"]
+    files = [path for path in cache().rglob("*") if path.is_file()]
+    files = [path for path in files if "references" not in path.parts]
     assert total_size(inventory()) == sum(path.stat().st_size for path in files)
 
 
@@ -135,7 +136,7 @@ def test_parts_of_a_repositorys_file_go_with_its_name(hub):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ready_made(parse_reference("a/b"), Fetching(progress=stop))
+        ready_made(parse_reference("a/b"), FetchOptions(progress=stop))
     (entry,) = inventory()
     assert entry.kind == "unfinished"
     assert 3000 <= entry.size < 4000
@@ -171,7 +172,7 @@ def test_of_several_processes_one_removes(hub, filled):
 
 
 def test_damaged_notes_hide_nothing_but_themselves(hub, filled):
-    for file in cache().rglob("source.json"):
+    for file in cache().glob("fetched/*/facts.json"):
         file.write_text("[" * 9)
 
     assert {entry.kind for entry in inventory()} == {"export", "download", "unfinished"}

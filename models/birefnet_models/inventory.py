@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ..base.errors import BirefnetError, CacheError, OnnxFileError
-from ..base.files import remove_at_once
-from ..base.names import METADATA_PREFIX
-from ..base.onnx_file import read_onnx
-from ..base.text import first_line, printable, shortened
-from ..cache import CachedExport, cached_exports, downloads
-from ..zoo import lookup
-from . import store
+from .base.errors import BirefnetError, CacheError, OnnxFileError
+from .base.files import remove_at_once
+from .base.names import METADATA_PREFIX
+from .base.onnx_file import read_onnx
+from .base.text import first_line, printable, shortened
+from .cache import CachedExport, cached_exports, downloads
+from .fetch import Version, versions
 from .reference import DEFAULT_REVISION
+from .zoo import lookup
 
 _PART = ".part"
 """Suffix of a download that has not come to its end."""
@@ -53,7 +53,7 @@ class Entry:
 def inventory() -> tuple[Entry, ...]:
     """What is in the cache; nothing without one, or with one that can't be read."""
     exports = [_export(export) for export in cached_exports()]
-    return (*exports, *map(_ready_made, store.versions()), *_downloads())
+    return (*exports, *map(_ready_made, versions()), *_downloads())
 
 
 def remove(name: str) -> tuple[Entry, ...]:
@@ -114,7 +114,7 @@ def _export(export: CachedExport) -> Entry:
     return Entry(name, "export", export.variant, source, size, names, gone)
 
 
-def _ready_made(version: store.Version) -> Entry:
+def _ready_made(version: Version) -> Entry:
     names = {version.url, _repository(version.url)} - {""}
     for reference in version.references:
         repo, at, rest = reference.partition("@")
@@ -129,9 +129,8 @@ def _ready_made(version: store.Version) -> Entry:
         revision = version.references[0].partition("@")[2].partition(":")[0]
         host = version.url.partition(f"/resolve/{pin.commit}/")[0]
         source = host if revision == pin.commit else f"{host} {revision} at {pin.commit[:12]}"
-    remove = partial(store.remove, version)
     size = size_of(version.folder)
-    return Entry(name, "ready-made", pin.file, source, size, frozenset(names), remove)
+    return Entry(name, "ready-made", pin.file, source, size, frozenset(names), version.remove)
 
 
 def typed(reference: str) -> str:

@@ -1,1 +1,0 @@
-"""Over HTTP: a client that bounds what it waits for, and downloads that resume."""
