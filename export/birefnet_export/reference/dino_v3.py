@@ -20,11 +20,11 @@ from .layers import (
     Size,
     attention,
     by_head,
+    conv,
     gelu,
     layer_norm,
     linear,
     silu,
-    strided_conv,
     values,
 )
 
@@ -32,7 +32,7 @@ from .layers import (
 def dino_v3(image: Array, net: DinoV3Features) -> list[Array]:
     """Four maps, all at stride 16: the patches behind the blocks that are taken, without a norm."""
     vit = net.model
-    patches = strided_conv(image, vit.patch_embed.proj)
+    patches = conv(image, vit.patch_embed.proj)
     batch, height, width, channels = patches.shape
     others = np.broadcast_to(values(vit.others()), (batch, 1 + REGISTERS, channels))
     x = np.concatenate((others, patches.reshape(batch, -1, channels)), 1)

@@ -27,42 +27,31 @@ def linear(x: Array, layer: nn.Linear) -> Array:
 
 
 def conv(x: Array, layer: nn.Conv2d) -> Array:
-    """A convolution with stride 1: the sum over the kernel's taps of one matrix product each."""
-    (rows, columns), (dilation, _) = layer.kernel_size, layer.dilation
+    """A convolution: the sum over the kernel's taps of one matrix product each.
+
+    A side that is no multiple of the stride loses its last rows.
+    """
+    (rows, columns), (stride, _), (dilation, _) = layer.kernel_size, layer.stride, layer.dilation
     x = padded(x, *layer.padding)
     batch, height, width, channels = x.shape
-    height -= dilation * (rows - 1)
-    width -= dilation * (columns - 1)
+    height = (height - dilation * (rows - 1) - 1) // stride + 1
+    width = (width - dilation * (columns - 1) - 1) // stride + 1
     weight = values(layer.weight).transpose(2, 3, 1, 0)  # (rows, columns, in, out)
-    y = np.zeros((batch * height * width, layer.out_channels))
-    for i in range(rows):
-        for j in range(columns):
-            seen = x[:, dilation * i :, dilation * j :][:, :height, :width]
-            y += seen.reshape(-1, channels) @ weight[i, j]
-    if layer.has_bias:
-        y += values(layer.bias)
-    return y.reshape(batch, height, width, layer.out_channels)
-
-
-def strided_conv(x: Array, layer: nn.Conv2d) -> Array:
-    """A convolution with a stride: each patch of the kernel's size becomes a row of a matrix."""
-    x = padded(x, *layer.padding)
-    windows = np.lib.stride_tricks.sliding_window_view(x, layer.kernel_size, (1, 2))
-    patches = windows[:, :: layer.stride[0], :: layer.stride[1]]  # (b, h, w, channels, rows, cols)
-    batch, height, width = patches.shape[:3]
-    weight = values(layer.weight).reshape(layer.out_channels, -1)
-    y = patches.reshape(batch * height * width, -1) @ weight.T
+    y: Array = np.zeros((batch * height * width, layer.out_channels))
+    for i, j in np.ndindex(rows, columns):
+        seen = x[:, dilation * i :: stride, dilation * j :: stride][:, :height, :width]
+        y += seen.reshape(-1, channels) @ weight[i, j]
     if layer.has_bias:
         y += values(layer.bias)
     return y.reshape(batch, height, width, layer.out_channels)
 
 
 def depthwise_conv(x: Array, layer: nn.Conv2d) -> Array:
-    """A convolution of each channel by itself, with stride 1."""
-    height, width = x.shape[1:3]
-    x = padded(x, *layer.padding)
+    """A convolution of each channel by itself, with stride 1, that keeps the map's size."""
+    _, height, width, _ = x.shape
     weight = values(layer.weight)[:, 0].transpose(1, 2, 0)  # (rows, columns, channels)
-    y = np.zeros((len(x), height, width, layer.out_channels))
+    y: Array = np.zeros(x.shape)
+    x = padded(x, *layer.padding)
     for i, j in np.ndindex(layer.kernel_size):
         y += x[:, i : i + height, j : j + width] * weight[i, j]
     if layer.has_bias:

@@ -15,12 +15,12 @@ from .layers import (
     Array,
     attention,
     by_head,
+    conv,
     depthwise_conv,
     gelu,
     layer_norm,
     linear,
     resize,
-    strided_conv,
 )
 
 
@@ -34,7 +34,7 @@ def pvt_v2(image: Array, net: PyramidVisionTransformer) -> list[Array]:
     maps = []
     for stage in range(4):
         embed = net.patch_embed(stage)
-        x = layer_norm(strided_conv(x, embed.proj), embed.norm)
+        x = layer_norm(conv(x, embed.proj), embed.norm)
         for block in net.blocks(stage):
             x = pvt_block(x, block)
         x = layer_norm(x, net.norm(stage))
@@ -51,7 +51,7 @@ def reduced_attention(x: Array, attn: ReducedAttention) -> Array:
     """Attention of all tokens to those of a map that a strided convolution made smaller."""
     smaller = x
     if attn.reduction > 1:
-        smaller = layer_norm(strided_conv(x, attn.sr), attn.norm)
+        smaller = layer_norm(conv(x, attn.sr), attn.norm)
     q = by_head(linear(x, attn.q), attn.num_heads)
     k, v = (by_head(part, attn.num_heads) for part in np.split(linear(smaller, attn.kv), 2, -1))
     return linear(attention(q, k, v).reshape(x.shape), attn.proj)

@@ -16,17 +16,17 @@ from .layers import (
     Size,
     attention,
     by_head,
+    conv,
     gelu,
     layer_norm,
     linear,
-    strided_conv,
     values,
 )
 
 
 def swin_v1(image: Array, net: SwinTransformer) -> list[Array]:
     """Four maps, at strides 4, 8, 16 and 32, each behind its own LayerNorm."""
-    x = layer_norm(strided_conv(image, net.patch_embed.proj), net.patch_embed.norm)
+    x = layer_norm(conv(image, net.patch_embed.proj), net.patch_embed.norm)
     maps = []
     for i, stage in enumerate(net.layers):
         for block in stage.blocks:

@@ -18,7 +18,7 @@ from birefnet_export.network.backbone.pvt_v2 import OverlappingPatchEmbed
 from birefnet_export.options import PRECISIONS, graph_form
 from birefnet_export.pipeline import build_model
 from birefnet_export.reference import pvt_v2 as plain
-from birefnet_export.reference.layers import strided_conv
+from birefnet_export.reference.layers import conv
 from PIL import Image
 
 from ..conftest import (
@@ -79,7 +79,7 @@ def test_overlapping_patches_are_padded_on_both_sides(patch, stride, size):
 
     found = evaluated(lambda g, v: pvt_v2.embedded(g, v, embed), x)
 
-    close(found, channels_first(strided_conv(channels_last(x), embed.proj)), 1e-5)
+    close(found, channels_first(conv(channels_last(x), embed.proj)), 1e-5)
 
 
 @pytest.mark.parametrize(("count", "parts"), [(9, pvt_v2.QUERY_PARTS), (4, pvt_v2.HIDDEN_PARTS)])

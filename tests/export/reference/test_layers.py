@@ -69,7 +69,7 @@ def test_a_strided_convolution_is_its_definition(side, stride, padding, size, rn
     layer = with_values(nn.Conv2d(2, 3, side, stride=stride, padding=padding))
     x = rng.standard_normal((2, *size, 2))
 
-    close(layers.strided_conv(x, layer), convolved(x, layer))
+    close(layers.conv(x, layer), convolved(x, layer))
 
 
 def test_a_depthwise_convolution_is_its_definition(rng):
