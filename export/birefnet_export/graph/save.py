@@ -136,7 +136,7 @@ def _head(tensor: TensorProto) -> bytes:
     inside.CopyFrom(tensor)
     inside.ClearField("external_data")
     inside.ClearField("data_location")
-    content = inside.SerializeToString()
+    content: bytes = inside.SerializeToString()
     size = 0
     if place:
         size = place.size
