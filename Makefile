@@ -6,6 +6,8 @@ DEMO_VENV := .venv-demo
 MODEL := .web/nano/onnx/model_end_to_end.onnx
 GPU_VENV := .venv-gpu
 LOWEST_VENV := .venv-lowest
+PYTORCH_VENV := .venv-pytorch
+PYTORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 DIST_VENV := .venv-dist
 KERNELS_VENV := .venv-kernels
 LOWEST_EXTRAS := cpu,export,heic,matting,serve
@@ -13,7 +15,7 @@ PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --const
 ORT_INSTALL := python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-gpu test-lowest check fix bench interop web arm kernels dist clean
+.PHONY: help demo test test-slow test-pytorch test-gpu test-lowest check fix bench interop web arm kernels dist clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -23,11 +25,16 @@ demo: $(DEMO_VENV)/.installed  ## cut the subjects out of the photographs in exa
 
 test: $(VENV)/.installed $(GPU_VENV)/.installed  ## run every test that needs no special hardware and no patience
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile \
-	  -m "not slow and not gpu and not hub and not interop"
+	  -m "not slow and not pytorch and not gpu and not hub and not interop"
 
 test-slow: $(VENV)/.installed $(GPU_VENV)/.installed  ## run the tests that take more than some seconds each
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile \
-	  -m "slow and not gpu and not hub and not interop"
+	  -m "slow and not pytorch and not gpu and not hub and not interop"
+
+test-pytorch: $(PYTORCH_VENV)/.installed  ## run the tests that compare with PyTorch, in an environment of their own
+	OMP_NUM_THREADS=1 $(PYTORCH_VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile \
+	  -m "pytorch and not gpu and not hub and not interop"
+	$(PYTORCH_VENV)/bin/mypy
 
 test-gpu: $(GPU_VENV)/.cuda  ## run the tests that need an NVIDIA GPU
 	$(GPU_VENV)/bin/python -m pytest -m gpu
@@ -36,7 +43,7 @@ test-lowest: $(LOWEST_VENV)/.installed  ## run the tests of runtime and export w
 	$(LOWEST_VENV)/bin/$(ORT_INSTALL) 'onnxruntime==1.25.0'
 	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/python -m pytest tests/models tests/runtime tests/apps tests/export \
 	  --ignore tests/apps/ray --numprocesses 2 --dist loadfile \
-	  -m "not slow and not gpu and not gpu_wheel and not hub and not interop"
+	  -m "not slow and not pytorch and not gpu and not gpu_wheel and not hub and not interop"
 	$(LOWEST_VENV)/bin/$(ORT_INSTALL) 'onnxruntime==1.20.*'
 	$(LOWEST_VENV)/bin/python -m pytest tests/export/test_old_onnxruntime.py
 
@@ -50,8 +57,8 @@ fix: $(VENV)/.installed  ## let ruff repair lint and format
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(VENV)/.installed  ## measure nano here against PyTorch: some minutes, a page in out/bench
-	$(VENV)/bin/birefnet bench models/nano/model.safetensors --output out/bench --images examples/photos \
+bench: $(PYTORCH_VENV)/.installed  ## measure nano here against PyTorch: some minutes, a page in out/bench
+	$(PYTORCH_VENV)/bin/birefnet bench models/nano/model.safetensors --output out/bench --images examples/photos \
 	  --sizes 192,512 --pytorch eager,bf16 --lowerings native,rows,gridsample --precisions fp32,fp16,int8 \
 	  --seconds 5
 
@@ -79,16 +86,22 @@ dist:  ## build sdist and wheel into dist/, check them, and try the wheel in a c
 	$(DIST_VENV)/wheel/bin/birefnet cutout examples/photos --output out/dist --model out/dist/nano
 
 clean:  ## remove the environments and what the verbs wrote
-	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) $(DIST_VENV) $(KERNELS_VENV) .kernels .interop .web .arm64 out build dist \
+	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) $(PYTORCH_VENV) $(DIST_VENV) $(KERNELS_VENV) .kernels .interop .web .arm64 out build dist \
 	  .mypy_cache .pytest_cache .ruff_cache
 
-# Everything, torch included: export, tests and checks.
+# Everything but PyTorch: export, tests and checks.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/$(PIP_INSTALL) --editable '.[cpu,export,verify,bench,evaluate,serve,dev]'
+	$(VENV)/bin/$(PIP_INSTALL) --editable '.[cpu,export,bench,evaluate,serve,dev]'
 	touch $@
 
-# What a user of the runtime has: no torch, no onnx.
+# What compares with PyTorch, in its CPU build: PyPI's, on Linux, brings 3 GB of CUDA.
+$(PYTORCH_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(PYTORCH_VENV)
+	$(PYTORCH_VENV)/bin/$(PIP_INSTALL) --extra-index-url $(PYTORCH_INDEX) --editable '.[cpu,export,bench,pytorch,dev]'
+	touch $@
+
+# What a user of the runtime has: no onnx.
 $(DEMO_VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO_VENV)
 	$(DEMO_VENV)/bin/$(PIP_INSTALL) --editable '.[cpu]'
@@ -102,11 +115,11 @@ $(GPU_VENV)/.installed: pyproject.toml constraints.txt
 
 # The same with CUDA, cuDNN and TensorRT as wheels (4 GB), PyTorch and pytest: for a machine with a GPU.
 $(GPU_VENV)/.cuda: $(GPU_VENV)/.installed
-	$(GPU_VENV)/bin/$(PIP_INSTALL) --editable '.[cuda,tensorrt,export,bench,dev]'
+	$(GPU_VENV)/bin/$(PIP_INSTALL) --editable '.[cuda,tensorrt,export,bench,pytorch,dev]'
 	touch $@
 
-# The lowest versions that pyproject.toml declares; PyTorch's as always, and Ray's, whose pyarrow
-# wants NumPy 2, are not tried.
+# The lowest versions that pyproject.toml declares; Ray's, whose pyarrow wants NumPy 2,
+# are not tried.
 $(LOWEST_VENV)/.installed: pyproject.toml constraints.txt tests/lowest_versions.py
 	rm -rf $(LOWEST_VENV)
 	$(PYTHON) -m venv $(LOWEST_VENV)

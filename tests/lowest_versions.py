@@ -3,8 +3,7 @@
     python tests/lowest_versions.py EXTRA,... > constraints.txt
 
 A line `name==version` for each requirement of the package and of these extras that states a lowest
-version. The test tools are as in constraints.txt. PyTorch stays as it is there, too: its older CPU
-builds for Linux on x86-64 are not on PyPI, and those that are bring 3 GB of CUDA.
+version. The test tools are as in constraints.txt.
 """
 
 import re
@@ -13,7 +12,6 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-KEPT = {"torch"}
 WITH_DEFORM_CONV = {"onnxruntime": "1.25"}
 """Instead of the lowest that is declared, which runs the lowering `gridsample` alone and so hardly
 any test; `make test-lowest` tries that one apart."""
@@ -36,7 +34,7 @@ def constraints(tested: str, lowest: dict[str, str]) -> list[str]:
     """The lines of constraints.txt with these versions instead of its own."""
     pins = [line.split("==") for line in tested.splitlines() if "==" in line]
     merged = {name.lower(): version for name, version in pins if name not in _LEFT_TO_PIP}
-    merged |= {name: version for name, version in lowest.items() if name not in KEPT}
+    merged |= lowest
     return [f"{name}=={version}" for name, version in sorted(merged.items())]
 
 
@@ -49,5 +47,3 @@ if __name__ == "__main__":
     tested = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     lines = constraints(tested, wanted | WITH_DEFORM_CONV)
     print("\n".join(lines))
-    for name in sorted(KEPT & wanted.keys()):
-        print(f"{name} stays as in constraints.txt, not {wanted[name]}", file=sys.stderr)

@@ -6,7 +6,7 @@ PROJECT = {
     "dependencies": ["numpy>=1.26", "Pillow>=11.3", "plain"],
     "optional-dependencies": {
         "cpu": ["onnxruntime[x]>=1.20; sys_platform != 'darwin'"],
-        "export": ["torch>=2.6"],
+        "export": ["onnx>=1.18"],
         "gpu": ["onnxruntime-gpu>=1.25"],
     },
 }
@@ -20,9 +20,9 @@ def test_the_lowest_of_the_package_and_of_the_extras_that_are_asked_for():
     }
 
 
-def test_they_take_the_place_of_the_tested_versions_except_for_pytorch():
-    tested = "# comment\nnumpy==2.3.4\npytest==9.2.0\nscipy==1.17.1\ntorch==2.13.0\n"
+def test_they_take_the_place_of_the_tested_versions():
+    tested = "# comment\nnumpy==2.3.4\npytest==9.2.0\nscipy==1.17.1\nonnx==1.20.0\n"
 
-    lines = constraints(tested, {"numpy": "1.26", "torch": "2.6"})
+    lines = constraints(tested, {"numpy": "1.26", "onnx": "1.18"})
 
-    assert lines == ["numpy==1.26", "pytest==9.2.0", "torch==2.13.0"]
+    assert lines == ["numpy==1.26", "onnx==1.18", "pytest==9.2.0"]

@@ -3,6 +3,7 @@
 BirefnetError
 ├── BenchmarkError          the request can't be measured
 │   └── MeasurementError    one configuration failed; the text is stored as its result
+├── RemoteCodeError         somebody's code would be run without consent, or failed
 ├── DatasetError            folders that hold no images with masks, or don't fit together
 └── ReportError             a file that is no report, or can't be read
 """
@@ -24,3 +25,7 @@ class ReportError(BirefnetError):
 
 class DatasetError(BirefnetError):
     """Folders that hold no images with masks, or whose files don't fit together."""
+
+
+class RemoteCodeError(BirefnetError):
+    """Somebody's code that would be run without consent, or failed."""

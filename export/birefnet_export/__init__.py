@@ -1,4 +1,4 @@
-"""Checkpoint in, verified ONNX file out. Importing this package does not import torch."""
+"""Checkpoint in, verified ONNX file out. Importing this package does not import onnx."""
 
 from birefnet_models.pins import FetchOptions
 
@@ -9,7 +9,6 @@ from .errors import (
     ExportError,
     GraphError,
     ParityError,
-    RemoteCodeError,
 )
 from .export import export_onnx
 from .inspection import CheckpointFacts, OnnxFacts, inspect_file
@@ -30,7 +29,6 @@ __all__ = [
     "OnnxFacts",
     "Parity",
     "ParityError",
-    "RemoteCodeError",
     "export_onnx",
     "fetch",
     "inspect_file",

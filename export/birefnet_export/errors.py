@@ -6,8 +6,7 @@ BirefnetError
     │   └── ArchitectureError  the tensors show a network that is not supported
     ├── GraphError             the graph that was built breaks its own contract
     ├── ParityError            the graph computes something other than the checkpoint
-    ├── PrecisionError         the graph can't be had in this precision, with these images
-    └── RemoteCodeError        somebody's code would be run without consent, or failed
+    └── PrecisionError         the graph can't be had in this precision, with these images
 """
 
 from birefnet_models.base.errors import BirefnetError
@@ -30,12 +29,8 @@ class GraphError(ExportError):
 
 
 class ParityError(ExportError):
-    """An exported graph whose output differs from the PyTorch module's beyond tolerance."""
+    """An exported graph whose output differs from the reference's beyond tolerance."""
 
 
 class PrecisionError(ExportError):
     """Calibration images that are no use, or a quantized graph whose masks differ too much."""
-
-
-class RemoteCodeError(ExportError):
-    """Python code of a repository that may not be run, or that failed; says whose."""

@@ -1,4 +1,4 @@
-"""The public face of the export; torch enters with the first call, not with the import."""
+"""The public face of the export; onnx enters with the first call, not with the import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from birefnet_models.zoo import lookup
 
 from .checkpoint.fetch import LocalCheckpoint, fetch
 from .errors import ExportError
-from .options import DEFAULT_LOWERING, LOWERINGS, OPSETS, ExportReport
+from .options import ExportReport, Request, graph_form
 from .precision.request import Precision
 
 
@@ -44,7 +44,8 @@ def export_onnx(
         output_dir: made if it does not exist; by default the model's place in the cache.
         opset: one of `OPSETS`, not before the lowering's first; by default the lowering's own.
         lowering: one of `LOWERINGS`; by default `native` with fp16, which is for GPUs, else `rows`.
-        verify: run the file in ONNX Runtime against PyTorch before it gets its name.
+        verify: compare the file in ONNX Runtime with the checkpoint in NumPy, in float64, before it
+            gets its name.
         trained_size: height and width; by default what the zoo or a `preprocessor_config.json`
             beside the checkpoint says. Without either, users of the file assume 1024 x 1024.
         external_data: write the weights beside the graph, to `onnx/model.onnx_data`. ONNX Runtime
@@ -74,38 +75,22 @@ def export_onnx(
         ExportError: the opset, the lowering or the trained size is not possible, or the output
             can't be written.
     """
-    chosen = Precision(precision, Path(calibrate) if calibrate is not None else None, min_iou)
-    if lowering is None:
-        lowering = "native" if precision == "fp16" else DEFAULT_LOWERING
-    if lowering not in LOWERINGS:
-        raise ExportError(f"lowering {lowering!r} is unknown; choose from {', '.join(LOWERINGS)}")
-    first, default = LOWERINGS[lowering]
-    opset = default if opset is None else opset
-    if opset not in OPSETS or opset < first:
-        raise ExportError(
-            f"opset {opset} is not supported with lowering {lowering}; "
-            f"choose one from {first} to {OPSETS[-1]}"
-        )
+    request = Request(
+        form=graph_form(lowering, opset, precision),
+        precision=Precision(precision, Path(calibrate) if calibrate is not None else None, min_iou),
+        trained_size=trained_size,
+        multi_scale=multi_scale,
+        verify=verify,
+        external_data=external_data,
+        end_to_end=end_to_end,
+    )
     from .pipeline import run
 
     fetched = fetch(checkpoint, fetching)
     name = None if output_dir else _cache_name(name, fetched)
-    directory = (
-        Path(output_dir) if output_dir else export_directory(str(name), f"{precision}-{lowering}")
-    )
-    report = run(
-        fetched,
-        directory,
-        opset,
-        lowering,
-        verify,
-        trained_size,
-        external_data,
-        chosen,
-        multi_scale,
-        end_to_end,
-    )
-    return replace(report, name=name)
+    form = f"{precision}-{request.form.lowering.name}"
+    directory = Path(output_dir) if output_dir else export_directory(str(name), form)
+    return replace(run(fetched, directory, request), name=name)
 
 
 def _cache_name(asked: str | None, fetched: LocalCheckpoint) -> str:

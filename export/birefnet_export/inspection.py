@@ -95,7 +95,7 @@ Facts: TypeAlias = CheckpointFacts | OnnxFacts
 def inspect_file(path: str | Path) -> Facts:
     """Read the facts of a file, or of the first graph or the weights that a directory holds.
 
-    Only a checkpoint needs torch; the weights' values stay on the disk, but for the hash.
+    The weights' values stay on the disk, but for the hash.
 
     Raises:
         CheckpointError: there is no such file, or it is none of the kinds.
@@ -120,11 +120,11 @@ def to_dict(facts: Facts) -> dict[str, Any]:
 def _checkpoint_facts(path: Path) -> CheckpointFacts:
     from .checkpoint.read import architecture_of, mismatches
     from .checkpoint.shards import files_of
-    from .checkpoint.tensors import dtype_name, file_format, read_state_dict, weights_file
+    from .checkpoint.tensors import file_format, read_state_dict, weights_file
 
     file = weights_file(path)
     try:
-        stored = read_state_dict(file, values=False)
+        stored = read_state_dict(file)
         kind = file_format(file)
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from error
@@ -138,7 +138,7 @@ def _checkpoint_facts(path: Path) -> CheckpointFacts:
         settings = arch.settings()
     except ArchitectureError as error:
         problems = (str(error),)
-    floating = [tensor for tensor in stored.values() if tensor.is_floating_point()]
+    floating = [tensor for tensor in stored.values() if tensor.dtype.is_floating]
     files = files_of(file)
     sha256 = sha256_of(*files)
     models, match = _of_hash(sha256), "sha256"
@@ -152,8 +152,8 @@ def _checkpoint_facts(path: Path) -> CheckpointFacts:
         size=sum(part.stat().st_size for part in files),
         sha256=sha256,
         tensors=len(stored),
-        parameters=sum(tensor.numel() for tensor in floating),
-        dtypes=dict(Counter(map(dtype_name, stored.values())).most_common()),
+        parameters=sum(tensor.size for tensor in floating),
+        dtypes=dict(Counter(tensor.dtype.name for tensor in stored.values()).most_common()),
         backbone=backbone,
         settings=settings,
         problems=problems,

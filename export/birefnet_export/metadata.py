@@ -12,6 +12,7 @@ from birefnet_models.base.text import format_size
 from .checkpoint.read import Checkpoint
 from .graph.activation_memory import activation_bytes_per_pixel, attention_bytes
 from .graph.signature import MEAN, SIZE_MULTIPLE, STD
+from .options import GraphForm
 from .parity.alphas import AlphaParity
 from .parity.logits import Parity
 from .precision.int8 import PAIR_LIMIT
@@ -23,8 +24,7 @@ FORMAT = "1"
 
 def facts(
     checkpoint: Checkpoint,
-    opset: int,
-    lowering: str,
+    form: GraphForm,
     trained_size: tuple[int, int] | None,
     precision: str,
     quality: Quality | None,
@@ -35,8 +35,8 @@ def facts(
         trained_size: height and width.
         quality: what quantization does to masks.
     """
-    attention = attention_bytes(checkpoint.arch, opset)
-    peak = activation_bytes_per_pixel(checkpoint.arch, lowering)
+    attention = attention_bytes(checkpoint.arch, form.opset)
+    peak = activation_bytes_per_pixel(checkpoint.arch, form.lowering.name)
     known: dict[str, Any] = {
         "format": FORMAT,
         "producer_version": version("birefnet-ort"),
@@ -54,10 +54,10 @@ def facts(
         "resize": "stretch-bilinear-antialias",
         "output": "logits",
         "size_multiple": str(SIZE_MULTIPLE),
-        "opset": str(opset),
+        "opset": str(form.opset),
         "precision": precision,
         "int8_pair_limit": str(PAIR_LIMIT) if precision == "int8" else None,
-        "lowering": lowering,
+        "lowering": form.lowering.name,
         "activation_bytes_per_pixel": f"{peak:.0f}",
         "attention_bytes": attention and json.dumps(attention),
         "quality": quality and json.dumps(quality.to_dict()),
@@ -81,5 +81,5 @@ def end_to_end_facts(
 
 
 def parity_facts(parity: Parity) -> dict[str, str]:
-    """The metadata_props entry of a verified file: the measured differences to PyTorch."""
+    """The metadata_props entry of a verified file: the measured differences to the reference."""
     return {METADATA_PREFIX + "parity": json.dumps(parity.to_dict())}

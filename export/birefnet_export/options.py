@@ -4,41 +4,67 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from birefnet_models.cache import MODEL_OF_PRECISION
 
+from .errors import ExportError
+from .graph.lowering import LOWERINGS, Lowering
 from .network.architecture import Architecture
 from .parity.alphas import AlphaParity
 from .parity.logits import Parity
 from .precision.mask_quality import Quality
+from .precision.request import Precision
 
 OPSETS = range(17, 24)
 """Opsets that can be asked for: LayerNormalization came with 17; 23 is the newest tried."""
 
 
-class LoweringOpsets(NamedTuple):
-    """The opsets of a lowering."""
-
-    first: int
-    default: int
-
-
-LOWERINGS = {
-    "native": LoweringOpsets(19, 20),
-    "rows": LoweringOpsets(19, 23),
-    "gridsample": LoweringOpsets(17, 17),
-}
-"""How deformable convolutions are written.
-
-- native: one `DeformConv` (opset 19) each; GELU is one operator from 20 on.
-- rows: a large one as a sum of `DeformConv`s over rows of taps, for CPUs, where opset 23's
-  `Attention` saves time as well.
-- gridsample: `GridSample` and `MatMul`, for runtimes without `DeformConv`.
-"""
 DEFAULT_LOWERING = "rows"
 PRECISIONS = tuple(MODEL_OF_PRECISION)
 """Of weights and arithmetic: fp32, fp16 for GPUs, int8 for CPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphForm:
+    """How the network is written as a graph."""
+
+    lowering: Lowering
+    opset: int
+
+
+def graph_form(lowering: str | None, opset: int | None, precision: str) -> GraphForm:
+    """The form that is asked for; what is None is the default for the precision.
+
+    Raises:
+        ExportError: there is no such lowering, or it can't be written in this opset.
+    """
+    if lowering is None:
+        lowering = "native" if precision == "fp16" else DEFAULT_LOWERING
+    if lowering not in LOWERINGS:
+        raise ExportError(f"lowering {lowering!r} is unknown; choose from {', '.join(LOWERINGS)}")
+    chosen = LOWERINGS[lowering]
+    opset = chosen.default_opset if opset is None else opset
+    if opset not in OPSETS or opset < chosen.first_opset:
+        raise ExportError(
+            f"opset {opset} is not supported with lowering {lowering}; "
+            f"choose one from {chosen.first_opset} to {OPSETS[-1]}"
+        )
+    return GraphForm(chosen, opset)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What an export is asked for; `export_onnx` describes each."""
+
+    form: GraphForm
+    precision: Precision
+    trained_size: tuple[int, int] | None = None
+    """Height and width."""
+    multi_scale: str | None = None
+    verify: bool = True
+    external_data: bool = False
+    end_to_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +100,7 @@ class ExportReport:
     warnings: tuple[str, ...]
     """Every Python warning on the way. The graph is built, not traced: no tracer adds to them."""
     build_s: float
-    """Reading the checkpoint, building, simplifying and checking the graph."""
+    """Reading the checkpoint, building and checking the graph."""
     verify_s: float
     """Writing the files, and running both sides if they were compared."""
     peak_rss_bytes: int | None

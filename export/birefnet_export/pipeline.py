@@ -1,4 +1,4 @@
-"""Checkpoint to module to fused graph to verified file, step by step."""
+"""Checkpoint to network to fused graph to verified file, step by step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import onnx
-from birefnet_models.base.files import replacing
+from birefnet_models.base.files import replacing, temporary_folder
 from birefnet_models.base.text import format_size
 from birefnet_models.cache import MODEL_OF_PRECISION, end_to_end_file
 from birefnet_runtime.machine import peak_rss_bytes
@@ -17,20 +17,19 @@ from .checkpoint.fetch import LocalCheckpoint
 from .checkpoint.read import read_fetched
 from .errors import ExportError
 from .graph.builder import Graph
+from .graph.check import check_graph
 from .graph.end_to_end import enclose
 from .graph.fused.model import build
-from .graph.lowering import LOWERINGS
-from .graph.save import files_of, replacing_model, save_model
+from .graph.save import append_properties, files_of, opened_view, replacing_model, write_model
 from .graph.signature import INPUT, OUTPUT, SIZE_MULTIPLE
-from .graph.simplify import check_graph, simplified
+from .graph.weights import Weights, WeightsBeside
 from .hub_config import DEFAULT_SIZE, hub_config
 from .metadata import end_to_end_facts, facts, parity_facts
 from .network.birefnet import BiRefNet
-from .options import EndToEndReport, ExportReport
-from .parity.logits import TOLERANCES, GraphTolerance, Parity
+from .options import EndToEndReport, ExportReport, GraphForm, Request
+from .parity.logits import TOLERANCES, Parity
 from .precision.calibration import calibration_images
 from .precision.convert import converted
-from .precision.request import Precision
 from .verify.end_to_end_check import check_end_to_end
 from .verify.export_check import check_export
 
@@ -38,41 +37,38 @@ LARGEST_TRAINED_SIDE = 16384
 """In pixels, far beyond any checkpoint's (2560): what is larger was mistyped."""
 
 
-def run(
-    checkpoint: LocalCheckpoint,
-    directory: Path,
-    opset: int,
-    lowering: str,
-    verified: bool,
-    trained_size: tuple[int, int] | None,
-    external_data: bool,
-    precision: Precision,
-    multi_scale: str | None,
-    end_to_end: bool,
-) -> ExportReport:
-    """Export a checkpoint; arguments, result and errors are those of `export_onnx`."""
+def run(checkpoint: LocalCheckpoint, directory: Path, request: Request) -> ExportReport:
+    """Export a checkpoint; result and errors are those of `export_onnx`."""
     started = time.perf_counter()
+    file = directory / MODEL_OF_PRECISION[request.precision.name]
+    whole: EndToEndReport | None = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        source = read_fetched(checkpoint).with_multi_scale(multi_scale)
-        size = _checked_size(trained_size or source.trained_size)
-        images = calibration_images(precision.calibrate, size or DEFAULT_SIZE)
-        net = source.module()
-        exact = simplified(build_model(net, opset, lowering))
-        check_graph(exact)
-        model, quality = converted(exact, precision, images)
-        check_graph(model)
-        built = time.perf_counter()
-
-        file = directory / MODEL_OF_PRECISION[precision.name]
-        properties = facts(source, opset, lowering, size, precision.name, quality)
-        reference = (net, TOLERANCES[precision.name]) if verified else None
+        source = read_fetched(checkpoint).with_multi_scale(request.multi_scale)
+        size = _checked_size(request.trained_size or source.trained_size)
+        images = calibration_images(request.precision.calibrate, size or DEFAULT_SIZE)
+        net = source.network()
         try:
-            parity = _write_model(file, model, properties, external_data, reference)
-            whole = None
-            if end_to_end:
-                whole = _write_end_to_end(file, size or DEFAULT_SIZE, external_data, verified)
-            for name, content in hub_config(size, external_data=external_data).items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with (
+                temporary_folder(file.parent) as folder,
+                WeightsBeside(folder / "weights") as weights,
+            ):
+                exact = build_model(net, request.form, weights)
+                check_graph(exact, weights)
+                model, quality = converted(exact, weights, request.precision, images)
+                if model is not exact:
+                    check_graph(model, weights)
+                built = time.perf_counter()
+                known = facts(source, request.form, size, request.precision.name, quality)
+                parity = _write_model(file, model, weights, known, request, net)
+                if parity is not None:
+                    known |= parity_facts(parity)
+                if request.end_to_end:
+                    at = size or DEFAULT_SIZE
+                    whole = _write_end_to_end(file, model, weights, known, request, at)
+            configs = hub_config(size, external_data=request.external_data)
+            for name, content in configs.items():
                 with replacing(directory / name) as unnamed:
                     unnamed.write_text(json.dumps(content, indent=2) + "\n")
         except OSError as error:
@@ -82,9 +78,9 @@ def run(
         directory=directory,
         file=file,
         arch=source.arch,
-        opset=opset,
-        lowering=lowering,
-        precision=precision.name,
+        opset=request.form.opset,
+        lowering=request.form.lowering.name,
+        precision=request.precision.name,
         nodes=len(model.graph.node),
         file_bytes=sum(path.stat().st_size for path in files_of(file)),
         parity=parity,
@@ -97,51 +93,66 @@ def run(
     )
 
 
-def build_model(net: BiRefNet, opset: int, lowering: str) -> onnx.ModelProto:
-    """Build the fused form of `net`, not yet simplified."""
-    g = Graph(opset)
+def build_model(net: BiRefNet, form: GraphForm, weights: Weights | None = None) -> onnx.ModelProto:
+    """Build the fused form of `net`.
+
+    ONNX Runtime fuses by the shapes that stand in the file (`value_info`): with them it joins two
+    of a Swin's sums with the LayerNorms behind them. So they are there, as onnx infers them.
+
+    Args:
+        net: with values.
+        form: how it is written.
+        weights: keeps the weights; by default the graph itself holds them.
+    """
+    g = Graph(form.opset, weights)
     image = g.input(INPUT.name, INPUT.axes)
-    g.output(OUTPUT.name, OUTPUT.axes, build(g, image, net, LOWERINGS[lowering]))
-    return g.model()
+    g.output(OUTPUT.name, OUTPUT.axes, build(g, image, net, form.lowering))
+    return onnx.shape_inference.infer_shapes(g.model())
 
 
 def _write_model(
     file: Path,
     model: onnx.ModelProto,
-    properties: dict[str, str],
-    external_data: bool,
-    reference: tuple[BiRefNet, GraphTolerance] | None,
+    weights: WeightsBeside,
+    known: dict[str, str],
+    request: Request,
+    net: BiRefNet,
 ) -> Parity | None:
     """Write a model; it gets its name only when it is known to compute what the reference does.
 
     Returns:
         The differences to the reference, which stand in the file's properties as well.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
     with replacing_model(file) as unnamed:
-        save_model(model, properties, unnamed, external_data=external_data)
-        if reference is None:
+        view = write_model(model, unnamed, weights, external_data=request.external_data)
+        append_properties(unnamed, known)
+        if not request.verify:
             return None
-        parity = check_export(unnamed, *reference)
-        properties = properties | parity_facts(parity)
-        save_model(model, properties, unnamed, external_data=external_data)
+        with opened_view(view, unnamed) as openable:
+            parity = check_export(openable, net, TOLERANCES[request.precision.name])
+        append_properties(unnamed, parity_facts(parity))
         return parity
 
 
 def _write_end_to_end(
-    network: Path, size: tuple[int, int], external_data: bool, verified: bool
+    network: Path,
+    model: onnx.ModelProto,
+    weights: WeightsBeside,
+    known: dict[str, str],
+    request: Request,
+    size: tuple[int, int],
 ) -> EndToEndReport:
     """Write the file from pixels to alpha beside a finished one, which it holds at one size."""
-    model = onnx.load(network)
-    properties = {entry.key: entry.value for entry in model.metadata_props}
-    enclose(model, size)
-    file, parity = end_to_end_file(network), None
+    whole, parity = onnx.ModelProto(), None
+    whole.CopyFrom(model)
+    enclose(whole, size)
+    file = end_to_end_file(network)
     with replacing_model(file) as unnamed:
-        if verified:
-            save_model(model, properties, unnamed, external_data=external_data)
-            parity = check_end_to_end(unnamed, network, size)
-        properties = end_to_end_facts(properties, size, parity)
-        save_model(model, properties, unnamed, external_data=external_data)
+        view = write_model(whole, unnamed, weights, external_data=request.external_data)
+        if request.verify:
+            with opened_view(view, unnamed) as openable, weights.file_of(model) as inside:
+                parity = check_end_to_end(openable, inside, size)
+        append_properties(unnamed, end_to_end_facts(known, size, parity))
     return EndToEndReport(file, size, sum(p.stat().st_size for p in files_of(file)), parity)
 
 

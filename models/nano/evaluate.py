@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from birefnet_export.network.birefnet import BiRefNet
+from birefnet_benchmarks.pytorch.birefnet import BiRefNet
 from birefnet_runtime import Segmenter
 from composite import Composer
 from data import Pixels

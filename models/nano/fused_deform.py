@@ -83,8 +83,8 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 
 
 def main() -> None:
-    """Compare values and gradients with the exporter's deformable convolution."""
-    from birefnet_export.network.deform_conv import deform_conv2d
+    """Compare values and gradients with the plain deformable convolution."""
+    from birefnet_benchmarks.pytorch.deform_conv import deform_conv2d
 
     for kernel in (1, 3, 7):
         inputs = [torch.randn(2, 12, 9, 13), torch.randn(16, 12, kernel, kernel)]

@@ -1,16 +1,16 @@
-"""The network that is trained: the exporter's own BiRefNet, with side heads and faster forms.
+"""The network that is trained: the benchmarks' BiRefNet, with side heads and faster forms.
 
-The weights and their names are those of `birefnet_export.BiRefNet`; what differs is only how the
+The weights and their names are those that `birefnet_export` describes; what differs is only how the
 same sums are carried out in training, and the heads for deep supervision.
 """
 
 import torch
 import torch.nn.functional as F
+from birefnet_benchmarks.pytorch.birefnet import BiRefNet
+from birefnet_benchmarks.pytorch.decoder import Decoder, DeformableConv, resize_as
 from birefnet_export.graph.signature import MEAN, STD
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.swin_v1 import SwinV1
-from birefnet_export.network.birefnet import BiRefNet
-from birefnet_export.network.decoder import Decoder, DeformableConv, resize_as
 from fused_deform import deform
 from torch import Tensor, nn
 

@@ -79,7 +79,6 @@ EXTRA_OF_MODULE = {
     "msgspec": "bench",
     "onnx": "export",
     "onnxruntime": "cpu",
-    "onnxsim": "export",
     "pillow_heif": "heic",
     "prometheus_client": "serve",
     "psutil": "bench",
@@ -90,10 +89,13 @@ EXTRA_OF_MODULE = {
     "ray": "ray",
     "safetensors": "export",
     "starlette": "serve",
-    "torch": "export",
-    "transformers": "verify",
+    "threadpoolctl": "export",
+    "torch": "pytorch",
+    "transformers": "pytorch",
     "uvicorn": "serve",
 }
+CPU_BUILD_OF_PYTORCH = "--extra-index-url https://download.pytorch.org/whl/cpu"
+"""With which pip takes PyTorch's CPU build; PyPI's, on Linux, brings 3 GB of CUDA."""
 
 
 def missing_extra(module: str | None) -> MissingExtraError | None:
@@ -101,6 +103,7 @@ def missing_extra(module: str | None) -> MissingExtraError | None:
     extra = EXTRA_OF_MODULE.get((module or "").partition(".")[0])
     if extra is None:
         return None
+    options = f" {CPU_BUILD_OF_PYTORCH}" if extra == "pytorch" else ""
     return MissingExtraError(
-        f"{module} is not installed; install it with: pip install 'birefnet-ort[{extra}]'"
+        f"{module} is not installed; install it with: pip install 'birefnet-ort[{extra}]'{options}"
     )

@@ -8,20 +8,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from birefnet_export.graph.builder import Graph, Value
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.dino_v3 import DinoV3
 from birefnet_export.network.backbone.pvt_v2 import PvtV2
 from birefnet_export.network.backbone.swin_v1 import SwinV1
 from birefnet_export.network.birefnet import BiRefNet
-from safetensors.torch import save_file
+from birefnet_export.network.nn import Layer
+from birefnet_export.reference.birefnet import logits
+from safetensors.numpy import save_file
 
 NAN_OFFSETS = pytest.mark.skipif(
     tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 26),
@@ -70,6 +71,7 @@ def load_fill() -> ModuleType:
 
 
 fill = load_fill()
+L = TypeVar("L", bound=Layer)
 
 
 def key_list(backbone: str) -> dict[str, tuple[int, ...]]:
@@ -78,9 +80,9 @@ def key_list(backbone: str) -> dict[str, tuple[int, ...]]:
     return {name: tuple(shape) for name, shape in stored.items()}
 
 
-def drawn(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+def drawn(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """The golden weights for these names and shapes."""
-    return {name: torch.from_numpy(value) for name, value in fill.state_dict(dict(shapes)).items()}
+    return dict(fill.state_dict(dict(shapes)))
 
 
 def golden_cases(backbone: str) -> list[tuple[int, int, int]]:
@@ -99,12 +101,29 @@ def golden(backbone: str, case: tuple[int, int, int]) -> tuple[np.ndarray, dict[
 
 
 def network(arch: Architecture) -> BiRefNet:
-    """A BiRefNet with drawn weights, in evaluation mode."""
-    with torch.device("meta"):
-        net = BiRefNet(arch)
-    tensors = drawn({name: tuple(value.shape) for name, value in net.state_dict().items()})
-    net.load_state_dict(tensors, assign=True)
-    return net.eval().requires_grad_(False)
+    """A BiRefNet with drawn weights."""
+    return with_values(BiRefNet(arch))
+
+
+def with_values(layer: L) -> L:
+    """A layer of its own with drawn weights."""
+    return layer.bind(drawn(layer.shapes()).__getitem__)
+
+
+def weights_of(net: BiRefNet) -> dict[str, np.ndarray]:
+    """The values of a network by name, as a checkpoint holds them."""
+    return drawn(net.shapes())
+
+
+def saved(net: BiRefNet, file: Path) -> Path:
+    """A network with drawn weights as a checkpoint."""
+    save_file(weights_of(net), file)
+    return file
+
+
+def expected_logits(net: BiRefNet, image: np.ndarray) -> np.ndarray:
+    """What the reference gives for an image, float64 (batch, 1, height, width)."""
+    return logits(image, net)
 
 
 @pytest.fixture(scope="session")
@@ -115,9 +134,7 @@ def tiny() -> BiRefNet:
 @pytest.fixture
 def tiny_file(tmp_path: Path, tiny: BiRefNet) -> Path:
     """The tiny network as a checkpoint."""
-    file = tmp_path / "model.safetensors"
-    save_file(tiny.state_dict(), file)
-    return file
+    return saved(tiny, tmp_path / "model.safetensors")
 
 
 @pytest.fixture(scope="session")
@@ -128,14 +145,14 @@ def swin_t_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def evaluated(build: Callable[..., Value], *inputs: torch.Tensor, opset: int = 20) -> np.ndarray:
+def evaluated(build: Callable[..., Value], *inputs: np.ndarray, opset: int = 20) -> np.ndarray:
     """What ONNX Runtime makes of a graph that `build(graph, *values)` appends.
 
     All axes of the inputs are dynamic, so that nothing can depend on a fixed size.
     """
     g = Graph(opset)
     values = [
-        g.input(f"x{i}", [f"x{i}_{axis}" for axis in range(value.dim())])
+        g.input(f"x{i}", [f"x{i}_{axis}" for axis in range(value.ndim)])
         for i, value in enumerate(inputs)
     ]
     result = build(g, *values)
@@ -145,7 +162,7 @@ def evaluated(build: Callable[..., Value], *inputs: torch.Tensor, opset: int = 2
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    feeds = {f"x{i}": value.numpy() for i, value in enumerate(inputs)}
+    feeds = {f"x{i}": value for i, value in enumerate(inputs)}
     return np.asarray(session.run(None, feeds)[0])
 
 
@@ -198,3 +215,18 @@ def ancestors(nodes: list[onnx.NodeProto], node: onnx.NodeProto) -> set[str]:
 def in_order(nodes: list[onnx.NodeProto], some: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """`some` of the nodes, those that need less first."""
     return sorted(some, key=lambda node: len(ancestors(nodes, node)))
+
+
+def channels_last(x: np.ndarray) -> np.ndarray:
+    """(batch, channels, height, width), as graphs have it, to what the reference takes."""
+    return np.asarray(x, np.float64).transpose(0, 2, 3, 1)
+
+
+def channels_first(x: np.ndarray) -> np.ndarray:
+    """The reference's (batch, height, width, channels) to what graphs give."""
+    return np.asarray(x.transpose(0, 3, 1, 2))
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    """Normally distributed values, float32."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)

@@ -6,16 +6,16 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from birefnet_export import pipeline
 from birefnet_export.errors import ExportError, GraphError, ParityError
 from birefnet_export.export import export_onnx
+from birefnet_export.graph.lowering import LOWERINGS
 from birefnet_export.graph.signature import check_signature
-from birefnet_export.options import LOWERINGS, OPSETS
+from birefnet_export.options import OPSETS
 from birefnet_export.parity.sample_tensors import INPUT_SHAPES
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
-from .conftest import SETTINGS, drawn, fill, golden, golden_cases, key_list
+from .conftest import SETTINGS, drawn, expected_logits, fill, golden, golden_cases, key_list, saved
 
 TOLERANCE = 1e-4
 
@@ -28,7 +28,7 @@ def run(file, image: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, tiny):
     folder = tmp_path_factory.mktemp("tiny")
-    save_file(tiny.state_dict(), folder / "model.safetensors")
+    saved(tiny, folder / "model.safetensors")
     return export_onnx(folder, folder / "out", trained_size=(96, 160))
 
 
@@ -84,14 +84,14 @@ def test_any_batch_and_any_multiple_of_32_runs(exported, tiny, case):
     logits = run(exported.file, image)
 
     assert logits.shape == (case[0], 1, *case[1:])
-    assert abs(logits - tiny(torch.from_numpy(image)).numpy()).max() < TOLERANCE
+    assert abs(logits - expected_logits(tiny, image)).max() < TOLERANCE
 
 
 OFFERED = [
-    pytest.param(name, opset, marks=[] if opset == default else [pytest.mark.slow])
-    for name, (first, default) in LOWERINGS.items()
+    pytest.param(name, opset, marks=[] if opset == lowering.default_opset else [pytest.mark.slow])
+    for name, lowering in LOWERINGS.items()
     for opset in OPSETS
-    if opset >= first
+    if opset >= lowering.first_opset
 ]
 """The opset that a lowering has by default always, the others where there is time."""
 
@@ -179,13 +179,13 @@ def spoiled(change):
     """
     original = pipeline.build_model
 
-    def build(net, opset, lowering):
-        model = original(net, opset, lowering)
+    def build(net, form, weights):
+        model = original(net, form, weights)
         for tensor in reversed(model.graph.initializer):
             if len(tensor.dims) == 4:
-                values = np.frombuffer(tensor.raw_data, np.float32).copy()
-                values[0] = change(values[0])
-                tensor.raw_data = values.tobytes()
+                values = weights.array(tensor).copy()
+                values.flat[0] = change(values.flat[0])
+                tensor.CopyFrom(weights.tensor(tensor.name, values))
                 return model
         raise AssertionError("the graph has no convolution")
 
@@ -193,7 +193,8 @@ def spoiled(change):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [(lambda w: w + 0.5, "differ from PyTorch's"), (lambda w: np.nan, "NaN")]
+    ("change", "said"),
+    [(lambda w: w + 0.5, "differ from the reference"), (lambda w: np.nan, "NaN")],
 )
 def test_a_graph_that_computes_something_else_leaves_no_file(
     tiny_file, tmp_path, monkeypatch, change, said
@@ -272,4 +273,4 @@ def test_settings_of_memory_change_no_answer(exported, tiny, memory, prepack, ar
     assert segmenter.session_info.provider.arena == arena
     for _ in range(2):  # after memory was given back, too
         logits = segmenter.logits(image)
-        assert abs(logits - tiny(torch.from_numpy(image)).numpy()).max() < TOLERANCE
+        assert abs(logits - expected_logits(tiny, image)).max() < TOLERANCE

@@ -3,18 +3,20 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import onnx
 import pytest
-import torch
 from birefnet_apps.cli.main import main
 from birefnet_export.errors import CheckpointError
 from birefnet_export.inspection import inspect_file
 from birefnet_models import embedded_path, find
 from click.testing import CliRunner
 from onnx import TensorProto, helper
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
-from .conftest import TINY, drawn, key_list, network
+from .checkpoint import torch_files
+from .checkpoint.torch_files import tensor
+from .conftest import TINY, drawn, key_list, network, saved, weights_of
 
 NANO = embedded_path(find("nano"))
 
@@ -33,7 +35,7 @@ def test_a_checkpoint_of_the_zoos_architecture_is_recognized(swin_t_file):
     assert facts.models == ("lite", "lite-2k", "lite-matting")
     stored = drawn(key_list("swin_v1_t"))
     assert facts.tensors == len(stored)
-    assert facts.parameters == sum(t.numel() for t in stored.values() if t.is_floating_point())
+    assert facts.parameters == sum(t.size for t in stored.values() if t.dtype == np.float32)
 
 
 def test_a_file_that_the_zoo_knows_is_recognized_by_its_hash(tiny_file, monkeypatch):
@@ -51,7 +53,7 @@ def test_a_file_that_the_zoo_knows_is_recognized_by_its_hash(tiny_file, monkeypa
 
 def test_settings_that_are_not_the_released_models_are_named(tmp_path):
     arch = replace(TINY, attention="ASPP", aspp_kernels=(), gradient_width=0, multi_scale="none")
-    save_file(network(arch).state_dict(), tmp_path / "model.safetensors")
+    saved(network(arch), tmp_path / "model.safetensors")
 
     facts = inspect_file(tmp_path)
     lines = inspect(tmp_path).stdout.splitlines()
@@ -67,11 +69,8 @@ def test_settings_that_are_not_the_released_models_are_named(tmp_path):
 
 @pytest.mark.parametrize("prefix", ["", "module._orig_mod."])
 def test_a_pth_is_looked_into_without_its_values(tmp_path, tiny, prefix):
-    half = {
-        prefix + name: value.half() if value.is_floating_point() else value
-        for name, value in tiny.state_dict().items()
-    }
-    torch.save({"state_dict": half}, tmp_path / "half.pth")
+    half = {prefix + n: tensor(v.astype(np.float16)) for n, v in weights_of(tiny).items()}
+    torch_files.saved({"state_dict": half}, tmp_path / "half.pth")
 
     facts = inspect_file(tmp_path / "half.pth")
 
@@ -82,9 +81,9 @@ def test_a_pth_is_looked_into_without_its_values(tmp_path, tiny, prefix):
 
 
 def test_missing_and_extra_tensors_are_listed(tmp_path, tiny):
-    tensors = dict(tiny.state_dict())
+    tensors = weights_of(tiny)
     del tensors["decoder.lateral_block3.conv.bias"]
-    tensors["decoder.extra.weight"] = torch.zeros(3)
+    tensors["decoder.extra.weight"] = np.zeros(3, np.float32)
     save_file(tensors, tmp_path / "odd.safetensors")
 
     result = inspect(tmp_path / "odd.safetensors")

@@ -38,6 +38,7 @@ MODULE_OF = {
         (PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"], "models runtime"),
         (PROJECT["optional-dependencies"]["export"], "export"),
         (PROJECT["optional-dependencies"]["bench"], "benchmarks"),
+        (PROJECT["optional-dependencies"]["pytorch"], "benchmarks"),
         (PROJECT["optional-dependencies"]["evaluate"], "benchmarks"),
     ],
 )
@@ -56,7 +57,7 @@ def test_torch_and_onnx_are_never_needed_to_cut_out():
     assert {requirement_name(line) for line in needed}.isdisjoint({"torch", "onnx", "transformers"})
 
 
-@pytest.mark.parametrize("extra", ["bench", "evaluate", "export", "heic", "matting", "verify"])
+@pytest.mark.parametrize("extra", ["bench", "evaluate", "export", "heic", "matting", "pytorch"])
 def test_an_extra_for_a_task_leaves_the_build_of_onnx_runtime_open(extra):
     """Two builds overwrite each other's files: `gpu,export` must not bring the CPU's, too."""
     names = {requirement_name(line) for line in PROJECT["optional-dependencies"][extra]}
@@ -72,7 +73,7 @@ def test_everything_that_is_required_is_pinned_in_the_constraints():
         if not line.startswith("#")
     }
     installed = [*PROJECT["dependencies"]]
-    for extra in ("cpu", "export", "verify", "bench", "evaluate", "serve", "dev"):
+    for extra in ("cpu", "export", "pytorch", "bench", "evaluate", "serve", "dev"):
         installed += PROJECT["optional-dependencies"][extra]
 
     assert {requirement_name(line) for line in installed} <= pinned

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_export.checkpoint.fetch import fetch
-from birefnet_export.verify.remote_source import REMOTE_PREFIX, consented_source
 from birefnet_models.base.names import CHECKPOINT_SUFFIXES
 from birefnet_models.base.onnx_file import read_onnx
 from birefnet_models.base.text import format_seconds
@@ -21,6 +20,7 @@ from birefnet_runtime.model.locate import find_model
 from birefnet_runtime.model.size import parse_height_width
 
 from ..errors import BenchmarkError
+from ..pytorch.remote_source import REMOTE_PREFIX, consented_source
 from .measure.timing import Clock
 from .workloads import BenchModel, Setup, graph_setup, pytorch_setup
 

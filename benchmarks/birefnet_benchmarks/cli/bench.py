@@ -10,7 +10,8 @@ from typing import Any
 import click
 from birefnet_apps.cli.options import read_bytes
 from birefnet_export.cli.fetch_options import fetching_options
-from birefnet_export.options import DEFAULT_LOWERING, LOWERINGS, PRECISIONS
+from birefnet_export.graph.lowering import LOWERINGS
+from birefnet_export.options import DEFAULT_LOWERING, PRECISIONS
 from birefnet_models.base.errors import BirefnetError
 from birefnet_models.base.text import printable
 from birefnet_models.pins import FetchOptions

@@ -51,17 +51,17 @@ SIZE = (192, 192)
 
 def eight_bits(weight: int8.LayerWeight) -> int8.RoundedWeight:
     """The nearest int8."""
-    return int8.round_to(weight, highest(weight))
+    return int8.round_to(weight.read(), weight.axis, highest(weight))
 
 
 def seven_bits(weight: int8.LayerWeight) -> int8.RoundedWeight:
     """The nearest int8 of at most 64, which is what other tools call a reduced range."""
-    return int8.round_to(weight, highest(weight) * np.float32(127 / 64))
+    return int8.round_to(weight.read(), weight.axis, highest(weight) * np.float32(127 / 64))
 
 
 def highest(weight: int8.LayerWeight) -> Any:
     """The largest magnitude of each output channel: float32 (channels,)."""
-    channels = np.abs(np.moveaxis(weight.values, weight.axis, 0))
+    channels = np.abs(np.moveaxis(weight.read(), weight.axis, 0))
     return channels.reshape(len(channels), -1).max(1)
 
 

@@ -19,13 +19,10 @@ import birefnet_models
 import click
 import numpy as np
 import onnx
-import torch
 from birefnet_apps.cli.main import main as birefnet
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.swin_v1 import SwinV1
-from birefnet_export.network.birefnet import BiRefNet
 from PIL import Image
-from safetensors.torch import save
 
 ROOT = Path(__file__).parents[3]
 PHOTO = ROOT / "examples" / "photos" / "china.jpg"
@@ -283,6 +280,10 @@ def _odd_preprocessor(random: Random) -> str:
 @cache
 def _checkpoints() -> Sequence[tuple[str, bytes]]:
     """A small network as safetensors and as PyTorch's archive and older pickle, by suffix."""
+    import torch
+    from birefnet_benchmarks.pytorch.birefnet import BiRefNet
+    from safetensors.torch import save
+
     net = BiRefNet(
         Architecture(
             SwinV1(16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 4), window=4, mlp_hidden=40),

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from birefnet_benchmarks.pytorch.birefnet import load
 from birefnet_export.checkpoint.read import read_checkpoint
 from PIL import Image
 
@@ -32,7 +33,7 @@ def blur_fusion(image: Any, fore: Any, behind: Any, alpha: Any, window: int) -> 
 def main(checkpoint: str, source: str, target: str, size: str, threads: str) -> None:
     """Cut one picture out."""
     torch.set_num_threads(int(threads))
-    network = read_checkpoint(Path(checkpoint)).module().eval()
+    network = load(read_checkpoint(Path(checkpoint)))
     image = Image.open(source).convert("RGB")
     small = image.resize((int(size), int(size)), Image.Resampling.BILINEAR)
     mean, std = np.asarray(MEAN, np.float32), np.asarray(STD, np.float32)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeGuard
 
-import torch
+import numpy as np
 from birefnet_models.base.hashes import sha256_of
 from birefnet_models.base.names import PREPROCESSOR_FILE
 from birefnet_models.base.text import first_line, shortened
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ..errors import ArchitectureError, CheckpointError
 from ..network.architecture import Architecture
@@ -21,7 +21,8 @@ from ..network.backbone.swin_v1 import SwinV1, relative_position_index
 from ..network.birefnet import BiRefNet
 from .fetch import LocalCheckpoint
 from .shards import files_of
-from .tensors import dtype_name, read_state_dict, weights_file
+from .state_dict import StoredTensor
+from .tensors import read_state_dict, weights_file
 
 _TRAINING_ONLY = re.compile(
     r"decoder\.(conv_ms_spvn_\d|gdt_convs_pred_\d\.\d)\.(weight|bias)|.+\.num_batches_tracked"
@@ -41,8 +42,8 @@ class Checkpoint:
     sha256: str
     """Of that file."""
     arch: Architecture
-    tensors: Mapping[str, Tensor]
-    """float32, by upstream's names; what serves training alone is left out."""
+    tensors: Mapping[str, StoredTensor]
+    """By upstream's names, their values on disk; what serves training alone is left out."""
     dtypes: tuple[str, ...]
     """What the floating-point tensors were stored as, such as `float16`."""
     trained_size: tuple[int, int] | None
@@ -66,17 +67,20 @@ class Checkpoint:
         except ArchitectureError as error:
             raise ArchitectureError(f"{self.path}: {error}") from error
 
-    def module(self) -> BiRefNet:
-        """The network in evaluation mode, sharing these tensors."""
-        with torch.device("meta"):  # no time spent on random weights
-            net = BiRefNet(self.arch)
-        counters = {
-            name: torch.zeros((), dtype=torch.long)
-            for name in net.state_dict()
-            if name.endswith("num_batches_tracked")
-        }
-        net.load_state_dict({**self.tensors, **counters}, assign=True)
-        return net.eval().requires_grad_(False)
+    def read(self, name: str) -> NDArray[np.float32]:
+        """Read the values of a tensor.
+
+        Raises:
+            CheckpointError: the file was changed or removed since it was checked.
+        """
+        try:
+            return self.tensors[name].read_float32()
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.path}: {error}") from error
+
+    def network(self) -> BiRefNet:
+        """The layers of the network, whose values are read when they are asked for."""
+        return BiRefNet(self.arch).bind(self.read)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -84,6 +88,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     The format is told by the file's content. Nothing in the file is executed. Checkpoints of a
     training run are read too: wrappers, prefixes of names and whatever else they hold are left out.
+    Every value is looked at once, one tensor after the other; none is kept in memory.
 
     Raises:
         CheckpointError: the file can't be read, is no checkpoint, or its tensors don't fit.
@@ -96,15 +101,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         if problems := mismatches(stored, arch):
             lines = "; ".join(f"{what}: {shortened(names)}" for what, names in problems.items())
             raise CheckpointError(f"its tensors are not those of a BiRefNet; {lines}")
-        tensors = {name: stored[name] for name in _inference_shapes(arch)}
+        tensors = {name: stored[name] for name in BiRefNet(arch).shapes()}
+        broken = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
     except ArchitectureError as error:
         raise ArchitectureError(f"{file}: {error}") from error
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from error
-    tensors = {name: tensor.float() for name, tensor in tensors.items()}
-    if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+    if broken:
         raise CheckpointError(f"{file}: holds NaN or infinity in {shortened(broken)}")
-    dtypes = sorted({dtype_name(stored[name]) for name in tensors})
+    dtypes = sorted({tensor.dtype.name for tensor in tensors.values()})
     return Checkpoint(
         path=file,
         sha256=sha256_of(*files_of(file)),
@@ -129,8 +134,12 @@ def read_fetched(fetched: LocalCheckpoint) -> Checkpoint:
     )
 
 
-def architecture_of(stored: Mapping[str, Tensor]) -> Architecture:
-    """The architecture that a state dict shows; its tensors may be on the meta device.
+def _is_finite(tensor: StoredTensor) -> bool:
+    return bool(np.isfinite(tensor.read_float32()).all())
+
+
+def architecture_of(stored: Mapping[str, StoredTensor]) -> Architecture:
+    """The architecture that the names and shapes of a state dict show.
 
     Raises:
         ArchitectureError: it shows none that is supported; the message says what it shows.
@@ -140,22 +149,23 @@ def architecture_of(stored: Mapping[str, Tensor]) -> Architecture:
             "it has no backbone, and so is no BiRefNet: of its tensors' names none starts with "
             f"'bb.'; they are {shortened(stored, 5)}"
         )
-    return Architecture.from_shapes({name: tuple(t.shape) for name, t in stored.items()})
+    return Architecture.from_shapes({name: t.shape for name, t in stored.items()})
 
 
-def mismatches(stored: Mapping[str, Tensor], arch: Architecture) -> dict[str, list[str]]:
+def mismatches(stored: Mapping[str, StoredTensor], arch: Architecture) -> dict[str, list[str]]:
     """How a state dict differs from what an architecture needs: kinds of problem, with names.
 
-    Tensors may be on the meta device, without values; stored window orders then go unchecked.
+    Raises:
+        CheckpointError: a stored window order can't be read.
     """
-    expected = _inference_shapes(arch)
+    expected = BiRefNet(arch).shapes()
     left_over = sorted(
         name
         for name in stored.keys() - expected.keys()
         if not (_TRAINING_ONLY.fullmatch(name) or name.endswith(_POSITION_INDEX))
     )
     misshapen = [
-        f"{name} {tuple(stored[name].shape)} instead of {tuple(shape)}"
+        f"{name} {stored[name].shape} instead of {shape}"
         for name, shape in expected.items()
         if name in stored and stored[name].shape != shape
     ]
@@ -164,24 +174,14 @@ def mismatches(stored: Mapping[str, Tensor], arch: Architecture) -> dict[str, li
         "left over": left_over,
         "of another shape": misshapen,
         "not floating-point": [
-            n for n in expected if n in stored and not stored[n].is_floating_point()
+            n for n in expected if n in stored and not stored[n].dtype.is_floating
         ],
         "of another window order": _other_window_orders(stored, arch),
     }
     return {what: names for what, names in problems.items() if names}
 
 
-def _inference_shapes(arch: Architecture) -> dict[str, torch.Size]:
-    """Names and shapes of the inference network."""
-    with torch.device("meta"):
-        return {
-            name: tensor.shape
-            for name, tensor in BiRefNet(arch).state_dict().items()
-            if not name.endswith("num_batches_tracked")
-        }
-
-
-def _other_window_orders(stored: Mapping[str, Tensor], arch: Architecture) -> list[str]:
+def _other_window_orders(stored: Mapping[str, StoredTensor], arch: Architecture) -> list[str]:
     """Stored relative position indices that are not Swin's own."""
     if not isinstance(arch.backbone, SwinV1):
         return []
@@ -189,9 +189,7 @@ def _other_window_orders(stored: Mapping[str, Tensor], arch: Architecture) -> li
     return [
         name
         for name, tensor in stored.items()
-        if name.endswith(_POSITION_INDEX)
-        and not tensor.is_meta
-        and not torch.equal(tensor.long(), index)
+        if name.endswith(_POSITION_INDEX) and not np.array_equal(tensor.read(), index)
     ]
 
 

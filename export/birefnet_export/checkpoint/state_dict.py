@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
-import torch
+import numpy as np
 from birefnet_models.base.text import printable, shortened
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ..errors import CheckpointError
+from .dtypes import Dtype
 
 MOST_NAMES = 100_000
 """Names in one state dict, and objects among which it is looked for; files that hold more were not
@@ -28,10 +30,21 @@ _WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoi
 class StoredTensor:
     """A tensor in a file."""
 
-    dtype: torch.dtype
+    dtype: Dtype
     shape: tuple[int, ...]
-    read: Callable[[], Tensor]
-    """Reads its values."""
+    read: Callable[[], NDArray[Any]]
+    """Reads its values, anew each time: of this shape, in NumPy's type of this name, or in float32
+    where NumPy has none. Raises `CheckpointError` where the file is damaged or was changed."""
+
+    @property
+    def size(self) -> int:
+        """How many values it has."""
+        return prod(self.shape)
+
+    def read_float32(self) -> NDArray[np.float32]:
+        """Its values rounded to float32; what is beyond its range becomes infinity."""
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(self.read(), np.float32).reshape(self.shape)
 
 
 def find_state_dict(content: Any) -> dict[str, StoredTensor]:

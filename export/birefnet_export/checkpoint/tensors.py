@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import torch
 from birefnet_models.base.names import WEIGHTS_FILE, choose_weights
 from birefnet_models.base.text import first_line, shortened
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from ..errors import CheckpointError
 from .pytorch_file import read_pytorch
+from .safetensors_file import read_safetensors
 from .shards import files_of, is_index
 from .state_dict import StoredTensor, find_state_dict
 
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 _MOST_EXPANSION = 4
 """How many times the size of their files all tensors together may take."""
 _SMALL = 16 << 20
@@ -70,12 +52,11 @@ def weights_file(path: Path) -> Path:
     return path / fitting[0]
 
 
-def read_state_dict(file: Path, values: bool = True) -> dict[str, Tensor]:
-    """The tensors of the network in a checkpoint, by their names in BiRefNet.
+def read_state_dict(file: Path) -> dict[str, StoredTensor]:
+    """The tensors of the network in a checkpoint, by their names in BiRefNet; values stay on disk.
 
     Args:
         file: its format is told by its content. Nothing in it is executed.
-        values: False leaves them on the disk: the tensors are then on the meta device.
 
     Raises:
         CheckpointError: the file can't be read, is damaged or none of the formats, wants to run
@@ -93,12 +74,7 @@ def read_state_dict(file: Path, values: bool = True) -> dict[str, Tensor]:
     )
     if in_memory > max(_MOST_EXPANSION * on_disk, _SMALL):
         raise CheckpointError(f"has {on_disk} bytes and describes tensors of {in_memory}")
-    if values:
-        return {name: tensor.read() for name, tensor in stored.items()}
-    return {
-        name: torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-        for name, tensor in stored.items()
-    }
+    return stored
 
 
 def file_format(file: Path) -> Literal["safetensors", "pytorch"]:
@@ -123,11 +99,6 @@ def file_format(file: Path) -> Literal["safetensors", "pytorch"]:
     )
 
 
-def dtype_name(tensor: Tensor) -> str:
-    """`float16`, as numpy names it."""
-    return str(tensor.dtype).removeprefix("torch.")
-
-
 def _read_shard(file: Path) -> dict[str, StoredTensor]:
     try:
         content = _read_file(file)
@@ -139,31 +110,7 @@ def _read_shard(file: Path) -> dict[str, StoredTensor]:
 
 
 def _read_file(file: Path) -> Any:
-    if file_format(file) == "pytorch":
-        return read_pytorch(file)
-    with _damage_explained():
-        archive: Any = safe_open(file, framework="pt")
-        return {name: _safetensor(archive, name) for name in archive.keys()}  # noqa: SIM118
-
-
-def _safetensor(archive: Any, name: str) -> StoredTensor:
-    part = archive.get_slice(name)
-    if (dtype := _DTYPES.get(part.get_dtype())) is None:
-        raise CheckpointError(f"holds tensors of type {part.get_dtype()}, which no BiRefNet has")
-
-    def read() -> Tensor:
-        with _damage_explained():
-            return cast(Tensor, archive.get_tensor(name))
-
-    return StoredTensor(dtype, tuple(part.get_shape()), read)
-
-
-@contextmanager
-def _damage_explained() -> Iterator[None]:
-    try:
-        yield
-    except (SafetensorError, OSError, ValueError, OverflowError, MemoryError) as error:
-        raise CheckpointError(f"is a damaged safetensors file: {first_line(error)}") from error
+    return read_pytorch(file) if file_format(file) == "pytorch" else read_safetensors(file)
 
 
 def _describe(head: bytes) -> str:

@@ -12,7 +12,8 @@ from birefnet_models.base.text import format_size
 from birefnet_models.pins import FetchOptions
 
 from ..export import export_onnx
-from ..options import DEFAULT_LOWERING, LOWERINGS, OPSETS, PRECISIONS, EndToEndReport, ExportReport
+from ..graph.lowering import LOWERINGS
+from ..options import DEFAULT_LOWERING, OPSETS, PRECISIONS, EndToEndReport, ExportReport
 from ..precision.mask_quality import Quality
 from ..precision.request import DEFAULT_MIN_IOU
 from .fetch_options import fetching_options, multi_scale_option
@@ -50,7 +51,7 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     type=click.IntRange(OPSETS[0], OPSETS[-1]),
     default=None,
     help="ONNX operator set. By default the lowering's own: "
-    + ", ".join(f"{name} {opsets.default}" for name, opsets in LOWERINGS.items())
+    + ", ".join(f"{lowering.name} {lowering.default_opset}" for lowering in LOWERINGS.values())
     + ".",
 )
 @click.option(
@@ -107,7 +108,7 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     "--verify/--no-verify",
     default=True,
     show_default=True,
-    help="Compare ONNX Runtime with PyTorch before the file gets its name.",
+    help="Compare ONNX Runtime with NumPy's float64 before the file gets its name.",
 )
 @click.option(
     "--push",
@@ -198,10 +199,11 @@ def _lines(report: ExportReport) -> Iterator[str]:
     )
     yield "any batch; height and width any multiples of 32"
     if report.parity:
-        yield f"against PyTorch at {', '.join(map(format_size, report.parity.cases))}:"
+        cases = ", ".join(map(format_size, report.parity.cases))
+        yield f"against {report.parity.reference} at {cases}:"
         yield from (f"  {line}" for line in report.parity.lines())
     else:
-        yield "not compared with PyTorch"
+        yield "not compared with the checkpoint"
     if report.end_to_end:
         yield from _end_to_end(report.end_to_end)
     if report.name:

@@ -1,1 +1,1 @@
-"""The ONNX graph: built from kernels, without a tracer, simplified and saved."""
+"""The ONNX graph: built from kernels, without a tracer, checked and saved."""

@@ -8,17 +8,17 @@ is built here takes seconds, has 1,500 nodes, and names them after the module th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor
+from onnx import TensorProto, helper
+
+from .weights import Weights, WeightsInGraph, digest_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,15 +58,21 @@ class Graph:
     What is asked for twice is there once: a node with the operands and attributes of an earlier
     one is that node, a constant equal to an earlier one is that constant. So the two scales of
     the backbone share their weights, and blocks their shape arithmetic, without being told to.
+
+    Args:
+        opset: of ONNX.
+        weights: keeps the values of constants; by default the graph itself holds them.
     """
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, weights: Weights | None = None) -> None:
         self.opset = opset
+        self._weights = weights or WeightsInGraph()
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._constants: dict[bytes, Value] = {}
+        self._made: dict[Hashable, list[Value]] = {}
         self._known: dict[bytes, list[Value]] = {}
         self._scopes: list[str] = []
         self._counts: dict[str, int] = {}
@@ -128,18 +134,30 @@ class Graph:
     def constant(self, value: Any) -> Value:
         """A constant tensor.
 
-        Tensors and arrays keep their shape, floating ones become float32; Python integers and
-        sequences of them become int64, Python floats float32.
+        Arrays keep their shape, floating ones become float32; Python integers and sequences of
+        them become int64, Python floats float32.
         """
         array = _array(value)
-        key = blake2b(f"{array.dtype}{array.shape}".encode())
-        key.update(array.data)
-        digest = key.digest()
+        digest = digest_of(array)
         if digest not in self._constants:
             stored = Value(self, self._unique("constant"))
-            self._initializers.append(numpy_helper.from_array(array, stored.name))
+            self._initializers.append(self._weights.tensor(stored.name, array, digest))
             self._constants[digest] = stored
         return self._constants[digest]
+
+    def constants(self, of: Hashable, make: Callable[[], Iterable[Any]]) -> list[Value]:
+        """Constant tensors, made when they are first asked for.
+
+        The two scales of a backbone share its layers: what is read and folded for one is there for
+        the other.
+
+        Args:
+            of: what the tensors belong to, such as a layer.
+            make: gives their values.
+        """
+        if of not in self._made:
+            self._made[of] = [self.constant(value) for value in make()]
+        return self._made[of]
 
     def model(self) -> onnx.ModelProto:
         """The finished model."""
@@ -164,8 +182,6 @@ class Graph:
 
 
 def _array(value: Any) -> NDArray[Any]:
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
     array = np.asarray(value)
     return np.ascontiguousarray(
         array, np.float32 if array.dtype.kind == "f" else array.dtype

@@ -6,30 +6,34 @@ enter the graph.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network import nn
+
+Array = NDArray[np.float64]
 
 
 class Kernel(NamedTuple):
     """The weights of a stride-1 convolution."""
 
-    weight: Tensor
+    weight: Array
     """float64 (out, in, kernel height, kernel width)."""
-    bias: Tensor
+    bias: Array
     """float64 (out,)."""
 
 
 def kernel_of(conv: nn.Conv2d) -> Kernel:
     """The weights of a convolution, with zeros for a missing bias."""
-    weight = _double(conv.weight)
-    bias = weight.new_zeros(len(weight)) if conv.bias is None else _double(conv.bias)
+    weight = float64(conv.weight)
+    bias = float64(conv.bias) if conv.has_bias else np.zeros(len(weight))
     return Kernel(weight, bias)
 
 
-def with_norm(kernel: Kernel, norm: nn.Module) -> Kernel:
+def with_norm(kernel: Kernel, norm: nn.Layer) -> Kernel:
     """BatchNorm behind a convolution, folded into its weights; an Identity changes nothing.
 
     In inference BatchNorm is ``scale * x + shift``.
@@ -38,10 +42,8 @@ def with_norm(kernel: Kernel, norm: nn.Module) -> Kernel:
         return kernel
     if not isinstance(norm, nn.BatchNorm2d):
         raise TypeError(f"expected a BatchNorm, found {type(norm).__name__}")
-    if norm.running_var is None or norm.running_mean is None:
-        raise TypeError("a BatchNorm without running statistics cannot be folded")
-    scale = _double(norm.weight) / torch.sqrt(_double(norm.running_var) + norm.eps)
-    shift = _double(norm.bias) - scale * _double(norm.running_mean)
+    scale = float64(norm.weight) / np.sqrt(float64(norm.running_var) + norm.eps)
+    shift = float64(norm.bias) - scale * norm.running_mean
     return Kernel(kernel.weight * scale[:, None, None, None], kernel.bias * scale + shift)
 
 
@@ -51,23 +53,24 @@ def pointwise_after(outer: Kernel, inner: Kernel) -> Kernel:
     Exact at the borders too: a 1 x 1 convolution never reads its input's padding.
     """
     mix = outer.weight[:, :, 0, 0]
-    weight = torch.einsum("om,mikl->oikl", mix, inner.weight)
-    return Kernel(weight, mix @ inner.bias + outer.bias)
+    weight = np.tensordot(mix, inner.weight, 1)  # (out, mid) and (mid, in, height, width)
+    return Kernel(np.asarray(weight, np.float64), mix @ inner.bias + outer.bias)
 
 
 def stacked(*kernels: Kernel) -> Kernel:
     """Convolutions of one input as one that stacks their outputs."""
-    return Kernel(torch.cat([k.weight for k in kernels]), torch.cat([k.bias for k in kernels]))
+    weights, biases = zip(*kernels, strict=True)
+    return Kernel(np.concatenate(weights), np.concatenate(biases))
 
 
 def split_inputs(kernel: Kernel, channels: Sequence[int]) -> list[Kernel]:
     """A convolution of concatenated maps as parts to be summed; the first one has the bias."""
-    weights = torch.split(kernel.weight, list(channels), 1)
-    silent = torch.zeros_like(kernel.bias)
+    weights = np.split(kernel.weight, np.cumsum(channels)[:-1], 1)
+    silent = np.zeros_like(kernel.bias)
     return [Kernel(w, kernel.bias if i == 0 else silent) for i, w in enumerate(weights)]
 
 
-def kernel_in(sequence: nn.Sequential, index: int = 0) -> Kernel:
+def kernel_in(sequence: Iterable[nn.Layer], index: int = 0) -> Kernel:
     """The convolution at `index` of a sequence, with the BatchNorm that follows it, if any."""
     conv, *after = list(sequence)[index : index + 2]
     if not isinstance(conv, nn.Conv2d):
@@ -76,5 +79,6 @@ def kernel_in(sequence: nn.Sequential, index: int = 0) -> Kernel:
     return with_norm(kernel, after[0]) if after and isinstance(after[0], nn.BatchNorm2d) else kernel
 
 
-def _double(tensor: Tensor) -> Tensor:
-    return tensor.detach().double()
+def float64(values: nn.Array) -> Array:
+    """The same values, exactly."""
+    return values.astype(np.float64)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
-from torch import nn
-
+from ..network import nn
 from .builder import Graph, Value
 from .kernels import Kernel
 
@@ -52,8 +51,11 @@ def conv(
 
 def linear(g: Graph, x: Value, layer: nn.Linear) -> Value:
     """x @ weight.T + bias over the last axis."""
-    product = x @ layer.weight.T
-    return product if layer.bias is None else product + layer.bias
+    weight, *bias = g.constants(
+        layer, lambda: [layer.weight.T, layer.bias] if layer.has_bias else [layer.weight.T]
+    )
+    product = x @ weight
+    return product + bias[0] if bias else product
 
 
 def layer_norm(g: Graph, x: Value, norm: nn.LayerNorm) -> Value:

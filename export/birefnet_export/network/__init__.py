@@ -1,1 +1,1 @@
-"""BiRefNet in plain PyTorch, and the architecture read off a checkpoint's tensors."""
+"""BiRefNet as its layers, by the names of their tensors, and the architecture that those show."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import ArchitectureError
+from .backbone.read import read_backbone
 from .backbone.record import Backbone
 from .shapes import Shapes, shape_of
 from .unsupported import refuse_other_variants
@@ -113,8 +114,6 @@ class Architecture:
             ArchitectureError: the tensors show something other than a BiRefNet of upstream's; the
                 message names the tensor that was looked for.
         """
-        from .backbone.read import read_backbone  # its modules need torch, the record does not
-
         refuse_other_variants(shapes)
         backbone = read_backbone(shapes)
         # The first map that the decoder sees has the channels of one scale, or of two.

@@ -1,64 +1,25 @@
-"""BiRefNet (arXiv 2401.03407) for inference, in plain PyTorch, with upstream's state-dict names."""
+"""BiRefNet (arXiv 2401.03407) as its layers, with upstream's state-dict names."""
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from . import nn
 from .architecture import Architecture
-from .decoder import BLOCKS, Decoder, resize_as
+from .decoder import ASPP, BLOCKS, Decoder, DecoderBlock
 
 
-class BiRefNet(nn.Module):
-    """A normalized image in, one map of logits out.
+class BiRefNet(nn.Layer):
+    """The layers of inference: `shapes()` are those of a checkpoint, `bind` gives them values.
 
     The heads that serve training alone (`conv_ms_spvn_*`, `gdt_convs_pred_*`) are not here.
     """
 
     def __init__(self, arch: Architecture) -> None:
-        super().__init__()
         self.arch = arch
         self.bb = arch.backbone.module()
         deepest = arch.channels[-1]
         read = deepest + sum(arch.channels[3 - arch.context : 3])
-        self.squeeze_module = nn.Sequential()
+        self.squeeze_module: nn.Sequential[DecoderBlock | ASPP] = nn.Sequential()
         for kind in arch.squeeze:
             self.squeeze_module.append(BLOCKS[kind](arch, read, deepest))
             read = deepest
         self.decoder = Decoder(arch)
-
-    def backbone_maps(self, image: Tensor) -> list[Tensor]:
-        """Four maps, shallow to deep, of one scale of the image or both."""
-        multi_scale = self.arch.with_multi_scale(None).multi_scale  # known, that is
-        full_maps: list[Tensor] = self.bb(image)
-        if multi_scale == "none":
-            return full_maps
-        half = F.interpolate(
-            image,
-            size=(image.shape[2] // 2, image.shape[3] // 2),
-            mode="bilinear",
-            align_corners=True,
-        )
-        pairs = [
-            (full, resize_as(small, full))
-            for full, small in zip(full_maps, self.bb(half), strict=True)
-        ]
-        if multi_scale == "add":
-            return [full + small for full, small in pairs]
-        return [torch.cat(pair, 1) for pair in pairs]
-
-    def encode(self, image: Tensor) -> list[Tensor]:
-        """Backbone maps with the deepest one given its context and squeezed."""
-        *shallow, deepest = self.backbone_maps(image)
-        context = [resize_as(x, deepest) for x in shallow[3 - self.arch.context :]]
-        return [*shallow, self.squeeze_module(torch.cat((*context, deepest), 1))]
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits, float (batch, 1, height, width), of `image`, float (batch, 3, height, width).
-
-        The image is RGB, normalized with ImageNet's mean and deviation; its sides are multiples
-        of 32. The sigmoid of the logits is the alpha.
-        """
-        out: Tensor = self.decoder(image, self.encode(image))
-        return out

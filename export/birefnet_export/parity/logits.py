@@ -57,7 +57,7 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class GraphTolerance:
-    """The largest differences to PyTorch that pass, of logits and of masks."""
+    """The largest differences to a reference that pass, of logits and of masks."""
 
     logits_max_abs: float = inf
     mask_max_abs: float = inf
@@ -69,8 +69,8 @@ class GraphTolerance:
             if not (value := getattr(parity, name)) <= allowed:  # NaN on either side is no pass
                 what, how, _ = name.split("_")
                 return (
-                    f"the graph's {what.rstrip('s')}s differ from PyTorch's by {value:.1e} ({how}),"
-                    f" more than the {allowed:.0e} allowed"
+                    f"the graph's {what.rstrip('s')}s differ from the reference's by {value:.1e} "
+                    f"({how}), more than the {allowed:.0e} allowed"
                 )
         return None
 
@@ -94,7 +94,7 @@ TOLERANCES = {
     "bf16": GraphTolerance(mask_max_abs=0.3, mask_mean_abs=5e-2),
     "int8": GraphTolerance(mask_mean_abs=5e-2),
 }
-"""What passes against PyTorch in float64, by the precision that the graph computes in.
+"""What passes against a reference in float64, by the precision that the graph computes in.
 
 No file is in bf16, but providers can compute so. PyTorch's own autocast to it moved the masks of
 `nano` by 0.13 at most and 0.02 on average at 1x512x512.
@@ -116,7 +116,7 @@ worst; that of masks a quarter of it, which is the sigmoid's steepest slope.
 
 
 def compare_logits(
-    pairs: Sequence[tuple[Array, Array]],
+    pairs: Sequence[tuple[Array, NDArray[np.floating[Any]]]],
     cases: Sequence[InputShape],
     reference: str,
     runtime: str,
@@ -158,6 +158,6 @@ def compare_logits(
     )
 
 
-def sigmoid(logits: Array) -> NDArray[np.float64]:
+def sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The mask of logits."""
     return 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx
 
+from ..graph.weights import Weights
 from ..parity.logits import Array
 from .fp16 import needs_float32, to_half
 from .int8 import Int8Plan, faster_in_int8, quantized
@@ -15,9 +16,9 @@ from .sensitivity import quantized_within
 
 
 def converted(
-    model: onnx.ModelProto, precision: Precision, images: Sequence[Array]
+    model: onnx.ModelProto, weights: Weights, precision: Precision, images: Sequence[Array]
 ) -> tuple[onnx.ModelProto, Quality | None]:
-    """Convert a model, calibrated with `images` if there are any.
+    """Convert a model, calibrated with `images` if there are any; `weights` keeps those of both.
 
     Returns:
         The model, and what its precision does to masks where that was measured.
@@ -27,10 +28,11 @@ def converted(
         GraphError: the graph can't be converted.
     """
     if precision.name == "fp16":
-        return to_half(model, needs_float32(model)), None
+        return to_half(model, needs_float32(model), weights), None
     if precision.name == "int8" and not images:
-        return quantized(model, Int8Plan(products=faster_in_int8(model, "MatMul"))), None
+        plan = Int8Plan(products=faster_in_int8(model, "MatMul"))
+        return quantized(model, plan, weights), None
     if precision.name == "int8":
         min_iou = DEFAULT_MIN_IOU if precision.min_iou is None else precision.min_iou
-        return quantized_within(model, images, min_iou)
+        return quantized_within(model, weights, images, min_iou)
     return model, None

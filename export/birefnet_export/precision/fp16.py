@@ -10,12 +10,14 @@ float32 between roundings.
 from __future__ import annotations
 
 from collections.abc import Set
+from math import prod
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 
 from ..errors import GraphError
+from ..graph.weights import Weights
 from .graph_rewriter import Rewriting, float_values
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -61,16 +63,19 @@ def _before_rotations(model: onnx.ModelProto, makers: dict[str, onnx.NodeProto])
     return names
 
 
-def to_half(model: onnx.ModelProto, float32_nodes: Set[str]) -> onnx.ModelProto:
+def to_half(
+    model: onnx.ModelProto, float32_nodes: Set[str], weights: Weights | None = None
+) -> onnx.ModelProto:
     """The model in float16, input and output in float32; `model` itself stays as it is.
 
     Args:
         float32_nodes: names of the nodes that compute in float32.
+        weights: what keeps the weights of both; by default the graphs themselves.
 
     Raises:
         GraphError: a node holds a graph of its own, or a constant is beyond float16's range.
     """
-    work = Rewriting(model)
+    work = Rewriting(model, weights)
     floats = float_values(model)
     types = {info.name: FLOAT for info in model.graph.input}
     outputs = {info.name for info in model.graph.output}
@@ -93,9 +98,9 @@ def _operand(work: Rewriting, name: str, came: int | None, target: int) -> str:
     suffix = "fp16" if target == HALF else "fp32"
     if came is not None:  # a value that a node or the input gives
         return name if came == target else work.emit("Cast", [name], f"{name}:{suffix}", to=target)
-    values = work.array(name)
-    if target == FLOAT and values.size <= SMALL:
+    if target == FLOAT and prod(work.shape(name)) <= SMALL:
         return name
+    values = work.array(name)
     if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
         raise GraphError(f"{name} holds values beyond float16's range")
     half = work.constant(f"{name}:fp16", values.astype(np.float16))

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, NodeProto, TensorProto, helper
 
 from ..errors import GraphError
+from ..graph.weights import Weights, WeightsInGraph
 
 
 class Rewriting:
@@ -19,13 +20,21 @@ class Rewriting:
 
     A pass walks `nodes` and for each emits the node itself or what takes its place; values keep
     their names, so whoever is not concerned is copied as it stands.
+
+    Args:
+        model: the old graph.
+        weights: what keeps its constants' values, and those of new ones; by default the graphs.
+
+    Raises:
+        GraphError: a node holds a graph of its own.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, weights: Weights | None = None) -> None:
         for node in model.graph.node:
             if any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute):
                 raise GraphError(f"{node.name}: {node.op_type} holds a graph of its own")
         self.model = model
+        self._weights = weights or WeightsInGraph()
         self.nodes: Sequence[NodeProto] = model.graph.node
         self._old = {tensor.name: tensor for tensor in model.graph.initializer}
         self._new: dict[str, TensorProto] = {}
@@ -35,14 +44,18 @@ class Rewriting:
     def is_constant(self, name: str) -> bool:
         return name in self._old
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of an old constant."""
+        return tuple(self._old[name].dims)
+
     def array(self, name: str) -> NDArray[Any]:
         """The values of an old constant."""
-        return numpy_helper.to_array(self._old[name])
+        return self._weights.array(self._old[name])
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
         """A new constant; one that is there under this name is taken for the same."""
         if name not in self._new:
-            self._new[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
+            self._new[name] = self._weights.tensor(name, np.asarray(values, order="C"))
         return name
 
     def copy(self, node: NodeProto, inputs: Mapping[int, str] | None = None) -> NodeProto:

@@ -18,8 +18,10 @@ same on every processor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +29,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
+from ..graph.weights import Weights
 from .graph_rewriter import Rewriting, consumers
 
 CHANNELS = {"MatMul": 1, "Conv": 0, "DeformConv": 0}
@@ -92,13 +95,15 @@ class LayerWeight(NamedTuple):
     """Which operand it is."""
     axis: int
     """Of its output channels."""
-    values: NDArray[np.float32]
+    shape: tuple[int, ...]
+    read: Callable[[], NDArray[np.float32]]
+    """Its values."""
 
     @property
     def intensity(self) -> float:
         """Multiplications for each value that the product reads or writes."""
-        outputs, inputs = self.values.shape[self.axis], self.values.shape[1 - self.axis]
-        return float(self.values.size / (outputs + inputs))
+        outputs, inputs = self.shape[self.axis], self.shape[1 - self.axis]
+        return prod(self.shape) / (outputs + inputs)
 
 
 class RoundedWeight(NamedTuple):
@@ -109,13 +114,18 @@ class RoundedWeight(NamedTuple):
     """(channels,)"""
 
 
-def quantized(model: onnx.ModelProto, plan: Int8Plan) -> onnx.ModelProto:
+def quantized(
+    model: onnx.ModelProto, plan: Int8Plan, weights: Weights | None = None
+) -> onnx.ModelProto:
     """The model in int8 as `plan` says; input and output stay float32, and `model` as it is.
+
+    Args:
+        weights: what keeps the weights of both; by default the graphs themselves.
 
     Raises:
         GraphError: a node holds a graph of its own.
     """
-    work = Rewriting(model)
+    work = Rewriting(model, weights)
     relus = folded_relus(model)
     offsets = offset_predictors(model)
     dropped: set[str] = set()
@@ -135,7 +145,7 @@ def quantized(model: onnx.ModelProto, plan: Int8Plan) -> onnx.ModelProto:
             steps = plan.ranges[output].symmetric() if node.name in offsets else None
             _static_convolution(work, node, weight, output, plan.ranges, steps)
         else:
-            half = work.constant(f"{weight.name}:fp16", weight.values.astype(np.float16))
+            half = work.constant(f"{weight.name}:fp16", weight.read().astype(np.float16))
             restored = work.emit("Cast", [half], f"{weight.name}:fp32", to=TensorProto.FLOAT)
             work.copy(node, {weight.position: restored})
     return work.finished()
@@ -159,8 +169,8 @@ def weight_of(work: Rewriting, node: NodeProto) -> LayerWeight | None:
     axis = CHANNELS[node.op_type]
     for position, of_channels in ((1, axis), (0, 1 - axis)):
         name = node.input[position]
-        if work.is_constant(name) and (values := work.array(name)).size > SMALL:
-            return LayerWeight(name, position, of_channels, values)
+        if work.is_constant(name) and prod(shape := work.shape(name)) > SMALL:
+            return LayerWeight(name, position, of_channels, shape, partial(work.array, name))
     return None
 
 
@@ -191,7 +201,8 @@ def round_for_sums(weight: LayerWeight) -> RoundedWeight:
     That is along the rows of a product; for a convolution, which ONNX Runtime unfolds with the
     channels first or last, in both orders.
     """
-    channels = np.moveaxis(weight.values, weight.axis, 0)
+    values = weight.read()
+    channels = np.moveaxis(values, weight.axis, 0)
     orders = [channels] if channels.ndim == 2 else [channels, np.moveaxis(channels, 1, -1)]
     largest = np.zeros(len(channels), np.float32)
     for order in orders:
@@ -199,18 +210,18 @@ def round_for_sums(weight: LayerWeight) -> RoundedWeight:
         pairs = np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))).reshape(len(channels), -1, 2)
         for sign in (1, -1):
             largest = np.maximum(largest, np.maximum(sign * pairs, 0).sum(2).max(1))
-    return round_to(weight, largest)
+    return round_to(values, weight.axis, largest)
 
 
-def round_to(weight: LayerWeight, largest: NDArray[np.float32]) -> RoundedWeight:
+def round_to(values: NDArray[np.float32], axis: int, largest: NDArray[np.float32]) -> RoundedWeight:
     """A weight in steps of which the `largest` of each channel, or a sum of two, takes 127.
 
     Rounding adds one half to each of the two at most, so that a sum stays within `PAIR_LIMIT`.
     """
     scale = np.where(largest > 0, largest / (PAIR_LIMIT - 1), 1).astype(np.float32)
-    shape = [1] * weight.values.ndim
-    shape[weight.axis] = -1
-    return RoundedWeight(np.rint(weight.values / scale.reshape(shape)).astype(np.int8), scale)
+    shape = [1] * values.ndim
+    shape[axis] = -1
+    return RoundedWeight(np.rint(values / scale.reshape(shape)).astype(np.int8), scale)
 
 
 def _dynamic_product(work: Rewriting, node: NodeProto, weight: LayerWeight) -> None:

@@ -48,15 +48,17 @@ def quality(
         raise PrecisionError("nothing was compared: there are no images")
     if not all(np.isfinite(logits).all() for logits in [*quantized, *expected]):
         raise PrecisionError("the quantized graph gives NaN or infinite logits")
-    pairs = [(sigmoid(a), sigmoid(b)) for a, b in zip(quantized, expected, strict=True)]
-    ious = [intersection_over_union(a >= 0.5, b >= 0.5) for a, b in pairs]
-    errors = [float(np.abs(a - b).mean()) for a, b in pairs]
+    ious, errors = [], []
+    for pair in zip(quantized, expected, strict=True):
+        mask, exact = map(sigmoid, pair)
+        ious.append(intersection_over_union(mask >= 0.5, exact >= 0.5))
+        errors.append(float(np.abs(mask - exact).mean()))
     return Quality(
         iou_mean=float(np.mean(ious)),
         iou_min=min(ious),
         mae_mean=float(np.mean(errors)),
         mae_max=max(errors),
-        images=len(pairs),
+        images=len(ious),
         size=(expected[0].shape[2], expected[0].shape[3]),
         excluded=excluded,
     )

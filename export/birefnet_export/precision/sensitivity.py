@@ -9,6 +9,7 @@ from typing import NamedTuple
 import onnx
 
 from ..errors import PrecisionError
+from ..graph.weights import Weights
 from ..parity.logits import Array
 from .calibration import observe
 from .graph_rewriter import Rewriting
@@ -49,7 +50,9 @@ class Quantized(NamedTuple):
     quality: Quality
 
 
-def quantized_within(model: onnx.ModelProto, images: Sequence[Array], min_iou: float) -> Quantized:
+def quantized_within(
+    model: onnx.ModelProto, weights: Weights, images: Sequence[Array], min_iou: float
+) -> Quantized:
     """Quantize as much of a model as its masks allow.
 
     Ranges are taken from every other image and masks compared on all of them, so that half of the
@@ -58,7 +61,7 @@ def quantized_within(model: onnx.ModelProto, images: Sequence[Array], min_iou: f
     Raises:
         PrecisionError: even with every group left out, the mean IoU is below `min_iou`.
     """
-    search = _Search(model, images)
+    search = _Search(model, weights, images)
     full = search.tried(())
     if full.quality.iou_mean >= min_iou:
         return full
@@ -85,8 +88,9 @@ def quantized_within(model: onnx.ModelProto, images: Sequence[Array], min_iou: f
 class _Search:
     """What stays the same between trials: the model, the images, and what float32 gave."""
 
-    def __init__(self, model: onnx.ModelProto, images: Sequence[Array]) -> None:
+    def __init__(self, model: onnx.ModelProto, weights: Weights, images: Sequence[Array]) -> None:
         self.model = model
+        self.weights = weights
         self.images = images
         self.products = faster_in_int8(model, "MatMul")
         self.convolutions = faster_in_int8(model, "Conv")
@@ -95,14 +99,14 @@ class _Search:
         nodes = [node for node in model.graph.node if node.name in self.convolutions]
         ends = [v for n in nodes for v in (n.input[0], relus.get(n.name, n).output[0])]
         values = list(dict.fromkeys(ends))
-        seen = observe(model, images[::2], values, by_channel=True).ranges
+        seen = observe(model, images[::2], values, by_channel=True, weights=weights).ranges
         self.ranges = {v: ActivationRange(r.low * MARGIN, r.high * MARGIN) for v, r in seen.items()}
-        self.reference = observe(model, images).logits
+        self.reference = observe(model, images, weights=weights).logits
 
     def tried(self, excluded: Sequence[LayerGroup], images: int | None = None) -> Quantized:
         """All but some groups in int8, and the masks of the first `images`."""
-        candidate = quantized(self.model, self._plan(excluded))
-        logits = observe(candidate, self.images[:images]).logits
+        candidate = quantized(self.model, self._plan(excluded), self.weights)
+        logits = observe(candidate, self.images[:images], weights=self.weights).logits
         names = tuple(group.name for group in excluded)
         return Quantized(candidate, quality(logits, self.reference[:images], names))
 

@@ -212,7 +212,8 @@ def _parity(graph: CardGraph) -> str:
     parity = graph.stated("parity")
     cases = joined([format_size(case) for case in parity.get("cases", ())])
     text = (
-        "Logits and masks: the largest difference to PyTorch on the same tensors, at "
+        "Logits and masks: the largest difference to the checkpoint in float64 on the same "
+        "tensors, at "
         f"{cases} (batch x height x width); {parity.get('reference')}, {parity.get('runtime')}."
     )
     return text if cases else ""

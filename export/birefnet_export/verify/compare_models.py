@@ -1,4 +1,4 @@
-"""A finished `.onnx` compared with a reference: a checkpoint, or the official code itself.
+"""A finished `.onnx` compared with a reference: a checkpoint, computed by NumPy or otherwise.
 
 Two figures, never one. *Graph*: the same tensors through both sides. *Pipeline*: the same image
 file through both whole pipelines.
@@ -19,18 +19,14 @@ from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import ModelFile, find_model
-from torch import nn
 
-from ..checkpoint.fetch import fetch
-from ..checkpoint.read import read_fetched
 from ..errors import ExportError, ParityError
 from ..parity.logits import TOLERANCES, GraphTolerance, Parity
 from ..parity.masks import MaskParity, MaskTolerance, compare_masks, mask_tolerance
-from ..parity.sample_tensors import INPUT_SHAPES
+from ..parity.sample_tensors import INPUT_SHAPES, sample_image
 from .export_check import logits_parity
 from .layer_diff import BOUNDS, LayerDifferences, compare_layers
-from .remote_code import load_remote
-from .remote_source import REMOTE_PREFIX
+from .reference import OpenReference, Reference, open_checkpoint
 from .upstream_pipeline import brought_back, ignored_of, reference_mask
 
 CARD_LEVELS = 2
@@ -120,31 +116,31 @@ def compare_models(
     *,
     images: Sequence[Path] = (),
     layers: bool = False,
-    trust_remote_code: bool = False,
     tolerance: float | None = None,
     multi_scale: str | None = None,
     fetching: FetchOptions = DEFAULT_OPTIONS,
+    open_reference: OpenReference = open_checkpoint,
 ) -> ModelComparison:
     """Run a model and its reference on the same tensors, and on the same image files.
 
-    On tensors the reference computes in float64, on image files in float32, as upstream does.
+    On tensors the reference computes in float64, on image files in float32, as upstream does, or in
+    a better type.
 
     Args:
         model: as `Segmenter` takes it.
-        reference: a checkpoint as `export_onnx` takes it, or `transformers:REPO@REVISION`.
+        reference: a checkpoint as `export_onnx` takes it, or what else `open_reference` opens.
         images: files for the pipeline figure, run at the size that the model was trained at.
         layers: look for the first layer that differs, too; only for our own exports.
-        trust_remote_code: the reference's own Python code may be run; only for `transformers:`.
         tolerance: largest difference of logits that passes (of masks, where the graph gives
             masks); by default what an export of that precision must keep.
         multi_scale: as `export_onnx` takes it; by default what the model's metadata says.
         fetching: how a checkpoint from elsewhere is fetched and pinned.
+        open_reference: what computes the reference; by default NumPy.
 
     Raises:
         ExportError: the tolerance is no finite number, or negative; or a model that takes pixels
             is to be compared on anything but images.
         ModelError: no such model.
-        RemoteCodeError: code would be run without consent.
         CheckpointError, FetchError, PinError: no such reference.
         ImageError: an image can't be read.
         ParityError: nothing can be compared: NaN, another shape, layers without names.
@@ -159,34 +155,24 @@ def compare_models(
         raise ExportError(f"{file} takes pixels: it is compared on images (--image FILE) alone")
     precision = _precision(found, segmenter)
     multi_scale = multi_scale or _stated_multi_scale(found)
-    net, name = _reference(reference, trust_remote_code, multi_scale, fetching)
-    differences = compare_layers(file, net, precision) if layers else None
-    on_images = tuple(_on_image(segmenter, net.float(), image, precision) for image in images)
+    against = open_reference(reference, multi_scale, fetching)
+    differences = compare_layers(file, against, precision) if layers else None
+    on_images = tuple(_on_image(segmenter, against, image, precision) for image in images)
     if gives_alpha:
-        return ModelComparison(file, name, None, on_images, None)
+        return ModelComparison(file, against.name, None, on_images, None)
     metadata = segmenter.metadata
     shapes = ((1, *metadata.trained_size),) if metadata.fixed else INPUT_SHAPES
+    expected = [against.logits(sample_image(shape).astype(np.float64)) for shape in shapes]
     try:
-        parity = logits_parity(segmenter.logits, net.double(), shapes, name)
+        parity = logits_parity(
+            segmenter.logits, expected, shapes, f"{against.name}, {against.computed_by}"
+        )
     except (ModelError, ParityError) as error:
         if differences is None or differences.first is None:
             raise
         raise ParityError(f"{error}; first layer that differs: {differences.first}") from error
     graph = GraphComparison(parity, _tolerance(precision, segmenter, tolerance))
-    return ModelComparison(file, name, graph, on_images, differences)
-
-
-def _reference(
-    text: str, trust: bool, multi_scale: str | None, fetching: FetchOptions
-) -> tuple[nn.Module, str]:
-    """The network to compare with, and its name."""
-    if text.startswith(REMOTE_PREFIX):
-        remote = load_remote(text, trust, fetching.say or (lambda _: None))
-        return remote, f"remote code of {remote.origin}"
-    checkpoint = read_fetched(fetch(text, fetching))
-    if checkpoint.arch.multi_scale is None:
-        checkpoint = checkpoint.with_multi_scale(multi_scale)
-    return checkpoint.module(), checkpoint.origin or str(checkpoint.path)
+    return ModelComparison(file, against.name, graph, on_images, differences)
 
 
 def _stated_multi_scale(file: ModelFile) -> str | None:
@@ -217,10 +203,12 @@ def _tolerance(precision: str, segmenter: Segmenter, largest: float | None) -> G
     return GraphTolerance(logits_max_abs=largest)
 
 
-def _on_image(segmenter: Segmenter, net: nn.Module, file: Path, precision: str) -> ImageComparison:
+def _on_image(
+    segmenter: Segmenter, reference: Reference, file: Path, precision: str
+) -> ImageComparison:
     alpha = segmenter.alpha(file)
     size = segmenter.model_size((alpha.shape[0], alpha.shape[1]))
-    mask, image_size = reference_mask(net, file, size)
+    mask, image_size = reference_mask(reference.logits, file, size)
     parity = compare_masks(alpha, brought_back(mask, image_size, eight_bits=False))
     card = brought_back(mask, image_size, eight_bits=True)
     card_levels = float(np.abs(np.rint(alpha * 255) - np.rint(card * 255)).max())

@@ -1,43 +1,50 @@
-"""Is the graph the checkpoint? The same tensors through ONNX Runtime and through PyTorch.
+"""Is the graph the checkpoint? The same tensors through ONNX Runtime and through the reference.
 
-PyTorch computes in float64 here. In float32 its own rounding is as large as what is looked for: on
-`nano` PyTorch's float32 logits were 1.9e-4 from its float64 ones at 2x224x160, ONNX Runtime's 4e-5.
+The reference computes in float64, with NumPy alone. In float32 its own rounding would be as large
+as what is looked for: on `nano` PyTorch's float32 logits were 1.9e-4 from its float64 ones at
+2x224x160, ONNX Runtime's 4e-5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
-import torch
+from birefnet_runtime.machine import release_memory
 from birefnet_runtime.session.open import open_session
-from torch import nn
+from numpy.typing import NDArray
 
 from ..errors import ParityError
 from ..graph.signature import INPUT
+from ..network.birefnet import BiRefNet
 from ..parity.logits import TOLERANCES, Array, GraphTolerance, InputShape, Parity, compare_logits
 from ..parity.sample_tensors import INPUT_SHAPES, sample_image
+from ..reference.birefnet import logits
+from .reference import COMPUTED_BY
 
 
 def check_export(
     file: Path,
-    net: nn.Module,
+    net: BiRefNet,
     tolerance: GraphTolerance = TOLERANCES["fp32"],
     shapes: Sequence[InputShape] = INPUT_SHAPES,
 ) -> Parity:
-    """Run an exported `.onnx` file and the PyTorch module `net` on the same tensors.
+    """Run an exported `.onnx` file, and the network `net` in the reference, on the same tensors.
 
-    The module is raised to float64 in place.
+    The session is opened as in production, and only when the reference has freed its memory.
 
     Raises:
-        ParityError: a difference is beyond `tolerance`, logits are not finite or of
-            another shape, or there is nothing to compare.
+        ParityError: a difference is beyond `tolerance`, logits are not finite or of another shape,
+            or there is nothing to compare.
     """
+    expected = [logits(sample_image(shape), net) for shape in shapes]
+    release_memory()
     session = open_session(file)
     parity = logits_parity(
-        lambda image: np.asarray(session.run(None, {INPUT.name: image})[0]), net.double(), shapes
+        lambda image: np.asarray(session.run(None, {INPUT.name: image})[0]), expected, shapes
     )
     tolerance.check(parity)
     return parity
@@ -45,33 +52,28 @@ def check_export(
 
 def logits_parity(
     graph: Callable[[Array], Array],
-    net: nn.Module,
+    expected: Sequence[NDArray[np.floating[Any]]],
     shapes: Sequence[InputShape],
-    name: str | None = None,
+    reference: str = COMPUTED_BY,
 ) -> Parity:
-    """Compare the logits of a graph and a module in float64 on the sample tensor of each shape.
+    """Compare the logits of a graph with those of a reference on the sample tensor of each shape.
 
     Args:
         graph: float32 (batch, 3, height, width) to logits (batch, 1, height, width), in ONNX
             Runtime.
-        net: the same in float64.
+        expected: the reference's logits, float64 (batch, 1, height, width), for each shape.
         shapes: of the sample tensors.
-        name: of the module, for the report.
+        reference: what gave the expected logits, for the report.
 
     Raises:
         ParityError: logits are not finite or differ in shape, or there is nothing to compare.
     """
-    pairs: list[tuple[Array, Array]] = []
-    for shape in shapes:
+    pairs: list[tuple[Array, NDArray[np.floating[Any]]]] = []
+    for shape, logits_of_shape in zip(shapes, expected, strict=True):
         image = sample_image(shape)
-        with torch.inference_mode():
-            expected = net(torch.from_numpy(image).double()).numpy()
-        if expected.ndim != 4:
-            raise ParityError(f"the reference gives {expected.shape} for {image.shape}")
-        pairs.append((graph(image), np.asarray(expected)))
+        if logits_of_shape.ndim != 4:
+            raise ParityError(f"the reference gives {logits_of_shape.shape} for {image.shape}")
+        pairs.append((graph(image), logits_of_shape))
     return compare_logits(
-        pairs,
-        shapes,
-        reference=f"{name + ', ' if name else ''}pytorch {torch.__version__} in float64",
-        runtime=f"onnxruntime {onnxruntime.__version__}",
+        pairs, shapes, reference=reference, runtime=f"onnxruntime {onnxruntime.__version__}"
     )

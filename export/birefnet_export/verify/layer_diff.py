@@ -7,26 +7,23 @@ it on its way to the next, the logits. All are (batch, channels, height, width) 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
-import torch
-import torch.nn.functional as F
 from birefnet_models.base.text import format_size
+from birefnet_runtime.session.open import open_session
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from ..errors import ParityError
 from ..graph.signature import INPUT, OUTPUT
+from ..graph.weights import WeightsInGraph
 from ..parity.logits import Array, InputShape
 from ..parity.sample_tensors import sample_image
-from ..precision.calibration import opened
-from .remote_code import RemoteModel
+from .reference import Reference
 
 POINTS = (
     *(f"backbone.{scale}.stage{i}" for scale in ("full", "half") for i in range(4)),
@@ -56,7 +53,7 @@ class LayerDifference:
     max_abs: float
     """Infinite where the graph gives NaN."""
     relative: float
-    """The RMS, over all elements, of the difference, over that of what PyTorch computes there.
+    """The RMS, over all elements, of the difference, over that of the reference there.
 
     Not the largest difference: a single clipped value in int8 can be twice the RMS."""
 
@@ -96,26 +93,26 @@ class LayerDifferences:
         return [*table, f"{verdict} ({self.bound:.0e} allowed)"]
 
 
-def compare_layers(file: Path, net: nn.Module, precision: str) -> LayerDifferences:
-    """Compare an export with its checkpoint point by point; PyTorch computes in float64.
+def compare_layers(file: Path, reference: Reference, precision: str) -> LayerDifferences:
+    """Compare an export with a reference point by point; the reference computes in float64.
 
     Args:
         file: written by `birefnet export`.
-        net: `BiRefNet` or `RemoteModel`; it is raised to float64 in place.
+        reference: of the same network.
         precision: one of `BOUNDS`.
 
     Raises:
-        ParityError: the file or the network doesn't name the points, or shapes differ.
+        ParityError: the file or the reference doesn't name the points, or shapes differ.
     """
     image = sample_image(SHAPE)
-    expected = _in_module(net.double(), torch.from_numpy(image).double())
+    expected = reference.maps(image.astype(np.float64))
     points = [point for point in POINTS if point in expected]
     actual = _in_graph(file, image, points)
     layers = tuple(_difference(point, actual[point], expected[point]) for point in points)
     return LayerDifferences(layers, SHAPE, BOUNDS[precision])
 
 
-def _difference(point: str, actual: Array, expected: Array) -> LayerDifference:
+def _difference(point: str, actual: Array, expected: NDArray[np.floating[Any]]) -> LayerDifference:
     if actual.shape != expected.shape:
         raise ParityError(f"at {point} the graph gives {actual.shape}, not {expected.shape}")
     difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
@@ -140,41 +137,6 @@ def _in_graph(file: Path, image: Array, points: list[str]) -> dict[str, Array]:
         )
     for point in points[:-1]:  # the last is an output already
         model.graph.output.append(onnx.ValueInfoProto(name=point))
-    with opened(model) as session:
-        return dict(zip(points, session.run(points, {INPUT.name: image}), strict=True))
-
-
-def _in_module(net: nn.Module, image: Tensor) -> Mapping[str, Array]:
-    """What the plain network computes at each point."""
-    network = net.network if isinstance(net, RemoteModel) else net
-    outputs: dict[str, Tensor] = {}
-    scales = iter(("full", "half"))
-
-    def keep_maps(module: nn.Module, inputs: Any, maps: list[Tensor]) -> None:
-        scale = next(scales)
-        outputs.update({f"backbone.{scale}.stage{i}": x for i, x in enumerate(maps)})
-
-    def keep_as(point: str, module: nn.Module) -> Any:
-        return module.register_forward_hook(lambda m, inputs, x: outputs.update({point: x}))
-
-    try:
-        watched = {f"decoder.block{i}": f"decoder.decoder_block{i}" for i in (4, 3, 2, 1)}
-        watched |= {f"decoder.lateral{i}": f"decoder.lateral_block{i}" for i in (4, 3, 2)}
-        if any(name.startswith("squeeze_module.") for name in network.state_dict()):
-            watched["squeeze"] = "squeeze_module"
-        hooks = [network.get_submodule("bb").register_forward_hook(keep_maps)]
-        hooks += [keep_as(point, network.get_submodule(name)) for point, name in watched.items()]
-        last = cast(nn.Conv2d, network.get_submodule("decoder.conv_out1.0"))
-    except AttributeError as error:
-        raise ParityError(f"the reference can't be watched: {error}") from error
-    try:
-        with torch.inference_mode():
-            outputs[OUTPUT.name] = net(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    # In the graph the last 1 x 1 convolution has moved below the upsampling: block 1 gives what
-    # it makes of that block's own channels.
-    x = outputs["decoder.block1"]
-    outputs["decoder.block1"] = F.conv2d(x, last.weight[:, : x.shape[1]], last.bias)
-    return {point: x.numpy() for point, x in outputs.items()}
+    with WeightsInGraph().file_of(model) as watched:
+        results = open_session(watched).run(points, {INPUT.name: image})
+    return dict(zip(points, results, strict=True))

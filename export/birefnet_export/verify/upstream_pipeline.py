@@ -1,33 +1,38 @@
-"""Upstream's whole pipeline in PyTorch, from an image file to its alpha.
+"""Upstream's whole pipeline, from an image file to its alpha.
 
-What the runtime's pipeline is held against. It is written apart from the runtime on purpose: code
+What the runtime's pipeline is compared with. It is written apart from the runtime on purpose: code
 that both sides share can't show what is wrong with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torch import Tensor, nn
 
 from ..errors import ParityError
+from ..parity.logits import sigmoid
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """What upstream normalizes with: ImageNet's, per channel in RGB order, of values in [0, 1]."""
 
 
+Logits = Callable[[NDArray[np.float32]], NDArray[np.floating[Any]]]
+"""From normalized RGB, float32 (batch, 3, height, width), to logits (batch, 1, height, width)."""
+
+
 def reference_alpha(
-    net: nn.Module, file: Path, size: tuple[int, int], *, eight_bits: bool = True
+    net: Logits, file: Path, size: tuple[int, int], *, eight_bits: bool = True
 ) -> NDArray[np.float32]:
     """Run upstream's pipeline on an image file, by the lines that its model cards give.
 
     RGB; Pillow's antialiased bilinear filter, on 8-bit values, stretches to `size`; ImageNet's mean
-    and deviation; the network, on the device and in the precision that it has; sigmoid; the mask
+    and deviation; the network; sigmoid; the mask
     cut to 8 bits, as `torchvision.transforms.ToPILImage` does it, and resized to the image's own
     size by Pillow's default filter, which is bicubic.
 
@@ -36,7 +41,7 @@ def reference_alpha(
     resizes bilinearly in float with aligned corners and cuts to 8 bits when it saves.)
 
     Args:
-        net: normalized images to logits, (batch, 1, height, width): `BiRefNet`, `RemoteModel`.
+        net: the network.
         file: an image that Pillow reads. Of what upstream ignores `ignored_of` tells.
         size: (height, width) at which the network runs.
         eight_bits: False: the mask stays float32, and what the filter overshoots is cut off after
@@ -53,15 +58,12 @@ def reference_alpha(
 
 
 def reference_mask(
-    net: nn.Module, file: Path, size: tuple[int, int]
+    net: Logits, file: Path, size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], tuple[int, int]]:
     """The first half of `reference_alpha`, with its arguments: the mask at the network's size,
     float32 (height, width) in [0, 1], and the (H, W) of the image."""
     image = _read(file).convert("RGB")
-    weight = next(net.parameters())
-    with torch.inference_mode():
-        logits = net(_normalized(image, size).to(weight.device, weight.dtype))
-        mask = torch.sigmoid(logits.float())[0, 0].cpu().numpy()
+    mask = sigmoid(net(_normalized(image, size)))[0, 0]
     return np.asarray(mask, np.float32), (image.height, image.width)
 
 
@@ -108,12 +110,11 @@ def _read(file: Path) -> Image.Image:
         raise ParityError(f"{file}: can't be read as an image: {error}") from error
 
 
-def _normalized(image: Image.Image, size: tuple[int, int]) -> Tensor:
+def _normalized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.float32]:
     """(1, 3, height, width)."""
     height, width = size
     for step in ((width, image.height), (width, height)):  # Pillow's order before version 13
         image = image.resize(step, Image.Resampling.BILINEAR)
-    pixels = np.array(image)
-    scaled = torch.from_numpy(pixels).permute(2, 0, 1).float().div(255)
-    mean, std = (torch.tensor(channels).view(3, 1, 1) for channels in (MEAN, STD))
-    return ((scaled - mean) / std).unsqueeze(0)
+    scaled = np.array(image, np.float32) / np.float32(255)
+    normalized = (scaled - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+    return np.ascontiguousarray(normalized.transpose(2, 0, 1)[None])

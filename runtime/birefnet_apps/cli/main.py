@@ -38,14 +38,14 @@ LISTED = {
     "birefnet_benchmarks.cli.evaluate:evaluate": (
         "Score a model's masks against masks that are known."
     ),
+    "birefnet_benchmarks.cli.verify:verify": (
+        "Run MODEL and a REFERENCE on the same tensors and images, and compare."
+    ),
     "birefnet_export.cli.export:export": (
         "Turn a BiRefNet CHECKPOINT into one ONNX file for any batch and size."
     ),
     "birefnet_export.cli.inspect:inspect": (
         "Say what is in FILE: a checkpoint, an .onnx, or a directory that holds one of them."
-    ),
-    "birefnet_export.cli.verify:verify": (
-        "Run MODEL and a REFERENCE in PyTorch on the same tensors and images, and compare."
     ),
     "birefnet_apps.cli.cutout:cutout": (
         "Cut the subject out of images: files, whole folders, - for standard input."

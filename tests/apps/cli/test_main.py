@@ -224,26 +224,26 @@ def registered(monkeypatch):
 
 
 def test_a_command_whose_extra_is_missing_says_what_to_install(registered, monkeypatch, tmp_path):
-    (tmp_path / "needs_torch.py").write_text("import torch")
+    (tmp_path / "needs_onnx.py").write_text("import onnx")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    registered(entry_point("export", "needs_torch:export"))
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    registered(entry_point("export", "needs_onnx:export"))
 
     result = run("export", "model.safetensors", "--output", "x")
 
     assert result.exit_code == 1
     assert result.stderr == (
-        "birefnet: torch is not installed; install it with: pip install 'birefnet-ort[export]'\n"
+        "birefnet: onnx is not installed; install it with: pip install 'birefnet-ort[export]'\n"
     )
-    assert "export  (torch is not installed)" in run("--help").stdout
+    assert "export  (onnx is not installed)" in run("--help").stdout
 
 
 def test_an_import_inside_a_running_command_says_it_too(registered, monkeypatch):
     @click.command()
     def lazy() -> None:
-        import onnxsim  # noqa: F401
+        import onnx  # noqa: F401
 
-    monkeypatch.setitem(sys.modules, "onnxsim", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.setattr(cli.EntryPointGroup, "get_command", lambda *_: lazy)
 
     result = run("lazy")

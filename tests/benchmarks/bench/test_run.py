@@ -60,6 +60,7 @@ def run(tmp_path_factory):
     return bench(*arguments), folder / "run"
 
 
+@pytest.mark.pytorch
 @pytest.mark.slow
 def test_every_way_is_measured_and_compared(run):
     done, folder = run
@@ -81,6 +82,7 @@ def test_every_way_is_measured_and_compared(run):
     assert small["pytorcheager"].peak_rss_bytes > ours.peak_rss_bytes > 50e6
 
 
+@pytest.mark.pytorch
 @pytest.mark.slow
 def test_what_a_graph_can_not_do_is_its_result(run):
     _, folder = run
@@ -91,6 +93,7 @@ def test_what_a_graph_can_not_do_is_its_result(run):
     assert read_report(folder).results[4].graph.problem is None
 
 
+@pytest.mark.pytorch
 @pytest.mark.slow
 def test_the_machine_and_the_work_are_known(run):
     _, folder = run
@@ -104,6 +107,7 @@ def test_the_machine_and_the_work_are_known(run):
     assert found.took_s > 1
 
 
+@pytest.mark.pytorch
 @pytest.mark.slow
 def test_it_says_what_runs_and_what_is_left(run):
     done, folder = run
@@ -116,6 +120,7 @@ def test_it_says_what_runs_and_what_is_left(run):
         assert (folder / name).stat().st_size > 1000
 
 
+@pytest.mark.pytorch
 @pytest.mark.slow
 def test_the_documents_can_be_made_anew_and_a_run_is_no_regression_of_itself(run):
     _, folder = run

@@ -1,11 +1,12 @@
+import numpy as np
 import pytest
-import torch
+from birefnet_export.checkpoint import dtypes
 from birefnet_export.checkpoint.state_dict import StoredTensor, find_state_dict
 from birefnet_export.errors import CheckpointError
 
 
 def tensor(shape: tuple[int, ...] = (1,)) -> StoredTensor:
-    return StoredTensor(torch.float32, shape, lambda: torch.zeros(shape))
+    return StoredTensor(dtypes.FLOAT32, shape, lambda: np.zeros(shape, np.float32))
 
 
 NETWORK = {"bb.norm0.weight": tensor(), "bb.norm0.bias": tensor(), "decoder.conv.weight": tensor()}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from safetensors.torch import save_file
+
+from ..conftest import saved
 
 REPO = "someone/tiny"
 WITHOUT_TORCH = """
@@ -49,7 +50,7 @@ def birefnet(tmp_path):
 
 @pytest.mark.slow
 def test_from_an_empty_cache_to_a_cutout_without_torch(hub, birefnet, tiny, tmp_path):
-    save_file(tiny.state_dict(), tmp_path / "tiny.safetensors")
+    saved(tiny, tmp_path / "tiny.safetensors")
     Image.new("RGB", (80, 60), "white").save(tmp_path / "photo.png")
     weights = (tmp_path / "tiny.safetensors").read_bytes()
     processor = b'{"size": {"height": 64, "width": 64}}'
@@ -95,7 +96,7 @@ def test_the_facts_of_the_source_travel_in_the_file(tiny, tmp_path, monkeypatch)
 
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "model.safetensors"
-    save_file(tiny.state_dict(), file)
+    saved(tiny, file)
     pin = Pin("c" * 40, file.name, file.stat().st_size, sha256_of(file))
     monkeypatch.setattr(checkpoints, "_of_hub", lambda *_: (file, pin))
 

@@ -1,28 +1,44 @@
-"""The fused DINOv3 and the pyramid behind it, against the plain modules in PyTorch."""
+"""The fused DINOv3 and the pyramid behind it, against the plain steps of the reference."""
 
 from dataclasses import replace
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 import onnx
 import pytest
-import torch
 from birefnet_export.graph import layers
+from birefnet_export.graph.check import check_graph
 from birefnet_export.graph.fused import decoder as fused_decoder
 from birefnet_export.graph.fused.backbone import dino_v3 as fused
 from birefnet_export.graph.fused.model import build
 from birefnet_export.graph.kernels import kernel_of
 from birefnet_export.graph.lowering import LOWERINGS
-from birefnet_export.graph.simplify import check_graph, simplified
-from birefnet_export.network.backbone.dino_v3 import DinoV3, rotation
+from birefnet_export.network import nn
+from birefnet_export.network.backbone.dino_v3 import DinoV3
 from birefnet_export.network.birefnet import BiRefNet
+from birefnet_export.options import graph_form
+from birefnet_export.parity.logits import sigmoid
 from birefnet_export.pipeline import build_model
 from birefnet_export.precision.fp16 import needs_float32, to_half
 from birefnet_export.precision.int8 import Int8Plan, quantized
-from birefnet_export.verify.layer_diff import POINTS, compare_layers
-from torch import nn
+from birefnet_export.reference import dino_v3 as plain
+from birefnet_export.reference.layers import conv, layer_norm
 
-from ..conftest import TINY_DINO, ancestors, computed, evaluated, fill, in_order, network, optimized
+from ..conftest import (
+    TINY_DINO,
+    ancestors,
+    channels_first,
+    channels_last,
+    computed,
+    evaluated,
+    expected_logits,
+    fill,
+    in_order,
+    network,
+    optimized,
+    with_values,
+)
 
 GATED = DinoV3(width=32, mlp_hidden=40, gated=True, head_width=16, taken=(0, 1, 2, 3))
 
@@ -34,7 +50,7 @@ def dino() -> BiRefNet:
 
 @pytest.fixture(scope="module")
 def graph(dino) -> onnx.ModelProto:
-    return simplified(build_model(dino, 23, "rows"))
+    return build_model(dino, graph_form("rows", 23, "fp32"))
 
 
 def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
@@ -57,11 +73,11 @@ def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
 )
 def test_the_whole_is_the_plain_network(lowering, opset, size, settings):
     net = network(replace(TINY_DINO, **settings))
-    x = torch.from_numpy(fill.image(2, *size))
+    x = fill.image(2, *size)
 
     logits = evaluated(lambda g, v: build(g, v, net, LOWERINGS[lowering]), x, opset=opset)
 
-    assert abs(logits - net(x).numpy()).max() < 5e-5
+    assert abs(logits - expected_logits(net, x)).max() < 5e-5
 
 
 def test_the_graph_is_valid_and_shares_what_it_can(graph, dino):
@@ -72,24 +88,25 @@ def test_the_graph_is_valid_and_shares_what_it_can(graph, dino):
     assert kinds.count("RotaryEmbedding") == 2 * 2 * 5  # queries and keys of five blocks, twice
     assert kinds.count("Attention") == 5 * (8 + 2)  # in eight parts, and in two
     weights = sum(len(tensor.raw_data) for tensor in graph.graph.initializer)
-    assert weights < 1.02 * 4 * sum(p.numel() for p in dino.parameters())
+    assert weights < 1.02 * 4 * sum(map(prod, dino.shapes().values()))
 
 
 @pytest.mark.parametrize("opset", [20, 23])
 def test_attention_in_parts_is_the_plain_one(dino, opset):
-    block, vit = dino.bb.model.transformer_blocks()[0], dino.bb.model
-    height, width = 3, 5  # with five more tokens 20, in 8 parts of 3
-    x = torch.randn(2, 5 + 15, 32, generator=torch.manual_seed(0))
-    by = rotation(height, width, 16, like=x)
-    expected = block.gamma_1 * block.attn(block.norm1(x), by)
-    tail = torch.cat((x[:, :5], x[:, :1].expand(-1, 7, -1)), 1)[:1]
+    block, vit = dino.bb.model.blocks[0], dino.bb.model
+    size = (3, 5)  # with five more tokens 20, in 8 parts of 3
+    x = np.random.default_rng(0).standard_normal((1, 5 + 15, 32)).astype(np.float32)
+    normed = layer_norm(x.astype(np.float64), block.norm1)
+    by = plain.rotation(size, 16)
+    expected = block.gamma_1 * plain.self_attention(normed, block.attn, by)
+    tail = np.concatenate((x[:, :5], np.repeat(x[:, :1], 7, 1)), 1)
 
     def attention(g, patches, like):
         tokens, where = fused.with_tail(g, patches, layers.spatial(g, like), tail, 8, 16)
         normed = layers.layer_norm(g, tokens, block.norm1)
-        return fused.attention(g, normed, block.attn, block.gamma_1, where)
+        return fused.attention(g, normed, block, where)
 
-    found = evaluated(attention, x[:1, 5:], torch.zeros(1, 1, height, width), opset=opset)
+    found = evaluated(attention, x[:, 5:], np.zeros((1, 1, *size), np.float32), opset=opset)
 
     assert found.shape == (1, 24, 32)
     np.testing.assert_allclose(found[0, :15], expected[0, 5:], atol=1e-5)
@@ -99,12 +116,12 @@ def test_attention_in_parts_is_the_plain_one(dino, opset):
 
 
 def test_a_part_is_attended_to_after_the_one_before_it(dino):
-    block = dino.bb.model.transformer_blocks()[0]
+    block = dino.bb.model.blocks[0]
 
     def attention(g, x, like):
-        tail = torch.zeros(1, 12, 32)
+        tail = np.zeros((1, 12, 32))
         tokens, where = fused.with_tail(g, x, layers.spatial(g, like), tail, 8, 16)
-        return fused.attention(g, tokens, block.attn, block.gamma_1, where)
+        return fused.attention(g, tokens, block, where)
 
     nodes = optimized(attention, ["batch", "tokens", 32], ["one", "channels", "height", "width"])
 
@@ -121,27 +138,16 @@ def test_more_heads_come_in_more_parts(heads, parts):
 
 @pytest.mark.parametrize("side", [1, 3])
 def test_a_neck_with_a_bias_is_composed_exactly_up_to_the_border(side):
-    torch.manual_seed(0)
-    neck, after = nn.Conv2d(5, 9, 1), nn.Conv2d(9, 4, side, padding=side // 2)
-    x = torch.randn(2, 5, 4, 3)
+    convs = nn.Sequential([nn.Conv2d(5, 9, 1), nn.Conv2d(9, 4, side, padding=side // 2)])
+    neck, after = with_values(convs)
+    x = np.random.default_rng(0).standard_normal((2, 5, 4, 3)).astype(np.float32)
 
     def composed(g, v):
         part = fused_decoder.Part(v, 9, kernel_of(neck))
         return fused_decoder.conv_of(g, part, kernel_of(after))
 
-    assert abs(evaluated(composed, x) - after(neck(x)).detach().numpy()).max() < 1e-6
-
-
-def test_layers_are_compared_at_all_points(graph, tmp_path):
-    onnx.save(graph, tmp_path / "model.onnx")
-
-    found = compare_layers(tmp_path / "model.onnx", network(TINY_DINO), "fp32")
-
-    assert found.first is None
-    assert [layer.point for layer in found.layers] == list(POINTS)
-    shapes = {layer.point: layer.shape for layer in found.layers}
-    assert shapes["backbone.full.stage3"] == (2, 32, 14, 10)
-    assert shapes["decoder.lateral2"] == (2, 16, 56, 40)
+    expected = channels_first(conv(conv(channels_last(x), neck), after))
+    assert abs(evaluated(composed, x) - expected).max() < 1e-6
 
 
 def test_in_fp16_the_angles_stay_float32(graph, dino):
@@ -153,7 +159,7 @@ def test_in_fp16_the_angles_stay_float32(graph, dino):
     half = to_half(graph, kept)
     check_graph(half)
     image = fill.image(1, 64, 96)
-    masks = [torch.from_numpy(run(model, image)).sigmoid() for model in (graph, half)]
+    masks = [sigmoid(run(model, image)) for model in (graph, half)]
     assert abs(masks[0] - masks[1]).max() < 0.05
 
 
@@ -167,5 +173,5 @@ def test_in_int8_products_of_the_backbone_are_quantized(graph):
 
     int8 = quantized(graph, Int8Plan(products=products))
     image = fill.image(1, 64, 96)
-    masks = [torch.from_numpy(run(model, image)).sigmoid() for model in (graph, int8)]
+    masks = [sigmoid(run(model, image)) for model in (graph, int8)]
     assert 0 < abs(masks[0] - masks[1]).mean() < 0.05

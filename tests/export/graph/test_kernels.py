@@ -1,7 +1,7 @@
 """Algebra on weights, each identity against running the layers one after the other."""
 
+import numpy as np
 import pytest
-import torch
 from birefnet_export.graph.kernels import (
     Kernel,
     kernel_in,
@@ -11,41 +11,47 @@ from birefnet_export.graph.kernels import (
     stacked,
     with_norm,
 )
-from torch import Tensor, nn
-from torch.nn.functional import conv2d
+from birefnet_export.network.nn import BatchNorm2d, Conv2d, Identity, ReLU, Sequential
+from birefnet_export.reference import layers as plain
+
+from ..conftest import with_values
 
 
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
+def run(kernel: Kernel, x: np.ndarray) -> np.ndarray:
+    """The convolution with a kernel, channels last."""
+    out, channels, side, _ = kernel.weight.shape
+    layer = Conv2d(channels, out, side, padding=side // 2)
+    return plain.conv(x, layer.bind(kernel._asdict().__getitem__))
 
 
-def run(kernel: Kernel, x: Tensor) -> Tensor:
-    return conv2d(x, kernel.weight, kernel.bias, padding=kernel.weight.shape[-1] // 2)
+def image(channels: int) -> np.ndarray:
+    return np.random.default_rng(channels).standard_normal((2, 5, 6, channels))
 
 
-def norm(channels: int) -> nn.BatchNorm2d:
-    layer = nn.BatchNorm2d(channels).eval().double()
-    for value in (layer.weight, layer.bias, layer.running_mean):
-        nn.init.normal_(value)
-    nn.init.uniform_(layer.running_var, 0.5, 2)
-    return layer
+def conv(channels: int, out: int, kernel: int, bias: bool = True) -> Conv2d:
+    return with_values(Conv2d(channels, out, kernel, padding=kernel // 2, bias=bias))
 
 
-def image(channels: int) -> Tensor:
-    return torch.randn(2, channels, 5, 6, dtype=torch.float64)
-
-
-def conv(channels: int, out: int, kernel: int, bias: bool = True) -> nn.Conv2d:
-    return nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=bias).double()
+def close(found: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_batch_norm_folds_into_the_convolution_before_it(bias):
-    layer, after, x = conv(3, 4, 3, bias), norm(4), image(3)
+    x = image(3)
+    both = with_values(Sequential([Conv2d(3, 4, 3, padding=1, bias=bias), BatchNorm2d(4), ReLU()]))
+    expected = plain.batch_norm(plain.conv(x, both[0]), both[1])
 
-    torch.testing.assert_close(run(with_norm(kernel_of(layer), after), x), after(layer(x)))
-    torch.testing.assert_close(run(kernel_in(nn.Sequential(layer, after)), x), after(layer(x)))
+    close(run(with_norm(kernel_of(both[0]), both[1]), x), expected)
+    close(run(kernel_in(both), x), expected)
+
+
+def test_a_network_without_batch_norms_has_nothing_to_fold():
+    kernel = kernel_of(conv(3, 4, 3))
+
+    assert with_norm(kernel, Identity()) is kernel
+    with pytest.raises(TypeError, match="ReLU"):
+        with_norm(kernel, ReLU())
 
 
 def test_a_pointwise_convolution_joins_the_one_before_it():
@@ -53,7 +59,7 @@ def test_a_pointwise_convolution_joins_the_one_before_it():
 
     composed = pointwise_after(kernel_of(outer), kernel_of(inner))
 
-    torch.testing.assert_close(run(composed, x), outer(inner(x)))
+    close(run(composed, x), plain.conv(plain.conv(x, inner), outer))
 
 
 def test_a_convolution_of_a_concatenation_is_a_sum():
@@ -62,7 +68,7 @@ def test_a_convolution_of_a_concatenation_is_a_sum():
     kernels = split_inputs(kernel_of(layer), [3, 4])
 
     total = sum(run(kernel, part) for kernel, part in zip(kernels, parts, strict=True))
-    torch.testing.assert_close(total, layer(torch.cat(parts, 1)))
+    close(total, plain.conv(np.concatenate(parts, -1), layer))
 
 
 def test_two_convolutions_of_one_input_stack():
@@ -70,9 +76,4 @@ def test_two_convolutions_of_one_input_stack():
 
     found = run(stacked(kernel_of(first), kernel_of(second)), x)
 
-    torch.testing.assert_close(found, torch.cat((first(x), second(x)), 1))
-
-
-def test_a_batch_norm_without_statistics_is_refused():
-    with pytest.raises(TypeError, match="running statistics"):
-        with_norm(kernel_of(conv(3, 4, 1)), nn.BatchNorm2d(4, track_running_stats=False))
+    close(found, np.concatenate((plain.conv(x, first), plain.conv(x, second)), -1))

@@ -3,23 +3,38 @@
 import itertools
 from dataclasses import replace
 from itertools import pairwise
+from math import prod
 
+import numpy as np
 import onnx
 import pytest
-import torch
 from birefnet_export.export import export_onnx
 from birefnet_export.graph import layers
+from birefnet_export.graph.check import check_graph
 from birefnet_export.graph.fused.backbone import pvt_v2
 from birefnet_export.graph.fused.model import build
 from birefnet_export.graph.lowering import LOWERINGS
-from birefnet_export.graph.simplify import check_graph, simplified
 from birefnet_export.network.backbone.pvt_v2 import OverlappingPatchEmbed
-from birefnet_export.options import PRECISIONS
+from birefnet_export.options import PRECISIONS, graph_form
 from birefnet_export.pipeline import build_model
+from birefnet_export.reference import pvt_v2 as plain
+from birefnet_export.reference.layers import conv
 from PIL import Image
-from safetensors.torch import save_file
 
-from ..conftest import TINY_PVT, ancestors, evaluated, fill, in_order, network, optimized
+from ..conftest import (
+    TINY_PVT,
+    ancestors,
+    channels_first,
+    channels_last,
+    evaluated,
+    expected_logits,
+    fill,
+    in_order,
+    network,
+    optimized,
+    saved,
+    with_values,
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +42,13 @@ def tiny_pvt():
     return network(TINY_PVT)
 
 
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
+def drawn(*shape):
+    return np.random.default_rng(shape).standard_normal(shape).astype(np.float32)
 
 
 def close(found, expected, tolerance=2e-5):
-    assert found.shape == tuple(expected.shape)
-    assert abs(found - expected.numpy()).max() < tolerance
+    assert found.shape == expected.shape
+    assert abs(found - expected).max() < tolerance
 
 
 @pytest.mark.parametrize("opset", [20, 23])
@@ -45,25 +59,27 @@ def close(found, expected, tolerance=2e-5):
 )  # fmt: skip
 def test_a_block_on_tokens_is_the_plain_block(tiny_pvt, stage, size, parts, opset):
     block = tiny_pvt.bb.blocks(stage)[0]
-    x = torch.randn(2, *size, TINY_PVT.backbone.widths[stage])
+    width = TINY_PVT.backbone.widths[stage]
+    x = drawn(2, *size, width)
 
     def fused(g, tokens, like):
         return pvt_v2.pvt_block(g, tokens, layers.spatial(g, like), block, *parts)
 
-    found = evaluated(fused, x.flatten(1, 2), torch.zeros(1, 1, *size), opset=opset)
+    like = np.zeros((1, 1, *size), np.float32)
+    found = evaluated(fused, x.reshape(2, -1, width), like, opset=opset)
 
-    close(found, block(x).flatten(1, 2))
+    close(found, plain.pvt_block(x.astype(np.float64), block).reshape(2, -1, width))
 
 
 @pytest.mark.parametrize(("patch", "stride"), [(7, 4), (3, 2)])
 @pytest.mark.parametrize("size", [(16, 48), (3, 5), (1, 2)])
 def test_overlapping_patches_are_padded_on_both_sides(patch, stride, size):
-    embed = OverlappingPatchEmbed(3, 4, patch, stride)
-    x = torch.randn(2, 3, *size)
+    embed = with_values(OverlappingPatchEmbed(3, 4, patch, stride))
+    x = drawn(2, 3, *size)
 
     found = evaluated(lambda g, v: pvt_v2.embedded(g, v, embed), x)
 
-    close(found, embed.proj(x).detach(), 1e-5)
+    close(found, channels_first(conv(channels_last(x), embed.proj)), 1e-5)
 
 
 @pytest.mark.parametrize(("count", "parts"), [(9, pvt_v2.QUERY_PARTS), (4, pvt_v2.HIDDEN_PARTS)])
@@ -120,20 +136,20 @@ SETTINGS = {
 )
 def test_the_fused_form_is_the_plain_network(settings, lowering, size):
     net = network(replace(TINY_PVT, **SETTINGS[settings]))
-    x = torch.from_numpy(fill.image(2, *size))
+    x = fill.image(2, *size)
     opset = 17 if lowering == "gridsample" else 23
 
     logits = evaluated(lambda g, v: build(g, v, net, LOWERINGS[lowering]), x, opset=opset)
 
-    close(logits, net(x), 5e-5)
+    close(logits, expected_logits(net, x), 5e-5)
 
 
 def test_the_graph_is_valid_and_holds_each_weight_once(tiny_pvt):
-    model = build_model(tiny_pvt, 23, "rows")
+    model = build_model(tiny_pvt, graph_form("rows", 23, "fp32"))
 
-    check_graph(simplified(model))
+    check_graph(model)
     weights = sum(len(t.raw_data) for t in model.graph.initializer)
-    assert weights < 1.2 * 4 * sum(p.numel() for p in tiny_pvt.parameters())
+    assert weights < 1.2 * 4 * sum(map(prod, tiny_pvt.shapes().values()))
     # Blocks times parts at full scale, and blocks at half.
     depths = TINY_PVT.backbone.depths
     kinds = [node.op_type for node in model.graph.node]
@@ -150,7 +166,7 @@ def test_other_precisions_are_exported_and_keep_the_mask(tmp_path, precision):
     """int8 leaves depthwise convolutions in float32: a channel's nine products gain nothing."""
     record = replace(TINY_PVT.backbone, mlp_hidden=(128, 128, 80, 128))
     net = network(replace(TINY_PVT, backbone=record))
-    save_file(net.state_dict(), tmp_path / "model.safetensors")
+    saved(net, tmp_path / "model.safetensors")
     (tmp_path / "photos").mkdir()
     for i in range(2):
         Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / "photos" / f"{i}.png")

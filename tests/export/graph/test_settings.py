@@ -4,16 +4,15 @@ from dataclasses import replace
 
 import onnx
 import pytest
-import torch
 from birefnet_export.export import export_onnx
+from birefnet_export.graph.check import check_graph
 from birefnet_export.graph.fused.model import build
 from birefnet_export.graph.lowering import LOWERINGS
-from birefnet_export.graph.simplify import check_graph, simplified
+from birefnet_export.options import graph_form
 from birefnet_export.pipeline import build_model
 from PIL import Image
-from safetensors.torch import save_file
 
-from ..conftest import SETTINGS, TINY, evaluated, fill, network
+from ..conftest import SETTINGS, TINY, evaluated, expected_logits, fill, network, saved
 
 TINY_SETTINGS = {
     **SETTINGS,
@@ -50,16 +49,16 @@ def net(request):
     ],
 )
 def test_the_fused_form_is_the_plain_network(net, size, lowering):
-    x = torch.from_numpy(fill.image(2, *size))
+    x = fill.image(2, *size)
     opset = 17 if lowering == "gridsample" else 23
 
     logits = evaluated(lambda g, v: build(g, v, net, LOWERINGS[lowering]), x, opset=opset)
 
-    assert abs(logits - net(x).numpy()).max() < 5e-5
+    assert abs(logits - expected_logits(net, x)).max() < 5e-5
 
 
 def test_the_graph_is_valid_and_dynamic(net):
-    check_graph(simplified(build_model(net, 19, "rows")))
+    check_graph(build_model(net, graph_form("rows", 19, "fp32")))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,7 @@ def test_the_graph_is_valid_and_dynamic(net):
 def test_what_a_setting_leaves_out_is_not_in_the_graph(name, kinds):
     net = network(replace(TINY, **TINY_SETTINGS[name]))
 
-    nodes = [node.op_type for node in build_model(net, 20, "native").graph.node]
+    nodes = [node.op_type for node in build_model(net, graph_form("native", 20, "fp32")).graph.node]
 
     assert {kind: nodes.count(kind) for kind in kinds} == kinds
 
@@ -85,7 +84,7 @@ def test_what_a_setting_leaves_out_is_not_in_the_graph(name, kinds):
 def test_int8_of_convolutions_that_follow_each_other_loads(tmp_path):
     """Without an ASPP between them ONNX Runtime fuses their sums, which takes scalar scales."""
     net = network(replace(TINY, **TINY_SETTINGS["dec_att_none"]))
-    save_file(net.state_dict(), tmp_path / "model.safetensors")
+    saved(net, tmp_path / "model.safetensors")
     (tmp_path / "photos").mkdir()
     for i in range(2):
         Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / "photos" / f"{i}.png")

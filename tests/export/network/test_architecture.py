@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-import torch
 from birefnet_export.errors import ArchitectureError
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.swin_v1 import SWIN_V1
+from birefnet_export.network.birefnet import BiRefNet
+from birefnet_export.reference.birefnet import logits
 
 from ..conftest import SETTINGS, TINY, key_list, network
 
@@ -20,7 +22,7 @@ def test_upstreams_variants_are_recognized(backbone, record):
 
 
 def test_a_small_model_is_read_with_all_its_widths(tiny):
-    shapes = {name: tuple(value.shape) for name, value in tiny.state_dict().items()}
+    shapes = tiny.shapes()
 
     found = Architecture.from_shapes(shapes)
 
@@ -55,7 +57,7 @@ def test_settings_are_read_off_the_tensors(name):
 def test_settings_come_back_as_they_were(settings):
     """With blocks of which the official implementation's numbers are not at hand."""
     arch = replace(TINY, **settings)
-    shapes = {name: tuple(x.shape) for name, x in network(arch).state_dict().items()}
+    shapes = BiRefNet(arch).shapes()
 
     found = Architecture.from_shapes(shapes)
 
@@ -72,7 +74,7 @@ def test_what_tensors_cannot_tell_is_asked_for():
         with pytest.raises(ArchitectureError, match=r"'none'.*'add'.*--multi-scale none or --mul"):
             arch.with_multi_scale(stated)
     with pytest.raises(ArchitectureError, match="can't tell apart"):
-        network(arch)(torch.zeros(1, 3, 32, 32))
+        logits(np.zeros((1, 3, 32, 32)), network(arch))
 
 
 def test_a_statement_that_the_tensors_contradict_is_refused():

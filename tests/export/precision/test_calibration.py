@@ -22,7 +22,7 @@ def levels(images) -> list[int]:
 
 
 def test_without_a_folder_there_are_no_images():
-    assert calibration_images(None, (32, 64)) == []
+    assert list(calibration_images(None, (32, 64))) == []
 
 
 def test_images_come_in_the_order_of_their_names_at_the_size_asked_for(tmp_path):

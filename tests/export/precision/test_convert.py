@@ -5,7 +5,6 @@ import json
 import numpy as np
 import onnx
 import pytest
-import torch
 from birefnet_export import pipeline
 from birefnet_export.errors import ExportError, ParityError, PrecisionError
 from birefnet_export.export import export_onnx
@@ -16,9 +15,8 @@ from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import ImageError, Segmenter
 from onnx import TensorProto
 from PIL import Image
-from safetensors.torch import save_file
 
-from ..conftest import fill
+from ..conftest import expected_logits, fill, saved
 from ..test_export import run, spoiled
 
 UNTRACED = [(1, 32, 32), (3, 32, 96), (1, 416, 224), (2, 160, 544)]
@@ -39,9 +37,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, tiny):
-    file = tmp_path_factory.mktemp("tiny") / "model.safetensors"
-    save_file(tiny.state_dict(), file)
-    return file
+    return saved(tiny, tmp_path_factory.mktemp("tiny") / "model.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +65,10 @@ def facts(file) -> dict[str, str]:
 
 @pytest.mark.parametrize("case", UNTRACED)
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_masks_are_pytorchs_at_untraced_sizes(exported, tiny, precision, case):
+def test_masks_are_the_references_at_untraced_sizes(exported, tiny, precision, case):
     image = fill.image(*case)
     found = sigmoid(run(exported[precision].file, image))
-    expected = sigmoid(tiny(torch.from_numpy(image)).numpy())
+    expected = sigmoid(expected_logits(tiny, image))
 
     assert found.shape == (case[0], 1, *case[1:])
     assert abs(found - expected).mean() < TOLERANCES[precision].mask_mean_abs
@@ -175,8 +171,8 @@ def test_coordinates_of_a_map_stay_float32(checkpoint, tmp_path):
 def test_fp16_is_native_by_default_and_the_others_are_rows(
     checkpoint, tmp_path, monkeypatch, precision, lowering
 ):
-    def run(fetched, directory, opset, lowering, *_):
-        raise LookupError(lowering)
+    def run(fetched, directory, request):
+        raise LookupError(request.form.lowering.name)
 
     monkeypatch.setattr(pipeline, "run", run)
     with pytest.raises(LookupError, match=lowering):
@@ -190,7 +186,7 @@ def test_a_graph_that_computes_something_else_gets_no_file(
 ):
     monkeypatch.setattr(pipeline, "build_model", spoiled(lambda w: w + 500))
 
-    with pytest.raises(ParityError, match="masks differ from PyTorch's"):
+    with pytest.raises(ParityError, match="masks differ from the reference's"):
         export_onnx(checkpoint, tmp_path / "out", precision=precision)
 
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []

@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from birefnet_export.graph import layers
 from birefnet_export.graph.builder import Graph, Value
 from birefnet_export.graph.kernels import Kernel
@@ -29,9 +28,11 @@ from ..conftest import computed, model_of
 RNG = np.random.default_rng(0)
 LINEAR = RNG.standard_normal((64, 48)).astype(np.float32)
 LARGE = RNG.standard_normal((128, 128)).astype(np.float32)
-KERNEL = Kernel(
-    torch.from_numpy(RNG.standard_normal((16, 8, 3, 3))), torch.from_numpy(RNG.random(16))
-)
+KERNEL = Kernel(RNG.standard_normal((16, 8, 3, 3)), RNG.random(16))
+
+
+def layer_weight(values: np.ndarray, axis: int) -> LayerWeight:
+    return LayerWeight("w", 1, axis, values.shape, lambda: values)
 
 
 def within(low: float, high: float, channels: int = 1) -> ActivationRange:
@@ -62,7 +63,7 @@ def convolution() -> onnx.ModelProto:
 
 
 def test_a_weight_is_rounded_to_the_nearest_step_of_its_channel():
-    values, scale = round_for_sums(LayerWeight("w", 1, 1, LINEAR))
+    values, scale = round_for_sums(layer_weight(LINEAR, 1))
 
     neighbors = values.T.reshape(48, -1, 2).astype(int)
     sums = [np.maximum(sign * neighbors, 0).sum(2).max(1) for sign in (1, -1)]
@@ -71,7 +72,7 @@ def test_a_weight_is_rounded_to_the_nearest_step_of_its_channel():
 
 
 def test_a_channel_of_zeros_stays_zero():
-    values, scale = round_for_sums(LayerWeight("w", 1, 0, np.zeros((4, 512), np.float32)))
+    values, scale = round_for_sums(layer_weight(np.zeros((4, 512), np.float32), 0))
 
     assert not values.any()
     assert np.isfinite(scale).all()
@@ -88,7 +89,7 @@ def in_sixteen_bits(x: np.ndarray, w: np.ndarray) -> np.ndarray:
 def test_sums_of_a_product_do_not_saturate_without_vnni(rows):
     signs = np.sign(LINEAR[:rows])
     for weights in (LINEAR[:rows], np.abs(LINEAR[:rows]), signs, np.ones((rows, 48), np.float32)):
-        values, scale = round_for_sums(LayerWeight("w", 1, 1, weights))
+        values, scale = round_for_sums(layer_weight(weights, 1))
         for x in (np.full((1, rows), 255), RNG.integers(0, 256, (9, rows))):
             assert (in_sixteen_bits(x, values) == x @ values.astype(int)).all()
         assert (np.abs(values * scale - weights) <= scale / 2 + 1e-6).all()
@@ -100,7 +101,7 @@ def test_sums_of_a_product_do_not_saturate_without_vnni(rows):
 
 def test_sums_of_a_convolution_do_not_saturate_in_either_order():
     weights = RNG.standard_normal((5, 7, 3, 3)).astype(np.float32)
-    values, _ = round_for_sums(LayerWeight("w", 1, 0, weights))
+    values, _ = round_for_sums(layer_weight(weights, 0))
 
     full = np.full((1, 63), 255)
     for order in (values, np.moveaxis(values, 1, -1)):
@@ -188,8 +189,8 @@ def test_each_channel_has_its_own_steps_but_none_that_only_dust_would_need():
 
 def unlike(channels: int) -> Kernel:
     """Channels of which each is ten times the one before it, with a bias."""
-    weight = torch.from_numpy(RNG.standard_normal((channels, 8, 3, 3)))
-    sizes = 10.0 ** (torch.arange(channels) % 2)
+    weight = RNG.standard_normal((channels, 8, 3, 3))
+    sizes = 10.0 ** (np.arange(channels) % 2)
     return Kernel(weight * sizes[:, None, None, None], sizes)
 
 
@@ -218,7 +219,7 @@ def test_offsets_that_reach_differently_far_keep_their_accuracy(tmp_path):
 
 
 def convolution_of(bias: float, after: Callable[[Graph, Value], Value]) -> onnx.ModelProto:
-    kernel = Kernel(torch.full((16, 8, 3, 3), 0.25), torch.tensor([bias, -bias] * 8))
+    kernel = Kernel(np.full((16, 8, 3, 3), 0.25), np.array([bias, -bias] * 8))
     return model_of(lambda g, x: after(g, conv(g, x, kernel)), "batch", 8, "h", "w")
 
 

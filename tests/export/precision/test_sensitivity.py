@@ -3,12 +3,12 @@
 import numpy as np
 import onnx
 import pytest
-import torch
 from birefnet_export.errors import PrecisionError
 from birefnet_export.graph.builder import Graph
 from birefnet_export.graph.kernels import Kernel
 from birefnet_export.graph.layers import conv, relu
 from birefnet_export.graph.signature import INPUT
+from birefnet_export.graph.weights import WeightsInGraph
 from birefnet_export.precision import sensitivity
 from birefnet_export.precision.mask_quality import Quality
 
@@ -39,7 +39,7 @@ class Search:
 def test_only_as_many_groups_are_left_out_as_it_takes(monkeypatch, min_iou, excluded):
     monkeypatch.setattr(sensitivity, "_Search", Search)
 
-    found = sensitivity.quantized_within(onnx.ModelProto(), [], min_iou)
+    found = sensitivity.quantized_within(onnx.ModelProto(), WeightsInGraph(), [], min_iou)
 
     assert found.quality.excluded == excluded
 
@@ -49,13 +49,13 @@ def test_if_nothing_suffices_the_numbers_are_said(monkeypatch):
     monkeypatch.setattr(Search, "ranked", lambda self: [])
 
     with pytest.raises(PrecisionError, match=r"IoU of 0\.9490 .* less than the 0\.99 asked for"):
-        sensitivity.quantized_within(onnx.ModelProto(), [], 0.99)
+        sensitivity.quantized_within(onnx.ModelProto(), WeightsInGraph(), [], 0.99)
 
 
 def test_ranges_come_from_every_other_image_and_are_a_quarter_wider():
     """Image by image the input reaches 1, 10, 2 and 20, the second and fourth to be judged on."""
-    ones = Kernel(torch.ones((64, 3, 7, 7)), torch.zeros(64))
-    head = Kernel(torch.ones((1, 64, 1, 1)), torch.zeros(1))
+    ones = Kernel(np.ones((64, 3, 7, 7)), np.zeros(64))
+    head = Kernel(np.ones((1, 64, 1, 1)), np.zeros(1))
     g = Graph(20)
     x = g.input(INPUT.name, list(INPUT.axes))
     g.output("y", ["batch", 1, "height", "width"], conv(g, relu(g, conv(g, x, ones)), head))
@@ -65,7 +65,7 @@ def test_ranges_come_from_every_other_image_and_are_a_quarter_wider():
         image[0, 0, 4, 4], image[0, 0, 0, 0] = peak, -peak
         images.append(image)
 
-    search = sensitivity._Search(g.model(), images)
+    search = sensitivity._Search(g.model(), WeightsInGraph(), images)
     assert [end.tolist() for end in search.ranges[INPUT.name]] == [[-2.5, 0, 0], [2.5, 0, 0]]
     (rectified,) = set(search.ranges) - {INPUT.name}
     # of a peak alone in its window

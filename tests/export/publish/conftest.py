@@ -1,7 +1,8 @@
 import pytest
 from birefnet_export.export import export_onnx
 from birefnet_export.options import ExportReport
-from safetensors.torch import save_file
+
+from ..conftest import saved
 
 
 @pytest.fixture(scope="session")
@@ -9,7 +10,7 @@ def report(tmp_path_factory, tiny) -> ExportReport:
     """A verified export with its weights beside the graph; its checkpoint lies in the folder above,
     and a file that has nothing to do with it in its own."""
     folder = tmp_path_factory.mktemp("published")
-    save_file(tiny.state_dict(), folder / "model.safetensors")
+    saved(tiny, folder / "model.safetensors")
     made = export_onnx(folder, folder / "out", trained_size=(96, 160), external_data=True)
     (made.directory / "notes.txt").write_text("mine")
     return made

@@ -25,7 +25,7 @@ def test_a_card_says_what_it_is_how_equal_and_how_it_is_used(directory):
     assert "It was trained at 96x160" in card
     assert graph.facts["checkpoint_sha256"] in card
     assert f"rows, 23 | {parity['logits_max_abs']:.1e} | {parity['mask_max_abs']:.1e} |" in card
-    assert "at 1x32x32, 1x96x160" in card
+    assert "at 1x32x32, 2x96x160" in card
     assert "birefnet cutout photo.jpg --model me/shoes-ONNX --output" in card
     assert 'Segmenter("me/shoes-ONNX")' in card
     assert "pipeline('background-removal', 'me/shoes-ONNX', { dtype: 'fp32' })" in card

@@ -12,13 +12,13 @@ from birefnet_runtime import Segmenter
 from birefnet_runtime.model.locate import find_model
 from PIL import Image
 
+from ..conftest import saved
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, tiny):
-    from safetensors.torch import save_file
-
     folder = tmp_path_factory.mktemp("whole")
-    save_file(tiny.state_dict(), folder / "model.safetensors")
+    saved(tiny, folder / "model.safetensors")
     image = np.random.default_rng(3).integers(0, 256, (60, 40, 3), dtype=np.uint8)
     Image.fromarray(image).resize((160, 240)).save(folder / "photo.png")
     return folder, export_onnx(

@@ -1,6 +1,5 @@
 """Layer by layer: the points keep their names, and a fault is found at the right one."""
 
-import copy
 import json
 from dataclasses import replace
 
@@ -9,27 +8,24 @@ import onnx
 import pytest
 from birefnet_export.errors import ParityError
 from birefnet_export.export import export_onnx
-from birefnet_export.graph.simplify import simplified
-from birefnet_export.options import PRECISIONS
+from birefnet_export.options import PRECISIONS, graph_form
 from birefnet_export.parity.logits import FLOAT32_TOLERANCES, TOLERANCES
 from birefnet_export.parity.masks import MASK_TOLERANCES
 from birefnet_export.pipeline import build_model
 from birefnet_export.verify.layer_diff import BOUNDS, POINTS, compare_layers
-from birefnet_export.verify.remote_code import RemoteModel
+from birefnet_export.verify.reference import NumpyReference
 from birefnet_models import embedded_path, find
 from onnx import numpy_helper
 from PIL import Image
-from safetensors.torch import save_file
-from torch import nn
 
-from ..conftest import NAN_OFFSETS, TINY, network
+from ..conftest import NAN_OFFSETS, TINY, network, saved
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, tiny):
     """Every precision of the tiny network: the files. fp32 has its weights beside it."""
     folder = tmp_path_factory.mktemp("departure")
-    save_file(tiny.state_dict(), folder / "model.safetensors")
+    saved(tiny, folder / "model.safetensors")
     rng = np.random.default_rng(0)
     (folder / "photos").mkdir()
     for i in range(2):
@@ -48,10 +44,10 @@ def exported(tmp_path_factory, tiny):
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def net(tiny):
-    """The tiny network, to be raised to float64."""
-    return copy.deepcopy(tiny)
+    """The tiny network as a reference."""
+    return NumpyReference(tiny, "tiny")
 
 
 def changed(file, folder, prefix, change, weights=None):
@@ -93,7 +89,7 @@ def test_an_export_as_it_is_differs_nowhere(exported, net, precision):
     ("lowering", "opset"), [("native", 20), ("rows", 19), ("rows", 23), ("gridsample", 17)]
 )
 def test_every_graph_names_the_points_and_has_no_node_for_it(tiny, lowering, opset):
-    model = simplified(build_model(tiny, opset, lowering))
+    model = build_model(tiny, graph_form(lowering, opset, "fp32"))
 
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
     assert [makers.get(point) for point in POINTS[:8]] == ["Reshape"] * 8
@@ -129,9 +125,9 @@ def test_one_wrong_weight_is_found_at_its_point(exported, net, tmp_path, prefix,
 )
 def test_a_network_is_watched_at_the_points_that_it_has(tmp_path, settings, without):
     net = network(replace(TINY, **settings))
-    onnx.save(simplified(build_model(net, 20, "native")), tmp_path / "model.onnx")
+    onnx.save(build_model(net, graph_form("native", 20, "fp32")), tmp_path / "model.onnx")
 
-    found = compare_layers(tmp_path / "model.onnx", net, "fp32")
+    found = compare_layers(tmp_path / "model.onnx", NumpyReference(net, "here"), "fp32")
 
     assert found.first is None
     assert [x.point for x in found.layers] == [point for point in POINTS if point not in without]
@@ -170,22 +166,11 @@ def test_nan_is_found_where_it_comes_up(exported, net, tmp_path):
     assert values["layers"][7]["relative"] < 1e-5
 
 
-def test_a_reference_of_remote_code_is_watched_by_upstream_s_names(exported, net):
-    found = compare_layers(exported["fp32"], RemoteModel(net, "somewhere"), "fp32")
-
-    assert found.first is None
-
-
-def test_a_reference_of_other_parts_is_refused(exported):
-    with pytest.raises(ParityError, match=r"the reference can't be watched: .*bb"):
-        compare_layers(exported["fp32"], nn.Conv2d(3, 1, 1), "fp32")
-
-
 def test_a_checkpoint_of_another_width_is_refused(exported):
     other = network(replace(TINY, backbone=replace(TINY.backbone, embed_dim=32)))
 
     with pytest.raises(ParityError, match=r"at backbone.full.stage0 the graph gives \(2, 16, 56"):
-        compare_layers(exported["fp32"], other, "fp32")
+        compare_layers(exported["fp32"], NumpyReference(other, "other"), "fp32")
 
 
 def test_a_file_without_the_names_is_refused_with_what_to_do(net):

@@ -1,4 +1,4 @@
-"""PyTorch as a backend: the only module of this package that imports torch."""
+"""PyTorch as a backend."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import cast
 import numpy as np
 import torch
 from birefnet_export.checkpoint.read import read_checkpoint
-from birefnet_export.network.birefnet import BiRefNet
-from birefnet_export.verify.remote_code import load_remote
 from birefnet_export.verify.upstream_pipeline import reference_alpha
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import BenchmarkError
+from ...pytorch.birefnet import BiRefNet, load
+from ...pytorch.remote_code import load_remote
 from ..configuration import Configuration
 from ..measure.timing import PRODUCT_REPEATS, PRODUCT_SIDE, time_calls
 from .base import Tensor
@@ -51,8 +51,7 @@ class PyTorchBackend:
         return np.asarray(logits.float().cpu().numpy(), np.float32)  # waits for the device
 
     def alpha(self, image: Path) -> Tensor:
-        with self._precision():
-            return reference_alpha(self._net, image, self._size, eight_bits=False)
+        return reference_alpha(self.logits, image, self._size, eight_bits=False)
 
     def facts(self) -> dict[str, str]:
         facts = {"torch": str(torch.__version__)}
@@ -66,7 +65,7 @@ class PyTorchBackend:
 
 def _network(configuration: Configuration) -> nn.Module:
     if configuration.variant != "transformers":
-        return read_checkpoint(Path(configuration.source)).module()
+        return load(read_checkpoint(Path(configuration.source)))
     warnings.simplefilter("ignore")  # the repository's code warns about itself
     # Consent was given before the configurations were made.
     return load_remote(configuration.source, consent=True, say=lambda _: None)
@@ -84,7 +83,7 @@ def matmul_flops_per_s(threads: int) -> float:
 def eager(checkpoint: Path, threads: int) -> Callable[[NDArray[np.float32]], object]:
     """Our PyTorch module, eager, as a function of float32 (batch, 3, height, width)."""
     torch.set_num_threads(threads)
-    net = read_checkpoint(checkpoint).module()
+    net = load(read_checkpoint(checkpoint))
 
     def run(image: NDArray[np.float32]) -> object:
         with torch.inference_mode():

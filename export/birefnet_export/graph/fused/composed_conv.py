@@ -11,12 +11,10 @@ At full resolution this spares a map of 64 channels: 256 MiB at 1024 x 1024.
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
 from ..builder import Graph, Value
-from ..kernels import Kernel
+from ..kernels import Array, Kernel
 from ..layers import END, concat, conv, spatial
 
 
@@ -39,8 +37,8 @@ def _ring(g: Graph, x: Value, inner: Kernel, outer: Kernel, axis: int) -> Value:
     for end in (0, 1):
         # Above the map, inner's last row of taps meets x and outer's first row the output.
         near, far = (2, 0) if end == 0 else (0, 2)
-        w1 = inner.weight.narrow(axis, near, 1)
-        w2 = outer.weight.narrow(axis, far, 1)
+        w1 = inner.weight.take([near], axis)
+        w2 = outer.weight.take([far], axis)
         kernel = Kernel(_compose(w1, w2), w2.sum((2, 3)) @ inner.bias)
         parts.append(conv(g, _end(g, x, axis, end), kernel))
     return concat(g, parts, axis)
@@ -71,17 +69,22 @@ def _spread(g: Graph, pair: Value, size: Value, axis: int) -> Value:
     """Move the two entries of `axis` to its ends, zeros between, until it is as long as `size`."""
     first, last = g.ops("Split", 2, pair, [1, 1], axis=axis)
     gap = g.op("Slice", size, [axis - 2], [axis - 1], [0]) - 2
-    shape = g.op("Shape", first)
-    before, after = [g.op("Slice", shape, [a], [b], [0]) for a, b in ((0, axis), (axis + 1, END))]
-    zeros = g.op("Expand", g.constant([0.0]), concat(g, [before, gap, after], 0))
+    shape = [g.op("Shape", first, end=axis), gap]
+    if axis == 2:
+        shape.append(g.op("Shape", first, start=3))
+    zeros = g.op("Expand", g.constant([0.0]), concat(g, shape, 0))
     return concat(g, [first, zeros, last], axis)
 
 
-def _compose(w1: Tensor, w2: Tensor) -> Tensor:
+def _compose(w1: Array, w2: Array) -> Array:
     """The kernel of ``w2 * (w1 * x)``: (out, in, k1 + k2 - 1, l1 + l2 - 1).
 
-    Convolution layers correlate, so the kernels of a composition convolve in full.
+    Convolution layers correlate, so the kernels of a composition convolve in full: each tap of w2
+    adds w1, moved by the tap's place.
     """
-    height, width = w2.shape[2:]
-    full = F.conv2d(w1.transpose(0, 1), w2.flip(2, 3), padding=(height - 1, width - 1))
-    return torch.as_tensor(full.transpose(0, 1))
+    (height, width), (rows, columns) = w2.shape[2:], w1.shape[2:]
+    full = np.zeros((len(w2), w1.shape[1], rows + height - 1, columns + width - 1))
+    for i in range(height):
+        for j in range(width):
+            full[:, :, i : i + rows, j : j + columns] += np.tensordot(w2[:, :, i, j], w1, 1)
+    return full

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-import torch
-from torch import nn
+import numpy as np
 
 from ...network.decoder import (
     ASPP,
@@ -42,7 +42,7 @@ class Part(NamedTuple):
     """A 1 x 1 convolution that it still has to pass."""
 
 
-def decoder(g: Graph, image: Value, maps: list[Value], net: Decoder, lower: Lowering) -> Value:
+def decoder(g: Graph, image: Value, maps: list[Value], net: Decoder, lowering: Lowering) -> Value:
     """Logits (batch, 1, height, width) from the image and four maps, the last one squeezed."""
     *skips, x = maps
     neck = None
@@ -58,7 +58,7 @@ def decoder(g: Graph, image: Value, maps: list[Value], net: Decoder, lower: Lowe
             parts = [Part(x, own, neck), *features]
             neck = None
             # The last 1 x 1 convolution commutes with the upsampling, and follows block 1.
-            x = decoder_block(g, parts, block, lower, on_features if level == 1 else None)
+            x = decoder_block(g, parts, block, lowering, on_features if level == 1 else None)
             g.mark(f"decoder.block{level}", x)
             if skips:
                 skip = lateral(g, image, skips.pop(), net, level)
@@ -92,21 +92,22 @@ def to_stride(g: Graph, image: Value, x: Value, net: Decoder, i: int) -> Value:
     return x if net.strides[i - 1] == stride else resize(g, x, spatial(g, image) // stride)
 
 
-def squeeze(g: Graph, parts: list[Part], blocks: nn.Sequential, lower: Lowering) -> Value:
+def squeeze(
+    g: Graph, parts: list[Part], blocks: Iterable[DecoderBlock | ASPP], lowering: Lowering
+) -> Value:
     """The deepest map and its context, in `parts`, squeezed by one block after the other."""
     x: Value | None = None
     for block in blocks:
         if isinstance(block, ASPP):
-            x = aspp(g, concat(g, [part.value for part in parts], 1), block, lower)
+            x = aspp(g, concat(g, [part.value for part in parts], 1), block, lowering)
         else:
-            assert isinstance(block, DecoderBlock)
-            x = decoder_block(g, parts, block, lower)
+            x = decoder_block(g, parts, block, lowering)
         parts = [Part(x, parts[-1].channels)]
     return parts[-1].value
 
 
 def decoder_block(
-    g: Graph, parts: list[Part], block: DecoderBlock, lower: Lowering, head: Kernel | None = None
+    g: Graph, parts: list[Part], block: DecoderBlock, lowering: Lowering, head: Kernel | None = None
 ) -> Value:
     """A decoder block; a convolution of concatenated `parts` is a sum over them.
 
@@ -114,7 +115,7 @@ def decoder_block(
     """
     x = relu(g, summed_conv(g, parts, with_norm(kernel_of(block.conv_in), block.bn_in)))
     if isinstance(block.dec_att, ASPP):
-        x = aspp(g, x, block.dec_att, lower)
+        x = aspp(g, x, block.dec_att, lowering)
     out = with_norm(kernel_of(block.conv_out), block.bn_out)
     x = conv(g, x, pointwise_after(head, out) if head else out)
     if not isinstance(block, ResidualBlock):
@@ -142,14 +143,15 @@ def conv_of(g: Graph, part: Part, kernel: Kernel) -> Value:
     """
     if part.neck is None:
         return conv(g, part.value, kernel)
-    weight = torch.einsum("omkl,mi->oikl", kernel.weight, part.neck.weight[:, :, 0, 0])
-    of_bias = torch.einsum("omkl,m->okl", kernel.weight, part.neck.bias)[:, None]
+    mix = part.neck.weight[:, :, 0, 0]
+    weight = np.einsum("omkl,mi->oikl", kernel.weight, mix, optimize=True)
+    of_bias = np.einsum("omkl,m->okl", kernel.weight, part.neck.bias)[:, None]
     ones = g.op("Expand", g.constant([[[[1.0]]]]), concat(g, [[1, 1], spatial(g, part.value)], 0))
-    within = conv(g, ones, Kernel(of_bias, torch.zeros_like(kernel.bias)))
+    within = conv(g, ones, Kernel(of_bias, np.zeros_like(kernel.bias)))
     return conv(g, part.value, Kernel(weight, kernel.bias)) + within
 
 
-def aspp(g: Graph, x: Value, module: ASPP, lower: Lowering) -> Value:
+def aspp(g: Graph, x: Value, module: ASPP, lowering: Lowering) -> Value:
     """Each branch meets its own part of the merging 1 x 1 convolution; the results are summed."""
     branches = module.branches()
     of_mean = kernel_in(module.global_avg_pool, 1)
@@ -162,7 +164,7 @@ def aspp(g: Graph, x: Value, module: ASPP, lower: Lowering) -> Value:
         if isinstance(branch, DilatedBranch):
             features = dilated_branch(g, x, branch)
         else:
-            features = deformable_branch(g, x, branch, lower)
+            features = deformable_branch(g, x, branch, lowering)
         total = total + conv(g, features, kernel)
     return relu(g, total)
 
@@ -173,16 +175,15 @@ def dilated_branch(g: Graph, x: Value, branch: DilatedBranch) -> Value:
     return relu(g, conv(g, x, kernel, dilation=branch.atrous_conv.dilation[0]))
 
 
-def deformable_branch(g: Graph, x: Value, branch: DeformableBranch, lower: Lowering) -> Value:
+def deformable_branch(g: Graph, x: Value, branch: DeformableBranch, lowering: Lowering) -> Value:
     """Deformable convolution, BatchNorm and ReLU; one convolution predicts offsets and mask."""
     module = branch.atrous_conv
     predict = stacked(kernel_of(module.offset_conv), kernel_of(module.modulator_conv))
     # The modulation is 2 * sigmoid. The convolution is linear in it, so the 2 moves into the
     # weight.
     regular = kernel_of(module.regular_conv)
-    return relu(
-        g, lower(g, x, predict, with_norm(regular._replace(weight=2.0 * regular.weight), branch.bn))
-    )
+    kernel = with_norm(regular._replace(weight=2.0 * regular.weight), branch.bn)
+    return relu(g, lowering.deform_conv(g, x, predict, kernel))
 
 
 def image_features(g: Graph, image: Value, net: Decoder, level: int) -> Part:
@@ -210,4 +211,4 @@ def image_patches(g: Graph, image: Value, grid: int) -> Value:
 def gradient_attention(g: Graph, x: Value, net: Decoder, level: int) -> Value:
     """A block's output weighed by the gradient that it predicts."""
     gradient = relu(g, conv(g, x, kernel_in(net.gradient(level))))
-    return x * g.op("Sigmoid", conv(g, gradient, kernel_in(net.gradient_attention(level))))
+    return x * g.op("Sigmoid", conv(g, gradient, kernel_of(net.gradient_attention(level))))

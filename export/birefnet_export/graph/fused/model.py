@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
-
+from ...network import nn
 from ...network.backbone.dino_v3 import DinoV3Features
 from ...network.backbone.pvt_v2 import PyramidVisionTransformer
 from ...network.backbone.swin_v1 import SwinTransformer
@@ -19,14 +18,14 @@ from .decoder import Part, decoder, squeeze
 
 Fused = Callable[[Graph, dict[str, Value], Any], dict[str, list[Value]]]
 """(graph, image by scale: `full` and perhaps `half`, module) to the module's four maps by scale."""
-BACKBONES: dict[type[nn.Module], Fused] = {
+BACKBONES: dict[type[nn.Layer], Fused] = {
     SwinTransformer: swin_v1.maps_of,
     PyramidVisionTransformer: pvt_v2.maps_of,
     DinoV3Features: dino_v3.maps_of,
 }
 
 
-def build(g: Graph, image: Value, net: BiRefNet, lower: Lowering) -> Value:
+def build(g: Graph, image: Value, net: BiRefNet, lowering: Lowering) -> Value:
     """Append the network to `g`: image (batch, 3, height, width) to logits, one channel."""
     maps = backbone_maps(g, image, net)
     arch = net.arch
@@ -34,11 +33,11 @@ def build(g: Graph, image: Value, net: BiRefNet, lower: Lowering) -> Value:
         context = [resize(g, x, spatial(g, maps[3])) for x in maps[3 - arch.context : 3]]
         channels = arch.channels[3 - arch.context :]
         parts = [Part(*x) for x in zip([*context, maps[3]], channels, strict=True)]
-        squeezed = squeeze(g, parts, net.squeeze_module, lower)
+        squeezed = squeeze(g, parts, net.squeeze_module, lowering)
         if arch.squeeze:
             g.mark("squeeze", squeezed)
     with g.scope("decoder"):
-        return decoder(g, image, [*maps[:3], squeezed], net.decoder, lower)
+        return decoder(g, image, [*maps[:3], squeezed], net.decoder, lowering)
 
 
 def backbone_maps(g: Graph, image: Value, net: BiRefNet) -> list[Value]:

@@ -11,7 +11,7 @@ too, where the other convention divides by zero. Zeros outside the map blend in 
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 from onnx import TensorProto
 
 from ..builder import Graph, Value
@@ -37,7 +37,7 @@ def deform_conv(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
     width = g.op("Slice", size, [1], [2], [0])
     tall = concat(g, [[0, 1, -1], width], 0)  # (batch, 1, side * height, width)
     total: Value | None = None
-    for row, weight in enumerate(kernel.weight.unbind(2)):
+    for row, weight in enumerate(np.moveaxis(kernel.weight, 2, 0)):
         batch = [0] if total is None else g.op("Shape", total, end=1)  # after the row before
         where = grids[row].reshape(concat(g, [batch, [-1], width, [2]], 0))
         samples = g.op(
@@ -54,12 +54,12 @@ def deform_conv(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
 def _as_x_y_from_pixel(predict: Kernel, side: int) -> Kernel:
     """`predict`, its pairs as (x, y) and counted from the output's pixel instead of the tap's."""
     taps = side * side
-    swapped = torch.arange(2 * taps).view(taps, 2).flip(1).flatten()
-    order = torch.cat((swapped, torch.arange(2 * taps, 3 * taps)))
+    swapped = np.arange(2 * taps).reshape(taps, 2)[:, ::-1].ravel()
+    order = np.concatenate((swapped, np.arange(2 * taps, 3 * taps)))
     bias = predict.bias[order]
-    distance = torch.arange(side, dtype=bias.dtype) - side // 2
-    bias[0 : 2 * taps : 2] += distance.repeat(side)
-    bias[1 : 2 * taps : 2] += distance.repeat_interleave(side)
+    distance = np.arange(side) - side // 2
+    bias[0 : 2 * taps : 2] += np.tile(distance, side)
+    bias[1 : 2 * taps : 2] += np.repeat(distance, side)
     return Kernel(predict.weight[order], bias)
 
 

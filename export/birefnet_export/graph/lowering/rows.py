@@ -9,7 +9,7 @@ sum is the same up to rounding. What it saves is memory: ONNX Runtime writes all
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 
 from ..builder import Graph, Value
 from ..kernels import Kernel
@@ -32,7 +32,7 @@ def deform_conv(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
     modulations = g.ops("Split", side, g.op("Sigmoid", logits), [side] * side, axis=1)
     first, *others = (
         Kernel(weight, kernel.bias if row == 0 else 0 * kernel.bias)
-        for row, weight in enumerate(torch.split(kernel.weight, 1, 2))
+        for row, weight in enumerate(np.split(kernel.weight, side, 2))
     )
     total = native.deform_conv_node(g, x, first, offsets[0], modulations[0])
     for part, offset, modulation in zip(others, offsets[1:], modulations[1:], strict=True):
@@ -42,7 +42,7 @@ def deform_conv(g: Graph, x: Value, predict: Kernel, kernel: Kernel) -> Value:
 
 def _with_rows_moved(predict: Kernel, side: int) -> Kernel:
     """`predict`, the y offsets of each row of taps moved by the row's distance from the middle."""
-    bias = predict.bias.clone()
-    distance = torch.arange(side, dtype=bias.dtype) - side // 2
-    bias[0 : 2 * side * side : 2] += distance.repeat_interleave(side)
+    bias = predict.bias.copy()
+    distance = np.arange(side) - side // 2
+    bias[0 : 2 * side * side : 2] += np.repeat(distance, side)
     return Kernel(predict.weight, bias)

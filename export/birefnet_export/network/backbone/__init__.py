@@ -1,1 +1,1 @@
-"""Backbones: each a file with its record, which is read off the tensors, and its module."""
+"""Backbones: each a file with its record, which is read off the tensors, and its layers."""

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from .. import nn
 
 
-class MLP(nn.Module):
+class MLP(nn.Layer):
     """Two linear layers around an exact GELU."""
 
     def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return out

@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-
-class BackboneModule(Protocol):
-    """An image in, four maps out."""
-
-    def __call__(self, image: Tensor) -> list[Tensor]:
-        """Float (batch, 3, height, width), sides multiples of 16, to four maps, shallow to deep.
-
-        Map ``i`` is (batch, ``widths[i]``, height / ``strides[i]``, width / ``strides[i]``), its
-        sides rounded up.
-        """
-        ...
+from .. import nn
 
 
 class Backbone(Protocol):
@@ -38,6 +25,6 @@ class Backbone(Protocol):
         """Pixels of the image to a position of each of the four maps, shallow to deep."""
         ...
 
-    def module(self) -> nn.Module:
-        """A new `BackboneModule` with upstream's state-dict names, behind their prefix `bb.`."""
+    def module(self) -> nn.Layer:
+        """Its layers, with upstream's state-dict names behind their prefix `bb.`."""
         ...

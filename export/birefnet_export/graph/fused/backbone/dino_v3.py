@@ -10,10 +10,10 @@ from __future__ import annotations
 from math import pi
 from typing import NamedTuple
 
-import torch
+import numpy as np
 from onnx import TensorProto
-from torch import Tensor
 
+from ....network import nn
 from ....network.backbone.dino_v3 import (
     PATCH,
     Attention,
@@ -24,7 +24,7 @@ from ....network.backbone.dino_v3 import (
     periods,
 )
 from ...builder import Graph, Value
-from ...kernels import kernel_of
+from ...kernels import Array, float64, kernel_of
 from ...layers import after, concat, conv, gelu, layer_norm, linear, spatial
 
 HEADS_AT_ONCE = 8
@@ -61,7 +61,7 @@ def parts_of(heads: int) -> int:
 
 def maps_of(g: Graph, images: dict[str, Value], net: DinoV3Features) -> dict[str, list[Value]]:
     """Four maps (batch, channels, height / 16, width / 16) of each scale, as `DinoV3Features`."""
-    parts = parts_of(net.model.transformer_blocks()[0].attn.num_heads)
+    parts = parts_of(net.model.blocks[0].attn.num_heads)
     maps = {}
     for scale, image in images.items():
         with g.scope(scale):
@@ -77,10 +77,10 @@ def backbone(g: Graph, image: Value, vit: VisionTransformer, parts: int) -> list
         patches = conv(g, image, kernel_of(vit.patch_embed.proj), stride=PATCH)
         size = spatial(g, patches)
         x = patches.reshape([0, 0, -1]).transpose(0, 2, 1)
-        tail = torch.cat((vit.others(), vit.cls_token.expand(-1, parts - 1, -1)), 1)
+        tail = np.concatenate((vit.others(), np.repeat(vit.cls_token, parts - 1, 1)), 1)
         x, where = with_tail(g, x, size, tail, parts, record.head_width)
     maps: list[Value] = []
-    for i, block in enumerate(vit.transformer_blocks()):
+    for i, block in enumerate(vit.blocks):
         with g.scope(f"block{i}"):
             x = transformer_block(g, x, block, where)
             if i in record.taken:
@@ -90,7 +90,7 @@ def backbone(g: Graph, image: Value, vit: VisionTransformer, parts: int) -> list
 
 
 def with_tail(
-    g: Graph, x: Value, size: Value, tail: Tensor, parts: int, head_width: int
+    g: Graph, x: Value, size: Value, tail: nn.Array, parts: int, head_width: int
 ) -> tuple[Value, Layout]:
     """Patches (batch, patches, width) with as much of `tail` behind them as makes parts equal.
 
@@ -134,31 +134,32 @@ def angles(g: Graph, size: Value, head_width: int) -> Value:
 
 def transformer_block(g: Graph, x: Value, block: Block, where: Layout) -> Value:
     """(batch, tokens, width) to the same; the factors of its channels are in the last weights."""
-    x = x + attention(g, layer_norm(g, x, block.norm1), block.attn, block.gamma_1, where)
+    x = x + attention(g, layer_norm(g, x, block.norm1), block, where)
     mlp, normed = block.mlp, layer_norm(g, x, block.norm2)
     if isinstance(mlp, GatedMLP):
         gate = linear(g, normed, mlp.fc1_g)
         hidden = gate * g.op("Sigmoid", gate) * linear(g, normed, mlp.fc1_x)
     else:
         hidden = gelu(g, linear(g, normed, mlp.fc1))
-    weight, bias = scaled(mlp.fc2, block.gamma_2)
+    weight, bias = g.constants(mlp.fc2, lambda: scaled(mlp.fc2, block.gamma_2))
     return x + (hidden @ weight + bias)
 
 
-def scaled(layer: torch.nn.Linear, gamma: Tensor) -> tuple[Tensor, Tensor]:
+def scaled(layer: nn.Linear, gamma: nn.Array) -> tuple[Array, Array]:
     """Weight (in, out) and bias of a linear layer whose outputs are multiplied, float64."""
-    factor = gamma.detach().double()
-    return layer.weight.detach().double().T * factor, layer.bias.detach().double() * factor
+    factor = float64(gamma)
+    return layer.weight.T * factor, layer.bias * factor
 
 
-def attention(g: Graph, x: Value, attn: Attention, gamma: Tensor, where: Layout) -> Value:
-    """Attention among normalized tokens, times `gamma`: (batch, tokens, width) to the same.
+def attention(g: Graph, x: Value, block: Block, where: Layout) -> Value:
+    """A block's attention among normalized tokens, times its factors: (batch, tokens, width).
 
     The scores of all tokens would be its largest tensor by far, so queries come in parts.
     """
-    w_q, w_k, w_v = attn.qkv.weight.detach().double().T.chunk(3, dim=1)
+    attn = block.attn
+    w_q, w_k, w_v = g.constants(attn.qkv, lambda: queries_keys_values(attn))
     keys = g.op("Slice", x, [0], where.keys, [1])
-    q = turned(g, x @ (w_q * attn.scale), where.turn, attn.num_heads)
+    q = turned(g, x @ w_q, where.turn, attn.num_heads)
     k = turned(g, keys @ w_k, where.turn_of_keys, attn.num_heads)
     q, k, v = (by_head(g, value, attn.num_heads) for value in (q, k, keys @ w_v))
     if g.opset < 23:
@@ -171,8 +172,14 @@ def attention(g: Graph, x: Value, attn: Attention, gamma: Tensor, where: Layout)
         else:
             done.append(g.op("Softmax", waiting @ k, axis=-1) @ v)
     heads = concat(g, done, 2).transpose(0, 2, 1, 3).reshape([0, 0, -1])
-    weight, bias = scaled(attn.proj, gamma)
+    weight, bias = g.constants(attn.proj, lambda: scaled(attn.proj, block.gamma_1))
     return heads @ weight + bias
+
+
+def queries_keys_values(attn: Attention) -> tuple[Array, Array, Array]:
+    """The three parts of `qkv`, (in, out) in float64; the scale of the scores is the first's."""
+    q, k, v = np.split(float64(attn.qkv.weight).T, 3, axis=1)
+    return q * attn.scale, k, v
 
 
 def turned(g: Graph, x: Value, turn: Turn, heads: int) -> Value:

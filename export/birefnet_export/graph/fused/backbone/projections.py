@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
-from torch import Tensor, nn
+import numpy as np
 
+from ....network import nn
+from ...kernels import Array, float64
 
-class Projections(NamedTuple):
-    """What attention multiplies by, each (in, out), and adds; float64."""
-
-    q: Tensor
-    q_bias: Tensor
-    k: Tensor
-    v: Tensor
-    out: Tensor
-    out_bias: Tensor
+T = TypeVar("T")
 
 
-def folded(weight: Tensor, bias: Tensor, proj: nn.Linear, scale: float) -> Projections:
+class Projections(NamedTuple, Generic[T]):
+    """What attention multiplies by, each (in, out), and adds: arrays in float64, or constants."""
+
+    q: T
+    q_bias: T
+    k: T
+    v: T
+    out: T
+    out_bias: T
+
+
+def folded(weight: nn.Array, bias: nn.Array, proj: nn.Linear, scale: float) -> Projections[Array]:
     """Fold what needs no operator of its own.
 
     - The scale multiplies q.
@@ -31,8 +36,8 @@ def folded(weight: Tensor, bias: Tensor, proj: nn.Linear, scale: float) -> Proje
         proj: what follows attention.
         scale: of the scores.
     """
-    q, k, v = weight.detach().double().T.chunk(3, dim=1)
-    q_bias, _, v_bias = bias.detach().double().chunk(3)
-    out = proj.weight.detach().double().T
-    out_bias = proj.bias.detach().double() + v_bias @ out
+    q, k, v = np.split(float64(weight).T, 3, axis=1)
+    q_bias, _, v_bias = np.split(float64(bias), 3)
+    out = float64(proj.weight).T
+    out_bias = proj.bias + v_bias @ out
     return Projections(q * scale, q_bias * scale, k, v, out, out_bias)

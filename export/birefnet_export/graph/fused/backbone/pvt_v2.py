@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import nn
+import numpy as np
 
+from ....network import nn
 from ....network.backbone.pvt_v2 import (
     SMALLEST_SIDE,
     FeedForward,
@@ -23,7 +23,7 @@ from ....network.backbone.pvt_v2 import (
     ReducedAttention,
 )
 from ...builder import Graph, Value
-from ...kernels import Kernel, kernel_of, split_inputs
+from ...kernels import Array, Kernel, float64, kernel_of, split_inputs
 from ...layers import after, concat, conv, gelu, layer_norm, resize, spatial
 from .projections import Projections, folded
 
@@ -129,19 +129,18 @@ def feed_forward(g: Graph, x: Value, mlp: FeedForward, parts: int) -> Value:
 
 def pointwise(layer: nn.Linear) -> Kernel:
     """A linear layer over channels as a 1 x 1 convolution."""
-    weight = layer.weight.detach().double()
-    return Kernel(weight[:, :, None, None], layer.bias.detach().double())
+    return Kernel(float64(layer.weight)[:, :, None, None], float64(layer.bias))
 
 
 def parted(kernel: Kernel, parts: int) -> list[Kernel]:
     """The output channels of a convolution in parts."""
-    weights, biases = kernel.weight.chunk(parts), kernel.bias.chunk(parts)
+    weights, biases = np.array_split(kernel.weight, parts), np.array_split(kernel.bias, parts)
     return [Kernel(*part) for part in zip(weights, biases, strict=True)]
 
 
 def attention(g: Graph, x: Value, size: Value, attn: ReducedAttention, parts: int) -> Value:
     """Attention of normalized tokens (batch, tokens, dim) to those of the reduced map."""
-    of = projections(attn)
+    of = Projections(*g.constants(attn, lambda: projections(attn)))
     reduced = x
     if attn.reduction > 1:
         # A side that is no multiple of the stride loses its last rows, as in the plain form.
@@ -175,9 +174,9 @@ def by_products(g: Graph, q: Value, k: Value, v: Value, heads: int) -> Value:
     return (weights @ v).transpose(0, 2, 1, 3).reshape([0, 0, -1])
 
 
-def projections(attn: ReducedAttention) -> Projections:
+def projections(attn: ReducedAttention) -> Projections[Array]:
     """`q`, `kv` and `proj`, folded."""
-    weight = torch.cat((attn.q.weight, attn.kv.weight))
-    bias = torch.cat((attn.q.bias, attn.kv.bias))
+    weight = np.concatenate((attn.q.weight, attn.kv.weight))
+    bias = np.concatenate((attn.q.bias, attn.kv.bias))
     scale = (attn.q.in_features // attn.num_heads) ** -0.5
     return folded(weight, bias, attn.proj, scale)

@@ -9,9 +9,9 @@ from ....network.backbone.swin_v1 import (
     WindowAttention,
 )
 from ...builder import Graph, Value
-from ...kernels import kernel_of
+from ...kernels import Array, kernel_of
 from ...layers import after, concat, conv, gelu, layer_norm, linear, spatial
-from .projections import folded
+from .projections import Projections, folded
 from .windows import Layout, Windows, layout, merge_index
 
 
@@ -53,9 +53,9 @@ def backbone(
     x = conv(g, image, kernel_of(embed.proj), stride=4)
     x = layer_norm(g, x.reshape([0, 0, -1]).transpose(0, 2, 1), embed.norm)
     maps: list[Value] = []
-    for i, (stage, where) in enumerate(zip(swin.stages(), layouts, strict=True)):
+    for i, (stage, where) in enumerate(zip(swin.layers, layouts, strict=True)):
         with g.scope(f"stage{i}"):
-            for j, block in enumerate(stage.swin_blocks()):
+            for j, block in enumerate(stage.blocks):
                 with g.scope(f"block{j}"):
                     windows = where.shifted if block.shift else where.still
                     x = swin_block(g, x, block, windows, parts=4 if i < quartered else 1)
@@ -90,12 +90,17 @@ def attention(g: Graph, x: Value, attn: WindowAttention, windows: Windows) -> Va
     dim, tokens = attn.proj.in_features, attn.window**2
     # One zero row behind the tokens is what every padded window position reads.
     cut = g.op("Gather", _with_zero_row(g, x), windows.cut, axis=1).reshape([-1, tokens, dim])
-    of = folded(attn.qkv.weight, attn.qkv.bias, attn.proj, attn.scale)
+    of = Projections(*g.constants(attn, lambda: projections(attn)))
     attend = one_operator if g.opset >= 23 else by_products
     heads = attend(g, cut @ of.q + of.q_bias, cut @ of.k, cut @ of.v, attn, windows)
     # Joined before the projection, which then never sees a padded position.
     heads = heads.reshape(concat(g, [[-1], g.op("Shape", windows.cut), [dim]], 0))
     return g.op("Gather", heads, windows.join, axis=1) @ of.out + of.out_bias
+
+
+def projections(attn: WindowAttention) -> Projections[Array]:
+    """`qkv` and `proj`, folded."""
+    return folded(attn.qkv.weight, attn.qkv.bias, attn.proj, attn.scale)
 
 
 def one_operator(
@@ -106,7 +111,7 @@ def one_operator(
     In ONNX Runtime on a CPU it takes half the time of products and transpositions.
     """
     # Looked up in the table, it depends on weights alone: (1, heads, tokens, tokens).
-    bias = g.constant(attn.position_bias()[None])
+    (bias,) = g.constants((attn, "position bias"), lambda: [attn.position_bias()[None]])
     if windows.mask is not None:
         bias = windows.mask + bias
     count = attn.num_heads
@@ -122,7 +127,8 @@ def by_products(
     q = q.reshape(by_head).transpose(0, 2, 1, 3)
     k = k.reshape(by_head).transpose(0, 2, 3, 1)
     v = v.reshape(by_head).transpose(0, 2, 1, 3)
-    scores = q @ k + attn.position_bias()
+    (bias,) = g.constants((attn, "position bias"), lambda: [attn.position_bias()])
+    scores = q @ k + bias
     if windows.mask is not None:
         scores = scores + windows.mask
     return (g.op("Softmax", scores, axis=-1) @ v).transpose(0, 2, 1, 3).reshape([0, 0, dim])

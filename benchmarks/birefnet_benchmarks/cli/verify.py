@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from birefnet_export.cli.fetch_options import fetching_options, multi_scale_option
 from birefnet_models.base.text import format_size
 from birefnet_models.pins import FetchOptions
 
-from .fetch_options import fetching_options, multi_scale_option
+from ..pytorch.remote_source import REMOTE_PREFIX, consented_source
 
 if TYPE_CHECKING:
-    from ..verify.compare_models import GraphComparison, ImageComparison, ModelComparison
+    from birefnet_export.verify.compare_models import (
+        GraphComparison,
+        ImageComparison,
+        ModelComparison,
+    )
+    from birefnet_export.verify.reference import OpenReference
 
 
 @click.command(epilog="Example: birefnet verify lite --against lite --image photo.jpg")
@@ -26,6 +32,11 @@ if TYPE_CHECKING:
     required=True,
     help="A checkpoint, as `birefnet export` takes it, or transformers:REPO@REVISION for the "
     "repository's own code, or transformers:DIRECTORY.",
+)
+@click.option(
+    "--pytorch",
+    is_flag=True,
+    help="Compute a checkpoint in PyTorch instead of NumPy. (Remote code is in PyTorch anyway.)",
 )
 @click.option(
     "--trust-remote-code",
@@ -60,6 +71,7 @@ if TYPE_CHECKING:
 def verify(
     model: str,
     reference: str,
+    pytorch: bool,
     trust_remote_code: bool,
     tolerance: float | None,
     images: tuple[Path, ...],
@@ -68,27 +80,43 @@ def verify(
     fetching: FetchOptions,
     as_json: bool,
 ) -> None:
-    """Run MODEL and a REFERENCE in PyTorch on the same tensors and images, and compare.
+    """Run MODEL and a REFERENCE on the same tensors and images, and compare.
 
     MODEL is a name from `birefnet models`, an .onnx file, or a directory that holds one, ours or
     another exporter's. The exit code is 1 where they differ by more than the tolerance.
     """
-    from ..verify.compare_models import compare_models
+    from birefnet_export.verify.compare_models import compare_models
 
     comparison = compare_models(
         model,
         reference,
         images=images,
         layers=layers,
-        trust_remote_code=trust_remote_code,
         tolerance=tolerance,
         multi_scale=multi_scale,
         fetching=fetching,
+        open_reference=_opener(reference, pytorch, trust_remote_code),
     )
     text = json.dumps(comparison.to_dict(), indent=2) if as_json else "\n".join(_lines(comparison))
     click.echo(text)
     if not comparison.passed:
         raise click.exceptions.Exit(1)
+
+
+def _opener(reference: str, pytorch: bool, trust_remote_code: bool) -> OpenReference:
+    """What opens a reference, of those that PyTorch is needed for without need of it before."""
+    remote = reference.startswith(REMOTE_PREFIX)
+    if remote:
+        consented_source(reference, trust_remote_code)
+    elif not pytorch:
+        from birefnet_export.verify.reference import open_checkpoint
+
+        return open_checkpoint
+    from ..pytorch import reference as in_pytorch
+
+    if not remote:
+        return in_pytorch.open_checkpoint
+    return lambda text, _, fetching: in_pytorch.open_remote(text, trust_remote_code, fetching)
 
 
 def _lines(comparison: ModelComparison) -> Iterator[str]:

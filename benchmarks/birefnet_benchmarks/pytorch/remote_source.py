@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from birefnet_export.checkpoint.source import parse_source
+from birefnet_export.errors import ExportError
 from birefnet_models.reference import HubModel
 
-from ..checkpoint.source import parse_source
-from ..errors import ExportError, RemoteCodeError
+from ..errors import RemoteCodeError
 
 REMOTE_PREFIX = "transformers:"
 

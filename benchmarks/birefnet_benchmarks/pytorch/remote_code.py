@@ -1,6 +1,6 @@
 """The official path, for comparison only: somebody's Python code from the hub, run on consent.
 
-Everything else in this package reads tensors and nothing but tensors. This file is the exception,
+Everything else in this project reads tensors and nothing but tensors. This file is the exception,
 and nothing but `--against transformers:…` of `birefnet verify` and `birefnet bench` comes here.
 """
 

@@ -1,8 +1,9 @@
 """Whose code would be run, and that nobody's is without consent."""
 
 import pytest
-from birefnet_export.errors import ExportError, RemoteCodeError
-from birefnet_export.verify.remote_source import consented_source
+from birefnet_benchmarks.errors import RemoteCodeError
+from birefnet_benchmarks.pytorch.remote_source import consented_source
+from birefnet_export.errors import ExportError
 
 
 @pytest.fixture

@@ -1,98 +1,31 @@
-"""`birefnet verify`: an export against its checkpoint, and against somebody's own code.
-
-The repository of code is written here and really loaded through transformers, from a directory and
-from the hub on loopback.
-"""
+"""`birefnet verify`: an export against its checkpoint, in NumPy, without PyTorch."""
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from birefnet_apps.cli.main import main
-from birefnet_export.errors import RemoteCodeError
 from birefnet_export.export import export_onnx
-from birefnet_export.verify import remote_code
 from birefnet_export.verify.compare_models import compare_models
 from click.testing import CliRunner
 from onnx import numpy_helper
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
-from ..conftest import NAN_OFFSETS, TINY
-
-CONFIGURATION = """
-from transformers import PretrainedConfig
-
-class ShoesConfig(PretrainedConfig):
-    model_type = "shoes"
-
-    def __init__(self, arch=None, **others):
-        self.arch = arch
-        super().__init__(**others)
-"""
-MODELING = """
-from birefnet_export.network.birefnet import BiRefNet
-from birefnet_export.network.architecture import Architecture
-from birefnet_export.network.backbone.swin_v1 import SwinV1
-from transformers import PreTrainedModel
-
-from .configuration_shoes import ShoesConfig
-
-print("remote code ran")
-
-class Shoes(PreTrainedModel):
-    config_class = ShoesConfig
-    backbone_maps, encode = BiRefNet.backbone_maps, BiRefNet.encode
-
-    def __init__(self, config):
-        super().__init__(config)
-        arch = {k: tuple(v) if isinstance(v, list) else v for k, v in config.arch.items()}
-        backbone = {k: tuple(v) if isinstance(v, list) else v for k, v in arch["backbone"].items()}
-        backbone.pop("name")
-        self.arch = Architecture(**{**arch, "backbone": SwinV1(**backbone)})
-        for name, child in BiRefNet(self.arch).named_children():
-            self.add_module(name, child)
-        self.post_init()
-
-    def forward(self, x):
-        return [BiRefNet.forward(self, x)]
-"""
-CONFIG = {
-    "architectures": ["Shoes"],
-    "model_type": "shoes",
-    "auto_map": {
-        "AutoConfig": "configuration_shoes.ShoesConfig",
-        "AutoModelForImageSegmentation": "modeling_shoes.Shoes",
-    },
-    "arch": TINY.to_dict(),
-}
+from ...export.conftest import NAN_OFFSETS, TINY, network, saved, weights_of
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory, tiny) -> Path:
+def exported(tmp_path_factory) -> Path:
     """An export of the tiny network, not verified by the export itself."""
     folder = tmp_path_factory.mktemp("against")
-    save_file(tiny.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+    saved(network(TINY), folder / "model.safetensors")
     return export_onnx(
         folder, folder / "out", verify=False, lowering="native", trained_size=(96, 160)
     ).directory
-
-
-@pytest.fixture
-def repository(exported, tmp_path) -> dict[str, bytes]:
-    """The files of a hub repository with code of its own."""
-    return {
-        "config.json": json.dumps(CONFIG).encode(),
-        "configuration_shoes.py": CONFIGURATION.encode(),
-        "modeling_shoes.py": MODELING.encode(),
-        "model.safetensors": (exported.parent / "model.safetensors").read_bytes(),
-    }
 
 
 def test_an_export_equals_its_checkpoint(exported):
@@ -102,12 +35,12 @@ def test_an_export_equals_its_checkpoint(exported):
 
     assert result.exit_code == 0, result.output
     assert "equal: within logits max abs 1e-04" in result.stdout
-    assert "at 1x32x32, 1x96x160, 2x224x160" in result.stdout
+    assert "at 1x32x32, 2x96x160, 1x352x96" in result.stdout
 
 
-def test_another_checkpoint_is_not_equal(exported, tmp_path, tiny):
+def test_another_checkpoint_is_not_equal(exported, tmp_path):
     other = {name: value * 1.5 if "conv_out1" in name else value
-             for name, value in tiny.state_dict().items()}  # fmt: skip
+             for name, value in weights_of(network(TINY)).items()}  # fmt: skip
     save_file(other, tmp_path / "other.safetensors")
 
     result = CliRunner().invoke(
@@ -209,9 +142,9 @@ def test_what_the_runtime_does_beyond_upstream_is_told(exported, photo, tmp_path
 
 
 @pytest.mark.slow
-def test_layers_are_named(exported, tmp_path, tiny):
+def test_layers_are_named(exported, tmp_path):
     other = {name: value + 0.3 if name == "decoder.decoder_block3.conv_out.bias" else value
-             for name, value in tiny.state_dict().items()}  # fmt: skip
+             for name, value in weights_of(network(TINY)).items()}  # fmt: skip
     save_file(other, tmp_path / "other.safetensors")
 
     result = verified(exported, tmp_path / "other.safetensors", "--layers")
@@ -269,77 +202,3 @@ def test_layers_of_a_file_without_names_are_refused_in_one_line(exported):
 
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert "export the checkpoint anew" in result.stderr
-
-
-def test_code_is_not_run_without_consent(exported, repository, tmp_path, capsys):
-    folder = tmp_path / "code"
-    folder.mkdir()
-    for name, content in repository.items():
-        (folder / name).write_bytes(content)
-
-    result = CliRunner().invoke(
-        main, ["verify", str(exported), "--against", f"transformers:{folder}"]
-    )
-
-    assert result.exit_code == 1
-    assert "means to run Python code" in result.stderr
-    assert "configuration_shoes.py, modeling_shoes.py" in result.stderr
-    assert "--trust-remote-code" in result.stderr
-    assert "remote code ran" not in result.output
-
-
-def test_a_repository_without_a_revision_is_refused_before_anything_else():
-    with pytest.raises(RemoteCodeError, match="name the revision, as transformers:a/b@COMMIT"):
-        remote_code.load_remote("transformers:a/b", True, print)
-
-
-@pytest.mark.slow
-def test_the_code_can_be_raced_against(exported, repository, tmp_path, monkeypatch):
-    folder = tmp_path / "code"
-    folder.mkdir()
-    for name, content in repository.items():
-        (folder / name).write_bytes(content)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-
-    result = CliRunner().invoke(
-        main,
-        [
-            *("bench", str(exported), "--against", f"transformers:{folder}", "--trust-remote-code"),
-            *("--sizes", "64", "--threads", "1", "--seconds", "0", "--output", str(tmp_path)),
-        ],
-    )
-
-    assert result.exit_code == 0, result.output
-    theirs, ours = json.loads((tmp_path / "report.json").read_text())["results"]
-    assert (theirs["configuration"]["variant"], theirs["error"]) == ("transformers", None)
-    assert ours["graph"]["problem"] is None
-    assert 0 < ours["graph"]["logits"]["max_abs"] < 1e-3
-
-
-@pytest.mark.slow
-def test_the_code_at_a_pinned_commit_is_loaded_from_the_hub(hub, exported, repository, tmp_path):
-    commit = hub.repo("someone/shoes").commit(repository)
-    moved = {**repository, "modeling_shoes.py": b"raise RuntimeError('not this one')"}
-    hub.repo("someone/shoes").commit(moved)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", "from birefnet_apps.cli.main import main; main()"),
-            *("verify", str(exported), "--trust-remote-code"),
-            *("--against", f"transformers:someone/shoes@{commit}"),
-        ],
-        env={
-            **os.environ,
-            "HF_ENDPOINT": hub.url,
-            "HF_HOME": str(tmp_path / "hf"),
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert f"running the Python code of someone/shoes@{commit}: config" in done.stderr
-    assert "remote code ran" in done.stdout
-    assert "equal: within logits max abs 1e-04" in done.stdout
