@@ -68,7 +68,7 @@ def batch_norm(x: Array, layer: nn.BatchNorm2d | nn.Identity) -> Array:
     """By the running mean and variance; nothing where the network was trained without."""
     if isinstance(layer, nn.Identity):
         return x
-    deviation = np.sqrt(values(layer.running_var) + layer.eps)
+    deviation: Array = np.sqrt(values(layer.running_var) + layer.eps)
     return (x - values(layer.running_mean)) / deviation * values(layer.weight) + values(layer.bias)
 
 
