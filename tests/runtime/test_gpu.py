@@ -14,14 +14,29 @@ import pytest
 from birefnet_runtime import Cuda, Segmenter, SizeError, TensorRT
 from birefnet_runtime.session.availability import installed_versions
 from birefnet_runtime.session.open import open_session
-from birefnet_runtime.session.tensorrt import FP16, FP32, compare, sample_image
+from birefnet_runtime.session.judge import BY_CPU, HALF
 
 pytestmark = pytest.mark.gpu
 
 ROOT = Path(__file__).parents[2]
 NANO = ROOT / "models/birefnet_models/embedded/nano.onnx"
 PHOTO = ROOT / "examples/photos/flower.jpg"
+FP16, FP32 = HALF["alpha"], BY_CPU["alpha"]
 SHAPES = [(1, 192, 192), (1, 224, 352), (2, 256, 192), (4, 192, 192)]
+
+
+def sample_image(shape):
+    """Normalized float32 (batch, 3, height, width) of smooth noise."""
+    batch, height, width = shape
+    coarse = np.random.default_rng(height * 10_000 + width).normal(size=(batch, 3, 8, 8))
+    return coarse.repeat(height // 8, 2).repeat(width // 8, 3).astype(np.float32)
+
+
+def compare(answer, expected):
+    """The largest and the mean difference of the masks of two maps of logits."""
+    masks = (1 / (1 + np.exp(-logits.astype(np.float64))) for logits in (answer, expected))
+    difference = np.abs(np.subtract(*masks))
+    return {"largest": difference.max(), "mean": difference.mean()}
 
 
 @pytest.fixture(scope="module")
