@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from birefnet_runtime import Cuda, Segmenter, SizeError, TensorRT
 from birefnet_runtime.session.availability import installed_versions
-from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.judge import BY_CPU, HALF
+from birefnet_runtime.session.open import open_session
 
 pytestmark = pytest.mark.gpu
 
