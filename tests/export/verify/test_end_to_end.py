@@ -60,9 +60,9 @@ def test_the_directorys_model_is_the_other_one(exported, tmp_path):
     (tmp_path / "model_fp16.onnx").write_bytes(exported[1].file.read_bytes())
     (tmp_path / "model_end_to_end_fp16.onnx").write_bytes(whole.read_bytes())
 
-    assert find_model(tmp_path).name == "model_fp16.onnx"
+    assert find_model(tmp_path).path.name == "model_fp16.onnx"
     (tmp_path / "model_fp16.onnx").unlink()
-    assert find_model(tmp_path).name == "model_end_to_end_fp16.onnx"
+    assert find_model(tmp_path).path.name == "model_end_to_end_fp16.onnx"
 
 
 def test_the_runtime_gives_the_same_masks(exported):

@@ -36,9 +36,8 @@ def test_the_table_names_the_processor_and_gives_no_times_of_an_emulated_one():
 
 
 def test_seven_bits_end_at_64():
-    weight = int8_processors.int8.LayerWeight(
-        "w", 1, 1, int8_processors.np.array([[1, -3], [0.5, 1.5]], "f")
-    )
+    values = int8_processors.np.array([[1, -3], [0.5, 1.5]], "f")
+    weight = int8_processors.int8.LayerWeight("w", 1, 1, values.shape, lambda: values)
     rounded = int8_processors.seven_bits(weight)
 
     assert rounded.values.tolist() == [[64, -64], [32, 32]]
