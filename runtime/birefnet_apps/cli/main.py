@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import glob
 from importlib.metadata import entry_points
 from typing import IO, Any
 
@@ -90,8 +91,11 @@ class EntryPointGroup(click.Group):
         for name, mode in (("stdin", "r"), ("stdout", "r"), ("stderr", "w")):
             if getattr(sys, name) is None:
                 setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        if os.name == "nt" and not args and kwargs.get("args") is None:
+            kwargs["args"] = with_patterns(sys.argv[1:])
         try:
-            return super().main(*args, **kwargs)
+            # click's own expansion takes img[1].png for img1.png, and $name for a variable.
+            return super().main(*args, **{"windows_expand_args": False, **kwargs})
         finally:
             try:
                 sys.stdout.flush()
@@ -156,6 +160,19 @@ class EntryPointGroup(click.Group):
 )
 def main(no_compiled: bool) -> None:
     """Cut subjects out of images with BiRefNet and ONNX Runtime."""
+
+
+def with_patterns(arguments: list[str]) -> list[str]:
+    """Replace arguments with `*` and `?` by the files they match, which shells of Windows don't do.
+
+    No file of Windows has these characters in its name; others, as brackets, stand for themselves.
+    """
+    found = []
+    for argument in arguments:
+        is_pattern = not argument.startswith("-") and ("*" in argument or "?" in argument)
+        matches = sorted(glob(argument.replace("[", "[[]"))) if is_pattern else []
+        found += matches or [argument]
+    return found
 
 
 def _unavailable(name: str, missing: MissingExtraError) -> click.Command:

@@ -14,7 +14,7 @@ from birefnet_runtime.segmenter import Opening, Segmenter
 from ..storage import STANDARD_STREAM
 from ..video.convert import check_target, cut_out_video
 from ..video.ffmpeg import probe
-from ..video.frames import STANDARD_INPUT, RawFormat, RawFrames, parse_raw, spooled
+from ..video.frames import STANDARD_INPUT, RawFormat, RawFrames, as_file, parse_raw, spooled
 from .options import (
     batch_option,
     clean_option,
@@ -96,6 +96,7 @@ def video(
             smooth=smooth,
             batch=batch,
             progress=lambda done: bar.update(task, completed=done),
+            note=say,
             stopped=stopped,
         )
     say(f"{frames} frames" if output == STANDARD_STREAM else f"{frames} frames: {output}")
@@ -110,4 +111,6 @@ def _opened(
     name = str(source)
     if source == STANDARD_STREAM:
         source, name = stack.enter_context(spooled(sys.stdin.buffer)), STANDARD_INPUT
+    else:
+        source = stack.enter_context(as_file(source, name))
     return source, name, probe(source, name).frames

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TypeAlias
+from urllib.parse import unquote
 
 from birefnet_models.base.text import printable, shown_url
 from birefnet_runtime.errors import ImageError
@@ -92,11 +93,13 @@ def is_url(text: str) -> bool:
 
 
 def parse_location(text: str) -> Path | RemotePath:
-    """A path, or a URL; `file://` is a path of this machine."""
+    """A path, or a URL; `file://` is a path of this machine, whose `%20` is a space (RFC 8089)."""
     if not is_url(text):
         return Path(text)
     scheme, _, rest = text.partition("://")
-    return Path(rest) if scheme.lower() in _LOCAL else RemotePath(text)
+    if scheme.lower() not in _LOCAL:
+        return RemotePath(text)
+    return Path(unquote(re.sub("^localhost/", "/", rest)) if scheme.lower() == "file" else rest)
 
 
 def absolute(location: Location) -> str:

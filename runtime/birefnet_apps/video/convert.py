@@ -1,7 +1,7 @@
 """Video through ffmpeg's pipes: a file in, the subject with alpha out, its sound kept."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -19,8 +19,17 @@ from birefnet_runtime.pipeline import ahead, overlap
 from birefnet_runtime.segmenter import Segmenter
 from numpy.typing import NDArray
 
-from .ffmpeg import Ffmpeg, Footage, has_filter, named, probe
-from .frames import RawFrames, frame_header, header, raw_writer, read_frames
+from .ffmpeg import (
+    Ffmpeg,
+    Footage,
+    Sound,
+    deinterlacing,
+    has_filter,
+    named,
+    probe,
+    sounds_that_fit,
+)
+from .frames import RawFrames, as_file, frame_header, header, raw_writer, read_frames
 from .smoothing import SmoothMask
 
 Done = TypeVar("Done")
@@ -38,7 +47,12 @@ _GRAY_CODECS = {
 }
 _PIXELS = {".mov": "yuva444p10le", ".webm": "yuva420p"}
 _GRAY_PIXELS = {".mov": "yuv422p10le", ".webm": "yuv420p"}
-_SOUND = {".mov": "-c:a pcm_s16le", ".webm": "-c:a libopus"}
+_OPUS_LAYOUTS = "7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
+"""What Opus knows (RFC 7845, 5.1.1.2); ffmpeg mixes others to the nearest."""
+_SOUND = {
+    ".mov": "-c:a pcm_s16le",
+    ".webm": f"-c:a libopus -af aformat=channel_layouts={_OPUS_LAYOUTS}",
+}
 _COLORS = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv"
 _TONE_MAP = (
     "zscale=tin={transfer}:pin=bt2020:min=bt2020nc:t=linear:npl=203,format=gbrpf32le,"
@@ -63,6 +77,7 @@ def cut_out_video(
     smooth: bool = False,
     batch: int = 1,
     progress: Callable[[int], None] = lambda frames: None,
+    note: Callable[[str], None] = lambda text: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> int:
     """Cut the subject out of every frame.
@@ -70,10 +85,12 @@ def cut_out_video(
     Frames pass through pipes: memory is bounded and nothing but the result is written. Each is
     cut out by itself, unless `smooth` is asked for. Frames keep their times and the shape of
     their pixels; transparency that the video has is multiplied in. Colors are 8-bit BT.709, to
-    which HDR is tone-mapped.
+    which HDR is tone-mapped. Sound, title, creation time and timecode go along, the place where it
+    was filmed doesn't.
 
     Args:
-        source: any file that ffmpeg reads, or bare frames.
+        source: any file that ffmpeg reads, or bare frames. What is no regular file, as a pipe, is
+            copied to a temporary one.
         target: ends in `.mov` for ProRes 4444 or `.webm` for VP9, both with alpha; appears whole
             or not at all. A stream is given bare frames of 8-bit RGBA, as they are made.
         segmenter: the open model.
@@ -84,6 +101,8 @@ def cut_out_video(
         smooth: smooth the mask in time where the picture stays the same.
         batch: how many frames may go through the graph at once.
         progress: called with the number of frames done, after each.
+        note: called with a line for people, before the first frame: of a sound track that can't be
+            kept, or of fields that are made whole frames.
         stopped: asked before each frame; once true, the video is given up.
 
     Returns:
@@ -98,22 +117,25 @@ def cut_out_video(
     """
     if isinstance(target, Path):
         check_target(target)
-    if isinstance(source, RawFrames):
-        film = _Film(source, str(source), source.footage)
-    else:
-        film = _Film(source, name or str(source), probe(source, name))
     work = _Work(segmenter, style or Style(), smooth, batch, stopped)
-    if not isinstance(target, Path):
-        return _convert(film, target, work, progress)
-    try:
-        if isinstance(source, Path) and target.exists() and source.samefile(target):
-            raise OutputError(f"{source}: {target} is an input; not overwritten")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as temporary:
-            return _convert(film, temporary, work, progress)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"{target}: can't be written: {reason}") from error
+    with ExitStack() as stack:
+        if isinstance(source, RawFrames):
+            film = _Film(source, str(source), source.footage)
+        else:
+            name = name or str(source)
+            source = stack.enter_context(as_file(source, name))
+            film = _Film(source, name, probe(source, name))
+        if not isinstance(target, Path):
+            return _convert(film, target, work, progress, note)
+        try:
+            if isinstance(source, Path) and target.exists() and source.samefile(target):
+                raise OutputError(f"{source}: {target} is an input; not overwritten")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(target) as temporary:
+                return _convert(film, _Target(temporary, target), work, progress, note)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise OutputError(f"{target}: can't be written: {reason}") from error
 
 
 def check_target(target: Path) -> None:
@@ -146,6 +168,19 @@ class _Film:
         with Ffmpeg(_decoding(self, self.source), reads=False) as decoder:
             yield _pictures(self, decoder, times)
             decoder.finish(self, ImageError, "ffmpeg can't decode it")
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The file that is written, and the one that it becomes."""
+
+    temporary: Path
+    path: Path
+
+    @property
+    def suffix(self) -> str:
+        """Of the container."""
+        return self.path.suffix.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +227,25 @@ class _Work:
 
 
 def _convert(
-    film: _Film, target: Path | IO[bytes], work: _Work, progress: Callable[[int], None]
+    film: _Film,
+    target: _Target | IO[bytes],
+    work: _Work,
+    progress: Callable[[int], None],
+    note: Callable[[str], None],
 ) -> int:
+    if film.footage.field_order:
+        whole = (
+            "is made whole frames"
+            if deinterlacing(film.footage)
+            else ("stays so, for this ffmpeg has no filter for it (bwdif)")
+        )
+        note(f"{film}: interlaced, and {whole}")
+    sounds = _sounds(film, target, note) if isinstance(target, _Target) else []
     times: list[int] = []
     done = 0
     with (
         film.decoded(times) as pictures,
-        _writer(film, target, gray=work.style.mask) as write,
+        _writer(film, target, sounds, gray=work.style.mask) as write,
         closing(work.results(pictures)) as frames,
     ):
         for frame in frames:
@@ -206,22 +253,33 @@ def _convert(
             done += 1
             progress(done)
         if work.stopped():
-            kept = "nothing was written" if isinstance(target, Path) else "they were written"
+            kept = "nothing was written" if isinstance(target, _Target) else "they were written"
             raise OutputError(f"{film}: stopped after {done} frames; {kept}")
         if not done:
             raise ImageError(f"{film}: there are no frames in it")
     return done
 
 
+def _sounds(film: _Film, target: _Target, note: Callable[[str], None]) -> list[Sound]:
+    """The sound tracks that the target can keep; there is a line for each of the others."""
+    if not isinstance(film.source, Path):
+        return []
+    options, container = _SOUND[target.suffix].split(), target.suffix.removeprefix(".")
+    fit, unfit = sounds_that_fit(film.source, film.footage, options, container)
+    for sound in unfit:
+        note(f"{film}: {sound} is left out; it can't be kept in {target.suffix}")
+    return fit
+
+
 @contextmanager
 def _writer(
-    film: _Film, target: Path | IO[bytes], *, gray: bool
+    film: _Film, target: _Target | IO[bytes], sounds: list[Sound], *, gray: bool
 ) -> Iterator[Callable[[int, memoryview], None]]:
     """A function that takes each frame and its time in milliseconds."""
-    if not isinstance(target, Path):
+    if not isinstance(target, _Target):
         yield raw_writer(target)
         return
-    with Ffmpeg(_encoding(film, target, gray), reads=True) as encoder:
+    with Ffmpeg(_encoding(film, target, sounds, gray), reads=True) as encoder:
 
         def write(time_ms: int, frame: memoryview) -> None:
             encoder.stream.write(frame_header(time_ms, frame.nbytes))
@@ -230,7 +288,8 @@ def _writer(
         with suppress(BrokenPipeError):  # it says below why it ended
             encoder.stream.write(header(film.footage.size, gray=gray))
             yield write
-        encoder.finish(target, OutputError, "ffmpeg can't write it")
+        hidden = str(target.temporary)
+        encoder.finish(target.path, OutputError, "ffmpeg can't write it", hidden=hidden)
 
 
 def _pictures(film: _Film, decoder: Ffmpeg, times: list[int]) -> Iterator[Picture]:
@@ -282,19 +341,25 @@ def _decoding(film: _Film, source: Path) -> list[str]:
         filters = [_TONE_MAP.format(transfer=footage.transfer)]
     elif footage.wide:
         filters = [_NARROW]
+    if footage.field_order and (whole := deinterlacing(footage)):
+        filters.insert(0, whole)
     command = ["-nostdin", *(["-c:v", footage.decoder] if footage.decoder else [])]
     command += ["-i", named(source), "-map", f"0:{footage.stream}", "-vf", ",".join(filters)]
     command += ["-enc_time_base", "1:1000", "-c:v", "rawvideo", "-pix_fmt", "rgba"]
     return [*command, "-f", "matroska", "-"]
 
 
-def _encoding(film: _Film, target: Path, gray: bool) -> list[str]:
+def _encoding(film: _Film, target: _Target, sounds: list[Sound], gray: bool) -> list[str]:
     """Arguments that take RGBA or gray with times, and the sound of the source beside it."""
-    footage, suffix = film.footage, target.suffix.lower()
+    footage, suffix = film.footage, target.suffix
     command = ["-nostats", "-y", "-f", "matroska", "-i", "-"]
-    if footage.sound and isinstance(film.source, Path):
-        command += ["-i", named(film.source), "-map", "0:v", "-map", "1:a"]
-        command += _SOUND[suffix].split()
+    if sounds and isinstance(film.source, Path):
+        command += ["-i", named(film.source), "-map", "0:v", *_SOUND[suffix].split()]
+        command += [part for sound in sounds for part in ("-map", f"1:{sound.stream}")]
+    for tag, text in footage.tags.items():
+        command += ["-metadata", f"{tag}={text}"]
+    if footage.timecode:
+        command += ["-metadata", f"timecode={footage.timecode}"]
     pixels, codec = (_GRAY_PIXELS, _GRAY_CODECS) if gray else (_PIXELS, _CODECS)
     filters = [
         "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int",
@@ -307,4 +372,4 @@ def _encoding(film: _Film, target: Path, gray: bool) -> list[str]:
     else:
         command += ["-fps_mode", "vfr", "-enc_time_base", "1:1000"]
     command += ["-vf", ",".join(filters), *codec[suffix].split(), *_COLORS.split()]
-    return [*command, named(target)]
+    return [*command, named(target.temporary)]

@@ -1,12 +1,14 @@
 """ffmpeg at the other end of a pipe."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
@@ -49,8 +51,16 @@ class Ffmpeg:
         """The first line that it has written of damage so far."""
         return next(filter(_DAMAGE.search, self._lines()), None)
 
-    def finish(self, name: object, kind: type[Exception], problem: str) -> None:
+    def finish(
+        self, name: object, kind: type[Exception], problem: str, *, hidden: str = ""
+    ) -> None:
         """Close the pipe and wait.
+
+        Args:
+            name: what the message is about.
+            kind: of error.
+            problem: what is wrong if ffmpeg failed.
+            hidden: a path that the message calls `name`, too.
 
         Raises:
             kind: ffmpeg failed; the message ends with its last line.
@@ -58,7 +68,9 @@ class Ffmpeg:
         with suppress(BrokenPipeError):
             self.stream.close()
         if self._process.wait() != 0:
-            raise kind(f"{name}: {problem}: {last_line(chr(10).join(self._lines()))}")
+            reason = last_line(chr(10).join(self._lines()))
+            reason = reason.replace(hidden, str(name)) if hidden else reason
+            raise kind(f"{name}: {problem}: {reason}")
 
     def _lines(self) -> list[str]:
         self._messages.seek(0)
@@ -124,8 +136,38 @@ _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """ffmpeg's own decoders of these leave alpha, which WebM has beside the picture, out."""
 _EVEN = 0.001
 """By how much the average rate may differ from the nominal one of an even video."""
+_TRIED_S, _MOST_SOUNDS = 0.5, 16
+"""How much of a sound track is tried, and how many tracks of a file."""
+_FIELD_ORDERS = {"tt": "tff", "bb": "bff", "tb": "auto", "bt": "auto"}
+"""By ffprobe's. Of the last two ffmpeg's own files mean the opposite of QuickTime's, but each frame
+says which field is first."""
+_KEPT_TAGS = (
+    *("title", "artist", "author", "album_artist", "album", "composer", "genre", "date"),
+    *("creation_time", "copyright", "comment", "description", "synopsis", "publisher"),
+    *("com.apple.quicktime.title", "com.apple.quicktime.author", "com.apple.quicktime.copyright"),
+)
+"""Of what a file says of itself; the place where it was filmed is not among it."""
 _DOLBY_VISION_ALONE = 5
 """The profile whose colors only a Dolby Vision decoder knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A sound track of a video file.
+
+    Attributes:
+        stream: its number in the file.
+        codec: ffmpeg's name of its codec; None if ffmpeg doesn't know it.
+        layout: of its channels, as `5.1(side)`; None if the file doesn't say.
+    """
+
+    stream: int
+    codec: str | None
+    layout: str | None
+
+    def __str__(self) -> str:
+        kind = self.codec or "of a codec that ffmpeg doesn't know"
+        return f"sound track {self.stream} ({kind}{f', {self.layout}' if self.layout else ''})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +182,15 @@ class Footage:
         even: whether all frames are shown equally long.
         frames: how many, about; None if the file doesn't say.
         duration_s: of the picture; None if the file doesn't say.
-        sound: whether there is any.
+        sounds: its sound tracks.
         matrix: how its colors are encoded, as ffmpeg's scaler calls it.
         transfer: `smpte2084` or `arib-std-b67` of HDR; None else.
         wide: whether its colors are BT.2020's.
         alpha: whether it has transparency.
         decoder: a decoder that must be asked for.
+        field_order: of interlaced video: `tff`, `bff`, or `auto` as each frame says; None else.
+        tags: what the file says of itself, by ffmpeg's names, as `title`; no place.
+        timecode: of the first frame, as `01:00:00:00`; None if there is none.
     """
 
     stream: int
@@ -155,12 +200,15 @@ class Footage:
     even: bool
     frames: int | None
     duration_s: float | None
-    sound: bool
+    sounds: tuple[Sound, ...]
     matrix: str
     transfer: str | None
     wide: bool
     alpha: bool
     decoder: str | None
+    field_order: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    timecode: str | None = None
 
 
 def probe(source: Path, name: str | None = None) -> Footage:
@@ -188,7 +236,8 @@ def probe(source: Path, name: str | None = None) -> Footage:
     if done.returncode != 0:
         reason = last_line(done.stderr).replace(named(source), name)
         raise ImageError(f"{name}: ffmpeg can't read it: {reason}")
-    streams = json.loads(done.stdout).get("streams", [])
+    found = json.loads(done.stdout)
+    streams = found.get("streams", [])
     pictures = [
         stream
         for stream in streams
@@ -202,10 +251,14 @@ def probe(source: Path, name: str | None = None) -> Footage:
         for side in pictures[0].get("side_data_list", [])
     ):
         raise ImageError(f"{name}: Dolby Vision of profile 5 can't be decoded; convert it first")
-    return _footage(pictures[0], any(stream.get("codec_type") == "audio" for stream in streams))
+    return _footage(pictures[0], streams, found.get("format", {}).get("tags", {}))
 
 
-def _footage(stream: dict[str, Any], sound: bool) -> Footage:
+def _footage(
+    stream: dict[str, Any], streams: list[dict[str, Any]], tags: dict[str, str]
+) -> Footage:
+    tags = {name.lower(): text for name, text in tags.items()}
+    timecodes = [tags, *(_tags(each) for each in (stream, *streams))]
     width, height = int(stream["width"]), int(stream["height"])
     aspect = _ratio(stream.get("sample_aspect_ratio", "1:1").replace(":", "/")) or Fraction(1)
     turns = [float(side.get("rotation", 0)) for side in stream.get("side_data_list", [])]
@@ -217,7 +270,7 @@ def _footage(stream: dict[str, Any], sound: bool) -> Footage:
     frames = stream.get("nb_frames") or (duration and round(float(duration) * rate))
     untagged = "bt709" if min(height, width) >= _HD_HEIGHT else "bt601"
     transfer = stream.get("color_transfer")
-    webm_alpha = stream.get("tags", {}).get("alpha_mode") == "1"
+    webm_alpha = _tags(stream).get("alpha_mode") == "1"
     return Footage(
         stream=int(stream["index"]),
         size=(height, width),
@@ -226,13 +279,64 @@ def _footage(stream: dict[str, Any], sound: bool) -> Footage:
         even=nominal is None or abs(rate / nominal - 1) < _EVEN,
         frames=int(frames) if frames else None,
         duration_s=float(duration) if duration else None,
-        sound=sound,
+        sounds=tuple(
+            Sound(int(each["index"]), each.get("codec_name"), each.get("channel_layout"))
+            for each in streams
+            if each.get("codec_type") == "audio"
+        ),
         matrix=_MATRICES.get(stream.get("color_space", ""), untagged),
         transfer=transfer if transfer in _HDR_TRANSFERS else None,
         wide=stream.get("color_primaries") == "bt2020",
         alpha=webm_alpha or bool(_WITH_ALPHA.match(stream.get("pix_fmt", ""))),
         decoder=_ALPHA_DECODERS.get(stream.get("codec_name", "")) if webm_alpha else None,
+        field_order=_FIELD_ORDERS.get(stream.get("field_order", "")),
+        tags={name: tags[name] for name in _KEPT_TAGS if tags.get(name)},
+        timecode=next((each["timecode"] for each in timecodes if each.get("timecode")), None),
     )
+
+
+def _tags(stream: dict[str, Any]) -> dict[str, str]:
+    return {name.lower(): text for name, text in stream.get("tags", {}).items()}
+
+
+def sounds_that_fit(
+    source: Path, footage: Footage, options: list[str], container: str
+) -> tuple[list[Sound], list[Sound]]:
+    """Try which sound tracks of a file can be decoded, and encoded for another.
+
+    Args:
+        source: the file.
+        footage: its facts.
+        options: ffmpeg's for encoding sound.
+        container: ffmpeg's name of the format of the other file.
+
+    Returns:
+        those that can, and those that can't.
+    """
+    fit: list[Sound] = []
+    unfit: list[Sound] = []
+    for number, sound in enumerate(footage.sounds):
+        command = [tool("ffmpeg"), "-v", "error", "-nostdin", "-y", "-i", named(source)]
+        command += ["-map", f"0:{sound.stream}", "-t", str(_TRIED_S), *options, "-f", container]
+        known = sound.codec is not None and number < _MOST_SOUNDS
+        tried = known and subprocess.run(
+            [*command, os.devnull],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            check=False,
+        )
+        (fit if tried and tried.returncode == 0 else unfit).append(sound)
+    return fit, unfit
+
+
+def deinterlacing(footage: Footage) -> str | None:
+    """The filter that makes whole frames of an interlaced video; None if this ffmpeg has none."""
+    for name in ("bwdif", "yadif"):
+        if has_filter(name):
+            return f"{name}=mode=send_frame:parity={footage.field_order}:deint=all"
+    return None
 
 
 def _ratio(text: str) -> Fraction | None:

@@ -133,10 +133,9 @@ def _length(length: int) -> bytes:
     return (1 << 56 | length).to_bytes(8, "big")
 
 
-# Video through standard input and output: bare frames, or a file's content.
-
-
 STANDARD_INPUT = "standard input"
+_OF_THE_PROCESS = (("/", "dev"), ("/", "proc"))
+"""Folders whose files mean something else to each process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +197,7 @@ class RawFrames:
             even=True,
             frames=None,
             duration_s=None,
-            sound=False,
+            sounds=(),
             matrix="bt709",
             transfer=None,
             wide=False,
@@ -225,11 +224,38 @@ class RawFrames:
 
 
 @contextmanager
-def spooled(stream: IO[bytes]) -> Iterator[Path]:
+def as_file(source: Path, name: str) -> Iterator[Path]:
+    """A regular file with the content of a path, for the block: the path itself if it is one.
+
+    Pipes, `<(...)` and /dev/stdin are copied: ffmpeg doesn't inherit them, and opens a file thrice.
+
+    Raises:
+        ImageError, OutputError: as `spooled`; or the path can't be opened.
+    """
+    if not source.exists() or (source.is_file() and source.parts[:2] not in _OF_THE_PROCESS):
+        yield source
+        return
+    if source.is_dir():
+        raise ImageError(f"{name}: a folder, not a video")
+    try:
+        stream = source.open("rb")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ImageError(f"{name}: can't be opened: {reason}") from error
+    with stream, spooled(stream, name) as path:
+        yield path
+
+
+@contextmanager
+def spooled(stream: IO[bytes], name: str = STANDARD_INPUT) -> Iterator[Path]:
     """Copy a file's content to one that exists for the block.
 
     Much of what cameras write has its index at its end, so that it can't be read from a pipe; and
     the sound is read apart from the picture.
+
+    Args:
+        stream: where the content comes from.
+        name: what messages call it.
 
     Raises:
         ImageError: there is nothing in it.
@@ -242,9 +268,9 @@ def spooled(stream: IO[bytes]) -> Iterator[Path]:
                 shutil.copyfileobj(stream, file, 1 << 20)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise OutputError(f"{STANDARD_INPUT}: can't be copied to {path}: {reason}") from error
+            raise OutputError(f"{name}: can't be copied to {path}: {reason}") from error
         if not path.stat().st_size:
-            raise ImageError(f"{STANDARD_INPUT}: there is no video in it")
+            raise ImageError(f"{name}: there is no video in it")
         yield path
 
 

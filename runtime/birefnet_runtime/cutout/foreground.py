@@ -10,8 +10,13 @@ any other background, so F has to be estimated. Two ways:
   "Fast Multi-Level Foreground Estimation", arXiv 2006.14970).
 """
 
-from collections.abc import Iterator
+import atexit
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from threading import Lock
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -213,7 +218,7 @@ def _mean_of(shares: Any, weights: Any, side: int) -> _Floats:
 
 def _by_pymatting(pixels: Pixels, alpha: NDArray[np.float32]) -> _Floats:
     try:
-        from pymatting import estimate_foreground_ml
+        estimate_foreground_ml = _pymatting()
     except ModuleNotFoundError as error:
         if missing := missing_extra(error.name):
             raise missing from error
@@ -221,6 +226,29 @@ def _by_pymatting(pixels: Pixels, alpha: NDArray[np.float32]) -> _Floats:
     scale = np.float32(full_scale(pixels))
     colors: _Floats = estimate_foreground_ml(pixels / scale, alpha) * scale
     return colors
+
+
+@cache
+def _pymatting() -> Callable[..., Any]:
+    """The function of that package, which compiles itself by numba when it is imported.
+
+    numba keeps what it compiled beside the package or in the home directory, and fails where
+    neither can be written: then in a folder that goes with the process.
+    """
+    try:
+        from pymatting import estimate_foreground_ml
+    except RuntimeError as error:
+        settings = sys.modules.get("numba.core.config")
+        if "cannot cache" not in str(error) or settings is None:
+            raise
+        folder = tempfile.mkdtemp(prefix="birefnet-numba-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        settings.CACHE_DIR = folder  # type: ignore[attr-defined]
+        for name in [name for name in sys.modules if name.partition(".")[0] == "pymatting"]:
+            del sys.modules[name]
+        from pymatting import estimate_foreground_ml
+    function: Callable[..., Any] = estimate_foreground_ml
+    return function
 
 
 def _store(colors: _Floats, out: Pixels) -> None:

@@ -4,6 +4,7 @@ The settings of ONNX Runtime decide as much as the graph does: `benchmarks/resul
 what each costs and saves. The estimates here are made to lie above what was measured there.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -188,20 +189,18 @@ def as_bytes(amount: float | str) -> float:
 
 
 def parse_bytes(text: str) -> float:
-    """Read `800MB`, `1GB`, `1.5GiB`, or bytes.
+    """Read `500KB`, `800MB`, `1GB`, `1.5GiB`, or bytes.
 
     Raises:
         MemoryLimitError: it is none of them.
     """
-    units = {"gib": 2**30, "mib": 2**20, "gb": 1e9, "mb": 1e6, "g": 1e9, "m": 1e6, "": 1}
-    number = text.strip().lower().rstrip("gibm")
-    unit = text.strip().lower()[len(number) :]
-    try:
-        value = float(number) * units[unit]
-    except (ValueError, KeyError):
-        value = 0
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+|[0-9]+\.)\s*(?:([kmgt])(i?)b?|b|)\s*", text.lower())
+    value = 0.0
+    if found:
+        number, prefix, binary = found.groups()
+        value = float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix or " ")
     if not 0 < value < float("inf"):
-        raise MemoryLimitError(f"{text!r} is no amount of memory; give 800MB, 1GB or 1.5GiB")
+        raise MemoryLimitError(f"{text!r} is not an amount of memory; give 500KB, 1GB or 1.5GiB")
     return value
 
 

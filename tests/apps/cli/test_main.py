@@ -12,12 +12,12 @@ import click
 import pytest
 from birefnet_apps.cli import cutout
 from birefnet_apps.cli import main as cli
-from birefnet_apps.cli.main import LISTED
+from birefnet_apps.cli.main import LISTED, with_patterns
 from birefnet_runtime.errors import ModelError
 from click.testing import CliRunner
 from PIL import Image
 
-PROGRAM = [sys.executable, "-c", "from birefnet_apps.cli.main import main; main()"]
+PROGRAM = [sys.executable, "-c", "from birefnet_apps.cli.main import main, with_patterns; main()"]
 
 
 def run(*arguments: object):
@@ -302,3 +302,24 @@ def test_a_command_that_is_not_ours_is_listed_in_its_own_words(registered, monke
     registered(entry_point("cutout", "theirs:other"))
 
     assert "  cutout  Do another thing." in run("--help").stdout
+
+
+def test_patterns_of_windows_take_brackets_and_dollars_as_they_are(tmp_path, monkeypatch):
+    """click's own expansion would take img[1].png for img1.png."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("img1.png", "img[1].png", "a.jpg"):
+        (tmp_path / name).touch()
+
+    assert with_patterns(["cutout", "img[1].png", "$HOME-pics", "-o", "~x"]) == [
+        "cutout", "img[1].png", "$HOME-pics", "-o", "~x"
+    ]  # fmt: skip
+    assert with_patterns(["img[1]*", "*.jpg", "none*"]) == ["img[1].png", "a.jpg", "none*"]
+
+
+def test_click_expands_nothing_by_itself(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(click.Group, "main", lambda self, *args, **options: seen.update(options))
+
+    cli.main.main(["--help"])
+
+    assert seen["windows_expand_args"] is False

@@ -14,6 +14,10 @@ def test_what_is_no_url_is_a_path(text):
 
 def test_a_file_url_is_a_path():
     assert parse_location("file:///a/b c.jpg") == Path("/a/b c.jpg")
+    assert parse_location("file:///a/b%20c%C3%B8.jpg") == Path("/a/b cø.jpg")
+    assert parse_location("FILE://localhost/a.jpg") == Path("/a.jpg")
+    assert parse_location("local:///a/b%20c.jpg") == Path("/a/b%20c.jpg")
+    assert parse_location("/a/b%20c.jpg") == Path("/a/b%20c.jpg")
 
 
 def test_urls_keep_what_paths_would_lose():

@@ -2,10 +2,13 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
+import threading
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -322,6 +325,175 @@ def test_the_stream_that_was_looked_at_is_the_one_that_is_cut_out(
 
     assert cut_out_video(source, tmp_path / "out.mov", Segmenter(model)) == 6
     assert shown_frames(tmp_path / "out.mov")[:, 4:-4, 4:26, 3].min() > 250
+
+
+def sounds_of(path) -> list[dict]:
+    command = ["ffprobe", "-v", "error", "-of", "json", "-show_streams", "-select_streams", "a"]
+    found = subprocess.run([*command, path], check=True, capture_output=True).stdout
+    return json.loads(found)["streams"]
+
+
+def tags_of(path) -> dict[str, str]:
+    command = ["ffprobe", "-v", "error", "-of", "json", "-show_format", path]
+    found = subprocess.run(command, check=True, capture_output=True).stdout
+    return {name.lower(): text for name, text in json.loads(found)["format"]["tags"].items()}
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("layout", ["mono", "5.1(side)", "2.1", "7.1(wide)"])
+@pytest.mark.parametrize("suffix", ["webm", "mov"])
+def test_sound_of_any_layout_is_kept(model, film, tmp_path, layout, suffix):
+    source = tmp_path / "source.mkv"
+    ffmpeg("-i", film, "-af", f"aformat=channel_layouts={layout}", "-c:v", "copy", "-c:a",
+           "pcm_s16le", source)  # fmt: skip
+    lines = []
+
+    cut_out_video(source, tmp_path / f"out.{suffix}", Segmenter(model), note=lines.append)
+
+    assert len(sounds_of(tmp_path / f"out.{suffix}")) == 1
+    assert not lines
+
+
+def with_unknown_codec(path, codec: bytes) -> None:
+    """The last track of that codec in a .mov gets one that nobody knows."""
+    content = path.read_bytes()
+    place = content.rindex(b"stsd")
+    path.write_bytes(content[:place] + content[place:].replace(codec, b"apac"))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["webm", "mov"])
+def test_all_sound_tracks_are_kept_that_can_be_and_a_line_names_the_others(
+    model, film, tmp_path, suffix
+):
+    source = tmp_path / "source.mov"
+    ffmpeg("-i", film, "-map", "0:v", *["-map", "0:a"] * 3, "-c:v", "copy", "-c:a", "aac",
+           "-c:a:2", "pcm_s16le", source)  # fmt: skip
+    with_unknown_codec(source, b"sowt")
+    events = []
+
+    cut_out_video(
+        source, tmp_path / f"out.{suffix}", Segmenter(model),
+        note=events.append, progress=events.append,
+    )  # fmt: skip
+
+    assert len(sounds_of(tmp_path / f"out.{suffix}")) == 2
+    line, first, *_ = events
+    assert first == 1, "the line comes before the first frame"
+    assert str(source) in line
+    assert "sound track 3 (of a codec that ffmpeg doesn't know" in line
+    assert "left out" in line
+
+
+@needs_ffmpeg
+def test_what_ffmpeg_says_of_a_file_names_the_target(model, film, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_COLORS", "-no_such_option 1")
+
+    with pytest.raises(OutputError, match=r"out\.mov: ffmpeg can't write it") as said:
+        cut_out_video(film, tmp_path / "out.mov", Segmenter(model))
+
+    assert ".birefnet-" not in str(said.value)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["webm", "mov"])
+def test_title_time_and_timecode_go_along_and_the_place_does_not(model, film, tmp_path, suffix):
+    source = tmp_path / "source.mov"
+    ffmpeg("-i", film, "-c", "copy", "-metadata", "title=A title", "-metadata",
+           "creation_time=2024-01-02T03:04:05Z", "-metadata", "location=+47.37+008.54/",
+           "-timecode", "01:02:03:04", source)  # fmt: skip
+    assert "location" in " ".join(tags_of(source))
+    assert probe(source).timecode == "01:02:03:04"
+
+    cut_out_video(source, tmp_path / f"out.{suffix}", Segmenter(model))
+
+    tags = tags_of(tmp_path / f"out.{suffix}")
+    assert tags["title"] == "A title"
+    assert tags["creation_time"].startswith("2024-01-02T03:04:05")
+    assert "location" not in " ".join(tags)
+    assert "47.37" not in " ".join(tags.values())
+    assert probe(tmp_path / f"out.{suffix}").timecode == "01:02:03:04"
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("order", "first"), [("tff", "top"), ("bff", "bottom")])
+def test_interlaced_video_is_made_whole_frames(model, tmp_path, order, first):
+    """A bar that moves: in an interlaced frame its edge is a comb, line by line."""
+    source = tmp_path / "source.mpg"
+    bar = "geq=lum='if(between(X,8+2*N,24+2*N),235,16)':cb=128:cr=128"
+    ffmpeg("-f", "lavfi", "-i", f"color=black:s={SIZE}:r=50:d=0.4,{bar}", "-vf",
+           f"tinterlace=interleave_{first},setfield={order}", "-flags", "+ilme+ildct",
+           "-c:v", "mpeg2video", "-q:v", "1", source)  # fmt: skip
+    assert probe(source).field_order == order
+    lines = []
+
+    frames = cut_out_video(
+        source, tmp_path / "out.mov", Segmenter(model), note=lines.append,
+        style=Style(foreground="none"),
+    )  # fmt: skip
+
+    assert frames == probe(source).frames or frames == 10
+    assert any("interlaced" in line for line in lines)
+    comb = [
+        combing(shown_frames(path)[2:-2, 8:-8, :, 0]) for path in (source, tmp_path / "out.mov")
+    ]
+    assert comb[1] < comb[0] / 4
+
+
+def combing(frames) -> float:
+    """How much lines differ from the mean of those above and below."""
+    frames = frames.astype(int)
+    return float(np.abs(2 * frames[:, 1:-1] - frames[:, :-2] - frames[:, 2:]).mean())
+
+
+@needs_ffmpeg
+def test_a_pipe_by_its_name_is_read(model, film, tmp_path):
+    pipe = tmp_path / "pipe.mp4"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(film.read_bytes()))
+    writer.start()
+    try:
+        assert cut_out_video(pipe, tmp_path / "out.mov", Segmenter(model)) == 6
+    finally:
+        writer.join()
+    reading, writing = os.pipe()
+    content = film.read_bytes()
+    os.set_blocking(writing, True)
+    feeder = threading.Thread(target=lambda: (os.write(writing, content), os.close(writing)))
+    feeder.start()
+    assert cut_out_video(Path(f"/dev/fd/{reading}"), tmp_path / "b.mov", Segmenter(model)) == 6
+    feeder.join()
+    os.close(reading)
+    with pytest.raises(ImageError, match="a folder, not a video"):
+        cut_out_video(tmp_path, tmp_path / "out.mov", Segmenter(model))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_an_input_by_another_name_is_not_overwritten(model, film, tmp_path, link):
+    source = tmp_path / "a.mov"
+    film.rename(source)
+    before = source.read_bytes()
+    link(source, tmp_path / "link.mov")
+
+    with pytest.raises(OutputError, match="is an input; not overwritten"):
+        cut_out_video(source, tmp_path / "link.mov", Segmenter(model))
+    assert source.read_bytes() == before
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("said_s", "whole"), [(1.4, True), (1.6, False), (4.0, False)])
+def test_a_second_is_the_most_that_may_be_missing(
+    model, film, tmp_path, monkeypatch, said_s, whole
+):
+    """The film has half a second."""
+    facts = probe(film)
+    monkeypatch.setattr(module, "probe", lambda *_: replace(facts, duration_s=said_s))
+    if whole:
+        cut_out_video(film, tmp_path / "out.mov", Segmenter(model))
+        return
+    with pytest.raises(ImageError, match="it ends"):
+        cut_out_video(film, tmp_path / "out.mov", Segmenter(model))
 
 
 def test_without_ffmpeg_one_line_says_so(model, tmp_path, monkeypatch):

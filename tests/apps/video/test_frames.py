@@ -2,12 +2,13 @@
 
 import errno
 import io
+import os
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from birefnet_apps.video.convert import cut_out_video
-from birefnet_apps.video.frames import RawFormat, RawFrames, parse_raw, spooled
+from birefnet_apps.video.frames import RawFormat, RawFrames, parse_raw, raw_writer, spooled
 from birefnet_runtime import ImageError, OutputError, Segmenter, Style
 
 FORMAT = RawFormat((48, 64), Fraction(12))
@@ -118,3 +119,37 @@ def test_a_files_content_lies_in_a_file_for_the_block():
     assert not path.exists()
     with pytest.raises(ImageError, match="standard input: there is no video in it"):
         spooled(io.BytesIO()).__enter__()
+
+
+def test_times_of_bare_frames_do_not_drift():
+    """At 30000/1001 frame 2997 is shown at 100 s."""
+    source = RawFrames(io.BytesIO(bytes(3 * 2998)), RawFormat((1, 1), Fraction(30000, 1001)))
+    times = []
+
+    assert len(list(source.pictures(times))) == 2998
+    assert times[2997] == 100_000
+
+
+def test_each_frame_is_there_before_the_next_is_made():
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as reader, open(writing, "wb", buffering=1 << 16) as file:
+        write = raw_writer(file)
+        write(0, memoryview(b"frame"))
+        assert reader.read(5) == b"frame"
+
+
+def test_smoothing_makes_masks_of_a_noisy_still_flicker_less(model):
+    random = np.random.default_rng(0)
+    still = np.full((12, 48, 64, 3), 110, np.int64) + random.normal(0, 12, (12, 48, 64, 3))
+    content = np.rint(still).clip(0, 255).astype(np.uint8).tobytes()
+    flicker = {}
+    for smooth in (False, True):
+        target = io.BytesIO()
+        cut_out_video(
+            RawFrames(io.BytesIO(content), FORMAT), target, Segmenter(model),
+            style=Style(mask=True, depth=8), smooth=smooth,
+        )  # fmt: skip
+        masks = np.frombuffer(target.getvalue(), np.uint8).reshape(12, 48, 64).astype(int)
+        flicker[smooth] = np.abs(np.diff(masks[6:], axis=0)).mean()
+
+    assert 0 < flicker[True] < flicker[False] / 2

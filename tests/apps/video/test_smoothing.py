@@ -58,3 +58,31 @@ def test_the_first_frame_stays_and_the_next_counts_by_its_share():
 
     assert not first.any()
     np.testing.assert_allclose(second, LEAST_NEW_SHARE, atol=1e-6)
+
+
+def test_one_level_in_a_clean_film_is_no_movement():
+    """The noise of computed films is zero; one pixel that changes by a level still hasn't moved."""
+    smooth = SmoothMask()
+    pixels = np.full((20, 20, 3), 100, np.uint8)
+    for _ in range(16):
+        smooth(Picture(pixels), np.zeros((20, 20), np.float32))
+    pixels = pixels.copy()
+    pixels[10, 10] += 1
+
+    shown = smooth(Picture(pixels), np.ones((20, 20), np.float32))
+
+    np.testing.assert_allclose(shown, LEAST_NEW_SHARE, atol=1e-6)
+
+
+def test_what_moves_slowly_leaves_nothing_behind():
+    """An edge that moves a pixel each fourth frame, in noise: what is compared is a mean of the
+    pictures before, in which the edge shows."""
+    random = np.random.default_rng(1)
+    smooth = SmoothMask()
+    for frame in range(41):
+        truth = np.zeros((40, 80), np.float32)
+        truth[:, 20 + frame // 4 :] = 1
+        pixels = (90 + 60 * truth)[..., None] + random.normal(0, 4, (40, 80, 3))
+        shown = smooth(Picture(np.rint(pixels).astype(np.uint8)), truth)
+
+    assert shown[5:-5, 20:28].max() <= 0.05

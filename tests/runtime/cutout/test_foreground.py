@@ -1,5 +1,7 @@
 import sys
+import types
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -188,3 +190,38 @@ def test_a_tile_is_computed_with_all_that_reaches_it(monkeypatch):
     difference = np.abs(estimate_foreground(image, alpha) - whole)
     assert difference.max() <= 1
     assert difference.mean() < 1e-3, "but for roundings the other way"
+
+
+@pytest.fixture
+def pymatting_that_cannot_cache(tmp_path, monkeypatch):
+    """A package that does as pymatting where numba finds no folder to write to."""
+    package = tmp_path / "pymatting"
+    package.mkdir()
+    (package / "tree.py").write_text(
+        "import sys\n"
+        "if not sys.modules['numba.core.config'].CACHE_DIR:\n"
+        "    raise RuntimeError(\"cannot cache function '_make_tree': no locator available\")\n"
+    )
+    (package / "__init__.py").write_text(
+        "from . import tree\ndef estimate_foreground_ml(image, alpha):\n    return image * 0.5\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = types.ModuleType("numba.core.config")
+    config.CACHE_DIR = ""
+    monkeypatch.setitem(sys.modules, "numba.core.config", config)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pymatting"]:
+        monkeypatch.delitem(sys.modules, name)
+    foreground._pymatting.cache_clear()
+    yield config
+    foreground._pymatting.cache_clear()
+    for name in ("pymatting", "pymatting.tree"):
+        sys.modules.pop(name, None)
+
+
+def test_pymatting_works_where_numba_cannot_keep_what_it_compiles(pymatting_that_cannot_cache):
+    pixels = np.full((4, 5, 3), 100, np.uint8)
+
+    found = estimate_foreground(pixels, np.ones((4, 5), np.float32), estimator="pymatting")
+
+    assert (found == 50).all()
+    assert Path(pymatting_that_cannot_cache.CACHE_DIR).is_dir()

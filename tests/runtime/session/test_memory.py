@@ -183,13 +183,27 @@ def test_a_size_that_cannot_be_is_refused_first(lite):
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("1GB", 1e9), ("800MB", 8e8), ("1.5 GiB", 1.5 * 2**30), ("512m", 512e6), ("900000000", 9e8)],
+    [
+        ("1GB", 1e9),
+        ("800MB", 8e8),
+        ("1.5 GiB", 1.5 * 2**30),
+        ("512m", 512e6),
+        ("900000000", 9e8),
+        ("500KB", 5e5),
+        ("64 KiB", 65536),
+        ("2k", 2000),
+        ("1TB", 1e12),
+        (".5GB", 5e8),
+        ("7B", 7),
+    ],
 )
 def test_amounts_are_read_with_their_unit(text, count):
     assert parse_bytes(text) == count
 
 
-@pytest.mark.parametrize("text", ["", "much", "-1GB", "1TB", "nan", "inf", "0"])
+@pytest.mark.parametrize(
+    "text", ["", "much", "-1GB", "nan", "inf", "0", "1 G i B", "GB", "1KiBB", "0x10"]
+)
 def test_what_is_no_amount_is_refused(text):
-    with pytest.raises(MemoryLimitError, match="is no amount of memory; give 800MB"):
+    with pytest.raises(MemoryLimitError, match="is not an amount of memory; give 500KB"):
         parse_bytes(text)
