@@ -41,6 +41,7 @@ from birefnet_runtime.session.ort_errors import DEFORM_CONV, has_deform_conv, on
 from birefnet_runtime.session.ort_session import NodePlacement
 from birefnet_runtime.session.providers import (
     RECORDS,
+    Cpu,
     Named,
     Profile,
     Provider,
@@ -124,6 +125,8 @@ def _record(name: str, folder: Path) -> Provider:
     if name == "tensorrt":
         shape = (1, 8, 8)
         return TensorRT(cache=folder, profile=Profile(smallest=shape, best=shape, largest=shape))
+    if name == "cpu":
+        return Cpu(kernels="off")
     return RECORDS[name]() if name in RECORDS else Named(name)
 
 

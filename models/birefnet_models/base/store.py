@@ -114,8 +114,10 @@ class Store:
     def refuse(self, key: Key, why: str) -> None:
         """Replace an entry by a note that what is made of this key is no good, where that can be
         written."""
-        with suppress(OSError), temporary_folder(self.root) as folder:
-            self._keep(folder, key, {}, why)
+        with suppress(OSError):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with temporary_folder(self.root) as folder:
+                self._keep(folder, key, {}, why)
 
     def discard(self, key: Key) -> None:
         """Remove an entry, if it is there and can be removed; it may be made anew."""

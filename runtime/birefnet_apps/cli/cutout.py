@@ -25,6 +25,7 @@ from birefnet_runtime.cutout.mask import Clean
 from birefnet_runtime.errors import ImageError, OutputError
 from birefnet_runtime.images.write import Encoding, FormatName, format_named
 from birefnet_runtime.segmenter import Opening
+from birefnet_runtime.session.providers import Cpu
 
 from ..files.cutter import CutterSettings, check_style
 from ..files.jobs import CutoutPlan, Job
@@ -54,7 +55,7 @@ def run_here(
     if note:
         say(note)
     info = cutter.segmenter.session_info
-    if info and info.provider.name != "cpu":
+    if info and not (isinstance(info.provider, Cpu) and info.provider.kernels != "on"):
         say(info.describe())
     jobs = iter(plan.jobs)
     drawn: deque[Job] = deque()  # and without a report yet

@@ -69,9 +69,10 @@ class Service:
         self._queue = RequestQueue(settings.queue, settings.queue_pixels)
         self._held = UploadBudget(settings.held_bytes)
         info = segmenter.session_info
+        provider = info.provider.name if info else "custom"
         self._facts = {
             "model": name,
-            "provider": info.provider.name if info else "custom",
+            "provider": f"{provider} (birefnet-ort-kernels)" if info and info.kernels else provider,
             "size": "x".join(map(str, segmenter.model_size((1, 1)))),
             "version": version("birefnet-ort"),
         }

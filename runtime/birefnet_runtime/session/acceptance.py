@@ -8,8 +8,10 @@ the answer depends on; what was wrong is asked again each time.
 
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,15 +19,12 @@ import cv2
 import numpy as np
 import PIL
 from birefnet_models.base.errors import CacheError
+from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.base.store import Store
 
 from ..errors import ModelError, ProviderError, WrongAnswerError
 from ..machine import read_processor
-from ..model.known_answer import (
-    SIZE,
-    Answer,
-    Difference,
-)
+from ..model.known_answer import SIZE, Answer, Difference, Tolerance
 from ..model.locate import ModelFile
 from ..model.metadata import (
     concrete_sizes,
@@ -151,8 +150,8 @@ def acceptance_key(model: ModelFile, opened: OpenSession, build: Build) -> Accep
     import onnxruntime
 
     provider, plan = opened.info.provider, opened.plan
-    name = execution_provider(provider.name) or provider.name
-    plugin = plugin_of(provider.name)
+    name = plan.providers[0][0]
+    plugin = plugin_of(KERNELS if _has_kernels(provider) else provider.name)
     own = plugin.version if plugin else ""
     info = onnxruntime.get_build_info()
     return AcceptanceKey(
@@ -182,11 +181,12 @@ def examine(
     """
     provider, asked = opened.info.provider, Asked.of(opened, model)
     known = asked.known
-    if known is None and isinstance(provider, Cpu) and not provider.bf16:
+    plain = isinstance(provider, Cpu) and not (provider.bf16 or _has_kernels(provider))
+    if known is None and plain:
         return {}
     if known is not None and not opened.plan.dimensions:
         answer = _asked(asked, provider, model, partial(asked.answer, known.size, known.pictures))
-        off, tolerance = known.off(answer), coarser(provider, known.tolerance)
+        off, tolerance = known.off(answer), _allowed(provider, model, known.tolerance)
         whose, at = "the answer that the file carries", known.size
     else:
         at = asked.signature.size or SIZE
@@ -198,7 +198,8 @@ def examine(
             answer = _asked(asked, provider, model, partial(asked.sample, at, number))
             alone = Asked.of(reference(), model)
             expected = _asked(alone, Cpu(), model, partial(alone.sample, at, number))
-        off, tolerance, whose = answer.off(expected), coarser(provider, BY_CPU), "the CPU's"
+        off, whose = answer.off(expected), "the CPU's"
+        tolerance = _allowed(provider, model, BY_CPU)
     check(off, tolerance, f"{provider.name}'s mask of {model.path}", whose, at, provider)
     return off
 
@@ -225,6 +226,20 @@ def _asked(
             reason = reason_of(error)
             raise ModelError(f"{model.path}: ONNX Runtime can't run it: {reason}") from error
         raise ProviderError(f"it fails to run {model.path.name}: {reason_of(error)}") from error
+
+
+def _has_kernels(provider: Provider) -> bool:
+    return isinstance(provider, Cpu) and provider.kernels == "on"
+
+
+def _allowed(
+    provider: Provider, model: ModelFile, tolerance: Mapping[str, Tolerance]
+) -> Mapping[str, Tolerance]:
+    """What an answer may differ by: our kernels compute more of an int8 file in int8."""
+    precision = model.graph.properties.get(f"{METADATA_PREFIX}precision")
+    if _has_kernels(provider) and precision == "int8":
+        return coarser(Cpu(bf16=True), tolerance)
+    return coarser(provider, tolerance)
 
 
 def does_nothing(opened: OpenSession, reference: Callable[[], OpenSession]) -> bool:
@@ -293,3 +308,91 @@ def _boot(file: Path = Path("/proc/sys/kernel/random/boot_id")) -> str:
         return file.read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+# Our own DeformConv on the CPU, where `birefnet-ort-kernels` is installed: is it faster here?
+#
+# Asked once for each model on a machine, of one session after the other, so that no more memory is
+# held than for one. A crash can't be caught; the wheel checks sizes and types before it touches a
+# tensor.
+
+KERNELS = "birefnet"
+KERNEL_RUNS = 3
+"""With each, after one that isn't timed; the fastest counts."""
+KERNEL_NOISE = 1.05
+"""How much longer they may take: one session runs after the other."""
+VERDICTS = Store("kernels", limit_bytes=4 << 20)
+Opener = Callable[[Cpu], OpenSession]
+
+
+def open_with_kernels(
+    model: ModelFile, cpu: Cpu, threads: int, build: Build, opening: Opener
+) -> OpenSession:
+    """A session on the CPU, with the kernels if they are installed, right, and faster.
+
+    Args:
+        model: the file.
+        cpu: what is asked for; with `kernels` "on" they are used without being timed.
+        threads: for one operator.
+        build: the installed ONNX Runtime.
+        opening: opens a session with the kernels "on" or "off", and accepts it.
+
+    Raises:
+        ModelError: the model can't be loaded.
+        ProviderError: "on" is asked for, and they aren't installed or can't be used.
+    """
+    plugin = plugin_of(KERNELS)
+    if cpu.kernels == "on" and plugin is None:
+        raise ProviderError("kernels are asked for: pip install birefnet-ort-kernels")
+    if cpu.kernels != "auto" or plugin is None:
+        return opening(cpu)
+    on, off = replace(cpu, kernels="on"), replace(cpu, kernels="off")
+    key = {
+        "model": model.sha256,
+        "onnxruntime": f"{build.package} {build.version}{plugin.version}",
+        "machine": machine_facts(),
+        "threads": threads,
+    }
+    noted = None
+    with suppress(CacheError, OSError):
+        noted = VERDICTS.find(key)
+    opened, why = None, noted.facts["why_not"] if noted else None
+    try:
+        if noted is None:
+            opened, why = _faster(model, opening(off), lambda: opening(on))
+        elif why is None:
+            return opening(on)
+    except (ModelError, ProviderError) as error:  # wrong, or they fail
+        opened, why = None, str(error)
+    with suppress(CacheError, OSError):
+        VERDICTS.note(key, {"model": str(model.path.absolute()), "why_not": why})
+    return opened or opening(off)
+
+
+def _faster(
+    model: ModelFile, plain: OpenSession, with_kernels: Callable[[], OpenSession]
+) -> tuple[OpenSession | None, str | None]:
+    """The session with the kernels, or why there is none."""
+    placement = plain.info.placement
+    if placement and not any("DeformConv" in each for each in placement.operators.values()):
+        return None, "it has no DeformConv"
+    with ticking(f"trying birefnet-ort-kernels on {model.path.name}, once"):
+        plain_s = _seconds(plain, model)
+        del plain
+        opened = with_kernels()
+        if not opened.info.kernels:
+            return None, "they take no node of it"
+        kernels_s = _seconds(opened, model)
+    if kernels_s > KERNEL_NOISE * plain_s:
+        return None, f"they take {kernels_s / plain_s:.2f} of ONNX Runtime's own time"
+    return opened, None
+
+
+def _seconds(opened: OpenSession, model: ModelFile) -> float:
+    """Of the fastest run."""
+    asked, times = Asked.of(opened, model), []
+    for _ in range(1 + KERNEL_RUNS):
+        started = time.perf_counter()
+        asked.sample()
+        times.append(time.perf_counter() - started)
+    return min(times[1:])

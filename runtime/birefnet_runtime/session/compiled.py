@@ -149,6 +149,7 @@ class CompiledStart:
             for side in (port.shape or ())[1:]
         )
         fits = PROGRAM_BYTES + MAKING * size <= self._most_bytes
+        fits = fits and len(self._plan.providers) == 1  # ONNX Runtime's own kernels alone
         if not (is_free and fits and size >= SMALLEST_BYTES):
             return None
         return FORMS.make(self._key, self._fill)

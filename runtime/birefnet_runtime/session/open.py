@@ -7,7 +7,9 @@ named the next one.
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from math import inf
 from pathlib import Path
 
@@ -15,11 +17,12 @@ from ..errors import ProviderError, WrongAnswerError, missing_extra
 from ..machine import has_arm_bf16, usable_cores
 from ..model.locate import as_model_file
 from ..model.size import Size
-from .acceptance import accept, fixed_dimensions
+from .acceptance import accept, fixed_dimensions, open_with_kernels
 from .availability import installed_build, is_installed, why_unavailable
 from .compiled import CompiledStart
 from .ort_options import plan_session
 from .ort_session import OpenSession, start
+from .plugins import PLUGINS
 from .providers import Cpu, Named, Provider, Providers, TensorRT, parse_providers
 from .tensorrt import open_engine, resolve
 
@@ -94,14 +97,16 @@ def open_session(
             provider, threads or cores, engine=engine, input_name=input_name, dimensions=dimensions
         )
         if compiled and isinstance(provider, Cpu):
+            # Forms are made by ONNX Runtime's own kernels, and opened with ours, too.
             form = CompiledStart(model, provider, plan, most_bytes=most_bytes, verbose=verbose)
-            return OpenSession(form, provider, plan, tuple(skipped), form)
+            anew = form if provider.kernels != "on" else None
+            return OpenSession(form, provider, plan, tuple(skipped), anew)
         return OpenSession(
             partial(start, model, provider, plan, verbose=verbose), provider, plan, tuple(skipped)
         )
 
     def on_the_cpu() -> OpenSession:
-        alone = open_on(cpu or Cpu())
+        alone = open_on(replace(cpu or Cpu(), kernels="off"))
         if accepted:
             accept(model, alone, build, lambda: alone)
         return alone
@@ -117,6 +122,9 @@ def open_session(
         fixed = None
         if isinstance(provider, Named):
             fixed = fixed_dimensions(model, provider, sizes, batch)
+        installed = find_spec(PLUGINS["birefnet"].module) is not None
+        if isinstance(provider, Cpu) and provider.kernels == "auto" and installed:
+            return open_with_kernels(model, provider, threads or cores, build, open_one)
         opened = open_on(provider, dimensions=fixed)
         if accepted:
             accept(model, opened, build, on_the_cpu, next(iter(sizes), None))

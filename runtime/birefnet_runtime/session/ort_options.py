@@ -117,6 +117,8 @@ def plan_session(
     providers: list[tuple[str, Mapping[str, str]]] = []
     device, device_id, graph = "cpu", 0, False
     match provider:
+        case Cpu(kernels="on"):
+            providers.append((EXECUTION_PROVIDER["birefnet"], {}))
         case Cuda():
             providers.append((EXECUTION_PROVIDER["cuda"], cuda_options(provider)))
             device, device_id, graph = "cuda", provider.device_id, provider.cuda_graph

@@ -21,7 +21,17 @@ from .device_buffers import BoundRunner
 from .ort_errors import log_reason, onnxruntime_errors, reason_of, why_too_old
 from .ort_options import SessionPlan, check_options, run_options
 from .plugins import is_built_in, plugin_devices, plugin_of
-from .providers import OTHERS, Named, OpenVINO, Provider, TensorRT, check_fits, short_name
+from .providers import (
+    EXECUTION_PROVIDER,
+    OTHERS,
+    Cpu,
+    Named,
+    OpenVINO,
+    Provider,
+    TensorRT,
+    check_fits,
+    short_name,
+)
 
 # Where the nodes of a graph went: which execution provider took which operators.
 
@@ -83,6 +93,11 @@ class SessionInfo:
     """Where the nodes went; None if this ONNX Runtime can't tell."""
     remarks: tuple[str, ...] = ()
     """What else a user should know, a line each."""
+
+    @property
+    def kernels(self) -> bool:
+        """Whether nodes run on our own kernels, those of `birefnet-ort-kernels`."""
+        return bool(self.placement and self.placement.nodes(EXECUTION_PROVIDER["birefnet"]))
 
     def describe(self) -> str:
         """`running on cuda: cuda 1,480 nodes (…), cpu 62 nodes (…)`."""
@@ -351,7 +366,11 @@ def start(model: ModelFile, provider: Provider, plan: SessionPlan, *, verbose: b
 
 def _plugin_devices(provider: Provider, execution_provider: str) -> list[Any]:
     """The device of a provider that comes as a wheel of its own; none of one that is built in."""
-    plugin = plugin_of(provider.name) if isinstance(provider, OpenVINO | Named) else None
+    plugin = None
+    if isinstance(provider, OpenVINO | Named):
+        plugin = plugin_of(provider.name)
+    elif isinstance(provider, Cpu) and provider.kernels == "on":
+        plugin = plugin_of("birefnet")
     if plugin is None or is_built_in(execution_provider):
         return []
     kind = provider.device if isinstance(provider, OpenVINO) else None

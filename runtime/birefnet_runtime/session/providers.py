@@ -49,6 +49,9 @@ class Cpu:
     (Graviton 3). What it does there is unmeasured: docs/arm.md."""
     kleidiai: bool = True
     """Use Arm's own kernels where they are: those of ONNX Runtime 1.27.0 are wrong with SME."""
+    kernels: Literal["auto", "on", "off"] = "auto"
+    """Our own DeformConv, of the wheel `birefnet-ort-kernels`. `auto`: where it is installed, and
+    right and faster here."""
     by_name: bool = field(default=False, compare=False, repr=False)
     """It was asked for by its name, which may stand for other settings than these."""
 
@@ -259,7 +262,12 @@ AUTO = "auto"
 FIXED = "fixed"
 
 WORDS: dict[str, dict[str, Any]] = {
-    "cpu": {"bf16": {"bf16": True}, "nokleidiai": {"kleidiai": False}},
+    "cpu": {
+        "bf16": {"bf16": True},
+        "kernels": {"kernels": "on"},
+        "nokleidiai": {"kleidiai": False},
+        "plain": {"kernels": "off"},
+    },
     "cuda": {"tf32": {"tf32": True}},
     "tensorrt": {"fp16": {"fp16": True}},
     "openvino": {word: {"precision": word} for word in ("f32", "bf16", "f16")},
