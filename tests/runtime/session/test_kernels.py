@@ -2,13 +2,14 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from birefnet_models.base.store import Store
 from birefnet_runtime import ProviderError
-from birefnet_runtime.model.locate import ModelFile
+from birefnet_runtime.errors import WrongAnswerError
+from birefnet_runtime.model.locate import ModelFile, find_model
 from birefnet_runtime.session import acceptance
-from birefnet_runtime.session.acceptance import open_with_kernels, why_no_kernels
+from birefnet_runtime.session.acceptance import open_with_kernels
+from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.ort_options import plan_session
 from birefnet_runtime.session.ort_session import NodePlacement, SessionInfo
 from birefnet_runtime.session.plugins import Plugin
@@ -21,52 +22,44 @@ OURS, THEIRS = "BiRefNetExecutionProvider", "CPUExecutionProvider"
 class Opened:
     """A session whose runs take some seconds of the fake clock."""
 
-    def __init__(self, record, clock, answer=0.0, seconds=1.0, placed=None, fails=False):
+    def __init__(self, record, seconds=1.0, placed=None):
         where = OURS if record.kernels == "on" else THEIRS
-        placement = NodePlacement(placed or {where: {"DeformConv": 20}, THEIRS: {"Conv": 5}})
-        if placed is None and where == THEIRS:
-            placement = NodePlacement({THEIRS: {"DeformConv": 20, "Conv": 5}})
-        self.info = SessionInfo(record, (), placement)
-        self.clock, self.answer, self.seconds, self.fails = clock, answer, seconds, fails
-
-    def run(self):
-        if self.fails:
-            raise RuntimeError("bad node")
-        self.clock.now += self.seconds
-        return np.full((1, 1, 8, 8), self.answer, np.float32)
+        self.info = SessionInfo(record, (), NodePlacement(placed or {where: {"DeformConv": 20}}))
+        self.seconds = seconds
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """Where kernels are installed: `open(with_kernels={...}, plain={...})`, and what was opened."""
+    """Where kernels are installed: `open(plain={...}, **with_kernels)`, and what was opened."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(acceptance, "time", SimpleNamespace(perf_counter=lambda: clock.now))
-    monkeypatch.setattr(acceptance, "VERDICTS", Store(tmp_path / "kernels"))
-    monkeypatch.setattr(
-        acceptance, "plugin_of", lambda name: Plugin("onnxruntime_ep_birefnet", "any")
-    )
-    monkeypatch.setattr(acceptance, "read_properties", lambda session, path: {})
-    monkeypatch.setattr(acceptance, "model_facts", lambda *_: SimpleNamespace(output="logits"))
-    signature = SimpleNamespace(
-        size=None, batch=None, takes_pixels=False, run=lambda session, tensor: session.run()
-    )
-    monkeypatch.setattr(acceptance, "read_signature", lambda session: signature)
+
+    def asked(session, model):
+        def sample():
+            clock.now += session.seconds
+
+        return SimpleNamespace(sample=sample)
+
+    store, opened = Store(tmp_path / "kernels"), []
+    monkeypatch.setattr(acceptance, "time", SimpleNamespace(process_time=lambda: clock.now))
+    monkeypatch.setattr(acceptance, "VERDICTS", store)
+    monkeypatch.setattr(acceptance, "Asked", SimpleNamespace(of=asked))
+    monkeypatch.setattr(acceptance, "plugin_of", lambda _: Plugin("onnxruntime_ep_birefnet", "any"))
     path = tmp_path / "model.onnx"
     path.write_bytes(b"graph")
-    model = ModelFile(path)
-    opened = []
 
-    def open_(cpu=None, plain=None, **with_kernels):
+    def open_(plain=None, error=None, **with_kernels):
         def opening(record):
             opened.append(record.kernels)
-            own = with_kernels if record.kernels == "on" else plain
-            return Opened(record, clock, **(own or {}))
+            if record.kernels == "on" and error:
+                raise error
+            return Opened(record, **(with_kernels if record.kernels == "on" else plain or {}))
 
-        return open_with_kernels(model, cpu or Cpu(), 2, BUILD, opening)
+        return open_with_kernels(ModelFile(path), Cpu(), 2, BUILD, opening)
 
-    return SimpleNamespace(
-        open=open_, opened=opened, why_not=lambda: why_no_kernels(model, 2, BUILD)
-    )
+    def why_not():
+        return [entry.facts["why_not"] for entry in store.entries()]
+
+    return SimpleNamespace(open=open_, opened=opened, why_not=why_not)
 
 
 def test_kernels_that_are_right_and_faster_are_used_from_then_on(machine):
@@ -76,27 +69,36 @@ def test_kernels_that_are_right_and_faster_are_used_from_then_on(machine):
     assert first.info.kernels
     assert second.info.kernels
     assert machine.opened == ["off", "on", "on"]
-    assert machine.why_not() is None
+    assert machine.why_not() == [None]
 
 
 @pytest.mark.parametrize(
     ("with_kernels", "why"),
     [
-        ({"answer": 3.0}, "differs"),
-        ({"answer": float("nan")}, "differs"),
+        ({"error": WrongAnswerError("its mask is wrong")}, "wrong"),
+        ({"error": ProviderError("damaged")}, "damaged"),
         ({"seconds": 1.2}, "1.20 of"),
-        ({"fails": True}, "bad node"),
         ({"placed": {THEIRS: {"DeformConv": 20}}}, "no node"),
     ],
 )
-def test_kernels_that_are_not_are_refused_once(machine, with_kernels, why):
+def test_kernels_that_are_not_are_left_out_from_then_on(machine, with_kernels, why):
     first = machine.open(**with_kernels)
     second = machine.open(**with_kernels)
 
     assert not first.info.kernels
     assert not second.info.kernels
     assert machine.opened == ["off", "on", "off", "off"]
-    assert why in machine.why_not()
+    (noted,) = machine.why_not()
+    assert why in noted
+
+
+def test_kernels_that_answer_wrong_later_are_left_out_too(machine):
+    machine.open(seconds=0.5)
+
+    later = machine.open(error=WrongAnswerError("its mask is wrong"))
+
+    assert not later.info.kernels
+    assert machine.why_not() == ["its mask is wrong"]
 
 
 def test_a_graph_without_deformconv_is_not_tried(machine):
@@ -105,22 +107,19 @@ def test_a_graph_without_deformconv_is_not_tried(machine):
     assert machine.opened == ["off", "off"]
 
 
-def test_without_the_wheel_nothing_changes(machine, monkeypatch):
-    monkeypatch.setattr(acceptance, "plugin_of", lambda name: None)
+def test_without_the_wheel_nothing_changes(monkeypatch):
+    monkeypatch.setattr("birefnet_runtime.session.open.find_spec", lambda module: None)
+    model = find_model("nano")
 
-    assert machine.open().info.provider == Cpu()
-    assert machine.opened == ["auto"]
+    assert open_session(model).info.provider == Cpu()
     with pytest.raises(ProviderError, match="birefnet-ort-kernels"):
-        machine.open(Cpu(kernels="on"))
+        open_session(model, providers="cpu:kernels")
 
 
-def test_what_is_asked_for_is_not_tried(machine):
-    machine.open(Cpu(kernels="on"))
-    machine.open(Cpu(kernels="off"))
+def test_what_is_asked_for():
+    (plain,), (asked,) = (list(parse_providers(text)) for text in ("cpu:plain", "cpu:kernels"))
 
-    assert machine.opened == ["on", "off"]
-    assert parse_providers("cpu:plain") == (Cpu(kernels="off"),)
-    assert parse_providers("cpu:kernels") == (Cpu(kernels="on"),)
+    assert (plain.kernels, asked.kernels, Cpu().kernels) == ("off", "on", "auto")
 
 
 def test_only_kernels_that_are_on_are_planned():
