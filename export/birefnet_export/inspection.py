@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from birefnet_models.base.hashes import sha256_of
-from birefnet_models.base.names import METADATA_PREFIX
+from birefnet_models.base.names import METADATA_PREFIX, PREPROCESSOR_FILE
 from birefnet_models.base.onnx_file import OnnxFile, ValueInfo, read_onnx
 from birefnet_models.base.text import shortened
 from birefnet_models.cache import END_TO_END
-from birefnet_models.zoo import ModelCard, all_cards
+from birefnet_models.zoo import ModelCard, all_cards, find
 from birefnet_runtime.session.ort_errors import required_version
 
 from .errors import ArchitectureError, CheckpointError
@@ -52,6 +52,8 @@ class CheckpointFacts:
     """Names of the zoo's models that it is or may be."""
     match: str
     """How they were recognized: `sha256`, `architecture` or `none`."""
+    trained_size: tuple[int, int] | None
+    """(height, width) by the zoo or the preprocessor file beside it; None if neither states it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def to_dict(facts: Facts) -> dict[str, Any]:
 
 
 def _checkpoint_facts(path: Path) -> CheckpointFacts:
-    from .checkpoint.read import architecture_of, mismatches
+    from .checkpoint.read import architecture_of, mismatches, stated_size
     from .checkpoint.shards import files_of
     from .checkpoint.tensors import file_format, read_state_dict, weights_file
 
@@ -159,6 +161,9 @@ def _checkpoint_facts(path: Path) -> CheckpointFacts:
         problems=problems,
         models=models,
         match=match if models else "none",
+        trained_size=find(models[0]).trained_size
+        if match == "sha256" and models
+        else stated_size(file.parent / PREPROCESSOR_FILE),
     )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         FetchError,
         LicenseError,
         OfflineError,
+        OnlyCheckpointError,
         OnnxFileError,
         PinError,
         UnknownModelError,
@@ -30,6 +31,7 @@ __all__ = [
     "LicenseError",
     "ModelCard",
     "OfflineError",
+    "OnlyCheckpointError",
     "OnnxFileError",
     "PinError",
     "Score",
@@ -50,7 +52,7 @@ __getattr__ = lazily(
         ".base.files": "cache_root",
         ".base.errors": (
             "AccessError BirefnetError CacheError FetchError LicenseError OfflineError "
-            "OnnxFileError PinError UnknownModelError"
+            "OnlyCheckpointError OnnxFileError PinError UnknownModelError"
         ),
         ".zoo": "ModelCard Score Weights all_cards embedded_path find search",
     },

@@ -103,7 +103,7 @@ def write_lock(path: Path, pins: Mapping[str, Pin]) -> None:
 
 
 def check_pin(
-    file: Path, reference: str, pin: Pin, lock: Path, shards: Sequence[Path] = ()
+    file: Path, reference: str, pin: Pin, lock: Path | str, shards: Sequence[Path] = ()
 ) -> None:
     """Compare a file, and the shards that it lists, with its pin.
 

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from .base.errors import FetchError
+from .base.errors import FetchError, OnlyCheckpointError
 from .base.names import (
     CHECKPOINT_SUFFIXES,
     PREPROCESSOR_FILE,
@@ -208,7 +208,7 @@ def choose_graph(names: Iterable[str], precision: str | None, reference: str) ->
     every = list(names)
     graphs = _graphs(every)
     if not graphs:
-        raise FetchError(f"{reference}: {_without_graph(every, reference)}")
+        raise _without_graph(every, reference)
     fitting = _fitting(graphs, precision)
     if len(fitting) == 1:
         return fitting[0]
@@ -257,13 +257,15 @@ def _fitting(graphs: list[str], precision: str | None) -> list[str]:
     return []
 
 
-def _without_graph(names: list[str], reference: str) -> str:
+def _without_graph(names: list[str], reference: str) -> FetchError:
     if elsewhere := [name for name in names if name.endswith(".onnx")]:
-        return (
-            f"holds no graph in onnx/ or at its top, but {shortened(elsewhere)}; give the URL of "
-            "the one to use"
+        return FetchError(
+            f"{reference}: holds no graph in onnx/ or at its top, but {shortened(elsewhere)}; give "
+            "the URL of the one to use"
         )
     if choose_weights(names):
         export = f"birefnet export {reference.removesuffix(f'@{DEFAULT_REVISION}')}"
-        return f"holds a checkpoint and no .onnx; this makes one: {export}"
-    return f"holds no .onnx; it holds {shortened(names) or 'nothing'}"
+        return OnlyCheckpointError(
+            f"{reference}: holds a checkpoint and no .onnx; this makes one: {export}"
+        )
+    return FetchError(f"{reference}: holds no .onnx; it holds {shortened(names) or 'nothing'}")

@@ -82,6 +82,8 @@ class ModelCard:
     """What has to be accepted before the download; empty where nothing has."""
     gated: bool = False
     """The hub asks for a login and a request before it hands out the file."""
+    ready_made: str | None = None
+    """A repository of the hub that holds an `.onnx` of it, by others, where one is known."""
     release_file: str | None = None
     """Name of the `.pth` in upstream's GitHub release, where one is known."""
     scores: tuple[Score, ...] = ()

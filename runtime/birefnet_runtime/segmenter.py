@@ -23,7 +23,7 @@ from .images.read import ImageSource, read_image
 from .machine import release_memory
 from .model.graph_io import Prepared, form_of, run_by_shape
 from .model.locate import ModelFile, find_model
-from .model.metadata import ModelMetadata, model_facts, read_properties
+from .model.metadata import ModelMetadata, model_facts, read_properties, unstated_size_note
 from .model.signature import Session, read_signature
 from .model.size import Size, auto_size, check_fixed, check_size, quality_note
 from .pipeline import overlap
@@ -160,8 +160,11 @@ class Segmenter:
         )
         self.session_info = opened.info
         self._adopt(opened, file, size=size, refine=refine)
-        for note in (*opened.info.notes(), *saturation_notes(read_properties(opened, file))):
+        properties = read_properties(opened, file)
+        for note in (*opened.info.notes(), *saturation_notes(properties)):
             warnings.warn(note, ProviderWarning, stacklevel=2)
+        if size is None and (unstated := unstated_size_note(properties)):
+            warnings.warn(unstated, SizeWarning, stacklevel=2)
 
     @classmethod
     def from_session(

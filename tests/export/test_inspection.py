@@ -158,7 +158,7 @@ def test_a_name_is_inspected_where_no_file_is_called_so(hub, tmp_path, monkeypat
     for done in (fetched, inspect("nano")):
         assert done.exit_code == 0, done.output
         assert "birefnet export" in done.stdout
-    assert "birefnet export hr" in inspect("hr").stderr
+    assert "ZhengPeng7/BiRefNet_HR" in inspect("hr").stderr  # it would be made
     (tmp_path / "hr").write_bytes(b"x")
     assert "hr" in inspect("hr").stderr
-    assert "birefnet export" not in inspect("hr").stderr
+    assert "ZhengPeng7" not in inspect("hr").stderr

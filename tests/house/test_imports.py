@@ -120,7 +120,7 @@ CONFINED = {
         # are found in one way.
         "pipeline.py verify/export_check.py verify/end_to_end_check.py verify/compare_models.py "
         "verify/layer_diff.py "
-        "precision/calibration.py cli/fetch_options.py cli/inspect.py inspection.py"
+        "precision/calibration.py cli/fetch_options.py cli/export.py cli/inspect.py inspection.py"
     ),
     ("models", "huggingface_hub"): "download.py hub.py",
     ("export", "huggingface_hub"): "publish/push.py",
@@ -167,7 +167,7 @@ ROWS = {
         "doctor triton storage",
     ],
     "export": [
-        "cli",
+        "cli build",
         "export inspection publish",
         "pipeline",
         "metadata hub_config",

@@ -6,7 +6,10 @@ import pytest
 from birefnet_models import UnknownModelError, all_cards, embedded_path, find, search
 
 EMBEDDED = [card for card in all_cards() if card.embedded]
-OPTIONAL = {"trained_range", "terms", "gated", "release_file", "scores", "weights", "notes"}
+OPTIONAL = {
+    *("trained_range", "terms", "gated", "ready_made", "release_file"),
+    *("scores", "weights", "notes"),
+}
 
 
 def by_name(card) -> str:

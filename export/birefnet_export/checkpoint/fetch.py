@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birefnet_models.base.errors import FetchError
+from birefnet_models.base.errors import AccessError, FetchError, OfflineError
 from birefnet_models.base.hashes import sha256_of
-from birefnet_models.base.names import PREPROCESSOR_FILE, choose_weights
+from birefnet_models.base.names import PREPROCESSOR_FILE, WEIGHTS_FILE, choose_weights
 from birefnet_models.base.text import shortened
 from birefnet_models.download import download
 from birefnet_models.fetch import fetching_line
@@ -23,7 +23,7 @@ from birefnet_models.pins import (
     pin_of,
     require_consent,
 )
-from birefnet_models.reference import HubModel, UrlModel, endpoint
+from birefnet_models.reference import DEFAULT_REVISION, HubModel, UrlModel, endpoint
 from birefnet_models.zoo import ModelCard
 
 from .shards import files_of
@@ -51,8 +51,9 @@ def fetch(checkpoint: str | Path, how: FetchOptions = DEFAULT_OPTIONS) -> LocalC
     """Find or download a checkpoint, and compare it with its pin.
 
     A reference that can move (a branch, a URL) is resolved once and pinned in the lock file; from
-    then on the pin is what loads. One of the hub lies in the cache of the hub's client, where other
-    programs find it, too; what they brought there is not fetched again.
+    then on the pin is what loads. Where the zoo knows commit and sha256, they are the first pin.
+    One of the hub lies in the cache of the hub's client, where other programs find it, too; what
+    they brought there is not fetched again.
 
     Args:
         checkpoint: a name of the zoo, `OWNER/NAME@REVISION`, the URL of a file, or a path.
@@ -68,18 +69,41 @@ def fetch(checkpoint: str | Path, how: FetchOptions = DEFAULT_OPTIONS) -> LocalC
     if isinstance(source, LocalSource):
         return LocalCheckpoint(source.path, name=None, card=None, origin=None)
     require_consent(source.card, how)
-    pin = pin_of(source.reference, how, is_commit=source.is_commit)
+    pinned = pin_of(source.reference, how, is_commit=source.is_commit)
+    pin = pinned or (None if how.update else _pin_of_zoo(source))
     if isinstance(source, HubModel):
-        file, resolved = _of_hub(source, pin, how)
+        try:
+            file, resolved = _of_hub(source, pin, how)
+        except FetchError as error:
+            if pinned or pin is None or isinstance(error, AccessError | OfflineError):
+                raise
+            raise FetchError(
+                f"{error}; the zoo pins commit {pin.commit}, --update takes what is there now"
+            ) from error
         origin = f"{source.repo}@{resolved.commit}"
     else:
         file, resolved = _of_url(source, pin, how)
         origin = source.reference
     if pin is not None:
-        check_pin(file, source.reference, pin, how.lock, shards=files_of(file)[1:])
-    elif not how.locked:
+        lock = how.lock if pinned else "the zoo"
+        check_pin(file, source.reference, pin, lock, shards=files_of(file)[1:])
+    if pinned is None and not how.locked:
         add_pin(source.reference, resolved, how)
     return LocalCheckpoint(file, source.name, source.card, origin)
+
+
+def _pin_of_zoo(source: HubModel | UrlModel) -> Pin | None:
+    """What the zoo knows of the weights behind a name: their commit, size and sha256.
+
+    Most of its records know none, for want of the network when they were written; then the first
+    fetch pins what it finds.
+    """
+    is_default = isinstance(source, HubModel) and source.revision == DEFAULT_REVISION
+    known = source.card.weights if source.card and is_default and not source.file else ()
+    weights = next((each for each in known if each.file == WEIGHTS_FILE), None)
+    if weights is None:
+        return None
+    return Pin(weights.revision, weights.file, weights.size, weights.sha256)
 
 
 def _of_url(source: UrlModel, pin: Pin | None, how: FetchOptions) -> tuple[Path, Pin]:

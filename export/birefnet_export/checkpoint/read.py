@@ -116,7 +116,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         arch=arch,
         tensors=tensors,
         dtypes=tuple(dtypes),
-        trained_size=_trained_size(file.parent / PREPROCESSOR_FILE),
+        trained_size=stated_size(file.parent / PREPROCESSOR_FILE),
     )
 
 
@@ -193,7 +193,7 @@ def _other_window_orders(stored: Mapping[str, StoredTensor], arch: Architecture)
     ]
 
 
-def _trained_size(file: Path) -> tuple[int, int] | None:
+def stated_size(file: Path) -> tuple[int, int] | None:
     """Height and width in a hub-style preprocessor file; None without one or without them in it.
 
     Raises:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from birefnet_models.base.onnx_file import read_onnx
 from birefnet_models.base.text import format_size
 from birefnet_models.pins import FetchOptions
+from birefnet_runtime.model.metadata import unstated_size_note
 
 from ..export import export_onnx
 from ..graph.lowering import LOWERINGS
@@ -163,6 +165,8 @@ def export(
         end_to_end=end_to_end,
     )
     pushed = _push(report, destination, fetching) if destination else None
+    if note := unstated_size_note(read_onnx(report.file).properties):
+        click.echo(f"birefnet: {note}", err=True)
     if as_json:
         click.echo(json.dumps(report.to_dict() | {"pushed": pushed}, indent=2))
         return

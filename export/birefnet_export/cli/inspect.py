@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from birefnet_apps.cli.terminal import located
 from birefnet_models.base.names import METADATA_PREFIX
+from birefnet_models.base.text import format_size
 from birefnet_models.reference import parse_reference
 from birefnet_models.zoo import lookup
 
@@ -56,6 +57,9 @@ def _checkpoint(facts: CheckpointFacts) -> Iterable[tuple[str, str]]:
         yield "setting", f"{name} {value}"
     for problem in facts.problems:
         yield "problem", problem
+    size = facts.trained_size
+    unstated = "not stated: give export --trained-size if it isn't 1024x1024"
+    yield "trained at", format_size(size) if size else unstated
     yield "export", "" if facts.problems else "birefnet export takes it as it is"
     yield "model", _models(facts.models, facts.match)
 
@@ -72,6 +76,8 @@ def _onnx(facts: OnnxFacts) -> Iterable[tuple[str, str]]:
         for value in values:
             shape = ", ".join(map(str, value.shape)) if value.shape is not None else "not stated"
             yield side, f"{value.name}: {value.dtype} ({shape})"
+    if facts.ours and f"{METADATA_PREFIX}trained_size" not in facts.metadata:
+        yield "trained at", "not stated: 1024x1024 is assumed; export it with --trained-size"
     yield "free axes", ", ".join(facts.dynamic) or "none: it runs at this size alone"
     yield "gives", facts.output
     yield "precision", f"{facts.precision}, {facts.parameters / 1e6:.1f} M parameters"

@@ -3,9 +3,10 @@
 BirefnetError
 ├── UnknownModelError          no model of that name
 ├── CacheError                 there is no place for the cache
-├── OnnxFileError              the file is no ONNX model
+├── OnnxFileError              the file is not an ONNX model
 ├── FetchError                 a file can't be had; says from where, and why
 │   ├── OfflineError           it is not here and the network must not be used, or can't be
+│   ├── OnlyCheckpointError    a repository holds no .onnx, but a checkpoint
 │   ├── AccessError            the server wants a login or a right that is not there
 │   └── LicenseError           a license has to be accepted first
 ├── PinError                   a file is not the pinned one, or nothing is pinned
@@ -27,7 +28,7 @@ class CacheError(BirefnetError):
 
 
 class OnnxFileError(BirefnetError):
-    """A file that is no ONNX model; the message names the file."""
+    """A file that is not an ONNX model; the message names the file."""
 
 
 class FetchError(BirefnetError):
@@ -36,6 +37,10 @@ class FetchError(BirefnetError):
 
 class OfflineError(FetchError):
     """A file that is not on this machine while there is no network, or none may be used."""
+
+
+class OnlyCheckpointError(FetchError):
+    """A repository that holds a checkpoint and no `.onnx`."""
 
 
 class AccessError(FetchError):

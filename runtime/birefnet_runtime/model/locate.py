@@ -4,7 +4,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from birefnet_models.base.errors import AccessError, OfflineError
+from birefnet_models.base.errors import AccessError, OfflineError, OnlyCheckpointError
 from birefnet_models.base.hashes import (
     CHECKSUMS,
     changed_file,
@@ -17,10 +17,11 @@ from birefnet_models.base.onnx_file import OnnxFile, read_onnx
 from birefnet_models.base.text import printable
 from birefnet_models.cache import END_TO_END, MODEL, cached_exports
 from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
-from birefnet_models.reference import HubModel, Remote, parse_reference
-from birefnet_models.zoo import ModelCard, all_cards, embedded_path, lookup
+from birefnet_models.reference import DEFAULT_REVISION, HubModel, Remote, parse_reference
+from birefnet_models.zoo import all_cards, embedded_path, lookup
 
 from ..errors import ModelError
+from .build import built, is_made_of_its_repository, variant_words
 
 
 class ModelFile(os.PathLike[str]):
@@ -124,11 +125,17 @@ def find_model(model: str | os.PathLike[str], how: FetchOptions = DEFAULT_OPTION
               nor a file here is called so; or the URL of an `.onnx`. These two are fetched into the
               cache once, checked and pinned;
 
+            What is a checkpoint and not yet an `.onnx` (a name of the zoo, a repository without
+            one) is fetched and made into one once, in the cache, where the export is installed.
+
+
             A `Path` is always a file or a directory. A model that was found is taken as it is.
         how: how it is fetched and pinned.
 
     Raises:
         ModelError: there is none; the message says what was found instead, and what makes it.
+        MissingExtraError: it has to be made, and the export is not installed.
+        LicenseError: it has terms that were not accepted.
         FetchError: it can't be fetched: offline, no access, no such file.
         PinError: it is not the pinned one.
     """
@@ -165,21 +172,24 @@ def _by_name(model: str, how: FetchOptions) -> Path | None:
     fitting = [e for e in exports if set(variant.split("-")) <= set(e.variant.split("-"))]
     if fitting or (not colon and exports):
         return (fitting or exports)[0].file
-    if exports:
+    if exports and not (variant_words(variant) and (card or is_made_of_its_repository(exports[0]))):
         variants = ", ".join(export.variant for export in exports)
         raise ModelError(f"{name} is in the cache as {variants}, not as {variant}")
-    return _from_hub(model, name, card, reference, how)
+    if exports or card:
+        return built(card.name if card else name, variant, how)
+    return _from_hub(model, reference, how)
 
 
-def _from_hub(
-    model: str, name: str, card: ModelCard | None, reference: Remote | None, how: FetchOptions
-) -> Path | None:
-    """The file of a repository that is not the zoo's; None where the name is of another form."""
-    card = card or (lookup(reference.repo) if isinstance(reference, HubModel) else None)
-    if card is not None:
-        raise ModelError(f"{model} is not in the cache; this puts it there: birefnet export {name}")
+def _from_hub(model: str, reference: Remote | None, how: FetchOptions) -> Path | None:
+    """The file of a repository, ready-made or made of the checkpoint there; None where the name is
+    of another form."""
     if not isinstance(reference, HubModel):
         return None
+    if reference.card is not None:  # at a revision: an export of it has a place of its own
+        raise ModelError(
+            f"{model}: this makes it: birefnet export {reference.repo}@{reference.revision} "
+            "--output DIR"
+        )
     if os.path.exists(reference.repo):
         raise ModelError(
             f"{model}: {reference.repo} is a folder here, which wins over a repository of the hub; "
@@ -187,6 +197,10 @@ def _from_hub(
         )
     try:
         return _fetched(reference, how)
+    except OnlyCheckpointError:
+        if reference.revision != DEFAULT_REVISION:
+            raise
+        return built(reference.repo, reference.precision or "", how)
     except (AccessError, OfflineError) as error:
         raise type(error)(f"{error}; nor is a file or folder here called {model}") from error
 

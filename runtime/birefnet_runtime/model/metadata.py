@@ -87,6 +87,8 @@ def _preprocessing(file: Path, config: dict[str, Any]) -> dict[str, Any]:
 FORMAT = "1"
 RESIZE = "stretch-bilinear-antialias"
 OUTPUTS: tuple[OutputKind, ...] = ("logits", "alpha")
+_DEFAULT_SIZE = (1024, 1024)
+"""What upstream trains at unless said otherwise; height and width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class ModelMetadata:
     The defaults are upstream's: they hold for a file that carries no facts of its own.
     """
 
-    trained_size: tuple[int, int] = (1024, 1024)
+    trained_size: tuple[int, int] = _DEFAULT_SIZE
     trained_range: tuple[tuple[int, int], tuple[int, int]] | None = None
     """Smallest and largest size of a checkpoint trained at many sizes."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -187,6 +189,18 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
                     f"the model's metadata is damaged: birefnet.{key} = {_shown(text)}"
                 ) from error
     return checked(ModelMetadata(**read))
+
+
+def unstated_size_note(properties: Mapping[str, str]) -> str | None:
+    """What to say of an export that doesn't tell at which size it was trained; None of others."""
+    stated = {key.removeprefix(METADATA_PREFIX) for key in properties}
+    if "format" not in stated or "trained_size" in stated:
+        return None
+    return (
+        f"the model doesn't say at which size it was trained; {format_size(_DEFAULT_SIZE)} is "
+        "assumed, and masks are poor if that is wrong: export it with --trained-size, or give a "
+        "size here"
+    )
 
 
 def checked(metadata: ModelMetadata) -> ModelMetadata:

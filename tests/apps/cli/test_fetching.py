@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from birefnet_models import embedded_path, find
@@ -20,6 +21,7 @@ sys.meta_path.insert(0, Block())
 from birefnet_apps.cli.main import main
 main()
 """
+PHOTO = Path("examples/photos/flower.jpg").absolute()
 PROCESSOR = b'{"size": {"height": 192, "width": 192}}'
 
 
@@ -42,7 +44,7 @@ def birefnet(tmp_path):
 @pytest.mark.slow
 def test_a_cutout_by_a_model_of_the_hub_twice_the_second_time_without_it(hub, birefnet, tmp_path):
     nano = embedded_path(find("nano")).read_bytes()
-    command = ("cutout", os.path.abspath("examples/photos/flower.jpg"), "-m", "someone/thing")
+    command = ("cutout", str(PHOTO), "-m", "someone/thing")
     hub.repo("someone/thing").commit(
         {"onnx/model.onnx": nano, "preprocessor_config.json": PROCESSOR}
     )
@@ -60,7 +62,7 @@ def test_a_cutout_by_a_model_of_the_hub_twice_the_second_time_without_it(hub, bi
 
 
 def test_a_model_that_can_not_be_had_is_one_line_and_no_file(birefnet, tmp_path):
-    photo = os.path.abspath("examples/photos/flower.jpg")
+    photo = str(PHOTO)
     done = birefnet("cutout", photo, "--model", "someone/thing", "--output", "a.png")
 
     assert done.returncode == 1

@@ -107,7 +107,8 @@ def test_a_setting_that_tensors_cannot_tell_is_asked_for_and_kept(tmp_path):
     out = tmp_path / "out"
 
     refused = invoke(tmp_path, "-o", out)
-    exported = invoke(tmp_path, "-o", out, "--multi-scale", "add", "--lowering", "native")
+    stated = ("--multi-scale", "add", "--trained-size", "96x160")
+    exported = invoke(tmp_path, "-o", out, *stated, "--lowering", "native")
 
     assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
     assert "model.safetensors: its backbone runs at one scale (mul_scl_ipt 'none')" in (

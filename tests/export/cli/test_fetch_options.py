@@ -16,8 +16,8 @@ WITHOUT_TORCH = """
 import sys
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "onnx", "transformers", "huggingface_hub"}:
-            raise ImportError(f"blocked: {name}", name=name)
+        if name.partition(".")[0] in {"torch", "onnx", "transformers"}:
+            raise ModuleNotFoundError(f"blocked: {name}", name=name)
 sys.meta_path.insert(0, Block())
 from birefnet_apps.cli.main import main
 main()
@@ -49,7 +49,7 @@ def birefnet(tmp_path):
 
 
 @pytest.mark.slow
-def test_from_an_empty_cache_to_a_cutout_without_torch(hub, birefnet, tiny, tmp_path):
+def test_from_nothing_to_a_cutout_in_one_line(hub, birefnet, tiny, tmp_path):
     saved(tiny, tmp_path / "tiny.safetensors")
     Image.new("RGB", (80, 60), "white").save(tmp_path / "photo.png")
     weights = (tmp_path / "tiny.safetensors").read_bytes()
@@ -58,24 +58,32 @@ def test_from_an_empty_cache_to_a_cutout_without_torch(hub, birefnet, tiny, tmp_
         {"model.safetensors": weights, "preprocessor_config.json": processor}
     )
     cutout = ("cutout", "photo.png", "-o", "a.png", "-m", REPO)
-    missing = birefnet(*cutout)
-    first = birefnet("export", REPO, "--no-verify")
+    without = birefnet(*cutout, program=WITHOUT_TORCH)
+    first = birefnet(*cutout)
     hub.reset()
 
-    assert missing.returncode == 1
-    assert missing.stderr.strip().endswith(f"this makes one: birefnet export {REPO}")
+    assert without.returncode == 1
+    assert without.stderr.count("\n") == 1
+    assert "pip install 'birefnet-ort[export]'" in without.stderr
     assert first.returncode == 0, first.stderr
-    assert f"birefnet: pinned {REPO}@main at commit {commit}" in first.stderr
-    assert f"use it as: birefnet cutout --model {REPO}" in first.stdout
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == "RGBA"
+    lines = first.stderr.splitlines()
+    assert f"{commit}/model.safetensors (" in lines[0]
+    assert f"birefnet: pinned {REPO}@main at commit {commit}" in lines[1]
+    assert f"{REPO} is made in fp32 from it" in lines[2]
     lock = json.loads((tmp_path / "birefnet.lock").read_text())
     assert lock["pins"][f"{REPO}@main"]["commit"] == commit
 
-    again = birefnet("export", REPO, "--no-verify", "--locked", HF_HUB_OFFLINE="1")
-    assert again.returncode == 0, again.stderr
-    cut = birefnet("cutout", "photo.png", "-o", "cut.png", "-m", REPO, program=WITHOUT_TORCH)
-    assert cut.returncode == 0, cut.stderr
-    with Image.open(tmp_path / "cut.png") as image:
-        assert image.mode == "RGBA"
+    # Nothing is on the hub now, and nothing is asked of it.
+    again = birefnet(*cutout, program=WITHOUT_TORCH)
+    assert (again.returncode, "made in" in again.stderr) == (0, False)
+    int8 = birefnet(*cutout[:-1], f"{REPO}:int8", HF_HUB_OFFLINE="1")
+    assert int8.returncode == 0, int8.stderr
+    locked = birefnet("export", REPO, "--no-verify", "--locked", HF_HUB_OFFLINE="1")
+    assert locked.returncode == 0, locked.stderr
+    assert f"use it as: birefnet cutout --model {REPO}" in locked.stdout
+    assert hub.requests == []
 
     (blob,) = [p for p in (tmp_path / "hf").rglob("blobs/*") if p.stat().st_size == len(weights)]
     blob.write_bytes(weights[:-1] + b"!")

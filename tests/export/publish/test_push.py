@@ -43,7 +43,7 @@ def test_an_export_goes_up_and_comes_back_as_a_model(hub, directory):
     }
     assert MARK in files(hub)["README.md"].decode()
     assert "externalData: ['model.onnx_data']" in files(hub)["README.md"].decode()
-    found = find_model(REPO)
+    found = find_model(REPO).path
     for name in ("model.onnx", "model.onnx_data"):
         assert found.with_name(name).read_bytes() == (directory / "onnx" / name).read_bytes()
 
