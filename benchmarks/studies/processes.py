@@ -53,7 +53,7 @@ def run_graph(graph: GraphRow, timeout_s: float = 900) -> dict[str, Any]:
 
 def run_command(*arguments: str, limit_bytes: int | None = None) -> CommandRun:
     """Run `birefnet` with these arguments; beyond a limit its control group kills it."""
-    with _limited(limit_bytes) as join:
+    with limited(limit_bytes) as join:
         started = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-c", COMMAND, *arguments],
@@ -83,7 +83,7 @@ def can_limit() -> bool:
 
 
 @contextmanager
-def _limited(limit_bytes: int | None) -> Iterator[Any]:
+def limited(limit_bytes: int | None) -> Iterator[Any]:
     """What a child does first to live under the limit; None without one."""
     if limit_bytes is None:
         yield None

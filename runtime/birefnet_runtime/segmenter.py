@@ -163,7 +163,8 @@ class Segmenter:
         properties = read_properties(opened, file)
         for note in (*opened.info.notes(), *saturation_notes(properties)):
             warnings.warn(note, ProviderWarning, stacklevel=2)
-        if size is None and (unstated := unstated_size_note(properties)):
+        states = "birefnet.trained_size" in properties
+        if size is None and not states and (unstated := unstated_size_note(properties)):
             warnings.warn(unstated, SizeWarning, stacklevel=2)
 
     @classmethod

@@ -72,7 +72,7 @@ def test_the_first_python_prints_the_answer_that_is_shown():
 
 
 def test_the_first_command_says_what_is_shown(tmp_path):
-    line, shown = code(README, "sh")[0].splitlines()
+    line, shown = code(README, "sh")[1].splitlines()  # the first: test_one_line.py
     install, command = line.partition("#")[0].split(" && ")
     assert install == "pip install '.[cpu]'"
     program, *arguments = shlex.split(command)
