@@ -139,6 +139,8 @@ def read_known_answer(properties: Mapping[str, str]) -> KnownAnswer | None:
     try:
         facts = read_json(text)
         pictures = tuple(_size(each) for each in facts["pictures"])
+        if not pictures:
+            raise ValueError("no pictures")
         size, step = _size(facts["size"]), as_side(facts["step"])
         shapes = [(len(range(0, h, step)), len(range(0, w, step))) for h, w in pictures]
         alphas = _arrays(facts["alpha"], "<u2", shapes, 1 / _UNIT)
@@ -156,7 +158,7 @@ def read_known_answer(properties: Mapping[str, str]) -> KnownAnswer | None:
             or "alpha" not in tolerance
             or (logits is not None) > ("logits" in tolerance)
         ):
-            raise ValueError("no pictures, or no tolerance")
+            raise ValueError("no tolerance")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"the model's metadata is damaged: {KEY} can't be read") from error
     return KnownAnswer(pictures, size, step, Answer(alphas, logits), tolerance)

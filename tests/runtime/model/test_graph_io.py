@@ -27,30 +27,6 @@ PIXEL_FACTS = FACTS | {
 }
 
 
-@pytest.fixture
-def make_pixel_model(tmp_path):
-    """Alpha is the red channel."""
-
-    def make(facts=PIXEL_FACTS):
-        graph = helper.make_graph(
-            [
-                helper.make_node("Split", ["image"], ["red", "green", "blue"], axis=3),
-                helper.make_node("Squeeze", ["red", "axis"], ["alpha"]),
-            ],
-            "red",
-            [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", "h", "w", 3])],
-            [helper.make_tensor_value_info("alpha", TensorProto.UINT8, ["batch", "h", "w"])],
-            [helper.make_tensor("axis", TensorProto.INT64, [1], [3])],
-        )
-        graph.node[0].attribute.append(helper.make_attribute("num_outputs", 3))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-        helper.set_model_props(model, dict(facts))
-        onnx.save(model, tmp_path / "pixels.onnx")
-        return tmp_path / "pixels.onnx"
-
-    return make
-
-
 def root_of_brightness(path, kind, facts):
     """A graph that is NaN where the picture is dark: float32 or float16, logits or a mask."""
     shape = ["batch", "height", "width"]

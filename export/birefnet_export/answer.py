@@ -1,0 +1,139 @@
+"""The known answer that a file carries: what the checkpoint's definition computes, in float64.
+
+From picture to alpha every step is done here anew: the resize to the network's size, the
+normalization, the network by its reference, the sigmoid and the way back. Of the runtime this has
+the pictures that are asked for and the entry's format alone, so that a fault in a step of the
+runtime's is none of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from birefnet_runtime.model.known_answer import (
+    PICTURES,
+    SIZE,
+    STEP,
+    Answer,
+    KnownAnswer,
+    Tolerance,
+    draw,
+)
+from numpy.typing import NDArray
+
+from .graph.signature import MEAN, STD
+
+Array = NDArray[np.float64]
+
+TOLERANCES: dict[str, dict[str, Tolerance]] = {
+    "fp32": {"alpha": Tolerance(2e-3, 2e-4), "logits": Tolerance(5e-3, 2e-4)},
+    "fp16": {"alpha": Tolerance(0.05, 0.005), "logits": Tolerance(0.2, 0.02)},
+    "int8": {"alpha": Tolerance(0.1, 0.005)},
+}
+"""How far a file may be off by what it computes in. Of logits it is |difference| / (1 + |logit|).
+
+fp32 is ten times what `rows`, `native` and `gridsample` were apart from the reference. fp16 is what
+the export's own check allows. int8's comes on top of twice what the file itself is off at its
+export: its sums round in another way on each kind of processor (docs/arm.md).
+"""
+_ONE = 2.0**22
+"""Pillow resizes 8-bit pictures with weights in whole parts of this, by `PRECISION_BITS` there."""
+_LEVEL = 1 / 255
+"""By so much 8-bit alpha may be off beyond that, and by half of it on average."""
+
+
+def known_answer(
+    network: Callable[[Array], Array], precision: str, whole: tuple[int, int] | None = None
+) -> KnownAnswer:
+    """What a file answers.
+
+    Args:
+        network: float64 (batch, 3, height, width), normalized RGB, to logits (batch, 1, height,
+            width).
+        precision: what the file computes in.
+        whole: for the file from pixels to alpha, (height, width) of the network inside.
+    """
+    pictures, size = (PICTURES[:1], whole) if whole else (PICTURES, SIZE)
+    tensor = np.stack([to_tensor(draw(*each), size) for each in pictures])
+    logits = network(tensor)[:, 0]
+    alphas = tuple(to_alpha(each, picture) for each, picture in zip(logits, pictures, strict=True))
+    answer, tolerance = Answer(alphas, logits), TOLERANCES[precision]
+    if whole:
+        answer = Answer(alphas, None)
+        largest, mean = tolerance["alpha"]
+        tolerance = {"alpha": Tolerance(largest + _LEVEL, mean + _LEVEL / 2)}
+    return KnownAnswer(pictures, size, STEP, answer.kept(STEP), tolerance)
+
+
+def to_tensor(picture: NDArray[np.uint8], size: tuple[int, int]) -> Array:
+    """Stretch a picture as Pillow's antialiased bilinear filter does, to 8 bits after the columns
+    and after the rows, and normalize it.
+
+    Args:
+        picture: uint8 (H, W, 3) RGB.
+        size: (height, width) of the result.
+
+    Returns:
+        float64 (3, height, width).
+    """
+    x = np.asarray(picture, np.float64)
+    for axis in (1, 0):
+        weights = np.floor(filter_weights(x.shape[axis], size[axis], triangle, 1) * _ONE + 0.5)
+        sums = np.moveaxis(np.tensordot(weights, x, (1, axis)), 0, axis)
+        x = np.floor((sums + _ONE / 2) / _ONE).clip(0, 255)
+    normalized = (x / 255 - np.asarray(MEAN)) / np.asarray(STD)
+    return normalized.transpose(2, 0, 1)
+
+
+def to_alpha(logits: Array, size: tuple[int, int]) -> Array:
+    """The sigmoid, brought to a picture's size by Pillow's bicubic filter, whose overshoot is cut
+    off after the columns and after the rows.
+
+    Args:
+        logits: (height, width).
+        size: (H, W) of the picture.
+
+    Returns:
+        float64 (H, W) in [0, 1].
+    """
+    with np.errstate(over="ignore"):
+        x = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+    for axis in (1, 0):
+        weights = filter_weights(x.shape[axis], size[axis], keys, 2)
+        x = np.moveaxis(np.tensordot(weights, x, (1, axis)), 0, axis).clip(0, 1)
+    return x
+
+
+def filter_weights(
+    source: int, target: int, kernel: Callable[[Array], Array], support: float
+) -> Array:
+    """The matrix (target, source) that resizes a line, as Pillow's `Resample.c` has it: the kernel
+    is stretched where the line shrinks, and what would reach beyond its ends goes to the rest."""
+    scale = max(source / target, 1)
+    centers = (np.arange(target) + 0.5) * source / target
+    first = np.maximum(np.trunc(centers - support * scale + 0.5), 0)
+    last = np.minimum(np.trunc(centers + support * scale + 0.5), source)
+    at = np.arange(source)
+    x = np.abs((at + 0.5 - centers[:, None]) / scale)
+    weights = np.where((at >= first[:, None]) & (at < last[:, None]), kernel(x), 0)
+    return weights / weights.sum(1, keepdims=True)
+
+
+def triangle(x: Array) -> Array:
+    """The bilinear filter, of a distance."""
+    return np.maximum(1 - x, 0)
+
+
+def keys(x: Array) -> Array:
+    """The bicubic filter of Keys with a = -1/2 (IEEE Trans. ASSP 29, 1981), of a distance."""
+    near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+def measured(known: KnownAnswer, answer: Answer) -> KnownAnswer:
+    """The same with what an int8 file itself answers at its export counted in."""
+    off = known.off(answer)["alpha"]
+    largest, mean = known.tolerance["alpha"]
+    alpha = Tolerance(min(1.0, largest + 2 * off.largest), mean + 2 * off.mean)
+    return KnownAnswer(known.pictures, known.size, known.step, known.answer, {"alpha": alpha})
