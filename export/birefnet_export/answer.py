@@ -9,9 +9,13 @@ runtime's is none of these.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from birefnet_runtime.model.known_answer import (
+    KEY,
     PICTURES,
     SIZE,
     STEP,
@@ -19,10 +23,16 @@ from birefnet_runtime.model.known_answer import (
     KnownAnswer,
     Tolerance,
     draw,
+    encoded,
 )
+from birefnet_runtime.model.locate import ModelFile
+from birefnet_runtime.session.judge import Asked
+from birefnet_runtime.session.open import open_session
 from numpy.typing import NDArray
 
-from .graph.signature import MEAN, STD
+from .graph.signature import INPUT, MEAN, STD
+from .network.birefnet import BiRefNet
+from .reference.birefnet import logits
 
 Array = NDArray[np.float64]
 
@@ -43,27 +53,70 @@ _LEVEL = 1 / 255
 """By so much 8-bit alpha may be off beyond that, and by half of it on average."""
 
 
+def answer_facts(net: BiRefNet, precision: str, file: Path | None = None) -> dict[str, str]:
+    """The metadata_props entry of a file from tensors to logits.
+
+    Args:
+        net: the checkpoint's layers, bound to their values.
+        precision: what the file computes in.
+        file: one of int8, whose own answer is counted in; None where it isn't to be run.
+    """
+    known = known_answer(partial(logits, net=net), precision, PICTURES, SIZE)
+    if file is not None and precision == "int8":
+        model = ModelFile(file)
+        found = Asked.of(open_session(model, accepted=False), model)
+        off = known.off(found.answer(known.size, known.pictures))["alpha"]
+        largest, mean = known.tolerance["alpha"]
+        alpha = Tolerance(min(1.0, largest + 2 * off.largest), mean + 2 * off.mean)
+        known = replace(known, tolerance={"alpha": alpha})
+    return {KEY: encoded(known)}
+
+
+def end_to_end_answer_facts(network: Path, precision: str, size: tuple[int, int]) -> dict[str, str]:
+    """The metadata_props entry of the file from pixels to alpha.
+
+    Its network runs at the trained size, which takes the reference minutes. So the logits are those
+    of the graph inside, in ONNX Runtime, which was compared with the reference by itself; all other
+    steps are computed here in float64.
+
+    Args:
+        network: that graph.
+        precision: what it computes in.
+        size: (height, width) at which it runs.
+    """
+    session = open_session(network, accepted=False)
+
+    def run(tensor: Array) -> Array:
+        found = session.run(None, {INPUT.name: tensor.astype(np.float32)})[0]
+        return np.asarray(found, np.float64)
+
+    known = known_answer(run, precision, PICTURES[:1], size)
+    largest, mean = known.tolerance["alpha"]
+    alpha = Tolerance(largest + _LEVEL, mean + _LEVEL / 2)
+    answer = Answer(known.answer.alphas, None)
+    return {KEY: encoded(replace(known, answer=answer, tolerance={"alpha": alpha}))}
+
+
 def known_answer(
-    network: Callable[[Array], Array], precision: str, whole: tuple[int, int] | None = None
+    network: Callable[[Array], Array],
+    precision: str,
+    pictures: tuple[tuple[int, int], ...],
+    size: tuple[int, int],
 ) -> KnownAnswer:
-    """What a file answers.
+    """What a network answers.
 
     Args:
         network: float64 (batch, 3, height, width), normalized RGB, to logits (batch, 1, height,
             width).
         precision: what the file computes in.
-        whole: for the file from pixels to alpha, (height, width) of the network inside.
+        pictures: (height, width) of each.
+        size: (height, width) at which the network runs.
     """
-    pictures, size = (PICTURES[:1], whole) if whole else (PICTURES, SIZE)
     tensor = np.stack([to_tensor(draw(*each), size) for each in pictures])
-    logits = network(tensor)[:, 0]
-    alphas = tuple(to_alpha(each, picture) for each, picture in zip(logits, pictures, strict=True))
-    answer, tolerance = Answer(alphas, logits), TOLERANCES[precision]
-    if whole:
-        answer = Answer(alphas, None)
-        largest, mean = tolerance["alpha"]
-        tolerance = {"alpha": Tolerance(largest + _LEVEL, mean + _LEVEL / 2)}
-    return KnownAnswer(pictures, size, STEP, answer.kept(STEP), tolerance)
+    answers = network(tensor)[:, 0]
+    alphas = tuple(to_alpha(each, picture) for each, picture in zip(answers, pictures, strict=True))
+    answer = Answer(alphas, answers).kept(STEP)
+    return KnownAnswer(pictures, size, STEP, answer, TOLERANCES[precision])
 
 
 def to_tensor(picture: NDArray[np.uint8], size: tuple[int, int]) -> Array:
@@ -83,7 +136,7 @@ def to_tensor(picture: NDArray[np.uint8], size: tuple[int, int]) -> Array:
         sums = np.moveaxis(np.tensordot(weights, x, (1, axis)), 0, axis)
         x = np.floor((sums + _ONE / 2) / _ONE).clip(0, 255)
     normalized = (x / 255 - np.asarray(MEAN)) / np.asarray(STD)
-    return normalized.transpose(2, 0, 1)
+    return np.asarray(normalized.transpose(2, 0, 1), np.float64)
 
 
 def to_alpha(logits: Array, size: tuple[int, int]) -> Array:
@@ -117,7 +170,7 @@ def filter_weights(
     at = np.arange(source)
     x = np.abs((at + 0.5 - centers[:, None]) / scale)
     weights = np.where((at >= first[:, None]) & (at < last[:, None]), kernel(x), 0)
-    return weights / weights.sum(1, keepdims=True)
+    return np.asarray(weights / weights.sum(1, keepdims=True), np.float64)
 
 
 def triangle(x: Array) -> Array:
@@ -129,11 +182,3 @@ def keys(x: Array) -> Array:
     """The bicubic filter of Keys with a = -1/2 (IEEE Trans. ASSP 29, 1981), of a distance."""
     near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
     return np.where(x < 1, near, np.where(x < 2, far, 0))
-
-
-def measured(known: KnownAnswer, answer: Answer) -> KnownAnswer:
-    """The same with what an int8 file itself answers at its export counted in."""
-    off = known.off(answer)["alpha"]
-    largest, mean = known.tolerance["alpha"]
-    alpha = Tolerance(min(1.0, largest + 2 * off.largest), mean + 2 * off.mean)
-    return KnownAnswer(known.pictures, known.size, known.step, known.answer, {"alpha": alpha})

@@ -13,6 +13,7 @@ from birefnet_models.base.text import format_size
 from birefnet_models.cache import MODEL_OF_PRECISION, end_to_end_file
 from birefnet_runtime.machine import peak_rss_bytes
 
+from .answer import answer_facts, end_to_end_answer_facts
 from .checkpoint.fetch import LocalCheckpoint
 from .checkpoint.read import read_fetched
 from .errors import ExportError
@@ -127,10 +128,12 @@ def _write_model(
         view = write_model(model, unnamed, weights, external_data=request.external_data)
         append_properties(unnamed, known)
         if not request.verify:
+            append_properties(unnamed, answer_facts(net, request.precision.name))
             return None
         with opened_view(view, unnamed) as openable:
             parity = check_export(openable, net, TOLERANCES[request.precision.name])
-        append_properties(unnamed, parity_facts(parity))
+            answer = answer_facts(net, request.precision.name, openable)
+        append_properties(unnamed, parity_facts(parity) | answer)
         return parity
 
 
@@ -152,7 +155,9 @@ def _write_end_to_end(
         if request.verify:
             with opened_view(view, unnamed) as openable, weights.file_of(model) as inside:
                 parity = check_end_to_end(openable, inside, size)
-        append_properties(unnamed, end_to_end_facts(known, size, parity))
+        with weights.file_of(model) as inside:
+            answer = end_to_end_answer_facts(inside, request.precision.name, size)
+        append_properties(unnamed, end_to_end_facts(known, size, parity) | answer)
     return EndToEndReport(file, size, sum(p.stat().st_size for p in files_of(file)), parity)
 
 

@@ -4,9 +4,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from ...conftest import FACTS
+from ..conftest import FACTS
 
-PIXELS = {"birefnet.output": "alpha"}
+PIXELS = {"birefnet.output": "alpha", "birefnet.activation_bytes_per_pixel": "100"}
 
 
 @pytest.fixture

@@ -153,11 +153,7 @@ def read_known_answer(properties: Mapping[str, str]) -> KnownAnswer | None:
             name: Tolerance(float(largest), float(mean))
             for name, (largest, mean) in facts["tolerance"].items()
         }
-        if (
-            not pictures
-            or "alpha" not in tolerance
-            or (logits is not None) > ("logits" in tolerance)
-        ):
+        if not {"alpha"} <= tolerance.keys() <= {"alpha", "logits"}:
             raise ValueError("no tolerance")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"the model's metadata is damaged: {KEY} can't be read") from error
