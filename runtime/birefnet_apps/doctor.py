@@ -1,6 +1,8 @@
 """What this machine has to run on: facts gathered once, for `birefnet doctor`."""
 
-from collections.abc import Iterable, Sequence
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import Distribution, distributions
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 from birefnet_models.base.errors import BirefnetError
 from birefnet_models.base.text import first_line, joined
+from birefnet_runtime.errors import ProviderError
 from birefnet_runtime.machine import (
     Driver,
     Processor,
@@ -22,7 +25,9 @@ from birefnet_runtime.machine import (
     read_processor,
     usable_cores,
 )
+from birefnet_runtime.model.locate import as_model_file
 from birefnet_runtime.session.acceptance import NOTHING, does_nothing
+from birefnet_runtime.session.acceptance import examine as ask_session
 from birefnet_runtime.session.availability import (
     Build,
     InstalledVersions,
@@ -36,6 +41,7 @@ from birefnet_runtime.session.availability import (
     required_versions,
     why_unavailable,
 )
+from birefnet_runtime.session.judge import check_machine
 from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.ort_errors import DEFORM_CONV, has_deform_conv, onnxruntime_errors
 from birefnet_runtime.session.ort_session import NodePlacement
@@ -119,6 +125,43 @@ def check_provider(name: str, *, verbose: bool = False) -> ProviderCheck:
     if name not in RECORDS and does_nothing(session, partial(open_session, graph)):
         return ProviderCheck(False, NOTHING, session.info.placement)
     return ProviderCheck(True, None, session.info.placement)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCheck:
+    """What a provider answers to a model's known answer."""
+
+    provider: str
+    right: bool
+    seconds: float
+    """That asking took, without opening."""
+    detail: str
+    """By how much it was off, or what was wrong."""
+
+
+def check_model(file: str | os.PathLike[str], names: Iterable[str]) -> Iterator[ModelCheck]:
+    """Ask each provider for a model's known answer, or compare it with the CPU; nothing is noted,
+    and nothing that was noted counts.
+
+    Raises:
+        ModelError: the file can't be read.
+    """
+    model = as_model_file(file)
+    for name in names:
+        started = time.perf_counter()
+        try:
+            opened = open_session(model, providers=name, accepted=name == TensorRT.name)
+            started = time.perf_counter()
+            check_machine()
+            alone = partial(open_session, model, accepted=False)
+            off = {} if name == TensorRT.name else ask_session(model, opened, alone)
+        except ProviderError as error:
+            reason = first_line(error).removeprefix(f"{name} can't run here: ")
+            yield ModelCheck(name, False, time.perf_counter() - started, reason)
+            continue
+        found = ", ".join(f"{what} off by {each.largest:.2g}" for what, each in off.items())
+        took = time.perf_counter() - started
+        yield ModelCheck(name, True, took, found or "nothing to compare it with")
 
 
 def _record(name: str, folder: Path) -> Provider:

@@ -11,13 +11,27 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
+import numpy as np
 from birefnet_models.base.files import temporary_folder
 from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.base.onnx_file import OnnxFile, ValueInfo
-from birefnet_models.base.text import format_size
+from birefnet_models.base.text import first_line, format_size
 from birefnet_models.cache import END_TO_END, end_to_end_file
-from birefnet_runtime.errors import ModelError, OutputError
+from birefnet_runtime.errors import ModelError, OutputError, WrongAnswerError
+from birefnet_runtime.images.picture import Picture
+from birefnet_runtime.model.graph_io import Prepared, stated_form
+from birefnet_runtime.model.known_answer import (
+    Answer,
+    Difference,
+    KnownAnswer,
+    draw,
+    encoded,
+    read_known_answer,
+)
 from birefnet_runtime.model.locate import ModelFile, as_model_file
 from birefnet_runtime.model.metadata import ModelMetadata, concrete_sizes, read_metadata
 from birefnet_runtime.model.size import Size
@@ -228,11 +242,17 @@ def write_repository(
 
 def _models(model: ModelFile, name: str | None) -> dict[str, ModelFile]:
     """The models to be served, by their names."""
-    name = name or _name(model.graph)
+    name = name or model_name(model)
+    if re.sub(r"[^\w.-]+", "", name).strip(".") != name:
+        raise OutputError(
+            f"{name!r} can't be the name of a model; give --name letters, digits, - _ and ."
+        )
     if model.path.name.startswith(END_TO_END):
         return {name + PIXELS: model}
     whole = end_to_end_file(model.path)
-    return {name: model} | ({name + PIXELS: ModelFile(whole)} if whole.is_file() else {})
+    return {name: model} | (
+        {name + PIXELS: ModelFile(whole)} if whole.is_file() and whole != model.path else {}
+    )
 
 
 def _write(folder: Path, text: str, model: ModelFile) -> None:
@@ -243,12 +263,92 @@ def _write(folder: Path, text: str, model: ModelFile) -> None:
         made = scratch / "new"
         (made / "1").mkdir(parents=True)
         (made / CONFIG).write_text(text, encoding="utf-8")
+        if (asked := known_request(model)) is not None:
+            known, request, _ = asked
+            answer = {"request": request, "answer": json.loads(encoded(known))}
+            (made / ANSWER).write_text(json.dumps(answer) + "\n", encoding="utf-8")
         for each in (file, file.with_name(f"{file.name}_data")):
             if each.is_file():  # the graph names its weights' file, so it keeps that name
                 shutil.copyfile(each, made / "1" / each.name)
         if folder.exists():
             os.replace(folder, scratch / "old")
         os.replace(made, folder)
+
+
+# The known answer, asked for as any client of the server would ask.
+
+
+ANSWER = "known_answer.json"
+"""A request, as KServe's protocol has it in JSON, and what is right to answer."""
+_DATATYPES = {"float32": "FP32", "float16": "FP16", "uint8": "UINT8"}
+
+
+def known_request(model: ModelFile) -> tuple[KnownAnswer, dict[str, Any], list[Prepared]] | None:
+    """A model's known answer, the request that asks for it, and the pictures; None without one.
+
+    Raises:
+        ModelError: it can't be read.
+    """
+    known = read_known_answer(model.graph.properties)
+    if known is None:
+        return None
+    form = stated_form(model)
+    prepared = [form.prepare(Picture(draw(*each)), known.size) for each in known.pictures]
+    tensor = np.concatenate([each.tensor for each in prepared])
+    (port,) = model.graph.inputs
+    request = {
+        "inputs": [
+            {
+                "name": port.name,
+                "shape": list(tensor.shape),
+                "datatype": _DATATYPES[port.dtype],
+                "data": [float(f"{value:.8g}") for value in tensor.ravel().tolist()]
+                if port.dtype != "uint8"
+                else tensor.ravel().tolist(),
+            }
+        ],
+        "outputs": [{"name": model.graph.outputs[0].name}],
+    }
+    return known, request, prepared
+
+
+def check_server(url: str, name: str, file: str | os.PathLike[str]) -> dict[str, Difference]:
+    """Ask a server that speaks KServe's protocol, as Triton does, for a model's known answer.
+
+    Args:
+        url: of the server, as http://localhost:8000.
+        name: of the model there.
+        file: the model that it serves.
+
+    Raises:
+        WrongAnswerError: its answer is wrong.
+        ModelError: the file has no known answer, or the server gives none.
+    """
+    model = as_model_file(file)
+    if (asked := known_request(model)) is None:
+        raise ModelError(f"{model.path}: carries no known answer; export it anew")
+    known, request, prepared = asked
+    place = f"{url.rstrip('/')}/v2/models/{quote(name)}/infer"
+    call = Request(place, json.dumps(request).encode(), {"Content-Type": "application/json"})
+    try:
+        with urlopen(call, timeout=60) as response:
+            output = json.load(response)["outputs"][0]
+        values = np.asarray(output["data"], np.float32).reshape(output["shape"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise ModelError(f"{place}: gives no answer: {first_line(error)}") from error
+    form = stated_form(model)
+    is_alpha = model.graph.inputs[0].dtype == "uint8"
+    masks = values if is_alpha else values[:, 0]
+    sizes = [each.picture.size for each in prepared]
+    alphas = [form.alpha(mask, size) for mask, size in zip(masks, sizes, strict=True)]
+    off = known.off(Answer(tuple(alphas), None if is_alpha else masks))
+    wrong = [name for name, allowed in known.tolerance.items() if not off[name].within(allowed)]
+    if wrong:
+        raise WrongAnswerError(
+            f"{place}: answers wrong: its {wrong[0]} is off by {off[wrong[0]].largest:.2g} at most "
+            f"and {off[wrong[0]].mean:.2g} on average; try another backend or release of the server"
+        )
+    return off
 
 
 def _check_ours(folder: Path) -> None:
@@ -264,8 +364,9 @@ def _check_ours(folder: Path) -> None:
     )
 
 
-def _name(model: OnnxFile) -> str:
+def model_name(file: ModelFile) -> str:
     """What a model is called: by its metadata, else by the folder it lies in."""
+    model = file.graph
     folder = model.path.absolute().parent
     stated = model.properties.get(f"{METADATA_PREFIX}model")
     name = stated or (folder.parent.name if folder.name == "onnx" else model.path.stem)

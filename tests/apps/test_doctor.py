@@ -20,7 +20,7 @@ from birefnet_apps.doctor import (
     diagnose,
 )
 from birefnet_runtime.machine import Driver, Gpu
-from birefnet_runtime.session.ort_session import NodePlacement
+from birefnet_runtime.session.ort_session import NodePlacement, OpenSession
 from click.testing import CliRunner
 from onnx.checker import check_model
 
@@ -203,3 +203,18 @@ def test_a_run_that_throws_is_a_reason(monkeypatch):
     monkeypatch.setattr(provider_check, "open_session", opened)
 
     assert check_provider("cuda").reason == "CUDNN failure 1"
+
+
+def test_each_provider_is_asked_for_a_models_known_answer(run, monkeypatch):
+    done = run("--model", "nano")
+    assert done.exit_code == 0
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("nano on ")]
+    assert line.startswith("nano on cpu: right (alpha off by ")
+
+    real = OpenSession._run
+    monkeypatch.setattr(OpenSession, "_run", lambda *a: [-x for x in real(*a)])
+    done = run("--model", "nano")
+    assert done.exit_code == 1
+    assert "nano on cpu: wrong: " in done.stdout
+    (answer,) = json.loads(run("--model", "nano", "--json").stdout)["model"]["answers"]
+    assert (answer["provider"], answer["right"]) == ("cpu", False)

@@ -1,21 +1,31 @@
 """What Triton's own definition reads in a repository, held against the models in it."""
 
 import importlib.util
+import json
 import shutil
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.request import Request, urlopen
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from birefnet_apps.cli.main import main
-from birefnet_apps.triton import MARK, Serving, write_repository
+from birefnet_apps.triton import MARK, Serving, check_server, write_repository
+from birefnet_models import embedded_path, find
 from birefnet_models.base.hashes import checksums_of, record_checksums
 from birefnet_runtime import ModelError, OutputError, SizeError
+from birefnet_runtime.errors import WrongAnswerError
+from birefnet_runtime.model.known_answer import KEY, Answer, read_known_answer
+from click.testing import CliRunner
 from google.protobuf import text_format
 from onnx import TensorProto, helper
 
 from ..conftest import FACTS, write_model
+
+NANO = embedded_path(find("nano"))
 
 
 def model_config(folder: Path):
@@ -225,3 +235,73 @@ def test_the_copied_model_runs(exported, tmp_path):
     (alpha,) = session.run(None, {"image": np.full((1, 2, 3, 3), 7, np.uint8)})
 
     assert alpha.tolist() == [[[7, 7, 7], [7, 7, 7]]]
+
+
+class Kserve(BaseHTTPRequestHandler):
+    """Triton as far as its JSON goes, with ONNX Runtime behind it."""
+
+    fault = staticmethod(lambda x: x)
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        ((given,), (asked,)) = request["inputs"], request["outputs"]
+        assert self.path == "/v2/models/nano/infer"
+        assert given["datatype"] == "FP32"
+        tensor = np.array(given["data"], np.float32).reshape(given["shape"])
+        session = onnxruntime.InferenceSession(str(NANO), providers=["CPUExecutionProvider"])
+        (found,) = session.run([asked["name"]], {given["name"]: tensor})
+        found = self.fault(found)
+        output = {"name": asked["name"], "datatype": "FP32", "shape": list(found.shape)}
+        body = json.dumps({"outputs": [output | {"data": found.ravel().tolist()}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Kserve) as served:
+        Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+
+
+def test_a_server_is_asked_for_the_known_answer(server, monkeypatch, tmp_path):
+    done = CliRunner().invoke(main, ["triton", "nano", "--check", server])
+    assert done.exit_code == 0, done.output
+    assert "answers right (alpha off by" in done.stdout
+
+    monkeypatch.setattr(Kserve, "fault", staticmethod(lambda x: np.roll(x, 1, 2)))
+    with pytest.raises(WrongAnswerError, match="answers wrong"):
+        check_server(server, "nano", NANO)
+    with pytest.raises(ModelError, match="gives no answer"):
+        check_server("http://127.0.0.1:9", "nano", NANO)
+    bare = write_model(tmp_path / "bare.onnx")
+    with pytest.raises(ModelError, match="no known answer"):
+        check_server(server, "bare", bare)
+
+
+def test_the_request_and_its_answer_lie_in_the_repository(server, tmp_path):
+    (folder,) = write_repository(NANO, tmp_path / "models", Serving(), "nano")
+
+    stored = json.loads((folder / "known_answer.json").read_text())
+
+    call = Request(f"{server}/v2/models/nano/infer", json.dumps(stored["request"]).encode())
+    with urlopen(call) as response:
+        output = json.load(response)["outputs"][0]
+    logits = np.array(output["data"]).reshape(output["shape"])[:, 0]
+    known = read_known_answer({KEY: json.dumps(stored["answer"])})
+    off = known.off(Answer(known.answer.alphas, logits))["logits"]
+    assert off.within(known.tolerance["logits"])
+
+
+@pytest.mark.parametrize("name", ["../esc", "a/b", ".hidden", "a b"])
+def test_a_name_that_leads_elsewhere_is_refused(name, tmp_path):
+    with pytest.raises(OutputError, match="--name"):
+        write_repository(NANO, tmp_path / "models", Serving(), name)
+    done = CliRunner().invoke(main, ["triton", "nano", "-o", "s3://bucket/models"])
+    assert (done.exit_code, "--output" in done.stderr) == (2, True)

@@ -13,6 +13,7 @@ from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.base.text import format_size
 from birefnet_models.reference import parse_reference
 from birefnet_models.zoo import lookup
+from birefnet_runtime.model.known_answer import KEY, read_known_answer
 
 from ..inspection import CheckpointFacts, Facts, OnnxFacts, inspect_file, to_dict
 
@@ -87,8 +88,11 @@ def _onnx(facts: OnnxFacts) -> Iterable[tuple[str, str]]:
     for line in facts.runs_on:
         yield "runs on", line
     yield "model", _models(facts.models, facts.match)
+    known = read_known_answer(facts.metadata)
+    yield "answer", known.describe() if known else "none: what runs it is compared with the CPU"
     for key, text in facts.metadata.items():
-        yield "metadata", f"{key} = {text}"
+        if key != KEY:
+            yield "metadata", f"{key} = {text}"
 
 
 def _models(names: tuple[str, ...], match: str) -> str:

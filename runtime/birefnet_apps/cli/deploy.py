@@ -13,7 +13,7 @@ from birefnet_runtime.session.memory import DEFAULT, SETTINGS, Memory
 from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.providers import Cpu, Named, TensorRT, describe, parse_providers
 
-from ..triton import ENGINES, RELEASE, Serving, write_repository
+from ..triton import ENGINES, RELEASE, Serving, check_server, model_name, write_repository
 from .options import memory_option, read_sizes, verbose_option
 from .terminal import located
 
@@ -27,7 +27,6 @@ from .terminal import located
     "-o",
     "repository",
     metavar="REPOSITORY",
-    required=True,
     type=click.Path(path_type=Path, file_okay=False),
     help="The model repository; made if it isn't there. Other models in it stay.",
 )
@@ -67,20 +66,39 @@ from .terminal import located
     help="Run this size once before the model counts as ready: N, HxW, or auto. May be given "
     "several times, the most frequent first.",
 )
+@click.option(
+    "--check",
+    "server",
+    metavar="URL",
+    help="Ask a running server for the model's known answer instead, as http://localhost:8000, and "
+    "say whether it is right.",
+)
 def triton(
     model: str,
-    repository: Path,
+    repository: Path | None,
     name: str | None,
     max_batch: int,
     instances: int,
     tensorrt: bool,
     warmup: tuple[Size, ...],
+    server: str | None,
 ) -> None:
     """Write a model repository for NVIDIA's Triton Inference Server, 26.07 or later.
 
     MODEL is what `cutout --model` takes. Where a file from pixels to alpha lies beside it, written
     by `birefnet export --end-to-end`, NAME-pixels is a second model in the repository.
     """
+    if (repository is None) == (server is None):
+        raise click.UsageError("give --output for a model repository, or --check for a server")
+    if server is not None:
+        found = located(model)
+        off = check_server(server, name or model_name(found), found)
+        parts = ", ".join(f"{what} off by {each.largest:.2g}" for what, each in off.items())
+        click.echo(f"birefnet: {server} answers right ({parts})")
+        return
+    assert repository is not None
+    if len(repository.parts[0]) > 2 and repository.parts[0].endswith(":"):  # s3://…
+        raise click.UsageError("--output is a folder here; copy it to the object store then")
     serving = Serving(max_batch, instances, tensorrt, warmup)
     for folder in write_repository(located(model), repository, serving, name):
         click.echo(f"birefnet: {folder} is ready for Triton {RELEASE} or later")

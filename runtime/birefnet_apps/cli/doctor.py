@@ -5,12 +5,14 @@ import json
 from typing import Any
 
 import click
+from birefnet_models.base.text import format_seconds
 from birefnet_runtime.session.providers import canonical, choice, execution_provider
 from rich.console import Console
 from rich.table import Table
 
-from ..doctor import Diagnosis, ProviderState, diagnose
+from ..doctor import Diagnosis, ProviderState, check_model, diagnose
 from .options import verbose_option
+from .terminal import located
 
 
 @click.command(epilog="Example: birefnet doctor --require cuda")
@@ -20,19 +22,34 @@ from .options import verbose_option
     metavar="NAMES",
     help="Providers that must work, as cuda or cuda,coreml: else the exit code is 1.",
 )
+@click.option(
+    "--model",
+    "-m",
+    metavar="MODEL",
+    help="Ask each provider that works for this model's known answer, and say whether it is right.",
+)
 @verbose_option
-def doctor(as_json: bool, require: str | None, verbose: bool) -> None:
+def doctor(as_json: bool, require: str | None, model: str | None, verbose: bool) -> None:
     """Say what this machine can run on, by trying it.
 
     Each provider that is installed runs a tiny graph with a deformable convolution. The exit code
-    is 0 if what is required works (by default the CPU): fit for a container's health check.
+    is 0 if what is required works (by default the CPU), and with --model only if no provider
+    answers wrong: fit for a container's health check.
     """
     diagnosis = diagnose(_names(require), verbose=verbose)
+    working = [state.name for state in diagnosis.providers if state.verified]
+    checks = list(check_model(located(model), working)) if model else []
     if as_json:
-        click.echo(json.dumps(as_dict(diagnosis), indent=2))
+        facts = as_dict(diagnosis)
+        if model:
+            facts["model"] = {"name": model, "answers": list(map(dataclasses.asdict, checks))}
+        click.echo(json.dumps(facts, indent=2))
     else:
         _print(diagnosis)
-    if not diagnosis.healthy:
+        for check in checks:
+            how = f"right ({check.detail})" if check.right else f"wrong: {check.detail}"
+            click.echo(f"{model} on {check.provider}: {how}, {format_seconds(check.seconds)}")
+    if not diagnosis.healthy or not all(check.right for check in checks):
         raise click.exceptions.Exit(1)
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 from ..errors import ImageError, ModelError
 from ..images.color import to_srgb
 from ..images.picture import Picture, to_eight_bits
-from .metadata import ModelMetadata
+from .locate import ModelFile
+from .metadata import ModelMetadata, read_metadata
 from .signature import Session, Signature
 
 # Logits to alpha.
@@ -211,6 +212,18 @@ def run_by_shape(
 def form_of(signature: Signature, metadata: ModelMetadata) -> Form:
     """The form of a graph."""
     return (PixelForm if signature.takes_pixels else TensorForm)(signature, metadata)
+
+
+def stated_form(model: ModelFile) -> Form:
+    """The form of one of our files, by what it says itself; no session is opened.
+
+    Raises:
+        ModelError: its metadata can't be read.
+    """
+    metadata = read_metadata(model.graph.properties)
+    image, mask = model.graph.inputs[0], model.graph.outputs[0]
+    kind = np.uint8 if metadata.output == "alpha" else np.float32
+    return form_of(Signature(image.name, mask.name, kind, None, None), metadata)
 
 
 class TensorForm:
