@@ -34,7 +34,10 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.headers = ISOLATION if isolated else {}
         self.files = {f"/ort/{file.name}": file for file in ort.iterdir()}
-        self.files |= {"/": HERE / "index.html", "/worker.js": HERE / "worker.js"}
+        self.files |= {
+            "/": HERE / "index.html",
+            **{f"/{name}": HERE / name for name in ("worker.js", "known_answer.mjs")},
+        }
         self.files["/model.onnx"] = model
 
     @property

@@ -72,6 +72,10 @@ async function openWith(provider, bytes) {
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 8) : 1;
   ort.env.logLevel = "error";
   session = await ort.InferenceSession.create(bytes, { executionProviders: [provider], ...SMALL });
+  // A provider that computes wrong says nothing by itself: it is asked once, before a picture is.
+  const { checkKnownAnswer } = await import("./known_answer.mjs");
+  await checkKnownAnswer(bytes, async (pixels, height, width) =>
+    (await session.run({ image: new ort.Tensor("uint8", pixels, [1, height, width, 3]) })).alpha.data);
 }
 
 /** The picture with what the network found as its alpha, and how long it took. */
