@@ -101,23 +101,37 @@ class _Stages(Generic[Item, Prepared, Answer, Done]):
         return stage
 
 
-def ahead(work: Callable[[Item], Done], items: Iterable[Item], count: int) -> Iterator[Done]:
+def ahead(
+    work: Callable[[Item], Done],
+    items: Iterable[Item],
+    count: int,
+    *,
+    weigh: Callable[[Item], float] = lambda item: 0,
+    capacity: float = CAPACITY,
+) -> Iterator[Done]:
     """Do something for each item in `count` threads, before the results are asked for; in order.
 
-    No more than `count` results wait, so that memory is bounded however many items there are.
+    No more than `count` results wait, and no more than `capacity` of what the items weigh, so that
+    memory is bounded however many items there are.
 
     Raises:
         Exception: what `work` raises for an item, in its place.
     """
-    waiting: deque[Future[Done]] = deque()
+    waiting: deque[tuple[Future[Done], float]] = deque()
+    load = 0.0
     pool = ThreadPoolExecutor(count)
     try:
         for item in items:
-            if len(waiting) >= count:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(work, item))
+            weight = weigh(item)
+            while waiting and (len(waiting) >= count or load + weight > capacity):
+                done, lighter = waiting.popleft()
+                yield done.result()
+                load -= lighter
+            waiting.append((pool.submit(work, item), weight))
+            load += weight
+            del item
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()[0].result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -143,7 +143,7 @@ def throughput(folder: Path, files: int, rounds: int) -> dict[str, Any]:
     photos = folder / "photos"
     photos.mkdir()
     make_photos(photos, PHOTOS, files, SIZE)
-    engines = {"local": (), "ray": ("--engine", "ray")}
+    engines = {"local": (), "ray": ("--on", "ray")}
     runs: dict[str, list[dict[str, Any]]] = {engine: [] for engine in engines}
     for turn in range(rounds):
         for engine, options in engines.items():

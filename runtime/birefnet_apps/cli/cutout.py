@@ -4,7 +4,6 @@ import math
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Literal, get_args
 
@@ -12,45 +11,82 @@ import click
 from birefnet_runtime.cutout.background import parse_background
 from birefnet_runtime.cutout.compose import SHADOWS, Metadata, Shadow, Style
 from birefnet_runtime.cutout.foreground import Estimator
-from birefnet_runtime.cutout.layout import (
-    CENTER,
-    PADDING,
-    Canvas,
-    Margins,
-    parse_padding,
-    parse_place,
-    parse_shape,
-)
 from birefnet_runtime.cutout.mask import Clean
-from birefnet_runtime.errors import ImageError, OutputError
+from birefnet_runtime.errors import OutputError
 from birefnet_runtime.images.write import Encoding, FormatName, format_named
 from birefnet_runtime.segmenter import Opening
 from birefnet_runtime.session.providers import Cpu
 
 from ..files.cutter import CutterSettings, check_style
-from ..files.jobs import CutoutPlan, Job
-from ..files.plan import plan_cutouts, read_list
-from ..storage import STANDARD_STREAM, Location
+from ..files.jobs import CutoutPlan, Job, Shard, selected
+from ..files.plan import plan_again, plan_cutouts, read_list
+from ..storage import STANDARD_STREAM, CredentialsError, Location, file_at, plain
 from .options import (
+    CutoutCommand,
     ListType,
     LocationType,
     batch_option,
     clean_option,
     foreground_option,
     opening_options,
+    parse_actors,
+    parse_canvas,
+    parse_margin,
+    parse_pixels,
+    parse_shard,
     parsed,
+    read_again,
 )
-from .terminal import MODEL_HELP, Summary, interruptible, located, progress_bar, say
+from .terminal import (
+    MODEL_HELP,
+    SKIP_EXISTING,
+    STOPPED,
+    Summary,
+    interruptible,
+    located,
+    progress_bar,
+    say,
+)
 
-# Where `birefnet cutout` works: in this process, or on a Ray cluster.
+DEMONSTRATION = (
+    "using nano, a demonstration model; for real work export BiRefNet_lite or larger "
+    "(birefnet export --help) and give it with --model"
+)
+PLACES = ("local", "ray")
+DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
+RECORDS = ("jsonl", "parquet")
+RENEW = "renew the credentials, then the same command with --skip-existing goes on there"
+METADATA: dict[str, Metadata] = {"keep": "keep", "gps": "keep-gps", "strip": "strip"}
+_STDOUT = frozenset({"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 
 
 def run_here(
-    plan: CutoutPlan, settings: CutterSettings, summary: Summary, note: str | None = None
-) -> str | None:
-    """Do the jobs in this process; where it was stopped, if it was. `note` is for an open model."""
+    plan: CutoutPlan,
+    settings: CutterSettings,
+    summary: Summary,
+    output: Location,
+    *,
+    note: str | None = None,
+    max_failures: int | None = None,
+) -> None:
+    """Do the jobs in this process, and say what was done.
+
+    Args:
+        plan: the jobs.
+        settings: how they are done.
+        summary: told of each.
+        output: where results go.
+        note: a line for when the model is open.
+        max_failures: with so many, no more is begun.
+
+    Raises:
+        click.exceptions.Exit: not everything went well.
+    """
     if plan.count == 0:
-        return None
+        summary.close(None)
+        return
+    if plan.count != 1:  # before the first picture costs work
+        file_at(output).check_writable()
     cutter = replace(settings, model=located(settings.model)).open()
     if note:
         say(note)
@@ -59,83 +95,34 @@ def run_here(
         say(info.describe())
     jobs = iter(plan.jobs)
     drawn: deque[Job] = deque()  # and without a report yet
+    refused: list[str] = []
 
     def draw() -> Iterator[Job]:
         for job in jobs:
             drawn.append(job)
             yield job
 
-    with interruptible() as stopped, progress_bar(plan.count) as bar:
+    most = math.inf if max_failures is None else max_failures
+    with interruptible() as interrupted, progress_bar(plan.count) as bar:
         task = bar.add_task("cutting out", total=plan.count)
-        for report in cutter.cut_out(draw(), stopped=stopped):
+        for report in cutter.cut_out(
+            draw(), stopped=lambda: bool(interrupted.signal or refused) or summary.failed >= most
+        ):
             drawn.popleft()
-            summary.add(report.as_record())
+            if isinstance(report.error, CredentialsError):
+                refused.append(report.job.name)
+            summary.add(report.as_record(), report.details)
             bar.advance(task)
-        left = (drawn[0] if drawn else next(jobs, None)) if stopped() else None
-    return f"before {left.source}" if left else None
-
-
-def run_on_ray(
-    plan: CutoutPlan,
-    settings: CutterSettings,
-    summary: Summary,
-    *,
-    address: str | None,
-    actors: int | None,
-    cpus: float | None,
-    gpus: float | None,
-) -> str | None:
-    """Do the jobs on a Ray cluster; where it was stopped, if it was.
-
-    Ctrl-C drops what is in hand, which is harmless: a result is there whole or not at all.
-
-    Raises:
-        ClusterError: the cluster can't do them.
-        MissingExtraError: ray is not installed.
-    """
-    from ..ray.cluster import Pool, connected, quiet  # half a second, and an extra
-    from ..ray.dataset import records_of
-    from ..ray.tables import plain_record
-
-    if plan.count == 0:
-        return None
-    count = None
-    with suppress(KeyboardInterrupt), connected(address):
-        quiet()
-        records = records_of(plan, settings, Pool(actors, cpus, gpus), failures=False)
-        count = records.count
-        notes: set[str] = set()
-        with progress_bar(count) as bar:
-            task = bar.add_task("cutting out", total=count)
-            for row in records:
-                for note in set(row["notes"] or ()) - notes:
-                    notes.add(note)
-                    say(note)
-                summary.add(plain_record(row))
-                bar.advance(task)
-    if count is None:
-        return "before the first file"
-    return f"after {summary.reports} of {count}" if summary.reports < count else None
-
-
-DEMONSTRATION = (
-    "using nano, a demonstration model; for real work export BiRefNet_lite or larger "
-    "(birefnet export --help) and give it with --model"
-)
-ENGINES = ("local", "ray")
-DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
-
-
-def _parse_pixels(text: str) -> int:
-    number = text.lower().removesuffix("p").removesuffix("m")
-    count = int(number) if number.isdecimal() and len(number) < 13 else 0
-    if not count:
-        raise ImageError(f"{text!r} is no number of pixels; give 200M or 200000000")
-    return count if number == text else count * 1_000_000
+        ended = bool(interrupted.signal or refused) or summary.failed >= most
+        left = (drawn[0] if drawn else next(jobs, None)) if ended else None
+    code = STOPPED + interrupted.signal if interrupted.signal else 1
+    advice = RENEW if refused else SKIP_EXISTING
+    summary.close(f"before {left.source}" if left else None, code, advice=advice)
 
 
 @click.command(
-    epilog="Example: birefnet cutout photo.jpg holiday/ --output cutouts --format webp --crop"
+    cls=CutoutCommand,
+    epilog="Example: birefnet cutout photo.jpg holiday/ --output cutouts --format webp --crop",
 )
 @click.argument("inputs", metavar="INPUT...", nargs=-1, type=LocationType())
 @click.option(
@@ -163,7 +150,7 @@ def _parse_pixels(text: str) -> int:
 @click.option(
     "--max-pixels",
     metavar="N",
-    callback=parsed(_parse_pixels),
+    callback=parsed(parse_pixels),
     help="Read images of up to N pixels, as 200M for 200 megapixels; by default 178M.",
 )
 @batch_option
@@ -208,34 +195,20 @@ def _parse_pixels(text: str) -> int:
     metavar="WHAT",
     help="Behind the subject: a color (white, #20a040), an image, or blur.",
 )
-@click.option("--crop", is_flag=True, help="Crop to the subject.")
 @click.option(
-    "--margin",
-    metavar="PERCENT",
-    type=click.FloatRange(min=0, max=1000),
-    default=5.0,
-    show_default=True,
-    help="Around a cropped subject, of its longer side.",
+    "--crop",
+    metavar="[MARGIN]",
+    callback=parsed(parse_margin),
+    help="Crop to the subject and 5% of its longer side around it, or another margin, as 10%.",
 )
 @click.option(
     "--canvas",
-    metavar="WxH|A:B",
-    callback=parsed(parse_shape),
-    help="Put the subject on a canvas of its own: of so many pixels, width first, into which it is "
-    "scaled, or of an aspect, as 4:5, at the picture's resolution.",
-)
-@click.option(
-    "--padding",
-    metavar="LENGTH",
-    callback=parsed(parse_padding),
-    help="Free around it: 5% of the canvas (the default) or 40px; two (above and below, beside) or "
-    "four (above, right, below, left), as '10% 5% 0 5%'.",
-)
-@click.option(
-    "--position",
-    metavar="WHERE",
-    callback=parsed(parse_place),
-    help="In what is left: center (the default), or as '50% 100%' from the left and the top.",
+    metavar="SHAPE[,PADDING[,POSITION]]",
+    help="Put the subject on a canvas of its own: 1000x800 pixels, width first, into which it is "
+    "scaled, or an aspect, as 4:5, at the picture's resolution. Free around it stay 5% of the "
+    "canvas or PADDING: 40px, two (above and below, beside) or four (above, right, below, left), "
+    "as '1:1, 10% 5% 0 5%'. In what is left it is in the center or at POSITION, from the left and "
+    "the top: '1:1, 10%, 50% 100%'.",
 )
 @click.option(
     "--shadow",
@@ -245,27 +218,59 @@ def _parse_pixels(text: str) -> int:
     show_default=True,
     help="none, or drop for a soft shadow below the subject.",
 )
-@click.option("--premultiply", is_flag=True, help="Multiply the colors by alpha.")
+@click.option("--premultiply", is_flag=True, hidden=True)
 @click.option(
-    "--strip",
-    "metadata",
-    flag_value="strip",
-    type=click.Choice(get_args(Metadata)),
+    "--metadata",
+    type=click.Choice(list(METADATA)),
     default="keep",
-    help="Leave out EXIF, copyright and resolution, which otherwise go along, but for GPS.",
+    show_default=True,
+    help="EXIF, copyright and resolution go along, but for the place where the photograph was "
+    "taken (keep), with it (gps), or stay out (strip).",
 )
-@click.option("--keep-gps", "metadata", flag_value="keep-gps", help="Keep GPS, too.")
 @click.option(
     "--all-frames", is_flag=True, help="Animations come out animated; else their first frame."
 )
 @click.option("--skip-existing", is_flag=True, help="Leave files alone whose result is there.")
+@click.option(
+    "--relative-to",
+    metavar="FOLDER",
+    type=LocationType(),
+    help="A folder or URL that all inputs are below: names of results are their paths from there, "
+    "whatever else is listed, as x/1.jpg.png.",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    callback=parsed(parse_shard),
+    help="Do the I-th of N parts of the files, as one of N processes does.",
+)
+@click.option(
+    "--retry-failed",
+    metavar="RECORDS",
+    type=LocationType(),
+    help="Do the files again that failed last in these records: a file (of --json or --records) "
+    "or a folder of them. Without INPUT the records say where results go.",
+)
+@click.option(
+    "--max-failures",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Stop when N files have failed.",
+)
+@click.option(
+    "--records",
+    type=click.Choice(RECORDS),
+    help="Write a record of each file below OUTPUT/birefnet-records, a thousand a part: JSON lines "
+    "or parquet, with model, ETag, bytes and times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each file.")
 @click.option(
-    "--engine",
-    type=click.Choice(ENGINES),
-    default=ENGINES[0],
+    "--on",
+    "place",
+    type=click.Choice(PLACES),
+    default=PLACES[0],
     show_default=True,
-    help="What does the work: this process, or actors of Ray's on one machine or many.",
+    help="Where the work is done: in this process, or by actors of Ray's on one machine or many.",
 )
 @click.option(
     "--ray-address",
@@ -274,21 +279,9 @@ def _parse_pixels(text: str) -> int:
 )
 @click.option(
     "--actors",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Processes with a model each; by default as many as the cluster has room for.",
-)
-@click.option(
-    "--cpus-per-actor",
-    metavar="C",
-    type=click.FloatRange(min=1),
-    help="By default those of the smallest machine, but no more than 4.",
-)
-@click.option(
-    "--gpus-per-actor",
-    metavar="G",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Of each actor, in place of CPUs.",
+    metavar="N[xEACH]",
+    help="Processes with a model each, as 4, 4x2cpu or 0.5gpu; by default as many as the cluster "
+    "has room for, with the CPUs of the smallest machine, but no more than 4.",
 )
 def cutout(
     inputs: tuple[Location, ...],
@@ -307,55 +300,65 @@ def cutout(
     clean: Clean | None,
     foreground: Estimator,
     background: str | None,
-    crop: bool,
-    margin: float,
-    canvas: tuple[int, int] | float | None,
-    padding: Margins | None,
-    position: tuple[float, float] | None,
+    crop: float | None,
+    canvas: str | None,
     shadow: Shadow,
     premultiply: bool,
-    metadata: Metadata,
+    metadata: str,
     all_frames: bool,
     skip_existing: bool,
+    relative_to: Location | None,
+    shard: Shard | None,
+    retry_failed: Location | None,
+    max_failures: int | None,
+    records: Literal["jsonl", "parquet"] | None,
     as_json: bool,
-    engine: str,
+    place: str,
     ray_address: str | None,
-    actors: int | None,
-    cpus_per_actor: float | None,
-    gpus_per_actor: float | None,
+    actors: str | None,
 ) -> None:
     """Cut the subject out of images: files, whole folders, - for standard input.
 
     The EXIF orientation is applied; color profile, EXIF and resolution are kept. Folders are
     searched through, and their tree is kept. Where results would have one name, they keep the
     suffix (a.jpg.png) or as much of their folders as tells them apart; so do results in the folder
-    that is searched, where nothing is overwritten. An input never is. A file that fails gets a line
-    and the others are still done; the exit code is then 1. Ctrl-C finishes the files in hand; the
-    same command with --skip-existing goes on from there.
+    that is searched, where nothing is overwritten. An input never is, nor the result of another. A
+    file that fails gets a line and the others are still done; the exit code is then 1. Ctrl-C
+    finishes the files in hand; the same command with --skip-existing goes on from there.
     """
-    if math.isnan(margin):
-        raise click.BadParameter("nan is no number of percent", param_hint="'--margin'")
-    if canvas is None and not (padding is None and position is None):
-        raise click.UsageError("--padding and --position are of a canvas; give --canvas, too")
+    if str(output) in _STDOUT:
+        output = STANDARD_STREAM
+    on_ray = place == "ray"
     if opening["max_memory"] and batch > 1:
         raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
-    on_ray = (ray_address, actors, cpus_per_actor, gpus_per_actor)
-    if engine != "ray" and any(option is not None for option in on_ray):
-        raise click.UsageError("--ray-address, --actors and what is per actor need --engine ray")
-    if cpus_per_actor and gpus_per_actor:
-        raise click.UsageError("an actor is given CPUs or GPUs; leave one of the two out")
-    if engine == "ray" and STANDARD_STREAM in (*inputs, output):
-        raise click.UsageError(
-            "standard input and output are this process's; not with --engine ray"
-        )
+    if not on_ray and (ray_address is not None or actors is not None):
+        raise click.UsageError("--ray-address and --actors need --on ray")
+    if on_ray and STANDARD_STREAM in (*inputs, output):
+        raise click.UsageError("standard input and output are this process's; not with --on ray")
     if as_json and output == STANDARD_STREAM:
         raise click.UsageError("--json and the image can't both go to standard output")
     if (as_json or output == STANDARD_STREAM) and not sys.stdout.writable():
         raise OutputError("standard output is closed; nothing was done")
+    count, cpus, gpus = (
+        (None, None, None) if actors is None else read_again("--actors", parse_actors, actors)
+    )
     listed = [*inputs, *(read_list(files_from.read()) if files_from else ())]
-    if not listed:
+    failed = None
+    if retry_failed is not None:
+        from ..files.records import read_failed  # not every run has records
+
+        failed = read_failed(retry_failed)
+    if not listed and failed is None:
         raise click.UsageError("nothing to cut out: give files or folders")
-    plan = plan_cutouts(listed, output, format_named(form) if form else None)
+    named = format_named(form) if form else None
+    if listed:
+        plan = plan_cutouts(listed, output, named, relative_to=relative_to)
+        if failed is not None:
+            plan = selected(plan, lambda job: plain(job.source) in failed)
+    else:
+        plan = plan_again(failed or {}, output, named, relative_to=relative_to)
+    if shard is not None:
+        plan = selected(plan, shard.holds)
     settings = CutterSettings(
         model or "nano",
         opening,
@@ -365,13 +368,11 @@ def cutout(
             foreground=foreground,
             background=parse_background(background) if background else None,
             clean=clean,
-            crop=margin / 100 if crop else None,
-            layout=None
-            if canvas is None
-            else Canvas(canvas, padding or (PADDING,) * 4, position or CENTER),
+            crop=crop,
+            layout=None if canvas is None else read_again("--canvas", parse_canvas, canvas),
             shadow=shadow,
             premultiply=premultiply,
-            metadata=metadata,
+            metadata=METADATA[metadata],
         ),
         encoding=Encoding(plan.format, quality, lossless, effort),
         all_frames=all_frames,
@@ -379,22 +380,25 @@ def cutout(
         batch=batch,
         max_pixels=max_pixels,
         remote=plan.remote,
+        detailed=records is not None,
     )
     check_style(settings.style, settings.encoding)
-    summary = Summary(plan, output, "mask" if mask else "cutout", as_json)
+    writer = None
+    if records is not None:
+        from ..files.records import RecordWriter, check_records_place
+
+        writer = RecordWriter(check_records_place(output), records, {"model": settings.model})
     note = DEMONSTRATION if model is None and plan.count != 0 else None
-    if engine == "ray":
+    noun = "mask" if mask else "cutout"
+    if not on_ray:
+        summary = Summary(plan, output, noun, sys.stdout if as_json else None, writer)
+        run_here(plan, settings, summary, output, note=note, max_failures=max_failures)
+        return
+    from .on_ray import RayOptions, own_standard_output, run_on_ray
+
+    with own_standard_output() as stdout:
+        summary = Summary(plan, output, noun, stdout if as_json else None, writer)
         if note:
             say(note)
-        left = run_on_ray(
-            plan,
-            settings,
-            summary,
-            address=ray_address,
-            actors=actors,
-            cpus=cpus_per_actor,
-            gpus=gpus_per_actor,
-        )
-    else:
-        left = run_here(plan, settings, summary, note)
-    summary.close(left)
+        options = RayOptions(ray_address, count, cpus, gpus)
+        run_on_ray(plan, settings, summary, output, options, max_failures=max_failures)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import glob
 from importlib.metadata import entry_points
+from types import FrameType
 from typing import IO, Any
 
 import click
@@ -73,6 +74,18 @@ LISTED = {
 """By the value of the entry point; a command that is not ours is loaded for its own words."""
 
 COMMANDS = "birefnet.commands"
+SIGHUP = getattr(signal, "SIGHUP", -1)
+"""Of a terminal that is closed; Windows has none."""
+ENDING = (signal.SIGINT, signal.SIGTERM, *([SIGHUP] if SIGHUP > 0 else []))
+"""Signals that ask a program to end."""
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal other than Ctrl-C's asks the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 class OneLine(click.ClickException):
@@ -212,15 +225,42 @@ def _warnings_as_lines() -> Iterator[None]:
 
 @contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: what it has begun to write is removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: what it has begun to write is removed.
+
+    Raises:
+        click.exceptions.Exit: it was ended so, or by Ctrl-C; with the code that shells give.
+    """
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if number == SIGHUP:
+            leave_terminal()
+        raise Terminated(number)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDING[1:]:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                before[number] = signal.signal(number, handle)
     try:
         yield
+    except KeyboardInterrupt as error:
+        with suppress(OSError):
+            click.echo("Aborted!", err=True)
+        number = error.number if isinstance(error, Terminated) else signal.SIGINT
+        raise click.exceptions.Exit(128 + number) from error
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_terminal() -> None:
+    """Do without a terminal that was closed, where every line would be an error."""
+    for descriptor in range(3):
+        with suppress(OSError):
+            if os.isatty(descriptor):
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
 
 
 def _comes_of_printing(error: OSError) -> bool:

@@ -1,6 +1,8 @@
 """Options that several commands share."""
 
 import io
+import math
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import IO, Any, TypeAlias, TypeVar
@@ -8,15 +10,17 @@ from typing import IO, Any, TypeAlias, TypeVar
 import click
 from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.cutout.foreground import ESTIMATORS
+from birefnet_runtime.cutout.layout import Canvas, parse_padding, parse_place, parse_shape
 from birefnet_runtime.cutout.mask import parse_clean
+from birefnet_runtime.errors import ImageError, OutputError
 from birefnet_runtime.model.size import Size, parse_size
 from birefnet_runtime.segmenter import Opening
 from birefnet_runtime.session.memory import DEFAULT, SETTINGS, parse_bytes
 from birefnet_runtime.session.providers import parse_providers
 
+from ..files.jobs import Shard
 from ..storage import Location, RemotePath, file_at, is_url, parse_location
-
-# Paths and URLs as arguments of commands.
+from .terminal import say
 
 
 class LocationType(click.ParamType):  # type: ignore[type-arg]  # not generic in click 8.3
@@ -173,3 +177,143 @@ def opening_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed((*options, compiled_option, verbose_option)):
         packed = option(packed)
     return packed
+
+
+def parse_pixels(text: str) -> int:
+    number = text.lower().removesuffix("p").removesuffix("m")
+    count = int(number) if number.isdecimal() and len(number) < 13 else 0
+    if not count:
+        raise ImageError(f"{text!r} is not a number of pixels; give 200M or 200000000")
+    return count if number == text else count * 1_000_000
+
+
+def parse_margin(text: str) -> float:
+    found = re.fullmatch(r"([0-9]{1,4}(?:\.[0-9]{1,4})?)%", text)
+    if found is None or float(found[1]) > 1000:
+        raise OutputError(f"{text[:40]!r} is not a margin of up to 1000%; give 5% or 10%")
+    return float(found[1]) / 100
+
+
+def parse_canvas(text: str) -> Canvas:
+    """Read `SHAPE`, `SHAPE,PADDING` or `SHAPE,PADDING,POSITION`."""
+    shape, *rest = (part.strip() for part in text.split(","))
+    if len(rest) > 2:
+        raise OutputError(f"{text[:40]!r} has more parts than SHAPE,PADDING,POSITION")
+    canvas = Canvas(parse_shape(shape))
+    if rest:
+        canvas = Canvas(canvas.shape, parse_padding(rest[0]))
+    return Canvas(canvas.shape, canvas.padding, parse_place(rest[1])) if rest[1:] else canvas
+
+
+def parse_shard(text: str) -> Shard:
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise OutputError(f"{text[:40]!r} is not a part; give I/N, as 1/10 for the first of ten")
+    return Shard(int(found[1]), int(found[2]))
+
+
+def parse_actors(text: str) -> tuple[int | None, float | None, float | None]:
+    """Read `4`, `4x2cpu`, `1gpu`: how many, and CPUs or GPUs of each."""
+    found = re.fullmatch(
+        r"(?:([0-9]{1,6})(?:x(?=.)|$))?(?:([0-9]{1,4}(?:\.[0-9]{1,4})?)(cpu|gpu))?", text
+    )
+    if (
+        found is None
+        or not text
+        or (found[1] and not int(found[1]))
+        or (found[2] and not float(found[2]))
+    ):
+        raise OutputError(f"{text[:40]!r} is not a number of actors; give 4, 4x2cpu or 0.5gpu")
+    each = float(found[2]) if found[2] else None
+    count = int(found[1]) if found[1] else None
+    return count, each if found[3] == "cpu" else None, each if found[3] == "gpu" else None
+
+
+def read_again(option: str, parse: Callable[[str], Value], text: str) -> Value:
+    """The value of an option that may have been put together of old ones."""
+    try:
+        return parse(text)
+    except BirefnetError as error:
+        raise click.BadParameter(str(error), param_hint=f"'{option}'") from error
+
+
+# Options of `birefnet cutout` as earlier versions spelled them: hidden, each translated into what
+# is written now, with a line that says so.
+
+GONE_WITH = "0.5"
+_PERCENT = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4})?%")
+_USUAL_MARGIN = "5%"
+
+
+_OLD_OPTIONS = (
+    click.Option(["--engine"], hidden=True, type=click.Choice(["local", "ray"])),
+    click.Option(["--margin"], hidden=True, type=click.FloatRange(min=0, max=1000)),
+    click.Option(["--padding"], hidden=True),
+    click.Option(["--position"], hidden=True),
+    click.Option(["--strip"], hidden=True, is_flag=True),
+    click.Option(["--keep-gps"], hidden=True, is_flag=True),
+    click.Option(["--cpus-per-actor"], hidden=True, type=click.FloatRange(min=1)),
+    click.Option(["--gpus-per-actor"], hidden=True, type=click.FloatRange(min=0, min_open=True)),
+)
+
+
+def _translate(given: dict[str, Any], old: dict[str, Any]) -> None:
+    """Put what old options say into the parameters that the command has."""
+    if old["engine"] is not None:
+        _tell("--engine", f"--on {old['engine']}")
+        given["place"] = old["engine"]
+    if (margin := old["margin"]) is not None:
+        if math.isnan(margin):
+            raise click.BadParameter("nan is not a number of percent", param_hint="'--margin'")
+        _tell("--margin", f"--crop {margin:g}%")
+        if given["crop"] is not None:
+            given["crop"] = margin / 100
+    for name, metadata in (("strip", "strip"), ("keep_gps", "gps")):
+        if old[name]:
+            _tell(f"--{name.replace('_', '-')}", f"--metadata {metadata}")
+            given["metadata"] = metadata
+    padding, position = old["padding"], old["position"]
+    if padding is not None or position is not None:
+        if given["canvas"] is None:
+            raise click.UsageError(
+                "padding and position are of a canvas; give --canvas SHAPE,PADDING,POSITION"
+            )
+        parts = [given["canvas"], padding or _USUAL_MARGIN, *([position] if position else ())]
+        given["canvas"] = ", ".join(parts)
+        _tell("--padding and --position", f"--canvas '{given['canvas']}'")
+    cpus, gpus = old["cpus_per_actor"], old["gpus_per_actor"]
+    if cpus and gpus:
+        raise click.UsageError("an actor is given CPUs or GPUs; leave one of the two out")
+    if cpus or gpus:
+        count, each = given["actors"], f"{cpus:g}cpu" if cpus else f"{gpus:g}gpu"
+        given["actors"] = f"{count}x{each}" if count else each
+        _tell("--cpus-per-actor and --gpus-per-actor", f"--actors {given['actors']}")
+
+
+def _tell(old: str, new: str) -> None:
+    say(f"{old} is written {new} now; the old spelling goes with version {GONE_WITH}")
+
+
+class CutoutCommand(click.Command):
+    """A command that takes old options, too, and a margin behind `--crop` or none: `--crop 10%`."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.params += _OLD_OPTIONS
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the usual margin behind a `--crop` that has none, before click looks for one."""
+        given: list[str] = []
+        end = args.index("--") if "--" in args else len(args)
+        for place, argument in enumerate(args[:end]):
+            given.append(argument)
+            following = args[place + 1] if place + 1 < len(args) else ""
+            if argument == "--crop" and not _PERCENT.fullmatch(following):
+                given[-1] = f"--crop={_USUAL_MARGIN}"
+        rest = super().parse_args(ctx, given + args[end:])
+        old = {str(option.name): ctx.params.pop(str(option.name)) for option in _OLD_OPTIONS}
+        if any(value not in {None, False} for value in old.values()):
+            _translate(ctx.params, old)
+        if ctx.params["premultiply"]:
+            say(f"--premultiply goes with version {GONE_WITH}; Style(premultiply=True) stays")
+        return rest

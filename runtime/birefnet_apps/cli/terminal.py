@@ -7,11 +7,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from signal import SIGINT, SIGTERM
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from birefnet_models.base.text import format_seconds, printable
@@ -30,14 +29,18 @@ from rich.progress import (
 from rich.text import Text
 
 from ..files.jobs import CutoutPlan
-from ..storage import Location
+from ..storage import Location, plain
 from ..storage.models import find_any_model
+from .main import ENDING, SIGHUP, leave_terminal
 
 if TYPE_CHECKING:
     from birefnet_models.download import Progress as OnProgress
 
-STOPPED = 130
-"""Exit code after Ctrl-C or SIGTERM: what shells give a program that SIGINT ends."""
+    from ..files.records import RecordWriter
+
+SKIP_EXISTING = "the same command with --skip-existing goes on there"
+STOPPED = 128
+"""Exit code after a signal, less its number: what shells give a program that the signal ends."""
 
 # One console for the bars and the lines, so that neither is written into the other.
 console = Console(stderr=True)
@@ -62,30 +65,48 @@ def progress_bar(total: int | None) -> Progress:
     )
 
 
+class Interruption:
+    """Whether a run is to end before all is done, and by which signal.
+
+    Attributes:
+        signal: Ctrl-C's, SIGTERM's or SIGHUP's number; 0 as long as none has come.
+    """
+
+    signal = 0
+
+    def __call__(self) -> bool:
+        """Whether a signal has come."""
+        return self.signal != 0
+
+    def handle(self, number: int, _: FrameType | None) -> None:
+        """Take note of the first signal; a second one interrupts."""
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+        if number == SIGHUP:
+            leave_terminal()
+        else:
+            say("finishing what is in hand; Ctrl-C again to drop it")
+
+
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a question; a second one interrupts.
+def interruptible() -> Iterator[Interruption]:
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a question; a second one interrupts.
 
     Yields:
         Whether one has come.
     """
-    asked = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        say("finishing what is in hand; Ctrl-C again to drop it")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    interrupt, terminate = signal.signal(SIGINT, handle), signal.signal(SIGTERM, handle)
+    asked = Interruption()
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDING:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                before[number] = signal.signal(number, asked.handle)
     try:
-        yield asked.is_set
+        yield asked
     finally:
-        signal.signal(SIGINT, interrupt)
-        signal.signal(SIGTERM, terminate)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Rate(TextColumn):
@@ -138,29 +159,44 @@ class Summary:
         plan: what is to be done.
         output: as it was typed.
         noun: what comes out, `cutout` or `mask`.
-        as_json: print a JSON line for each file, too.
+        lines: where a JSON line for each file goes, if any.
+        records: takes each record, too.
     """
 
-    def __init__(self, plan: CutoutPlan, output: Location, noun: str, as_json: bool) -> None:
+    def __init__(
+        self,
+        plan: CutoutPlan,
+        output: Location,
+        noun: str,
+        lines: IO[str] | None = None,
+        records: RecordWriter | None = None,
+    ) -> None:
         self._plan = plan
         self._output = output
         self._noun = noun
-        self._as_json = as_json
+        self._lines = lines
+        self._records = records
         self._started = time.perf_counter()
-        self._done = self._skipped = self._failed = 0
+        self._done = self._skipped = self.failed = 0
         self._told = 0
         self._only_target = ""
-        self._tell_failures()
+        if plan.failures:
+            self._tell_failures()
 
     @property
     def reports(self) -> int:
         """How many files have had their record."""
-        return self._done + self._skipped + self._failed - self._told
+        return self._done + self._skipped + self.failed - self._told
 
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Count the next file, and say what is worth a line."""
+    def add(self, record: Mapping[str, Any], details: Mapping[str, Any] | None = None) -> None:
+        """Count the next file, and say what is worth a line.
+
+        Args:
+            record: as JSON has it.
+            details: what records of the run say beside that.
+        """
         if record.get("error") is not None:
-            self._failed += 1
+            self.failed += 1
             say(record["error"])
         elif record.get("skipped"):
             self._skipped += 1
@@ -170,38 +206,48 @@ class Summary:
                 say(f"{record['input']}: no subject found")
         if self._plan.count == 1:
             self._only_target = str(record["output"])
-        if self._as_json:
-            click.echo(json.dumps(record))
+        if self._lines or self._records:
+            self._keep(record, details or {})
 
-    def close(self, left: str | None) -> None:
+    def close(self, left: str | None, code: int = 0, *, advice: str = SKIP_EXISTING) -> None:
         """Say what was done, and end the program accordingly.
 
         Args:
             left: of a run that was stopped, where; None if all was done.
+            code: to exit with where it was stopped; 1 where something failed.
+            advice: how to go on.
 
         Raises:
             click.exceptions.Exit: not everything went well.
         """
-        self._tell_failures()
+        if len(self._plan.failures) > self._told:
+            self._tell_failures()
+        if self._records is not None:
+            self._records.flush()
         took = format_seconds(time.perf_counter() - self._started)
         line = f"{self._done} {self._noun}{'' if self._done == 1 else 's'} in {took}"
         if self._skipped:
             line += f", {self._skipped} there already"
-        if self._failed:
-            line += f", {self._failed} failed"
+        if self.failed:
+            line += f", {self.failed} failed"
         say(f"{line}: {self._only_target or self._output}" if self._done else line)
         if left is not None:
-            say(f"stopped {left}; the same command with --skip-existing goes on there")
-            raise click.exceptions.Exit(STOPPED)
-        if self._failed:
+            say(f"stopped {left}; {advice}")
+            raise click.exceptions.Exit(code or 1)
+        if self.failed:
             raise click.exceptions.Exit(1)
+
+    def _keep(self, record: Mapping[str, Any], details: Mapping[str, Any]) -> None:
+        if self._lines is not None:
+            click.echo(json.dumps(record), file=self._lines)
+        if self._records is not None:
+            self._records.add({**record, **details})
 
     def _tell_failures(self) -> None:
         """Say which inputs can't be done, as far as that is known."""
         for failure in self._plan.failures[self._told :]:
             self._told += 1
-            self._failed += 1
+            self.failed += 1
             say(failure.error)
-            if self._as_json:
-                record = {"input": str(failure.source), "output": None, "error": str(failure.error)}
-                click.echo(json.dumps(record))
+            source = plain(failure.source)
+            self._keep({"input": source, "output": None, "error": str(failure.error)}, {})

@@ -3,9 +3,10 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.cutout.compose import Result, Style
@@ -17,14 +18,16 @@ from birefnet_runtime.images.write import Encoding
 from birefnet_runtime.pipeline import Finished, ahead, bare, overlap
 from birefnet_runtime.segmenter import Opening, Segmenter
 
-from ..storage import LocalFile, absolute, file_at, shown
+from ..storage import CredentialsError, LocalFile, RemotePath, absolute, file_at, plain, shown
 from .animation import cut_out_frames
 from .jobs import Job, may_be_of, origin_mark
 from .steps import Ready, Task, Weight, budget, finish, read, weigh
 
-FETCHED_AHEAD = 8
-"""Files of an object store that are asked for before their turn: one takes some tens of
-milliseconds, most of which is waiting."""
+DOWNLOADS, UPLOADS = 8, 16
+"""Files of an object store that are on their way at once, however many threads work: one takes
+some tens of milliseconds or more, most of which is waiting."""
+MOST_UPLOAD_BYTES = 256e6
+"""Of results that are on their way; one that is larger goes alone."""
 
 
 def check_style(style: Style, encoding: Encoding) -> None:
@@ -59,6 +62,9 @@ class FileReport:
         subject: the subject, in the image's pixels; of an animation, in its first frame.
         frames: how many were written.
         seconds: wall time of each step: `read`, `run`, `compose`, `write`.
+        details: where they are asked for, what records of a run say beside that: `etag` of the
+            source, `source_bytes`, `result_bytes`, `started` and `finished` in seconds since the
+            epoch.
     """
 
     job: Job
@@ -69,12 +75,14 @@ class FileReport:
     subject: Subject | None = None
     frames: int = 1
     seconds: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
     def as_record(self) -> dict[str, Any]:
         """The same as JSON has it."""
-        record: dict[str, Any] = {"input": str(self.job.source), "output": str(self.job.target)}
+        target = plain(self.job.target)
+        record: dict[str, Any] = {"input": plain(self.job.source), "output": target}
         if self.error is not None:
-            return {**record, "output": None, "error": str(self.error)}
+            return {**record, "output": None, "target": target, "error": str(self.error)}
         if self.skipped:
             return {**record, "skipped": True}
         return {
@@ -99,6 +107,7 @@ class _Turn:
         ready: the picture in memory.
         error: why it can't be read.
         seconds: wall time of each step.
+        details: as `FileReport` has them.
     """
 
     job: Job
@@ -108,6 +117,22 @@ class _Turn:
     ready: Ready | None = None
     error: BirefnetError | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A result that goes to an object store.
+
+    Attributes:
+        report: of its file, but for the time of writing.
+        content: the result's file.
+        mark: whose result it is.
+    """
+
+    report: FileReport
+    content: bytes
+    mark: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +149,11 @@ class FileCutter:
         max_pixels: a larger image is not read; by default Pillow's bound.
         workers: threads that read and write beside the graph; by default as many as cores may be
             used.
-        ahead: how many files are fetched before their turn, from an object store, where each takes
-            a while. Their bytes are held beyond what `max_memory` counts but for one.
+        downloads: how many files are fetched before their turn, from an object store, where each
+            takes a while. Their bytes are held beyond what `max_memory` counts but for one.
+        uploads: how many results may be on their way to an object store at once; 0: each is
+            written by the thread that made it.
+        detailed: whether reports have `details`.
     """
 
     segmenter: Segmenter
@@ -136,7 +164,9 @@ class FileCutter:
     batch: int = 1
     max_pixels: int | None = None
     workers: int | None = None
-    ahead: int = 0
+    downloads: int = 0
+    uploads: int = 0
+    detailed: bool = False
 
     def cut_out(
         self, jobs: Iterable[Job], *, stopped: Callable[[], bool] = lambda: False
@@ -153,8 +183,10 @@ class FileCutter:
         Yields:
             A report of each, in order. A file that fails has an error in it and the others go on.
         """
-        turns = ahead(self._open, jobs, self.ahead) if self.ahead else map(self._open, jobs)
-        return overlap(
+        turns: Iterator[_Turn] = map(self._open, jobs)
+        if self.downloads:
+            turns = ahead(self._open, jobs, self.downloads)
+        made: Iterator[FileReport | _Made] = overlap(
             turns,
             self._read,
             self._run,
@@ -166,10 +198,21 @@ class FileCutter:
             workers=self.workers,
             stopped=stopped,
         )
+        if not self.uploads:
+            return cast(Iterator[FileReport], made)
+        return ahead(
+            _uploaded,
+            made,
+            self.uploads,
+            weigh=lambda each: len(each.content) if isinstance(each, _Made) else 0,
+            capacity=MOST_UPLOAD_BYTES,
+        )
 
     def _open(self, job: Job) -> _Turn:
         """Look for the result, then at the picture's header."""
         turn = _Turn(job)
+        if self.detailed:
+            turn.details["started"] = time.time()
         try:
             keeps = self.skip_existing or not job.overwrite
             if (keeps or not job.explicit) and self._is_done(job, keeps=keeps):
@@ -179,6 +222,8 @@ class FileCutter:
             turn.weight = weigh(turn.task, max_pixels=self.max_pixels, all_frames=self.all_frames)
             held = len(source) if isinstance(source, bytes) else 0
             turn.bytes = turn.weight.bytes + held
+            if self.detailed:
+                _describe_source(turn.details, job, source)
             if self.segmenter.memory_left is not None:
                 check_fits(job.name, turn.weight.size, turn.bytes, self.segmenter.memory_left)
         except BirefnetError as error:
@@ -193,14 +238,18 @@ class FileCutter:
         """
         try:
             found = file_at(job.target).found()
+        except CredentialsError:
+            raise
         except ImageError:  # as where a store lets a user write but not read
             if keeps:
                 raise
             return False
         if found is None:
             return False
-        source = job.source if isinstance(job.source, Path) else None
-        if may_be_of(found.origin, job.key or absolute(job.source), source):
+        name = job.key or absolute(job.source)
+        if may_be_of(found.origin, name) or may_be_of(
+            found.origin, name, file_at(job.source).read()
+        ):
             return keeps
         if job.explicit:
             return False
@@ -209,13 +258,13 @@ class FileCutter:
             "not overwritten: --relative-to FOLDER lets names keep their folders"
         )
 
-    def _read(self, turn: _Turn) -> _Turn | Finished[FileReport]:
+    def _read(self, turn: _Turn) -> _Turn | Finished[FileReport | _Made]:
         if turn.error is not None:
             raise turn.error
         if turn.task is None or turn.weight is None:
-            return Finished(FileReport(turn.job, skipped=True))
+            return Finished(FileReport(turn.job, skipped=True, details=turn.details))
         if turn.weight.animated:
-            return Finished(self._cut_out_frames(turn.job, turn.task.source))
+            return Finished(self._cut_out_frames(turn, turn.task.source))
         started = time.perf_counter()
         turn.ready = read(turn.task, self.segmenter, max_pixels=self.max_pixels)
         turn.seconds["read"] = time.perf_counter() - started
@@ -229,39 +278,72 @@ class FileCutter:
             turn.seconds["run"] = run_s
         return predictions
 
-    def _write(self, turn: _Turn, prediction: Prediction) -> FileReport:
+    def _write(self, turn: _Turn, prediction: Prediction) -> FileReport | _Made:
+        """Compose the result; write it where it lies on this machine."""
         assert turn.task is not None
         assert turn.ready is not None
-        started = time.perf_counter()
-        size = turn.ready.full_size
+        job, size, started = turn.job, turn.ready.full_size, time.perf_counter()
         result = finish(turn.task, turn.ready, prediction, self.segmenter)
-        composed = time.perf_counter()
-        file = file_at(turn.job.target)
-        mark = origin_mark(turn.job.key or absolute(turn.job.source), turn.task.source)
-        if isinstance(file, LocalFile):  # written as it is encoded
-            result.save(file.path, self.encoding)
-            file.mark(mark)
-        else:
-            file.write(_encoded(result, turn.job, self.encoding), mark)
-        written = time.perf_counter()
-        return FileReport(
-            turn.job,
+        turn.seconds["compose"] = time.perf_counter() - started
+        report = FileReport(
+            job,
             image_size=size,
             model_size=self.segmenter.model_size(size),
             subject=result.subject,
-            seconds={**turn.seconds, "compose": composed - started, "write": written - composed},
+            seconds=turn.seconds,
+            details=turn.details,
         )
+        mark = origin_mark(job.key or absolute(job.source), turn.task.source)
+        started, file = time.perf_counter(), file_at(job.target)
+        if not isinstance(file, LocalFile):
+            made = _Made(report, _encoded(result, job, self.encoding), mark)
+            return made if self.uploads else _uploaded(made)
+        result.save(file.path, self.encoding)
+        file.mark(mark)
+        turn.seconds["write"] = time.perf_counter() - started
+        if self.detailed:
+            turn.details |= {"result_bytes": file.path.stat().st_size, "finished": time.time()}
+        return report
 
-    def _cut_out_frames(self, job: Job, source: Path | bytes) -> FileReport:
-        done = cut_out_frames(source, job, self.segmenter, self.style, self.encoding)
+    def _cut_out_frames(self, turn: _Turn, source: Path | bytes) -> FileReport:
+        done = cut_out_frames(source, turn.job, self.segmenter, self.style, self.encoding)
         return FileReport(
-            job,
+            turn.job,
             image_size=done.image_size,
             model_size=self.segmenter.model_size(done.image_size),
             subject=done.subject,
             frames=done.frames,
             seconds={"animation": done.seconds},
+            details=turn.details,
         )
+
+
+def _uploaded(made: FileReport | _Made) -> FileReport:
+    """Write a result to its object store, if that is to be done; its file's report."""
+    if isinstance(made, FileReport):
+        return made
+    report, started = made.report, time.perf_counter()
+    try:
+        file_at(report.job.target).write(made.content, made.mark)
+    except BirefnetError as error:
+        return FileReport(report.job, error, details=report.details)
+    report.seconds["write"] = time.perf_counter() - started
+    if report.details:
+        report.details.update(result_bytes=len(made.content), finished=time.time())
+    return report
+
+
+def _describe_source(details: dict[str, Any], job: Job, source: Path | bytes) -> None:
+    """Note how large a file is and, of an object, its ETag."""
+    if isinstance(source, bytes):
+        details["source_bytes"] = len(source)
+    else:
+        with suppress(OSError):
+            details["source_bytes"] = source.stat().st_size
+    if isinstance(job.source, RemotePath):
+        with suppress(ImageError):
+            found = file_at(job.source).found()
+            details["etag"] = found.version if found else None
 
 
 def _encoded(result: Result, job: Job, encoding: Encoding) -> bytes:
@@ -281,7 +363,7 @@ def _failed(turn: _Turn, error: Exception) -> FileReport:
         error = ModelError(f"{name}: {error}")
     elif not isinstance(error, BirefnetError):
         error = ImageError(f"{name}: can't be cut out: {error}")
-    return FileReport(turn.job, error)
+    return FileReport(turn.job, error, details=turn.details)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +374,7 @@ class CutterSettings:
         model, opening: as `Segmenter` takes them.
         style, encoding, all_frames, skip_existing, batch, max_pixels: as `FileCutter` has them.
         remote: whether files lie in an object store.
+        detailed: whether reports have `details`.
     """
 
     model: str | os.PathLike[str] = "nano"
@@ -303,6 +386,7 @@ class CutterSettings:
     batch: int = 1
     max_pixels: int | None = None
     remote: bool = False
+    detailed: bool = False
 
     def open(self) -> FileCutter:
         """Open the model.
@@ -310,9 +394,9 @@ class CutterSettings:
         Raises:
             BirefnetError: as `Segmenter`.
         """
-        fetched = 0
-        if self.remote:
-            fetched = 1 if self.opening.get("max_memory") else FETCHED_AHEAD
+        # Where memory is bounded, no more is held than each picture's own count has.
+        bounded = self.opening.get("max_memory") is not None
+        downloads, uploads = (1, 0) if bounded else (DOWNLOADS, UPLOADS)
         return FileCutter(
             Segmenter(self.model, **self.opening),
             self.style,
@@ -322,5 +406,7 @@ class CutterSettings:
             self.batch,
             self.max_pixels,
             workers=self.opening.get("threads"),
-            ahead=fetched,
+            downloads=downloads if self.remote else 0,
+            uploads=uploads if self.remote else 0,
+            detailed=self.detailed,
         )

@@ -8,10 +8,11 @@ anybody's, as one that other programs wrote.
 
 import hashlib
 import os
+import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from birefnet_models.base.errors import BirefnetError
@@ -77,6 +78,35 @@ class CutoutPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several parts of a run, for as many processes.
+
+    A file belongs to a part by its own name, whatever else there is.
+
+    Attributes:
+        number: of the part, from 1 on.
+        count: of parts.
+    """
+
+    number: int
+    count: int
+
+    def holds(self, job: Job) -> bool:
+        """Whether a job belongs to this part."""
+        name = job.key or absolute(job.source)
+        return zlib.crc32(name.encode("utf-8", "surrogateescape")) % self.count == self.number - 1
+
+
+def selected(plan: CutoutPlan, chosen: Callable[[Job], bool]) -> CutoutPlan:
+    """The plan with fewer jobs; their names are those of the whole plan."""
+    jobs = filter(chosen, plan.jobs)
+    if plan.count is None:
+        return replace(plan, jobs=jobs)
+    listed = tuple(jobs)
+    return replace(plan, jobs=listed, count=len(listed))
+
+
+@dataclass(frozen=True, slots=True)
 class InputFile:
     """An image file, and where it belongs.
 
@@ -85,12 +115,14 @@ class InputFile:
         place: its path below the output directory, but for the suffix.
         in_place: its result lies beside it, among other inputs.
         key: names it among inputs; empty: its whole path does.
+        alone: its result's name hangs on nothing but its place, suffix and all.
     """
 
     path: Location
     place: Path
     in_place: bool = False
     key: str = ""
+    alone: bool = False
 
 
 def name_results(
@@ -117,10 +149,11 @@ def name_results(
     Returns:
         Paths below `directory`, one an input.
     """
-    names = [_with(suffix, file.place, keep=file.in_place) for file in inputs]
+    names = [_with(suffix, file.place, keep=file.in_place or file.alone) for file in inputs]
     claims: dict[str, list[int]] = defaultdict(list)
     for index, name in enumerate(names):
-        claims[str(name).casefold()].append(index)
+        if not inputs[index].alone:
+            claims[str(name).casefold()].append(index)
     for indexes in claims.values():
         if len(indexes) > 1:
             earlier = [index for index in indexes if _kept(inputs[index], directory / names[index])]

@@ -3,7 +3,8 @@
 import codecs
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -25,7 +26,11 @@ from .jobs import CutoutPlan, Failure, InputFile, Job, name_results
 
 
 def plan_cutouts(
-    inputs: Sequence[Location], output: Location, form: Format | None = None
+    inputs: Sequence[Location],
+    output: Location,
+    form: Format | None = None,
+    *,
+    relative_to: Location | None = None,
 ) -> CutoutPlan:
     """Decide where each result goes.
 
@@ -41,13 +46,17 @@ def plan_cutouts(
         inputs: files and folders.
         output: a file or a directory.
         form: the format; by default what the file's suffix says, PNG in a directory.
+        relative_to: a folder that all inputs lie below. Each result's name is then its input's path
+            from there and the format's suffix, whatever else is listed: `x/1.jpg.png`.
 
     Raises:
         OutputError: `output` doesn't suit the inputs.
         ImageError: an object store doesn't say whether the only input is a folder.
     """
     single = _is_single_file(inputs, output)
-    if single and output != STANDARD_STREAM:
+    if single and relative_to is not None:
+        raise OutputError(f"{output}: names below --relative-to need a directory as --output")
+    if single and output.name and Path(output.name).suffix and output != STANDARD_STREAM:
         named = format_of(Path(output.name))
         if form not in {None, named}:
             raise OutputError(f"{output}: that name says {named.name}, not {form.name}")
@@ -60,9 +69,11 @@ def plan_cutouts(
         and not (others or single)
         and _is_folder(first)
     ):
-        return _plan_while_listing(first, output, form)
+        return _plan_while_listing(first, output, form, relative_to)
     failures: list[Failure] = []
     files = list(_find_files(inputs, output, failures))
+    if relative_to is not None:
+        files = list(files_below(files, relative_to, failures))
     targets: list[Location]
     if single:
         targets = [output] * len(files)
@@ -72,6 +83,36 @@ def plan_cutouts(
     jobs = _pair(files, targets, failures, explicit=single)
     remote = any(isinstance(place, RemotePath) for place in (*inputs, output))
     return CutoutPlan(jobs, tuple(failures), form, len(jobs), remote)
+
+
+def plan_again(
+    failed: Mapping[str, str | None],
+    output: Location,
+    form: Format | None = None,
+    *,
+    relative_to: Location | None = None,
+) -> CutoutPlan:
+    """A plan of inputs that failed, from their records.
+
+    Args:
+        failed: each input and where its result goes; None: it gets a name as in `plan_cutouts`.
+        output, form, relative_to: as `plan_cutouts` takes them, for those.
+    """
+    jobs = [
+        Job(parse_location(name), parse_location(target))
+        for name, target in failed.items()
+        if target is not None
+    ]
+    unknown = [parse_location(name) for name, target in failed.items() if target is None]
+    remote = any(
+        isinstance(place, RemotePath) for job in jobs for place in (job.source, job.target)
+    )
+    if not unknown:
+        known = form or (format_of(Path(jobs[0].target.name)) if jobs else PNG)
+        return CutoutPlan(tuple(jobs), (), known, len(jobs), remote)
+    plan = plan_cutouts(unknown, output, form, relative_to=relative_to)
+    every = (*jobs, *plan.jobs)
+    return replace(plan, jobs=every, count=len(every), remote=remote or plan.remote)
 
 
 def _pair(
@@ -97,18 +138,51 @@ def _pair(
     return tuple(jobs.values())
 
 
-def _plan_while_listing(folder: RemotePath, output: RemotePath, form: Format) -> CutoutPlan:
+def _plan_while_listing(
+    folder: RemotePath, output: RemotePath, form: Format, relative_to: Location | None
+) -> CutoutPlan:
     """A plan whose jobs are found as they are drawn."""
-    from .remote_folder import jobs_below  # fsspec is met for URLs only
+    from .remote_folder import images_below, jobs_below  # fsspec is met for URLs only
 
     failures: list[Failure] = []
-    jobs = jobs_below(folder, output, form.suffixes[0], failures)
+    jobs: Iterator[Job]
+    if relative_to is None:
+        jobs = jobs_below(folder, output, form.suffixes[0], failures)
+    else:
+        found = files_below(images_below(folder, output, failures), relative_to, failures)
+        jobs = (job for file in found for job in [_named_alone(file, output, form)])
     first = next(jobs, None)
     if first is None:
         if not failures:
             failures.append(_no_images(folder))
         return CutoutPlan((), failures, form, 0, remote=True)
     return CutoutPlan(chain([first], jobs), failures, form, remote=True)
+
+
+def files_below(
+    files: Iterable[InputFile], prefix: Location, failures: list[Failure]
+) -> Iterator[InputFile]:
+    """The same files with their places, and what names them, from a folder on that they lie below.
+
+    Args:
+        files: of any folders.
+        prefix: the folder.
+        failures: those that lie elsewhere are added.
+    """
+    above = f"{absolute(prefix).rstrip('/')}/"
+    for file in files:
+        whole = absolute(file.path)
+        if whole.startswith(above):
+            key = whole.removeprefix(above)
+            yield replace(file, place=Path(key), key=key, alone=True)
+        else:
+            error = OutputError(f"{file.path}: is not below {prefix}, which --relative-to names")
+            failures.append(Failure(file.path, error))
+
+
+def _named_alone(file: InputFile, output: RemotePath, form: Format) -> Job:
+    (name,) = name_results([file], output, form.suffixes[0])
+    return Job(file.path, output / name, not file.in_place, file.key)
 
 
 def read_list(content: bytes) -> list[Location]:
@@ -140,8 +214,13 @@ def _is_single_file(inputs: Sequence[Location], output: Location) -> bool:
     suffix = Path(output.name).suffix.lower()
     if isinstance(output, RemotePath):
         suffix = output.suffix.lower()  # where no folders are, none is there already
-    elif file_at(output).is_folder():
-        return False
+    elif isinstance(output, Path) and os.path.exists(output):
+        if os.path.isdir(output):
+            return False
+        if not os.path.isfile(output):  # a pipe or a device
+            if several:
+                raise OutputError(f"{output}: for more than one file, --output is a directory")
+            return True
     if not suffix:
         return False
     if several:
@@ -156,7 +235,7 @@ def _is_folder(place: Location) -> bool:
     """Whether an input is a folder; of a URL that ends as an image's, the store is not asked."""
     if isinstance(place, RemotePath) and place.suffix.lower() in SUFFIXES:
         return False
-    return file_at(place).is_folder()
+    return os.path.isdir(place) if isinstance(place, Path) else file_at(place).is_folder()
 
 
 def _find_files(
@@ -241,10 +320,13 @@ def _is_result_of(result: Path, images: set[str]) -> bool:
     return result.suffix in formats and result.stem in images
 
 
-def _is_special(path: Path) -> bool:
-    """Whether something is there that is no regular file."""
+def _is_special(path: Location) -> bool:
+    """Whether a pipe or a device is there, and neither a file nor a folder."""
+    if not isinstance(path, Path):
+        return False
     try:
-        return not stat.S_ISREG(os.stat(path).st_mode)
+        mode = os.stat(path).st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
     except (OSError, ValueError):
         return False  # reading it will say what is wrong
 

@@ -20,7 +20,9 @@ from birefnet_runtime.segmenter import Opening
 
 from ..files.cutter import CutterSettings, FileCutter, FileReport
 from ..files.jobs import Job
+from ..storage import CredentialsError, plain, typed
 from ..storage.models import is_in_a_store, keep
+from .journal import JournalActor
 from .tables import jobs_of, record_table
 
 # A model of this machine, brought to those of the cluster that don't have it, once each.
@@ -117,6 +119,14 @@ def assigned_cpus() -> int:
     return max(1, int(context.get_assigned_resources().get("CPU", 1)))
 
 
+_OPENING = "opening the model"
+MOST_OPENINGS = 8
+"""Processes that may end one after another while they open the model before that is an error."""
+MOST_DEATHS = 2
+"""How often a file may end its process when it is the only one in hand; once before that it was
+one of several."""
+
+
 def with_threads(opening: Opening, count: int) -> Opening:
     """The same, with so many threads where none were asked for."""
     return {**opening, "threads": opening.get("threads") or count}
@@ -147,25 +157,42 @@ class Notes:
 class CutFiles:
     """Tables of jobs to tables of records, whatever happens to a file.
 
+    Ray starts a lost actor again and hands it the same table, without end. So what is in hand is
+    noted in a `Journal` elsewhere: the second time the files are done one by one, and one during
+    which the process ended `MOST_DEATHS` times gets a record with an error instead of a turn.
+
     Args:
         settings: how files are cut out.
         delivery: the model.
         folder: where relative paths begin, if there is such a folder on this machine.
+        journal: notes what is in hand; None: nothing is.
     """
 
-    def __init__(self, settings: CutterSettings, delivery: Delivery, folder: str) -> None:
+    def __init__(
+        self,
+        settings: CutterSettings,
+        delivery: Delivery,
+        folder: str,
+        journal: JournalActor | None = None,
+    ) -> None:
         self._notes = Notes()
         self._cutter: FileCutter | None = None
         self._error = ""
+        self._journal = journal
         with suppress(OSError):
             os.chdir(folder)
         opening = with_threads(settings.opening, assigned_cpus())
         cv2.setNumThreads(opening["threads"] or 1)
+        if journal is not None and journal.begin(_OPENING) >= MOST_OPENINGS + journal.actors:
+            self._error = "every process that opens the model ends; is there enough memory for it?"
+            return
         try:
             # An error here would be Ray's, with its log, and tried again.
             self._cutter = replace(settings, model=delivery.receive(), opening=opening).open()
         except BirefnetError as error:
             self._error = str(error)
+        if journal is not None:
+            journal.end(_OPENING)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         jobs = jobs_of(table)
@@ -173,11 +200,36 @@ class CutFiles:
         todo = [job for job, error in jobs if error is None]
         if self._cutter is None:
             records += [{**_failure(job, self._error), "fatal": True} for job in todo]
-        else:
-            records += [report.as_record() for report in reports_of(self._cutter, todo)]
+        elif todo:
+            records += [_record_of(report) for report in self._reports(self._cutter, todo)]
         if records:
             records[0] = {**records[0], "notes": self._notes.taken()}
         return record_table(records)
+
+    def _reports(self, cutter: FileCutter, jobs: list[Job]) -> Iterator[FileReport]:
+        """A report of each job; one by one where an earlier actor was lost on them."""
+        journal = self._journal
+        if journal is None:
+            yield from reports_of(cutter, jobs)
+            return
+        table = f"{len(jobs)} files from {typed(jobs[0].source)}"
+        if journal.begin(table) == 0:
+            yield from reports_of(cutter, jobs)
+        else:
+            for job in jobs:
+                name = typed(job.source)
+                if (deaths := journal.begin(name)) >= MOST_DEATHS:
+                    reason = f"the process that cut it out ended {deaths + 1} times; left out"
+                    yield FileReport(job, ImageError(f"{job.name}: {reason}"))
+                    continue
+                yield from reports_of(cutter, [job])
+                journal.end(name)
+        journal.end(table)
+
+
+def _record_of(report: FileReport) -> dict[str, Any]:
+    record = {**report.as_record(), **report.details}
+    return {**record, "fatal": True} if isinstance(report.error, CredentialsError) else record
 
 
 def reports_of(cutter: FileCutter, jobs: list[Job]) -> Iterator[FileReport]:
@@ -194,4 +246,4 @@ def reports_of(cutter: FileCutter, jobs: list[Job]) -> Iterator[FileReport]:
 
 
 def _failure(job: Job, error: str) -> dict[str, Any]:
-    return {"input": str(job.source), "output": None, "error": error}
+    return {"input": plain(job.source), "output": None, "error": error}

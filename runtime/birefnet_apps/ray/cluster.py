@@ -96,7 +96,8 @@ def connected(address: str | None = None) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        with _signals_held():  # a second Ctrl-C would leave Ray's processes behind
+            ray.shutdown()
 
 
 def _check_answers(address: str) -> None:
@@ -161,6 +162,19 @@ def machines() -> list[dict[str, float]]:
 
     nodes: Any = ray.nodes  # untyped
     return [node["Resources"] for node in nodes() if node["Alive"]]
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM do nothing inside the block."""
+    here = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if here else ()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

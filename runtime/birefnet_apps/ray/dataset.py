@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any, Unpack
 
-from birefnet_models.base.text import first_line
+from birefnet_models.base.text import first_line, printable
 from birefnet_runtime.cutout.compose import Style
 from birefnet_runtime.errors import ClusterError
 from birefnet_runtime.images.write import Encoding, format_named
@@ -18,6 +18,7 @@ from ..files.plan import plan_cutouts
 from ..storage import Location, parse_location
 from .actor import CutFiles, deliver, with_threads
 from .cluster import Pool, machines, plan_actors
+from .journal import start_journal
 from .tables import job_tables
 
 if TYPE_CHECKING:
@@ -116,7 +117,24 @@ class Records:
                     raise ClusterError(row["error"])
                 yield row
         except RayError as error:
-            raise ClusterError(f"Ray gave up: {first_line(error)}") from error
+            raise ClusterError(f"Ray gave up: {_reason(error)}") from error
+
+
+def _current_folder() -> str:
+    """Where relative paths begin; empty where it was deleted."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
+
+
+def _reason(error: BaseException) -> str:
+    """What an error of Ray's says went wrong: its cause, else the last line of its trace."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, BaseException):
+        return f"{type(cause).__name__}: {first_line(cause)}"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return printable(lines[-1].strip()) if lines else type(error).__name__
 
 
 def records_of(
@@ -147,7 +165,7 @@ def records_of(
     # Blocks that are here need no task that reads them, which would wait for CPUs of the actors.
     data = ray.data.from_blocks(tables).map_batches(
         CutFiles,
-        batch_size=None,
+        batch_size=rows,  # which Ray wants to be told where actors have GPUs
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(
             size=min(planned.actors, max(1, len(tables))), max_tasks_in_flight_per_actor=2
@@ -155,7 +173,8 @@ def records_of(
         fn_constructor_kwargs={
             "settings": replace(settings, opening=with_threads(settings.opening, planned.threads)),
             "delivery": deliver(settings.model, len(nodes)),
-            "folder": os.getcwd(),
+            "folder": _current_folder(),
+            "journal": start_journal(planned.actors),
         },
         **resources,
     )

@@ -10,7 +10,7 @@ from birefnet_runtime.images.write import Encoding
 from birefnet_runtime.segmenter import Opening
 from numpy.typing import NDArray
 
-from ..files.cutter import FETCHED_AHEAD, CutterSettings, FileReport, check_style
+from ..files.cutter import DOWNLOADS, UPLOADS, CutterSettings, FileReport, check_style
 from ..files.jobs import Job
 from ..storage import InMemory, Location, RemotePath, parse_location
 from .actor import assigned_cpus, reports_of, with_threads
@@ -85,7 +85,9 @@ class Cutout:
             for image, name, target in zip(images, names, targets, strict=True)
         ]
         remote = any(isinstance(place, RemotePath) for job in jobs for place in _both(job))
-        cutter = replace(self._cutter, ahead=FETCHED_AHEAD) if remote else self._cutter
+        cutter = self._cutter
+        if remote:
+            cutter = replace(cutter, downloads=DOWNLOADS, uploads=UPLOADS)
         reports = list(reports_of(cutter, jobs))
         subjects = [report.subject for report in reports]
         added: dict[str, list[Any]] = {

@@ -21,10 +21,19 @@ _JOBS = pa.schema(
     ]
 )
 _STEPS = ("read", "run", "compose", "write", "animation")
+_DETAILS = {
+    "etag": pa.string(),
+    "source_bytes": pa.int64(),
+    "result_bytes": pa.int64(),
+    "started": pa.float64(),
+    "finished": pa.float64(),
+}
+"""As `FileReport.details` has them."""
 RECORDS = pa.schema(
     [
         ("input", pa.string()),
         ("output", pa.string()),
+        ("target", pa.string()),
         ("error", pa.string()),
         ("skipped", pa.bool_()),
         ("image_size", pa.list_(pa.int64())),
@@ -34,6 +43,7 @@ RECORDS = pa.schema(
         ("box", pa.list_(pa.int64())),
         ("share", pa.float64()),
         ("seconds", pa.struct([(step, pa.float64()) for step in _STEPS])),
+        *_DETAILS.items(),
         ("notes", pa.list_(pa.string())),
         ("fatal", pa.bool_()),
     ]
@@ -100,7 +110,7 @@ def jobs_of(table: pa.Table) -> list[tuple[Job, str | None]]:
 def record_table(records: Iterable[Mapping[str, Any]]) -> pa.Table:
     """A table of records."""
     rows = [
-        {**record, "input": printable(record["input"]), "output": _text(record.get("output"))}
+        {**record, **{name: _text(record.get(name)) for name in ("input", "output", "target")}}
         for record in records
     ]
     return pa.Table.from_pylist(rows, RECORDS)
@@ -110,11 +120,11 @@ def plain_record(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of a Dataset of records as `birefnet cutout --json` prints it."""
     names = {"input", "output"}
     if row["error"] is not None:
-        names |= {"error"}
+        names |= {"error", "target"} if row["target"] is not None else {"error"}
     elif row["skipped"]:
         names |= {"skipped"}
     else:
-        names |= set(RECORDS.names) - {"error", "skipped", "notes", "fatal"}
+        names |= set(RECORDS.names) - {"target", "error", "skipped", "notes", "fatal", *_DETAILS}
     record = {name: row[name] for name in RECORDS.names if name in names}
     if record.get("seconds") is not None:
         record["seconds"] = {
@@ -123,5 +133,17 @@ def plain_record(row: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _text(output: str | None) -> str | None:
-    return None if output is None else printable(output)
+def details_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What records of a run say beside that of such a row."""
+    return {name: row[name] for name in _DETAILS if row[name] is not None}
+
+
+def _text(name: str | None) -> str | None:
+    """A name that Arrow can hold: as it is, but for one that is no text."""
+    if name is None:
+        return None
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return printable(name)
+    return name

@@ -1,6 +1,6 @@
 """Files of this machine and of object stores, by one face; fsspec is met for URLs only."""
 
-from .base import File, Found
+from .base import CredentialsError, File, Found
 from .local import LocalFile, file_at
 from .location import (
     STANDARD_STREAM,
@@ -10,12 +10,14 @@ from .location import (
     absolute,
     is_url,
     parse_location,
+    plain,
     shown,
     typed,
 )
 
 __all__ = [
     "STANDARD_STREAM",
+    "CredentialsError",
     "File",
     "Found",
     "InMemory",
@@ -26,6 +28,7 @@ __all__ = [
     "file_at",
     "is_url",
     "parse_location",
+    "plain",
     "shown",
     "typed",
 ]

@@ -9,6 +9,10 @@ from birefnet_runtime.errors import ImageError
 from birefnet_runtime.images.read import MOST_PIPE_BYTES
 
 
+class CredentialsError(ImageError):
+    """An object store refuses the credentials themselves: every further request will fail, too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What is at a location.
@@ -40,6 +44,13 @@ class File(Protocol):
 
         Raises:
             ImageError: it can't be read, is empty, or larger than `MOST_PIPE_BYTES`.
+        """
+
+    def check_writable(self) -> None:
+        """Write a small file into this folder, and remove it again.
+
+        Raises:
+            OutputError: the folder can't be written to.
         """
 
     def write(self, content: bytes, origin: str = "") -> None:

@@ -1,6 +1,7 @@
 """Files of this machine, standard streams, and bytes in memory."""
 
 import os
+import secrets
 import stat
 import sys
 from contextlib import suppress
@@ -59,6 +60,13 @@ class LocalFile:
             reason = (error.strerror or str(error)).lower()
             raise ImageError(f"{self.path}: {reason}") from error
 
+    def check_writable(self) -> None:
+        probe = self.path / f".birefnet-{secrets.token_hex(8)}"
+        with open_output(probe) as stream:
+            stream.write(b"x")
+        with suppress(OSError):
+            probe.unlink()
+
     def write(self, content: bytes, origin: str = "") -> None:
         with open_output(self.path) as stream:
             stream.write(content)
@@ -75,6 +83,9 @@ class _Stream:
 
     def is_folder(self) -> bool:
         return False
+
+    def check_writable(self) -> None:
+        """Nothing is known before it is written to."""
 
 
 class StandardStream(_Stream):

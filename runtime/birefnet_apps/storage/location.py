@@ -37,6 +37,15 @@ class RemotePath:
             return f"{shown_url(path)}?..."
         return shown_url(self.url)
 
+    @property
+    def text(self) -> str:
+        """As text for programs: without what may not be printed, and without escapes."""
+        scheme, mark, rest = self.url.partition("://")
+        if self.protocol in {"http", "https"}:
+            rest = rest.partition("?")[0]
+        host, slash, path = rest.partition("/")
+        return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+
     def __truediv__(self, below: PurePath) -> "RemotePath":
         return RemotePath(f"{self.url.rstrip('/')}/{below.as_posix()}")
 
@@ -94,7 +103,7 @@ def is_url(text: str) -> bool:
 
 def parse_location(text: str) -> Path | RemotePath:
     """A path, or a URL; `file://` is a path of this machine, whose `%20` is a space (RFC 8089)."""
-    if not is_url(text):
+    if _URL.match(text) is None:
         return Path(text)
     scheme, _, rest = text.partition("://")
     if scheme.lower() not in _LOCAL:
@@ -109,7 +118,7 @@ def absolute(location: Location) -> str:
         ImageError: it is relative to a directory that was deleted.
     """
     if isinstance(location, RemotePath):
-        return f"{location.protocol}://{location.path.rpartition('@')[2]}"
+        return f"{location.protocol}://{location.text.partition('://')[2].rstrip('/')}"
     if location == STANDARD_STREAM or isinstance(location, InMemory):
         return str(location)
     try:
@@ -119,6 +128,11 @@ def absolute(location: Location) -> str:
             f"{shown(location)}: the current directory was deleted; change into another one, or "
             "give absolute paths"
         ) from None
+
+
+def plain(location: Location) -> str:
+    """A location as records have it: names as they are, without secrets."""
+    return location.text if isinstance(location, RemotePath) else str(location)
 
 
 def typed(location: Location) -> str:

@@ -92,6 +92,6 @@ def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
 
 def find_any_model(model: str | os.PathLike[str], how: FetchOptions = DEFAULT_OPTIONS) -> ModelFile:
     """Find a model as `find_model` does, and those of object stores, too."""
-    if isinstance(model, str) and is_in_a_store(model):
+    if isinstance(model, str) and "://" in model and is_in_a_store(model):
         return ModelFile(fetch_model(model))
     return find_model(model, how)

@@ -1,11 +1,12 @@
 """Files of object stores and other places that fsspec knows, with its credentials and settings."""
 
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
 from birefnet_models.base.errors import BirefnetError
@@ -13,7 +14,7 @@ from birefnet_models.base.text import first_line
 from birefnet_runtime.errors import ImageError, MissingExtraError, OutputError
 from birefnet_runtime.images.read import MOST_PIPE_BYTES
 
-from .base import Found, bounded
+from .base import CredentialsError, Found, bounded
 from .location import RemotePath, shown
 
 _PER_PAGE = 1000
@@ -97,6 +98,15 @@ _ONE_PUT = {"s3": {"chunksize": 5 << 29}, "gs": {"chunksize": 5 << 29}}
 _MARKED = {"s3": "Metadata", "gs": "metadata"}
 """By which option `pipe_file` takes what is kept with an object."""
 _ORIGIN = "birefnet-origin"
+_PROBE = ".birefnet-write-test"
+_CREDENTIALS = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken"}
+    | {"SignatureDoesNotMatch", "TokenRefreshRequired", "RequestExpired", "AuthFailure"}
+    | {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
+    | {"DefaultCredentialsError", "RefreshError", "ClientAuthenticationError"}
+)
+"""Codes of stores' answers, and names of drivers' errors, that say the same of every request."""
+_BUCKET = re.compile(r"\b(bucket|container)\b", re.IGNORECASE)
 _VERSION_WORDS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 _WRITES_WHOLE = frozenset({*DRIVERS, "adl", "memory", "oss", "cos", "oci", "hf"})
 """Where an object appears when all of it has come. Elsewhere a name is changed at the end."""
@@ -143,6 +153,13 @@ class RemoteFile:
                 self._failed(ImageError, "can't be read", error)
         return bounded(shown(self.place), content, "an object store")
 
+    def check_writable(self) -> None:
+        probe = RemoteFile(self.place / PurePath(_PROBE))
+        probe.write(b"")
+        fs, path = probe._opened()
+        with suppress(Exception):  # a user may be allowed to write, and not to remove
+            fs.rm_file(path)
+
     def write(self, content: bytes, origin: str = "") -> None:
         fs, path = self._opened()
         marked = _MARKED.get(self.place.protocol)
@@ -167,15 +184,18 @@ class RemoteFile:
         """
         fs, path = self._opened()
         pages = pages_below(fs, path, self.place.protocol)
+        count = 0
         while True:
             try:
                 page = next(pages, None)
             except BirefnetError:
                 raise
             except Exception as error:  # noqa: BLE001  as above
-                self._failed(ImageError, "can't be listed", error)
+                rest = f"; {count} names came before that, the rest is unknown" if count else ""
+                self._failed(ImageError, "can't be listed", error, rest)
             if page is None:
                 return
+            count += len(page)
             yield from page
 
     def fetch(self, target: Path) -> None:
@@ -218,13 +238,18 @@ class RemoteFile:
         except Exception as error:  # noqa: BLE001  as above
             self._failed(ImageError, "can't be opened", error)
 
-    def _failed(self, kind: type[BirefnetError], what: str, error: Exception) -> NoReturn:
+    def _failed(
+        self, kind: type[BirefnetError], what: str, error: Exception, rest: str = ""
+    ) -> NoReturn:
         """Raise one line of ours for whatever a driver raised, without the URL's secrets."""
+        if _is_about_credentials(error):
+            kind = CredentialsError
         if isinstance(error, FileNotFoundError):
-            reason = "no such object" if kind is ImageError else "no such bucket"
+            is_object = kind is ImageError and not _BUCKET.search(str(error))
+            reason = "no such object" if is_object else "no such bucket"
         else:
             reason = f"{what}: {_without_secrets(self.place, first_line(error))}"
-        raise kind(f"{shown(self.place)}: {reason}") from error
+        raise kind(f"{shown(self.place)}: {reason}{rest}") from error
 
 
 @cache
@@ -251,7 +276,13 @@ def _found_on_s3(fs: Any, path: str) -> Found:
     """What is there by one request: `info` asks again, as for a folder, where nothing is."""
     bucket, key, version = fs.split_path(path)
     named = {"VersionId": version} if version else {}
-    head = fs.call_s3("head_object", Bucket=bucket, Key=key, **named)
+    asked = {"Bucket": bucket, "Key": key, **named}
+    try:
+        head = fs.call_s3("head_object", **asked)
+    except FileNotFoundError:
+        raise
+    except OSError:  # an answer to HEAD has no words
+        head = fs.call_s3("get_object", **asked, Range="bytes=0-0")
     return Found(head.get("Metadata", {}).get(_ORIGIN, ""), head.get("ETag", "").strip('"'))
 
 
@@ -263,6 +294,18 @@ def _found_by_info(fs: Any, path: str) -> Found:
 
 
 _HEADS: dict[str, Callable[[Any, str], Found]] = {"s3": _found_on_s3}
+
+
+def _is_about_credentials(error: BaseException) -> bool:
+    """Whether a driver's error says that the credentials are missing, wrong or too old."""
+    each: BaseException | None = error
+    while each is not None:
+        response = getattr(each, "response", None)
+        code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+        if {str(code), type(each).__name__} & _CREDENTIALS or getattr(each, "code", 0) == 401:
+            return True
+        each = each.__cause__ or each.__context__
+    return False
 
 
 def _write_and_rename(fs: Any, path: str, content: bytes) -> None:

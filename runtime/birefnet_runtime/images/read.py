@@ -46,8 +46,10 @@ ImageSource: TypeAlias = FileSource | Image.Image | ArrayLike | Picture
 
 # fmt: off
 SUFFIXES = frozenset({
-    ".apng", ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm",
-    ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heics", ".heif", ".heifs",
+    ".hif", ".ico", ".j2c", ".j2k", ".jfif", ".jif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf",
+    ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi",
+    ".sgi", ".tga", ".tif", ".tiff", ".webp",
 })
 # fmt: on
 """What counts as an image when a folder is searched. A file named by itself may have any suffix."""

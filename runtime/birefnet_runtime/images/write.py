@@ -183,6 +183,12 @@ def open_output(target: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]
     try:
         if isinstance(target, str | os.PathLike):
             path = Path(target)
+            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe or a device
+                buffer = io.BytesIO()
+                yield buffer
+                with open(path, "wb") as device:
+                    device.write(buffer.getbuffer())
+                return
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError:

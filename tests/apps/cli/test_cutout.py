@@ -354,7 +354,7 @@ def test_options_of_the_result(model, photo, tmp_path, arguments, mode, size):
         (["-o", "out", "--quality", "0"], "quality"),
         (["-o", "out", "--canvas", "100"], "'--canvas': '100' is not a canvas; give WxH"),
         (["-o", "out", "--padding", "5%"], "are of a canvas; give --canvas"),
-        (["-o", "out", "--clean", "all"], "'--clean': 'all' says nothing"),
+        (["-o", "out", "--clean", "all"], "'--clean': 'all' is not something to clean"),
     ],
 )
 def test_options_that_do_not_go_together(photo, arguments, says):

@@ -8,14 +8,14 @@ from click.testing import CliRunner
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--actors", "2"], "need --engine ray"),
-        (["--ray-address", "auto"], "need --engine ray"),
+        (["--actors", "2"], "need --on ray"),
+        (["--ray-address", "auto"], "need --on ray"),
         (
-            ["--engine", "ray", "--cpus-per-actor", "2", "--gpus-per-actor", "1"],
+            ["--on", "ray", "--cpus-per-actor", "2", "--gpus-per-actor", "1"],
             "CPUs or GPUs; leave one of the two out",
         ),
-        (["--engine", "ray", "-"], "standard input and output are this process's"),
-        (["--engine", "dask"], "'dask' is not one of 'local', 'ray'"),
+        (["--on", "ray", "-"], "standard input and output are this process's"),
+        (["--on", "dask"], "'dask' is not one of 'local', 'ray'"),
     ],
 )
 def test_what_does_not_go_together(options, text):
@@ -27,7 +27,7 @@ def test_what_does_not_go_together(options, text):
 
 def test_a_folder_without_images_starts_no_engine(tmp_path):
     done = CliRunner().invoke(
-        cli.main, ["cutout", str(tmp_path), "-o", str(tmp_path / "out"), "--engine", "ray"]
+        cli.main, ["cutout", str(tmp_path), "-o", str(tmp_path / "out"), "--on", "ray"]
     )
 
     assert done.exit_code == 1

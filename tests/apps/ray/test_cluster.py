@@ -36,7 +36,7 @@ def test_the_command_does_the_same_on_ray(model, tmp_path, picture):
     options += ("--canvas", "4:5", "--padding", "3px", "--clean", "specks")
 
     plain = run("cutout", "in", "-o", "plain", *options, cwd=tmp_path)
-    made = run("cutout", "in", "-o", "made", *options, "--engine", "ray", cwd=tmp_path)
+    made = run("cutout", "in", "-o", "made", *options, "--on", "ray", cwd=tmp_path)
 
     assert plain.returncode == made.returncode == 1, made.stderr
 

@@ -2,6 +2,8 @@
 
 import io
 import json
+import threading
+from typing import ClassVar
 
 import fsspec
 import numpy as np
@@ -60,7 +62,9 @@ def test_a_folder_to_a_folder_and_what_fails(model, photos, bucket, s3):
     records = {record["input"]: record for record in map(json.loads, done.stdout.splitlines())}
     assert records[f"{photos}/sub/b.png"]["output"] == f"{bucket}/out/sub/b.png"
     assert records[f"{photos}/empty.jpg"]["output"] is None
-    assert s3.requests["PUT", "served"] == 3 + 7 + 1, "one for each result, and the fixtures'"
+    assert s3.requests["PUT", "served"] == 3 + 7 + 1 + 1, (
+        "one for each result, the fixtures', and whether the output can be written to"
+    )
 
 
 def test_results_equal_local_ones_byte_for_byte(model, photos, bucket, tmp_path, photo_bytes):
@@ -122,7 +126,7 @@ def test_503s_and_slow_answers_are_the_drivers_to_bear(model, photos, bucket, s3
 
     assert results(bucket) == ["a.png", "sub/b.png", "sub/c.png"]
     assert ", 2 failed" in done.stderr
-    assert s3.requests["PUT", "503"] == 3
+    assert s3.requests["PUT", "503"] == 3 + 1
     assert s3.requests["GET", "503"] >= 5
 
 
@@ -202,3 +206,110 @@ def test_a_result_of_another_object_is_neither_overwritten_nor_taken_for_ones_ow
     assert "--relative-to" in ends[1].stderr
     assert "there already" not in ends[2].stderr
     assert content == before
+
+
+def test_names_relative_to_a_prefix_hang_on_each_object_alone(model, photos, bucket, tmp_path):
+    """A folder, and its files in lists of one, in any order."""
+    run("cutout", f"{photos}/", "-o", f"{bucket}/all", "-m", model, "--relative-to", bucket)
+    for name in ("sub/c.webp", "a.jpg", "sub/b.png"):
+        run(
+            *("cutout", f"{photos}/{name}", "-o", f"{bucket}/each/", "-m", model),
+            *("--relative-to", f"{bucket}/"),
+        )
+
+    assert results(bucket, "each") == ["in/a.jpg.png", "in/sub/b.png.png", "in/sub/c.webp.png"]
+    assert results(bucket, "all") == results(bucket, "each")
+
+
+def test_an_output_that_cannot_be_written_costs_no_picture(model, photos, bucket, s3):
+    before = s3.requests["GET", "served"]
+
+    done = run("cutout", f"{photos}/", "-o", "s3://no-such-bucket/out", "-m", model)
+
+    assert done.exit_code == 1
+    assert "s3://no-such-bucket/out" in done.stderr
+    assert "no such bucket" in done.stderr
+    assert s3.requests["GET", "served"] - before <= 2, "a page of names, and no picture"
+
+
+def test_a_missing_input_bucket_is_no_missing_object(model, s3, bucket):
+    done = run("cutout", "s3://no-such-bucket/a.jpg", "-o", f"{bucket}/a.png", "-m", model)
+
+    assert done.exit_code == 1
+    assert "s3://no-such-bucket/a.jpg: no such bucket" in done.stderr
+
+
+def test_credentials_that_are_refused_stop_the_run(model, photos, bucket, photo_bytes, monkeypatch):
+    asked = []
+
+    class Expired(Exception):
+        response: ClassVar = {
+            "Error": {"Code": "ExpiredToken", "Message": "The token has expired."}
+        }
+
+    def read(self):
+        asked.append(self.place)
+        self._failed(remote.ImageError, "can't be read", Expired("The token has expired."))
+
+    fs = fsspec.filesystem("s3")
+    for number in range(100):
+        fs.pipe_file(f"{bucket}/many/{number:03}.jpg", photo_bytes)
+    monkeypatch.setattr(remote.RemoteFile, "read", read)
+
+    done = run("cutout", f"{bucket}/many/", "-o", f"{bucket}/out", "-m", model)
+
+    assert done.exit_code == 1
+    assert len(asked) < 50
+    assert "expired" in done.stderr
+    assert "renew the credentials" in done.stderr
+
+
+def test_uploads_do_not_wait_for_each_other(model, bucket, photo_bytes, s3, monkeypatch):
+    """As many are on their way at once as results there are, whatever the number of threads."""
+    real = remote.RemoteFile.write
+    barrier = threading.Barrier(6, timeout=60)
+
+    def write(self, content, origin=""):
+        if self.place.name.startswith("p"):
+            barrier.wait()  # nobody goes on before all six are here
+        real(self, content, origin)
+
+    fs = fsspec.filesystem("s3")
+    for number in range(6):
+        fs.pipe_file(f"{bucket}/in/p{number}.jpg", photo_bytes)
+    monkeypatch.setattr(remote.RemoteFile, "write", write)
+
+    done = run("cutout", f"{bucket}/in/", "-o", f"{bucket}/out", "-m", model, "--threads", 1)
+
+    assert done.exit_code == 0, done.stderr
+    assert len(results(bucket)) == 6
+
+
+def test_records_lie_beside_the_results_and_say_what_failed(model, photos, bucket, photo_bytes):
+    done = run("cutout", f"{photos}/", "-o", f"{bucket}/out", "-m", model, "--records", "jsonl")
+    fs = fsspec.filesystem("s3", use_listings_cache=False)
+    fs.invalidate_cache()
+    (part,) = fs.glob(f"{bucket}/out/birefnet-records/*.jsonl")
+    records = {r["input"]: r for r in map(json.loads, fs.cat_file(part).splitlines())}
+
+    assert done.exit_code == 1
+    first = records[f"{photos}/a.jpg"]
+    assert first["model"] == str(model)
+    assert first["etag"] == fs.info(f"{photos}/a.jpg")["ETag"].strip('"')
+    assert first["source_bytes"] == len(photo_bytes)
+    assert first["result_bytes"] == fs.size(f"{bucket}/out/a.png")
+    assert 0 < first["finished"] - first["started"] < 600
+    assert "error" in records[f"{photos}/broken.jpg"]
+
+    fs.pipe_file(f"{photos}/broken.jpg", photo_bytes)
+    again = run(
+        *("cutout", "-o", f"{bucket}/out", "-m", model),
+        *("--retry-failed", f"{bucket}/out", "--records", "jsonl"),
+    )
+
+    assert "1 cutout in " in again.stderr
+    assert ", 1 failed" in again.stderr, "the empty one"
+    assert "broken.png" in results(bucket)
+    third = run("cutout", "-o", f"{bucket}/out", "-m", model, "--retry-failed", f"{bucket}/out")
+    assert "empty.jpg" in third.stderr
+    assert "broken.jpg" not in third.stderr
