@@ -5,6 +5,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, TypeAlias, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from birefnet_models.base.files import replacing
 from birefnet_runtime.cutout.compose import Style, compose
 from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.errors import ImageError, OutputError
+from birefnet_runtime.images.color import HLG, PQ, CodePoints, normalize
 from birefnet_runtime.images.picture import Picture
 from birefnet_runtime.machine import usable_cores
 from birefnet_runtime.model.graph_io import Prepared
@@ -54,12 +56,9 @@ _SOUND = {
     ".webm": f"-c:a libopus -af aformat=channel_layouts={_OPUS_LAYOUTS}",
 }
 _COLORS = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv"
-_TONE_MAP = (
-    "zscale=tin={transfer}:pin=bt2020:min=bt2020nc:t=linear:npl=203,format=gbrpf32le,"
-    "zscale=p=bt709,tonemap=mobius:param=0.8:peak=5:desat=0,zscale=t=bt709:m=bt709:r=pc"
-)
-"""HDR to BT.709: reference white, 203 cd/m² (ITU-R BT.2408), becomes nearly white; what is
-brighter, up to 1000, is pressed together above it."""
+_LUT_SIDE = 49
+"""Colors a side of the table by which HDR becomes sRGB: it errs by .2 levels in the mean."""
+_TRANSFERS = {"smpte2084": PQ, "arib-std-b67": HLG}
 _NARROW = "zscale=pin=bt2020:p=bt709:t=bt709:m=bt709"
 _LOOKED_THROUGH = 250
 """Frames behind the first word of damage that are searched for the place."""
@@ -165,7 +164,14 @@ class _Film:
         if isinstance(self.source, RawFrames):
             yield self.source.pictures(times)
             return
-        with Ffmpeg(_decoding(self, self.source), reads=False) as decoder:
+        with ExitStack() as stack:
+            table = None
+            if self.footage.transfer:
+                folder = stack.enter_context(TemporaryDirectory(prefix="birefnet-"))
+                table = Path(folder, "hdr.cube")
+                write_tone_map(table, self.footage.transfer)
+            command = _decoding(self, self.source, table)
+            decoder = stack.enter_context(Ffmpeg(command, reads=False))
             yield _pictures(self, decoder, times)
             decoder.finish(self, ImageError, "ffmpeg can't decode it")
 
@@ -326,20 +332,37 @@ def _first_gap(times: list[int], footage: Footage) -> int:
     return next(gaps, len(times))
 
 
-def _decoding(film: _Film, source: Path) -> list[str]:
+def write_tone_map(file: Path, transfer: str) -> None:
+    """Write what `normalize` makes of HDR's colors, as a table that ffmpeg's filter `lut3d` reads.
+
+    Args:
+        file: ends in `.cube`.
+        transfer: ffmpeg's name of HDR's transfer function.
+    """
+    levels = np.rint(np.linspace(0, 65535, _LUT_SIDE)).astype(np.uint16)
+    blue, green, red = np.meshgrid(levels, levels, levels, indexing="ij")  # red changes fastest
+    colors = np.stack([red, green, blue], axis=-1).reshape(_LUT_SIDE, -1, 3)
+    normalize(colors, CodePoints(9, _TRANSFERS[transfer]))
+    head = f"LUT_3D_SIZE {_LUT_SIDE}"
+    np.savetxt(file, colors.reshape(-1, 3) / 65535, fmt="%.5f", header=head, comments="")
+
+
+def _decoding(film: _Film, source: Path, tone_map: Path | None) -> list[str]:
     """Arguments that make RGBA with times: turned upright, in the colors of BT.709."""
     footage = film.footage
     filters = [f"scale=in_color_matrix={footage.matrix}:flags=accurate_rnd+full_chroma_int"]
-    if (footage.transfer or footage.wide) and not has_filter("zscale"):
-        raise ImageError(
-            f"{film}: its colors are BT.2020's, for which this ffmpeg lacks zscale; convert it "
-            "to BT.709 first"
-        )
     if footage.transfer and footage.alpha:
         raise ImageError(f"{film}: HDR with alpha is not supported; convert it to BT.709 first")
-    if footage.transfer:
-        filters = [_TONE_MAP.format(transfer=footage.transfer)]
+    if tone_map is not None:
+        path = tone_map.as_posix().replace(":", "\\:")
+        filters = ["scale=in_color_matrix=bt2020:flags=accurate_rnd+full_chroma_int"]
+        filters += ["format=rgb48le", f"lut3d=file='{path}'"]
     elif footage.wide:
+        if not has_filter("zscale"):
+            raise ImageError(
+                f"{film}: its colors are BT.2020's, for which this ffmpeg lacks zscale; convert it "
+                "to BT.709 first"
+            )
         filters = [_NARROW]
     if footage.field_order and (whole := deinterlacing(footage)):
         filters.insert(0, whole)

@@ -122,18 +122,21 @@ def _read_planes(image: Any, channels: int) -> tuple[NDArray[np.uint16], NDArray
     """
     image.fp.seek(0)
     content = image.fp.read()
-    stored: Any = None
+    pixels: NDArray[np.uint16] = np.empty((0, 0, 3), np.uint16)
+    opacity: NDArray[np.uint16] | None = None
     for channel in range(channels):
         stream = io.BytesIO(_with_gray_directory(content, image.tag_v2, channel))
         with Image.open(stream, formats=["TIFF"]) as plane:
             plane.load()
             turn_upright(plane)
-            if stored is None:
-                stored = np.empty((channels, plane.height, plane.width), np.uint16)
+            if channel == 0:
+                pixels = np.empty((plane.height, plane.width, 3), np.uint16)
+            if channel == 3:
+                opacity = np.empty(pixels.shape[:2], np.uint16)
+            target = pixels[..., channel] if opacity is None else opacity
             for rows, strip in strips(plane):
-                stored[channel][rows] = np.asarray(strip)
-    pixels = np.ascontiguousarray(np.moveaxis(stored[:3], 0, -1))
-    return pixels, stored[3] if channels == 4 else None
+                target[rows] = np.asarray(strip)
+    return pixels, opacity
 
 
 def _with_gray_directory(content: bytes, tags: Any, channel: int) -> bytes:

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from birefnet_apps.video import convert as module
-from birefnet_apps.video.convert import cut_out_video
-from birefnet_apps.video.ffmpeg import has_filter, probe
+from birefnet_apps.video.convert import cut_out_video, write_tone_map
+from birefnet_apps.video.ffmpeg import probe
 from birefnet_apps.video.frames import RawFormat, RawFrames
 from birefnet_runtime import ImageError, MissingExtraError, OutputError, Segmenter, Style
+from birefnet_runtime.images.color import CodePoints, normalize
 from PIL import Image
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg isn't installed")
@@ -232,10 +233,6 @@ def test_hdr_becomes_what_it_looks_like(model, tmp_path, transfer, white):
            "-color_primaries", "bt2020", "-color_trc", transfer, "-colorspace", "bt2020nc",
            "-color_range", "tv", source)  # fmt: skip
     assert probe(source).transfer == transfer
-    if not has_filter("zscale"):
-        with pytest.raises(ImageError, match="lacks zscale; convert it"):
-            cut_out_video(source, tmp_path / "out.mov", Segmenter(model))
-        return
 
     cut_out_video(source, tmp_path / "out.mov", Segmenter(model), style=Style(foreground="none"))
 
@@ -243,6 +240,29 @@ def test_hdr_becomes_what_it_looks_like(model, tmp_path, transfer, white):
     np.testing.assert_allclose(shown[:, 4:-4, 4:26, :3], 245, atol=6)
     assert shown[:, 4:-4, 4:26, 3].min() > 250
     assert shown[:, 4:-4, 40:-4, :3].max() < 4
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("transfer", "number"), [("smpte2084", 16), ("arib-std-b67", 18)])
+def test_hdr_of_videos_becomes_what_it_becomes_of_pictures(tmp_path, transfer, number):
+    levels = np.arange(0, 44_000, 1_100)
+    red, green = np.meshgrid(levels, levels)
+    colors = np.stack([red, green, (red + green) // 2], axis=-1).astype(np.uint16)
+    write_tone_map(tmp_path / "hdr.cube", transfer)
+
+    shown = subprocess.run(
+        ["ffmpeg", "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb48le", "-s", "40x40", "-i", "-",
+         "-vf", f"lut3d=file='{tmp_path / 'hdr.cube'}'", "-f", "rawvideo", "-pix_fmt", "rgb48le",
+         "-"],
+        input=colors.astype("<u2").tobytes(), check=True, capture_output=True,
+    ).stdout  # fmt: skip
+
+    picture = colors.copy()
+    normalize(picture, CodePoints(9, number))
+    errors = np.frombuffer(shown, "<u2").reshape(40, 40, 3).astype(int) - picture
+    assert np.abs(errors).mean() / 257 < 0.6
+    grays = errors[np.arange(40), np.arange(40)]
+    assert np.abs(grays[1:]).max() / 257 < 4
 
 
 @pytest.fixture
