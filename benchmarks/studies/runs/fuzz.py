@@ -44,6 +44,7 @@ MEMORY_BYTES = 2_000_000_000
 """Of resident memory, the 400 MB that the forking process holds included."""
 RIGHT, REFUSED = "right", "refused in one line"
 MESSAGE = "birefnet: "
+BAR = "cutting out "
 USAGE = ("Usage: ", "Try ", "Error: ")
 
 
@@ -191,7 +192,7 @@ def _outcome(code: int, said: str, folder: Path) -> str:
         return "crash"
     if any("\x1b" in line for line in lines):
         return "control characters"
-    usage = [line for line in lines if line.startswith(USAGE) or not line.strip()]
+    usage = [line for line in lines if line.startswith((*USAGE, BAR)) or not line.strip()]
     if not all(line.startswith(MESSAGE) for line in lines if line not in usage):
         return "other lines"
     if code == 0:

@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import birefnet_models
 import click
 import numpy as np
 import onnx
+import tifffile
 from birefnet_apps.cli.main import main as birefnet
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.swin_v1 import SwinV1
+from numpy.typing import NDArray
 from PIL import Image
 
 ROOT = Path(__file__).parents[3]
 PHOTO = ROOT / "examples" / "photos" / "china.jpg"
+
+
+ADOBE_CHRM = (31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
 
 
 def words(text: str) -> list[str]:
@@ -64,6 +71,19 @@ def image_case(random: Random, folder: Path) -> list[str]:
     suffix = random.choice([".png", ".png", ".webp", ".tif", ".jpg"])
     options = random.choice(extra)
     return ["cutout", str(file), "--output", str(folder / f"cutout{suffix}"), *options]
+
+
+def video_case(random: Random, folder: Path) -> list[str]:
+    """A damaged video, most often where its tracks are described, cut out."""
+    name, content = random.choice(_videos())
+    head = random.choice([512, 4096, len(content)])
+    damaged = mutated(random, content[:head]) + content[head:]
+    if random.random() < 0.3:
+        damaged = content[:-head] + mutated(random, content[-head:])
+    (folder / name).write_bytes(damaged)
+    target = random.choice([".mov", ".webm"])
+    extra = random.choice([[], [], ["--mask"], ["--smooth"]])
+    return ["video", str(folder / name), "--output", str(folder / f"cutout{target}"), *extra]
 
 
 def model_case(random: Random, folder: Path) -> list[str]:
@@ -135,7 +155,8 @@ def option_case(random: Random, folder: Path) -> list[str]:
 
 
 CASES: dict[str, tuple[Callable[[Random, Path], list[str]], float]] = {
-    "images": (image_case, 0.5),
+    "images": (image_case, 0.45),
+    "videos": (video_case, 0.05),
     "model files": (model_case, 0.2),
     "checkpoints": (checkpoint_case, 0.1),
     "options": (option_case, 0.2),
@@ -188,6 +209,7 @@ def with_checksums(content: bytes) -> bytes:
 def prepare() -> None:
     """Read and make what cases have in common, once."""
     _pictures()
+    _videos()
     _nano_bytes()
     _nano_properties()
     _checkpoints()
@@ -235,7 +257,59 @@ def _pictures() -> Sequence[tuple[str, bytes]]:
         buffer = io.BytesIO()
         image.save(buffer, kind, **options)
         encoded.append((suffix, buffer.getvalue()))
-    return encoded
+    return [*encoded, *_with_color_chunks(encoded[3][1]), *_odd_tiffs(np.asarray(photo))]
+
+
+def _with_color_chunks(png: bytes) -> Iterator[tuple[str, bytes]]:
+    """A PNG that says what its colors are in several ways."""
+    chunks = {
+        b"cICP": (b"\x0c\x0d\0\1", b"\x09\x10\0\1", b"\x09\x12\0\0", b"\1\x08\0\1"),
+        b"gAMA": ((45455).to_bytes(4, "big"), (100_000).to_bytes(4, "big")),
+        b"cHRM": (b"".join(value.to_bytes(4, "big") for value in ADOBE_CHRM),),
+    }
+    for kind, contents in chunks.items():
+        for content in contents:
+            chunk = len(content).to_bytes(4, "big") + kind + content + bytes(4)
+            yield "png", with_checksums(png[:33] + chunk + png[33:])
+
+
+def _odd_tiffs(photo: NDArray[np.uint8]) -> Iterator[tuple[str, bytes]]:
+    """TIFF files in planes, of 32 bits, and with a thumbnail first."""
+    planes = np.ascontiguousarray(photo.transpose(2, 0, 1)).astype(np.uint16) * 257
+    separate = {"photometric": "rgb", "planarconfig": "separate", "compression": "adobe_deflate"}
+    for pixels, options in (
+        (planes, separate),
+        (planes, {**separate, "predictor": True, "byteorder": ">"}),
+        (planes, {**separate, "tile": (64, 64)}),
+        (photo[..., 0].astype(np.uint32) << 24, {"photometric": "minisblack"}),
+    ):
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, pixels, metadata=None, **options)
+        yield "tif", buffer.getvalue()
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(photo[::4, ::4], photometric="rgb", subfiletype=1)
+        writer.write(photo, photometric="rgb")
+    yield "tif", buffer.getvalue()
+
+
+@cache
+def _videos() -> Sequence[tuple[str, bytes]]:
+    """Short videos in several containers, with sound and tags."""
+    found = []
+    with TemporaryDirectory() as folder:
+        for name, codecs in (
+            ("a.mp4", "-c:v mpeg4 -c:a aac -metadata title=x -metadata location=+1+2/"),
+            ("a.mov", "-c:v mpeg4 -c:a pcm_s16le -timecode 01:00:00:00"),
+            ("a.mkv", "-c:v ffv1 -c:a flac"),
+            ("a.mpg", "-c:v mpeg2video -c:a mp2 -flags +ilme+ildct"),
+        ):
+            path = Path(folder, name)
+            command = "ffmpeg -v error -f lavfi -i testsrc=s=64x48:r=25:d=0.2"
+            command += f" -f lavfi -i sine=d=0.2 {codecs} -fflags +bitexact"
+            subprocess.run([*command.split(), path], check=True)
+            found.append((name, path.read_bytes()))
+    return found
 
 
 @cache

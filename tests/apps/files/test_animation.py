@@ -8,8 +8,9 @@ from birefnet_apps.files.animation import cut_out_frames
 from birefnet_apps.files.jobs import Job
 from birefnet_runtime import Canvas, ImageError, OutputError, Segmenter, Style
 from birefnet_runtime.images.pillow_settings import is_animated
+from birefnet_runtime.images.read import open_image
 from birefnet_runtime.images.write import JPEG, PNG, WEBP, Encoding
-from PIL import Image, ImageSequence
+from PIL import Image, ImageCms, ImageSequence
 
 
 def moving(frames: int = 4, form: str = "GIF", **changed) -> bytes:
@@ -223,3 +224,47 @@ def test_an_animation_that_is_cut_short_blames_the_input(model, tmp_path, form):
         )
 
     assert not job.target.exists()
+
+
+@pytest.mark.parametrize("form", ["WEBP", "PNG"])
+@pytest.mark.parametrize("encoding", [Encoding(WEBP, lossless=True), Encoding(PNG)])
+def test_frames_are_turned_by_the_orientation(model, tmp_path, form, encoding):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # its left side belongs above
+    target = tmp_path / f"out{encoding.format.suffixes[0]}"
+    content = moving(form=form, exif=exif.tobytes())
+
+    done = cut_out_frames(
+        content, Job(tmp_path / "in", target), Segmenter(model), Style(), encoding
+    )
+
+    assert done.image_size == (80, 40)
+    with Image.open(target) as result:
+        assert (result.size, result.n_frames) == ((40, 80), 4)
+        for number, frame in enumerate(ImageSequence.Iterator(result)):
+            alpha = np.asarray(frame.convert("RGBA"))[..., 3]
+            assert alpha[16 * number + 4 : 16 * number + 12].min() > 250
+
+
+def test_frames_keep_their_colors_profile(model, tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for encoding in (Encoding(WEBP), Encoding(PNG)):
+        target = tmp_path / f"out{encoding.format.suffixes[0]}"
+        content = moving(form="WEBP", icc_profile=profile)
+        cut_out_frames(content, Job(tmp_path / "in", target), Segmenter(model), Style(), encoding)
+        with Image.open(target) as result:
+            assert result.info["icc_profile"] == profile
+
+
+def test_a_heic_collection_is_no_animation():
+    heif = pytest.importorskip("pillow_heif", reason="HEIC needs the extra heic")
+    collection = heif.HeifFile()
+    for level in (40, 200):
+        collection.add_from_pillow(Image.new("RGB", (64, 64), (level,) * 3))
+    stream = io.BytesIO()
+    collection.save(stream, primary_index=1)
+
+    with open_image(stream.getvalue()) as (image, _):
+        assert image.n_frames == 2
+        assert not is_animated(image)
+        assert abs(int(np.asarray(image)[0, 0, 0]) - 200) < 5

@@ -180,3 +180,19 @@ def test_a_style_travels_to_another_process():
     style = Style(layout=Canvas((10, 20)), clean=Clean(main=True))
 
     assert pickle.loads(pickle.dumps(style)) == style
+
+
+def test_padding_of_mixed_units_leaves_the_subject_its_room():
+    """10 % above and 40 pixels below, of a square: (100 + 40) / .9 is 155.6."""
+    padding = (Length(0.1, relative=True), NONE[0], Length(40), NONE[0])
+
+    size, (top, _, bottom, _) = Canvas(1.0, padding).arrange((0, 0, 100, 100), (100, 100))
+
+    assert size == (156, 156)
+    assert (top, bottom) == (16, 116)
+
+
+def test_an_aspect_that_floats_hardly_hold_adds_no_column():
+    ratio = parse_shape("11:10")
+
+    assert Canvas(ratio, NONE).arrange((0, 0, 100, 20), (200, 200))[0] == (100, 110)

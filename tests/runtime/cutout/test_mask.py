@@ -126,3 +126,27 @@ def test_ways_as_typed():
 def test_other_ways_are_refused(text):
     with pytest.raises(OutputError, match="give specks, main, or a share"):
         parse_clean(text)
+
+
+def test_a_veil_all_over_joins_no_pieces():
+    """Networks leave a hundredth nearly everywhere."""
+    alpha = np.full((100, 120), 0.01, np.float32)
+    alpha[20:80, 20:60] = 1
+    alpha[40:43, 80:83] = 1
+
+    cleaned = Clean().apply(alpha)
+
+    assert cleaned[40:43, 80:83].max() == 0
+    np.testing.assert_array_equal(cleaned[:, :70], alpha[:, :70])
+
+
+@pytest.mark.parametrize(("gap", "joined"), [(12, True), (30, False)])
+def test_pieces_hang_together_by_the_longer_side(gap, joined):
+    """Of a panorama of 100 x 2000: pieces with less than 20 pixels between them are one."""
+    alpha = np.zeros((100, 2000), np.float32)
+    alpha[20:80, 400:600] = 1
+    alpha[20:80, 600 + gap : 700 + gap] = 1
+
+    cleaned = Clean(main=True).apply(alpha)
+
+    assert cleaned[50, 650 + gap] == joined

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from birefnet_runtime import Layout
-from birefnet_runtime.cutout.layout import place
+from birefnet_runtime.cutout.layout import _reaching, place
 
 
 class At:
@@ -67,3 +67,19 @@ def test_without_a_subject_the_whole_picture_is_placed(alpha):
 
     assert placement.source == (slice(0, 40), slice(0, 60))
     assert placement.target == (slice(10, 30), slice(15, 45))
+
+
+def test_small_is_a_mean_and_large_has_no_blocks():
+    stripes = np.tile(np.array([0, 1], np.float32), (40, 30))
+    step = np.repeat(np.array([[0, 1]], np.float32), 4, axis=1).repeat(8, axis=0)
+
+    small = place(At((10, 15), (0, 0, 10, 15)), None, stripes.shape).alpha(stripes)
+    large = place(At((32, 32), (0, 0, 32, 32)), None, step.shape).alpha(step)
+
+    np.testing.assert_allclose(small, 0.5, atol=0.02)
+    assert ((large > 0.05) & (large < 0.95)).any()
+
+
+def test_what_is_seen_is_rounded_to_whole_pixels():
+    """One more pixel of the picture is 1.5 of the canvas."""
+    assert _reaching((0, 10), (0, 15), 11, 20)[1] == slice(0, 17)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from birefnet_runtime import Picture, Segmenter
 from birefnet_runtime.cutout.refine import MOST_WINDOW_SHARE, Refined, alpha_of, window_around
+from birefnet_runtime.images import picture
 
 
 def disc(size, center, radius):
@@ -156,3 +157,42 @@ def test_the_window_has_the_pictures_transparency_and_16_bits(model, small):
     assert isinstance(prediction, Refined)
     assert alpha[75:125, 425:475].min() > 0.9
     assert alpha[:60].max() < 0.1
+
+
+@pytest.mark.parametrize("box", [(5, 60, 30, 95), (70, 0, 95, 20)])
+def test_windows_at_opposite_borders_are_alike(box):
+    alpha = with_box((100, 100), box)
+
+    top, left, bottom, right = window_around(alpha, (100, 100))
+    flipped = window_around(alpha[::-1, ::-1].copy(), (100, 100))
+
+    np.testing.assert_allclose(flipped, (100 - bottom, 100 - right, 100 - top, 100 - left), atol=1)
+    assert 0 <= top < bottom <= 100
+    assert 0 <= left < right <= 100
+
+
+def test_each_window_is_run_at_its_own_size(model):
+    """A tall subject in a wide picture, with a size that follows the shape."""
+    image = np.zeros((300, 900, 3), np.uint8)
+    image[100:220, 400:440] = 255
+    twice = Segmenter(model, refine=True, size="auto")
+    sizes, size_of = [], twice.model_size
+    twice.model_size = lambda size: sizes.append(size) or size_of(size)
+
+    (prediction,) = twice.run([twice.prepare(image)])
+
+    top, left, bottom, right = prediction.window
+    assert sizes[-1] == (bottom - top, right - left)
+
+
+def test_no_row_between_strips_keeps_the_first_mask(monkeypatch):
+    class Form:
+        def alpha(self, answer, size):
+            return np.full(size, answer, np.float32)
+
+    refined = Refined(0.0, 1.0, (50, 50, 250, 250))
+    whole = alpha_of(refined, Form(), (300, 300))
+    monkeypatch.setattr(picture, "STRIP_PIXELS", 1000)
+
+    np.testing.assert_array_equal(alpha_of(refined, Form(), (300, 300)), whole)
+    assert whole[70:230, 70:230].min() == 1

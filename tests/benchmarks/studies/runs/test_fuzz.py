@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import time
 from random import Random
@@ -10,6 +11,10 @@ import pytest
 from PIL import Image
 from studies.runs import fuzz, fuzz_cases
 
+MARKS = {
+    "checkpoints": pytest.mark.pytorch,
+    "videos": pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg isn't installed"),
+}
 SOUND = "birefnet: x.jpg: the image is damaged\nbirefnet: 0 cutouts in 1 s, 1 failed\n"
 USAGE = "Usage: birefnet cutout\nTry 'birefnet cutout -h' for help.\n\nError: no such option\n"
 TRACEBACK = "Traceback (most recent call last):\n  File ...\nKeyError: 1\n"
@@ -21,6 +26,7 @@ TRACEBACK = "Traceback (most recent call last):\n  File ...\nKeyError: 1\n"
         (SOUND, lambda: 1, "refused in one line"),
         (USAGE, lambda: 2, "refused in one line"),
         ("birefnet: 1 cutout in 1 s\n", lambda: 0, "right"),
+        ("cutting out ━━ 3/3\nbirefnet: 3 frames: a.mov\n", lambda: 0, "right"),
         ("", lambda: 1, "refused without a word"),
         (TRACEBACK, lambda: 1, "traceback"),
         ("libtiff: bad\n", lambda: 0, "other lines"),
@@ -60,7 +66,7 @@ def test_a_result_that_cannot_be_read_is_a_finding(tmp_path, monkeypatch):
     "kind",
     [
         # Its files are written by PyTorch.
-        pytest.param(kind, marks=pytest.mark.pytorch) if kind == "checkpoints" else kind
+        pytest.param(kind, marks=MARKS.get(kind, ()))
         for kind in fuzz_cases.CASES
     ],
 )
