@@ -62,10 +62,10 @@ class Segmenter:
     forked one, too, when it first runs. As a context manager it gives its memory back when the
     block ends.
 
-    Images are paths, bytes of image files, open files, PIL images, or arrays: uint8 or uint16, (H, W) gray,
-    (H, W, 3) RGB or (H, W, 4) RGBA. The EXIF orientation of a file is applied. The network sees
-    8-bit sRGB; alpha that the image has already is composited over white for it, and multiplied
-    into the result.
+    Images are paths, bytes of image files, open files, PIL images, or arrays: uint8 or uint16,
+    (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA. The EXIF orientation of a file is applied. The
+    network sees 8-bit sRGB; alpha that the image has already is composited over white for it, and
+    multiplied into the result.
 
     Args:
         model: the name of an embedded or exported model (`lite`, `lite:fp16`), an `.onnx` file, or
