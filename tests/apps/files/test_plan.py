@@ -274,3 +274,23 @@ def test_a_list_that_is_cut_short_is_an_error():
 
 def test_names_that_are_no_text_stay_what_they_are():
     assert os.fsencode(read_list(b"\xff\xe9.jpg\n")[0]) == b"\xff\xe9.jpg"
+
+
+def test_only_what_a_format_of_results_names_is_taken_for_a_result(here):
+    here("in/a.jpg", "in/a.jpg.gif", "in/a.jpg.png")
+
+    assert planned(["in"], "in") == {
+        "in/a.jpg": "in/a.jpg.png",
+        "in/a.jpg.gif": "in/a.jpg.gif.png",
+    }
+
+
+def test_results_behind_a_link_are_no_inputs(here):
+    here("in/a.jpg", "in/out/a.png")
+    os.symlink("in/out", "link")
+
+    assert planned(["in"], "link") == {"in/a.jpg": "link/a.png"}
+
+
+def test_blanks_of_names_are_kept():
+    assert read_list(b" a.jpg\nb.jpg \n") == [Path(" a.jpg"), Path("b.jpg ")]

@@ -131,3 +131,33 @@ def test_all_that_give_up_in_the_same_moment_leave_the_room_as_it_was():
                 other.cancel()
 
     run(main())
+
+
+def test_a_turn_that_is_given_up_as_it_comes_is_given_back():
+    async def main() -> None:
+        budget = PictureBudget(1, 100)
+        first = budget.entered(100)
+        await first.__aenter__()
+        waiting = asyncio.create_task(budget.entered(100).__aenter__())
+        await asyncio.sleep(0)
+        await first.__aexit__(None, None, None)  # lets it in
+        waiting.cancel()  # before it has noticed
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        async with asyncio.timeout(10), budget.entered(100):
+            pass
+
+    run(main())
+
+
+def test_small_ones_behind_a_large_one_that_is_given_up_are_let_in():
+    async def main() -> None:
+        budget = PictureBudget(9, 100)
+        await budget.entered(60).__aenter__()
+        large = asyncio.create_task(budget.entered(80).__aenter__())
+        small = asyncio.create_task(budget.entered(30).__aenter__())
+        await asyncio.sleep(0)
+        large.cancel()
+        await asyncio.wait_for(small, 10)
+
+    run(main())

@@ -219,3 +219,45 @@ def test_local_paths_never_meet_fsspec(tmp_path):
     )
 
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
+
+
+def test_only_what_a_format_of_results_names_is_taken_for_a_result(memory):
+    put("memory://in/a.jpg", "memory://in/a.jpg.bmp", "memory://in/a.jpg.png")
+
+    made = plan_cutouts([RemotePath("memory://in")], RemotePath("memory://in"))
+
+    assert [job.source.name for job in made.jobs] == ["a.jpg.bmp", "a.jpg"]
+
+
+def test_a_folder_whose_name_begins_as_the_outputs_is_an_input(memory):
+    put("memory://p/out/a.jpg", "memory://p/out-takes/b.jpg")
+
+    assert planned("memory://p", output="memory://p/out") == {
+        "memory://p/out-takes/b.jpg": "memory://p/out/out-takes/b.png"
+    }
+
+
+def test_a_store_is_not_asked_whether_a_photograph_is_a_folder(memory, monkeypatch):
+    monkeypatch.setattr(remote.RemoteFile, "is_folder", lambda self: pytest.fail("asked"))
+
+    assert planned("memory://in/A.JPG") == {"memory://in/A.JPG": "memory://out/A.png"}
+
+
+@pytest.mark.parametrize("size", [10, 11])
+def test_an_object_beyond_the_bound_is_refused_and_never_cut(memory, monkeypatch, size):
+    monkeypatch.setattr(remote, "MOST_PIPE_BYTES", 10)
+    monkeypatch.setattr("birefnet_apps.storage.base.MOST_PIPE_BYTES", 10)
+    fsspec.filesystem("memory").pipe_file("memory://a.bin", bytes(size))
+
+    if size == 10:
+        assert file_at(RemotePath("memory://a.bin")).read() == bytes(10)
+    else:
+        with pytest.raises(ImageError, match="more than"):
+            file_at(RemotePath("memory://a.bin")).read()
+
+
+def test_keys_that_differ_before_an_at_are_different():
+    from birefnet_apps.storage import absolute
+
+    assert absolute(RemotePath("s3://b/x@2.jpg")) != absolute(RemotePath("s3://b/y@2.jpg"))
+    assert absolute(RemotePath("s3://me:secret@b/x")) == "s3://b/x"
