@@ -102,8 +102,10 @@ def whole_records(
     for size in sizes:
         image = np.random.default_rng(0).standard_normal((1, 3, size, size), np.float32)
         runs = {}
-        for name, kernels in (("plain", "off"), ("kernels", "on")):
-            record = Cpu(kernels=kernels, spin=False)
+        for name, record in (
+            ("plain", Cpu(kernels="off", spin=False)),
+            ("kernels", Cpu(kernels="on", spin=False)),
+        ):
             session = open_session(file, providers=record, threads=threads, accepted=False)
             feed = {session.get_inputs()[0].name: image}
             runs[name] = partial(session.run, None, feed)
