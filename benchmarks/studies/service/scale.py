@@ -8,6 +8,7 @@ Parts, all by default; a part that is left out keeps what the file has:
   and peak memory, and the same of a plan that is made whole, of which the memory of a file follows.
 - `throughput`: `birefnet cutout` in one process and on Ray, on the same cores: time, the time until
   the first result, and memory of all processes together.
+- `bad_files`: memory over files of which five of six fail, in one process and as actors do them.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ from studies.runs.throughput import make_photos
 from studies.service.fake_s3 import FakeS3
 from studies.tables import table_lines
 
-PARTS = ("robustness", "listing", "throughput")
+PARTS = ("robustness", "listing", "throughput", "bad_files")
 PICTURES, BROKEN = 500, 20
 KEYS = 1_000_000
 FILES, SIZE = 200, (750, 1000)
@@ -192,14 +193,19 @@ def markdown_table(stored: dict[str, Any]) -> str:
 
 def main(file: str, *parts: str) -> None:
     """Measure the parts and write the results file."""
-    path = Path(file)
+    path = Path(file).absolute()  # actors change the directory
     results = json.loads(path.read_text()) if path.is_file() and parts else {}
-    results["environment"] = dataclasses.asdict(read_environment())
+    if parts != ("bad_files",):  # which has an environment of its own
+        results["environment"] = dataclasses.asdict(read_environment())
     for part in parts or PARTS:
         if part == "robustness":
             from studies.service.cluster_trial import robustness
 
             results[part] = robustness(PHOTOS, PICTURES, BROKEN)
+        elif part == "bad_files":
+            from studies.service.bad_files import bad_files
+
+            results[part] = bad_files()
         elif part == "listing":
             results[part] = listing()
         else:
