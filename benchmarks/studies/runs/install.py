@@ -61,6 +61,8 @@ class Run:
 
     command: str
     took_s: float
+    processor_s: float
+    """Of all its threads: on a busy machine the figure that counts."""
     peak_rss_bytes: int
     exit_code: int
     limit_bytes: int | None = None
@@ -150,7 +152,8 @@ def measured(
     process.returncode = os.waitstatus_to_exitcode(status)
     words = " ".join(Path(word).name if os.sep in str(word) else str(word) for word in command)
     peak = usage.ru_maxrss * 1024
-    run = Run(words, took_s, peak, process.returncode, limit_bytes)
+    spent_s = usage.ru_utime + usage.ru_stime
+    run = Run(words, took_s, spent_s, peak, process.returncode, limit_bytes)
     print(json.dumps(asdict(run)), flush=True)
     return run
 
