@@ -34,7 +34,7 @@ test-slow: $(VENV)/.installed $(GPU_VENV)/.installed  ## run the tests that take
 test-pytorch: $(PYTORCH_VENV)/.installed  ## run the tests that compare with PyTorch, in an environment of their own
 	OMP_NUM_THREADS=1 $(PYTORCH_VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile \
 	  -m "pytorch and not gpu and not hub and not interop"
-	$(PYTORCH_VENV)/bin/mypy
+	$(PYTORCH_VENV)/bin/mypy --package birefnet_benchmarks.pytorch --module birefnet_benchmarks.bench.backends.pytorch
 
 test-gpu: $(GPU_VENV)/.cuda  ## run the tests that need an NVIDIA GPU
 	$(GPU_VENV)/bin/python -m pytest -m gpu

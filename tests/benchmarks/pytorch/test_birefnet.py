@@ -23,6 +23,7 @@ from ...export.conftest import (  # noqa: E402
     drawn,
     fill,
     golden,
+    golden_cases,
     key_list,
     network,
     saved,
@@ -98,6 +99,22 @@ def test_in_float32_it_gives_the_official_logits_too():
         found = module(torch.from_numpy(image)).numpy()
 
     assert abs(found - expected["logits"]).max() <= 5e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["swin_v1_t", "swin_v1_l", "pvt_v2_b0", "pvt_v2_b2", "dino_v3_s"])
+def test_in_float32_the_backbones_maps_are_the_official_ones_at_both_scales(name):
+    _, module = modules(architecture(name))
+    case = golden_cases(name)[-1]
+    image, expected = golden(name, case)
+    full = torch.from_numpy(image)
+    size = (case[1] // 2, case[2] // 2)
+    half = torch.nn.functional.interpolate(full, size, mode="bilinear", align_corners=True)
+    with torch.inference_mode():
+        for scale, x in (("full", full), ("half", half)):
+            for i, features in enumerate(module.bb(x)):
+                means = features.mean((2, 3)).numpy()
+                assert abs(means - expected[f"{scale}_{i}_mean"]).max() <= 1e-5, (scale, i)
 
 
 def test_a_checkpoint_is_loaded_for_inference(tiny_file):

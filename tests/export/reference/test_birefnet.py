@@ -11,6 +11,10 @@ from birefnet_export.verify.layer_diff import POINTS
 from ..conftest import GOLDEN, SETTINGS, TINY, fill, golden, key_list, network
 
 TOLERANCE = 5e-5
+OF_MEANS = 3e-5
+"""Of the means of maps. The official implementation computed in float32, where the positions from
+which the half scale is resized are rounded: at 224 x 352 that alone moves means of PVT v2 by 2e-5.
+PyTorch in float32, which rounds as it did, gives them within 1e-5 (`tests/benchmarks/pytorch`)."""
 NAME = re.compile(r"(.+)_(\d+)x(\d+)x(\d+)")
 LARGE = re.compile(r"(swin_v1_l|pvt_v2_b2|dino_v3_b|dino_v3_s_plus)_.*|.*_(1x\d{3}|2x\d{3})x\d{3}")
 """Goldens that are compared in `make test-slow`: of large networks, or at large sizes."""
@@ -52,7 +56,7 @@ def test_logits_and_maps_are_the_official_ones(name, case):
     stored = {key for key in expected if key.endswith("_mean")}
     assert stored <= set(means)
     for key in stored:
-        assert abs(means[key] - expected[key]).max() <= 1e-5, key
+        assert abs(means[key] - expected[key]).max() <= OF_MEANS, key
 
 
 def test_every_backbone_and_setting_has_a_golden():
