@@ -7,7 +7,7 @@ import pytest
 COUNT = """
 import ctypes, os
 import numpy as np
-from birefnet_runtime.machine import return_large_blocks
+from birefnet_runtime.machine import return_freed_blocks
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd".split()]
@@ -16,7 +16,7 @@ class Info(ctypes.Structure):
 mallinfo = ctypes.CDLL(None).mallinfo2
 mallinfo.restype = Info
 if os.environ["ASK"]:
-    return_large_blocks()
+    return_freed_blocks()
 np.empty(16 << 20, np.uint8)  # freed, which glibc takes for a hint
 before = mallinfo().hblks
 kept = np.empty(15 << 20, np.uint8)

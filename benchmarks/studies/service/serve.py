@@ -2,7 +2,8 @@
 
 Requests a second and how long they take, at 1, 4 and 16 clients and with more than there is room
 for, beside direct calls and beside `rembg s` on the same model file; how the memory moves over
-10,000 requests; and what 64 clients do to it, most of which mean no good. Every answer is compared
+10,000 requests, good ones and such as end badly; and what 64 clients do to it, most of which mean
+no good. Every answer is compared
 with the one that the picture always gets. Each part can be measured by itself (`--part`) and goes
 into the file beside the others.
 """
@@ -27,6 +28,7 @@ from birefnet_models.base.text import format_bytes, format_seconds, format_size
 from birefnet_runtime import Segmenter
 from birefnet_runtime.machine import peak_rss_bytes
 
+from studies.service.serve_bad_paths import measure_bad_paths
 from studies.service.serve_load import (
     Crowd,
     Tally,
@@ -46,7 +48,9 @@ OVERLOAD_CLIENTS = 64
 HEALTH_PAUSE_S = 0.02
 DRIFT_SIDE = 160
 """Of the picture in the drift part, whose requests are to be many and not large."""
-PARTS = ("direct", "ours", "rembg", "overload", "drift")
+PARTS = ("direct", "ours", "rembg", "overload", "drift", "bad_paths")
+_SMALL = ("drift", "bad_paths")
+"""Parts with many requests to nano, at `DRIFT_SIDE`."""
 
 
 def summary(tally: Tally, wall_s: float) -> dict[str, Any]:
@@ -222,6 +226,7 @@ MEASURE: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "rembg": measure_rembg,
     "overload": measure_overload,
     "drift": measure_drift,
+    "bad_paths": lambda plan: measure_bad_paths(plan, DRIFT_SIDE),
 }
 
 
@@ -271,6 +276,12 @@ def markdown_table(stored: dict[str, Any]) -> str:
     if drift := stored.get("drift"):
         moved = f"{100 * drift['drift']:+.2g}%"
         lines[-1] += f" {drift['requests']:,} requests moved the memory by {moved}."
+    if bad := stored.get("bad_paths"):
+        moved = f"{100 * bad['drift']:+.2g}%"
+        lines[-1] += (
+            f" {bad['requests']:,} requests, most of which end badly (refused, cut, too late, "
+            f"given up), moved it by {moved}, to {format_bytes(bad['rss_bytes_by_tenth'][-1])}."
+        )
     return "\n".join(lines)
 
 
@@ -282,11 +293,19 @@ def label(model: Path) -> str:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--model", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option(
+    "--model",
+    type=click.Path(exists=True, path_type=Path),
+    default=Path("models/birefnet_models/embedded/nano.onnx"),
+    show_default=True,
+    help="An export that takes any size. Drift and bad_paths run nano, whatever is given.",
+)
 @click.option("--size", type=int, default=1024, show_default=True)
 @click.option("--threads", type=int, default=2, show_default=True)
 @click.option("--seconds", type=float, default=60.0, show_default=True, help="Of each trial.")
-@click.option("--requests", type=int, default=10_000, show_default=True, help="Of the drift part.")
+@click.option(
+    "--requests", type=int, default=10_000, show_default=True, help="Of drift and bad_paths."
+)
 @click.option(
     "--rembg",
     type=click.Path(path_type=Path),
@@ -307,18 +326,22 @@ def main(
     """Measure the server, part by part, and write each into the results file."""
     plan = Plan(model.absolute(), size, threads, seconds, requests, rembg)
     results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    environment = dataclasses.asdict(read_environment())
+    if not parts or "environment" not in results:
+        results["environment"] = environment
     for part in parts or PARTS:
         print(f"{part} …", file=sys.stderr)
         measured = MEASURE[part](plan)
         results[part] = {
-            "model": label(model),
-            "size": DRIFT_SIDE if part == "drift" else size,
+            "model": "nano" if part in _SMALL else label(model),
+            "size": DRIFT_SIDE if part in _SMALL else size,
             "threads": threads,
-            "photo": [DRIFT_SIDE, DRIFT_SIDE] if part == "drift" else PHOTO_SIDES,
+            "photo": [DRIFT_SIDE, DRIFT_SIDE] if part in _SMALL else PHOTO_SIDES,
             "seconds": seconds,
             **measured,
         }
-        results["environment"] = dataclasses.asdict(read_environment())
+        if environment != results["environment"]:  # where the others were measured
+            results[part]["environment"] = environment
         write_results(file, results)
         print(json.dumps({part: results[part]}, indent=1))
 

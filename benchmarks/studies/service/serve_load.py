@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,11 +22,14 @@ BOMB_SIDES = (11_000, 8_000)
 """88 megapixels."""
 
 
-def form(name: str, content: bytes, model: str | None = None) -> bytes:
-    """A multipart body with one file, and a model where one is asked for."""
+def form(files: Mapping[str, bytes], model: str | None = None) -> bytes:
+    """A multipart body with some files, and a model where one is asked for."""
     asked = "" if model is None else f"--{BOUNDARY}\r\n{MODEL_PART}\r\n\r\n{model}\r\n"
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="a"\r\n\r\n'
-    return (asked + head).encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+    body = asked.encode()
+    for name, content in files.items():
+        place = f'Content-Disposition: form-data; name="{name}"; filename="a"'
+        body += f"--{BOUNDARY}\r\n{place}\r\n\r\n".encode() + content + b"\r\n"
+    return body + f"--{BOUNDARY}--\r\n".encode()
 
 
 def jpeg(sides: tuple[int, int]) -> bytes:
@@ -59,9 +62,9 @@ class Target:
     field: str = "image_file"
     model: str | None = None
 
-    def form(self, content: bytes) -> bytes:
-        """A multipart body with a picture."""
-        return form(self.field, content, self.model)
+    def form(self, content: bytes, more: Mapping[str, bytes] | None = None) -> bytes:
+        """A multipart body with a picture, and more fields."""
+        return form({self.field: content, **(more or {})}, self.model)
 
     def post(self, body: bytes) -> tuple[int, bytes]:
         """Send a form; (status, content) of the answer."""
@@ -84,9 +87,18 @@ class Target:
         finally:
             connection.close()
 
-    def begin(self, length: int) -> socket.socket:
-        """A connection on which a form of that length was promised."""
-        connection = socket.create_connection(("127.0.0.1", self.port), PATIENCE_S)
+    def begin(self, length: int, receive_bytes: int | None = None) -> socket.socket:
+        """A connection on which a form of that length was promised.
+
+        Args:
+            length: bytes.
+            receive_bytes: about how much the client's side takes that isn't read yet.
+        """
+        connection = socket.socket()
+        connection.settimeout(PATIENCE_S)
+        if receive_bytes is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        connection.connect(("127.0.0.1", self.port))
         connection.sendall(
             f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n"
             f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n".encode()
@@ -152,6 +164,21 @@ def run_clients(count: int, seconds: float, act: Callable[[random.Random], None]
     for thread in threads:
         thread.join()
     return time.perf_counter() - started
+
+
+def run_all(clients: int, count: int, act: Callable[[random.Random], None], *, seed: int) -> None:
+    """Act so many times, by some clients at once; what each draws follows from the seed."""
+
+    def repeat(number: int) -> None:
+        draw = random.Random(seed * clients + number)
+        for _ in range(number, count, clients):
+            act(draw)
+
+    threads = [threading.Thread(target=repeat, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 class Crowd:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+from birefnet_runtime.machine import return_freed_blocks
 from birefnet_runtime.segmenter import Opening, Segmenter
 
 from ..serve.access import log, logging_started
@@ -118,6 +119,7 @@ def serve_command(
     if opening["max_memory"] and batch > 1:
         raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
     keys = () if api_key_file is None else read_keys(api_key_file)
+    return_freed_blocks()  # before threads have heaps
     opened = listen(host, port)
     with logging_started(as_json=json_logs):
         segmenter = Segmenter(located(model or "nano"), **opening)

@@ -115,6 +115,10 @@ class Outcome(Generic[Value]):
         parcel = [(work, arguments)]
         return lambda: cls.of(*_unpacked(parcel))
 
+    def forget(self) -> None:
+        """Hold nothing from now on: nobody takes it any more."""
+        self.value = self.error = None
+
     def taken(self) -> Value:
         """The value, which the outcome then forgets.
 
@@ -122,7 +126,7 @@ class Outcome(Generic[Value]):
             Exception: what the work raised, which the outcome then forgets, too.
         """
         value, error = self.value, self.error
-        self.value = self.error = None
+        self.forget()
         if error is None:
             return cast(Value, value)
         try:

@@ -131,6 +131,8 @@ class Runner:
         except asyncio.CancelledError:
             if not step.cancel():
                 await asyncio.wait([done])
+                if not done.cancelled():
+                    done.result().forget()  # the thread has it, too, for another moment
             raise
         return outcome.taken()
 

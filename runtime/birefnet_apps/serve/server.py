@@ -9,7 +9,7 @@ import uvicorn
 from birefnet_models.base.errors import BirefnetError
 from birefnet_models.base.text import first_line
 from birefnet_runtime.errors import ServeError
-from birefnet_runtime.machine import return_large_blocks
+from birefnet_runtime.machine import return_freed_blocks
 from birefnet_runtime.segmenter import Segmenter
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -155,7 +155,7 @@ def serve(segmenter: Segmenter, settings: Settings, name: str, opened: socket.so
     Raises:
         BirefnetError: the model can't run; says why.
     """
-    return_large_blocks()
+    return_freed_blocks()
     with opened, segmenter:
         service = Service(segmenter, settings, name)
         log.info("listening on %s", address_of(opened))

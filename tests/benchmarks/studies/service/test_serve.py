@@ -2,11 +2,16 @@
 
 import threading
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from studies.service import serve_bad_paths
 from studies.service.serve import markdown_table, summary
-from studies.service.serve_load import Tally, Target, run_clients, send_good
+from studies.service.serve_bad_paths import flatness, measure_bad_paths
+from studies.service.serve_load import Tally, Target, run_all, run_clients, send_good
+from studies.service.serve_processes import Plan
 
 
 @pytest.fixture
@@ -84,6 +89,7 @@ def test_the_table_has_a_row_for_each_trial():
             **{"peak_rss_bytes": 6e8, "health": {"p99_s": 0.02}},
         },
         "drift": {"requests": 10_000, "drift": 0.001},
+        "bad_paths": {"requests": 1_540, "drift": 0.02, "rss_bytes_by_tenth": [1e8, 2e8]},
     }
 
     table = markdown_table(stored)
@@ -93,3 +99,41 @@ def test_the_table_has_a_row_for_each_trial():
     assert "| rembg | 4 |" in table
     assert "`/health` took 20 ms at p99" in table
     assert "10,000 requests moved the memory by +0.1%" in table
+    assert "1,540 requests, most of which end badly" in table
+    assert "moved it by +2%, to 200 MB" in table
+
+
+def test_so_many_requests_are_made_and_the_same_ones_each_time():
+    seen = [Counter(), Counter()]
+    for each in seen:
+        run_all(3, 10, lambda draw, each=each: each.update([draw.random()]), seed=5)
+
+    assert seen[0] == seen[1]
+    assert sum(seen[0].values()) == 10
+
+
+@pytest.mark.parametrize(
+    ("samples", "flat"),
+    [
+        ([50] * 2 + [100] * 18, True),  # what is loaded at first doesn't count
+        ([100] * 16 + [109] * 4, True),
+        ([100 + number for number in range(40)], False),
+        ([100] * 10 + [150] * 2 + [100] * 8, False),
+        ([100] * 10 + [150] + [100] * 19, True),  # one that is seldom
+    ],
+)
+def test_what_is_called_flat(samples, flat):
+    assert flatness(samples)["flat"] is flat
+
+
+@pytest.mark.slow
+def test_bad_paths_end_as_they_should(monkeypatch):
+    monkeypatch.setattr(serve_bad_paths, "ROUNDS", 10)
+    monkeypatch.setattr(serve_bad_paths, "SLOW_SIDE", 500)
+
+    measured = measure_bad_paths(Plan(Path("nano"), 160, 1, 1, 100, ""), 160)
+
+    assert measured["wrong_kinds"] == []
+    assert measured["tracebacks"] == 0
+    assert len(measured["rss_bytes_by_round"]) == 10
+    assert {"no subject 400", "gone after half left"} <= set(measured["outcomes"])
