@@ -7,7 +7,7 @@ MODEL := .web/nano/onnx/model_end_to_end.onnx
 GPU_VENV := .venv-gpu
 LOWEST_VENV := .venv-lowest
 PYTORCH_VENV := .venv-pytorch
-PYTORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PYTORCH_INDEX ?=
 DIST_VENV := .venv-dist
 KERNELS_VENV := .venv-kernels
 LOWEST_EXTRAS := cpu,export,heic,matting,serve
@@ -95,10 +95,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(VENV)/bin/$(PIP_INSTALL) --editable '.[cpu,export,bench,evaluate,serve,dev]'
 	touch $@
 
-# What compares with PyTorch, in its CPU build: PyPI's, on Linux, brings 3 GB of CUDA.
+# What compares with PyTorch. PyPI's build, on Linux, brings 3 GB of CUDA; PYTORCH_INDEX names where the
+# CPU build is (see CONTRIBUTING.md), for machines that don't have it already.
 $(PYTORCH_VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PYTORCH_VENV)
-	$(PYTORCH_VENV)/bin/$(PIP_INSTALL) --extra-index-url $(PYTORCH_INDEX) --editable '.[cpu,export,bench,pytorch,dev]'
+	$(PYTORCH_VENV)/bin/$(PIP_INSTALL) $(addprefix --extra-index-url ,$(PYTORCH_INDEX)) --editable '.[cpu,export,bench,pytorch,dev]'
 	touch $@
 
 # What a user of the runtime has: no onnx.
