@@ -31,6 +31,7 @@ from .options import EndToEndReport, ExportReport, GraphForm, Request
 from .parity.logits import TOLERANCES, Parity
 from .precision.calibration import calibration_images
 from .precision.convert import converted
+from .room import require_room
 from .verify.end_to_end_check import check_end_to_end
 from .verify.export_check import check_export
 
@@ -47,6 +48,7 @@ def run(checkpoint: LocalCheckpoint, directory: Path, request: Request) -> Expor
         warnings.simplefilter("always")
         source = read_fetched(checkpoint).with_multi_scale(request.multi_scale)
         size = _checked_size(request.trained_size or source.trained_size)
+        require_room(source, request, size or DEFAULT_SIZE, directory)
         images = calibration_images(request.precision.calibrate, size or DEFAULT_SIZE)
         net = source.network()
         try:

@@ -118,7 +118,7 @@ CONFINED = {
     ("export", "birefnet_runtime"): (
         # How much memory an export took is read as everywhere, downloads have one bar, and models
         # are found in one way.
-        "answer.py pipeline.py verify/export_check.py verify/end_to_end_check.py "
+        "answer.py pipeline.py room.py verify/export_check.py verify/end_to_end_check.py "
         "verify/compare_models.py verify/layer_diff.py "
         "precision/calibration.py cli/fetch_options.py cli/export.py cli/inspect.py inspection.py"
     ),
@@ -170,7 +170,7 @@ ROWS = {
         "cli build",
         "export inspection publish",
         "pipeline",
-        "metadata hub_config answer",
+        "metadata hub_config answer room",
         "options",
         "verify",
         "reference precision",

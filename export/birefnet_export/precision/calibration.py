@@ -28,7 +28,8 @@ MAX_IMAGES = 32
 """Images of a folder that are used, spread evenly over it; more take longer and add little."""
 
 
-_LEAST_MEMORY = replace(SETTINGS["low"], order="priority")
+_LEAST_MEMORY = SETTINGS["low"]
+_IN_ORDER = replace(_LEAST_MEMORY, order="priority")
 """Nodes run in the order of the graph, as `_watching` wants it."""
 
 
@@ -119,10 +120,10 @@ def observe(
     lows: list[Array] = []
     highs: list[Array] = []
     with (weights or WeightsInGraph()).file_of(watched) as file:
-        session = open_session(file, cpu=_LEAST_MEMORY)
+        session = open_session(file, cpu=_IN_ORDER if values else _LEAST_MEMORY, accepted=False)
         for image in images:
             output, *ends = session.run(None, {INPUT.name: image})
-            logits.append(np.asarray(output))
+            logits.append(np.array(output))  # a copy: the output itself would hold on to the arena
             low, high = ([np.ravel(end) for end in ends[first::2]] for first in (0, 1))
             lows = [np.minimum(*pair) for pair in zip(lows or low, low, strict=True)]
             highs = [np.maximum(*pair) for pair in zip(highs or high, high, strict=True)]

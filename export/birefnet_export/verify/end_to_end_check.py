@@ -39,7 +39,7 @@ def check_end_to_end(
     """
     sample = [sample_pixels(shape) for shape in shapes]
     expected = _by_the_runtime(network, size, sample)
-    session = open_session(file)
+    session = open_session(file, accepted=False)
     given = [np.asarray(session.run(None, {IMAGE.name: images})[0]) for images in sample]
     pairs = list(zip(given, expected, strict=True))
     return compare_alphas(pairs, shapes, f"onnxruntime {onnxruntime.__version__}")
@@ -47,7 +47,7 @@ def check_end_to_end(
 
 def _by_the_runtime(network: Path, size: tuple[int, int], sample: Sequence[Alphas]) -> list[Alphas]:
     """Alphas of images, uint8 (batch, height, width, 3) each, with the runtime's own steps."""
-    session = open_session(network)
+    session = open_session(network, accepted=False)
     found = []
     for images in sample:
         tensor = np.concatenate([to_tensor(Picture(each), size, MEAN, STD) for each in images])

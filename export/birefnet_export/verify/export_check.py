@@ -42,7 +42,7 @@ def check_export(
     """
     expected = [logits(sample_image(shape), net) for shape in shapes]
     release_memory()
-    session = open_session(file)
+    session = open_session(file, accepted=False)
     parity = logits_parity(
         lambda image: np.asarray(session.run(None, {INPUT.name: image})[0]), expected, shapes
     )
