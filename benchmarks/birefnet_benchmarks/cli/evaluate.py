@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING
 
 import click
@@ -117,7 +118,7 @@ def evaluate(
     click.echo(json.dumps(stored, indent=1) if as_json else "\n".join(table(stored)))
     _say_counts(evaluation, len(samples), output)
     if stopped or evaluation.failures:
-        raise click.exceptions.Exit(STOPPED if stopped else 1)
+        raise click.exceptions.Exit(STOPPED + SIGINT if stopped else 1)
 
 
 def _say_left_out(dataset: Dataset) -> None:

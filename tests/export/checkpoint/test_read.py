@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from birefnet_export.checkpoint.read import _trained_size, read_checkpoint
+from birefnet_export.checkpoint.read import read_checkpoint, stated_size
 from birefnet_export.errors import ArchitectureError, CheckpointError
 from birefnet_export.network.birefnet import BiRefNet
 from hypothesis import given, settings
@@ -352,7 +352,7 @@ JSON = st.recursive(
 
 def size_or_refusal(file: Path) -> tuple[int, int] | str | None:
     try:
-        return _trained_size(file)
+        return stated_size(file)
     except CheckpointError as error:
         return str(error)
 
