@@ -19,6 +19,9 @@ from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import ModelFile, find_model
+from birefnet_runtime.model.metadata import model_facts, read_properties
+from birefnet_runtime.model.signature import read_signature
+from birefnet_runtime.session.open import open_session
 
 from ..errors import ExportError, ParityError
 from ..parity.logits import TOLERANCES, GraphTolerance, Parity
@@ -149,7 +152,10 @@ def compare_models(
         raise ExportError(f"tolerance {tolerance:g}: give a finite number that is not negative")
     found = find_model(model, fetching)
     file = found.path
-    segmenter = Segmenter(found, providers="cpu")
+    # What it answers is judged here, so a wrong file has to open.
+    session = open_session(found, accepted=False)
+    stated = model_facts(read_properties(session, found), read_signature(session), found)
+    segmenter = Segmenter.from_session(session, metadata=stated)
     gives_alpha = segmenter.metadata.output == "alpha"
     if gives_alpha and (layers or not images):
         raise ExportError(f"{file} takes pixels: it is compared on images (--image FILE) alone")
