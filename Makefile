@@ -99,7 +99,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # CPU build is (see CONTRIBUTING.md), for machines that don't have it already.
 $(PYTORCH_VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PYTORCH_VENV)
-	$(PYTORCH_VENV)/bin/$(PIP_INSTALL) $(addprefix --extra-index-url ,$(PYTORCH_INDEX)) --editable '.[cpu,export,bench,pytorch,dev]'
+	$(PYTORCH_VENV)/bin/$(PIP_INSTALL) $(addprefix --extra-index-url ,$(PYTORCH_INDEX)) --editable '.[cpu,export,bench,evaluate,serve,pytorch,dev]'
 	touch $@
 
 # What a user of the runtime has: no onnx.

@@ -36,6 +36,7 @@ def test_the_wheel_holds_the_five_packages_with_their_data(wheel):
         assert f"birefnet_benchmarks/report/{file}" in names
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "birefnet_apps",
         "birefnet_benchmarks",
         "birefnet_export",
         "birefnet_models",

@@ -29,6 +29,7 @@ def run(program, before=""):
     return done.stdout
 
 
+@pytest.mark.pytorch
 @pytest.mark.slow
 def test_every_module_can_be_imported_and_bench_says_what_it_does():
     out = run(
