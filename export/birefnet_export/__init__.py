@@ -14,7 +14,7 @@ from .export import export_onnx
 from .inspection import CheckpointFacts, OnnxFacts, inspect_file
 from .network.architecture import Architecture
 from .options import ExportReport
-from .parity.logits import Parity
+from .verify.logits import Parity
 
 __all__ = [
     "Architecture",

@@ -13,10 +13,10 @@ from .checkpoint.read import Checkpoint
 from .graph.activation_memory import activation_bytes_per_pixel, attention_bytes
 from .graph.signature import MEAN, SIZE_MULTIPLE, STD
 from .options import GraphForm
-from .parity.alphas import AlphaParity
-from .parity.logits import Parity
 from .precision.int8 import PAIR_LIMIT
-from .precision.mask_quality import Quality
+from .verify.alphas import AlphaParity
+from .verify.logits import Parity
+from .verify.quality import Quality
 
 FORMAT = "1"
 """Raised when the meaning of an entry changes."""

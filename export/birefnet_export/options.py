@@ -11,10 +11,10 @@ from birefnet_models.cache import MODEL_OF_PRECISION
 from .errors import ExportError
 from .graph.lowering import LOWERINGS, Lowering
 from .network.architecture import Architecture
-from .parity.alphas import AlphaParity
-from .parity.logits import Parity
-from .precision.mask_quality import Quality
 from .precision.request import Precision
+from .verify.alphas import AlphaParity
+from .verify.logits import Parity
+from .verify.quality import Quality
 
 OPSETS = range(17, 24)
 """Opsets that can be asked for: LayerNormalization came with 17; 23 is the newest tried."""

@@ -28,12 +28,12 @@ from .hub_config import DEFAULT_SIZE, hub_config
 from .metadata import end_to_end_facts, facts, parity_facts
 from .network.birefnet import BiRefNet
 from .options import EndToEndReport, ExportReport, GraphForm, Request
-from .parity.logits import TOLERANCES, Parity
 from .precision.calibration import calibration_images
 from .precision.convert import converted
 from .room import require_room
 from .verify.end_to_end_check import check_end_to_end
 from .verify.export_check import check_export
+from .verify.logits import LOGITS_TOLERANCES, Parity
 
 LARGEST_TRAINED_SIDE = 16384
 """In pixels, far beyond any checkpoint's (2560): what is larger was mistyped."""
@@ -133,7 +133,7 @@ def _write_model(
             append_properties(unnamed, answer_facts(net, request.precision.name))
             return None
         with opened_view(view, unnamed) as openable:
-            parity = check_export(openable, net, TOLERANCES[request.precision.name])
+            parity = check_export(openable, net, LOGITS_TOLERANCES[request.precision.name])
             answer = answer_facts(net, request.precision.name, openable)
         append_properties(unnamed, parity_facts(parity) | answer)
         return parity

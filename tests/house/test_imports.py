@@ -111,7 +111,7 @@ CONFINED = {
     ("apps", "starlette"): "serve/access.py serve/app.py",
     ("apps", "uvicorn"): "serve/server.py",
     ("export", "birefnet_apps"): "cli/fetch_options.py cli/inspect.py inspection.py",
-    ("export", "cv2"): "parity/masks.py",
+    ("export", "cv2"): "verify/masks.py",
     ("export", "onnxruntime"): (
         "verify/export_check.py verify/end_to_end_check.py verify/compare_models.py"
     ),
@@ -172,9 +172,9 @@ ROWS = {
         "pipeline",
         "metadata hub_config answer room",
         "options",
+        "precision",
         "verify",
-        "reference precision",
-        "parity",
+        "reference",
         "graph checkpoint",
         "network",
         "errors",
@@ -374,7 +374,8 @@ def test_help_runs_without_torch_and_lists_the_commands():
 def test_answers_are_compared_without_torch():
     """By a process that has the memory of one backend to measure and no other."""
     done = run_blocked(
-        "from birefnet_export.parity import logits, masks, sample_tensors; assert logits.TOLERANCES"
+        "from birefnet_export.verify import logits, masks, sample_tensors\n"
+        "assert logits.LOGITS_TOLERANCES"
     )
 
     assert (done.returncode, done.stderr) == (0, "")

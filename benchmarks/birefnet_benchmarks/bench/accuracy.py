@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 from birefnet_export.errors import ParityError
-from birefnet_export.parity.logits import (
+from birefnet_export.verify.logits import (
     FLOAT32_TOLERANCES,
-    GraphTolerance,
+    LogitsTolerance,
     Parity,
     compare_logits,
 )
-from birefnet_export.parity.masks import compare_masks, mask_tolerance
+from birefnet_export.verify.masks import compare_masks, mask_tolerance
 from birefnet_models.base.text import format_size
 from birefnet_runtime.session.providers import RECORDS, canonical
 
@@ -127,15 +127,15 @@ def folder_name(configuration: Configuration) -> str:
     return re.sub(r"[^\w.-]+", "_", "-".join(parts))
 
 
-def graph_tolerance(configuration: Configuration, output: str | None) -> GraphTolerance:
-    """GraphTolerance for the same tensor through a configuration and a float32 baseline.
+def graph_tolerance(configuration: Configuration, output: str | None) -> LogitsTolerance:
+    """LogitsTolerance for the same tensor through a configuration and a float32 baseline.
 
     A graph that gives a mask is judged by its mask alone: where that is 0 or 1, its logits are
     infinite. One from pixels to alpha sees and gives 8 bits of what others compute in float32: it
     is judged by its pipeline.
     """
     if output == ALPHA:
-        return GraphTolerance()
+        return LogitsTolerance()
     tolerance = FLOAT32_TOLERANCES[precision_of(configuration)]
     return replace(tolerance, logits_max_abs=inf) if output == MASK else tolerance
 

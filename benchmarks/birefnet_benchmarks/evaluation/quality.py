@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from birefnet_export.parity.masks import boundary_iou
+from birefnet_export.verify.masks import boundary_iou
 from numpy.typing import NDArray
 from py_sod_metrics import (
     MAE,

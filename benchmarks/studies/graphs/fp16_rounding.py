@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from birefnet_export.parity.logits import Array, sigmoid
 from birefnet_export.precision.calibration import calibration_images, observe
 from birefnet_export.precision.graph_rewriter import Rewriting, consumers, float_values
+from birefnet_export.verify.logits import Array, sigmoid
 from onnx import TensorProto
 
 ALL = "all of them"

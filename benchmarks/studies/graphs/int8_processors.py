@@ -26,9 +26,9 @@ import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_export import export_onnx
-from birefnet_export.parity.masks import intersection_over_union
 from birefnet_export.precision import int8
 from birefnet_export.precision.calibration import calibration_images
+from birefnet_export.verify.masks import intersection_over_union
 from birefnet_runtime.machine import read_processor
 from birefnet_runtime.session.open import open_session
 

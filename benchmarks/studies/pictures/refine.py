@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_export.parity.masks import boundary_iou
+from birefnet_export.verify.masks import boundary_iou
 from birefnet_runtime import Segmenter, estimate_foreground
 from birefnet_runtime.cutout import refine
 from birefnet_runtime.cutout.mask import BOX_ALPHA

@@ -16,8 +16,8 @@ from birefnet_runtime.model.metadata import unstated_size_note
 from ..export import export_onnx
 from ..graph.lowering import LOWERINGS
 from ..options import DEFAULT_LOWERING, OPSETS, PRECISIONS, EndToEndReport, ExportReport
-from ..precision.mask_quality import Quality
 from ..precision.request import DEFAULT_MIN_IOU
+from ..verify.quality import Quality
 from .fetch_options import fetching_options, multi_scale_option
 
 if TYPE_CHECKING:

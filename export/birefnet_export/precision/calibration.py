@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 from ..errors import PrecisionError
 from ..graph.signature import INPUT, MEAN, STD
 from ..graph.weights import Weights, WeightsInGraph
-from ..parity.logits import Array
+from ..verify.logits import Array
 from .int8 import ActivationRange
 
 MIN_IMAGES = 2

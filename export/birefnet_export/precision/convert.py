@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import onnx
 
 from ..graph.weights import Weights
-from ..parity.logits import Array
+from ..verify.logits import Array
+from ..verify.quality import Quality
 from .fp16 import needs_float32, to_half
 from .int8 import Int8Plan, faster_in_int8, quantized
-from .mask_quality import Quality
 from .request import DEFAULT_MIN_IOU, Precision
 from .sensitivity import quantized_within
 

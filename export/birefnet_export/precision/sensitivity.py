@@ -10,7 +10,8 @@ import onnx
 
 from ..errors import PrecisionError
 from ..graph.weights import Weights
-from ..parity.logits import Array
+from ..verify.logits import Array
+from ..verify.quality import Quality, quality
 from .calibration import observe
 from .graph_rewriter import Rewriting
 from .int8 import (
@@ -22,7 +23,6 @@ from .int8 import (
     quantized,
     weight_of,
 )
-from .mask_quality import Quality, quality
 
 PROBES = 4
 """Images on which each group is tried alone; the verdict is over all of them."""

@@ -24,12 +24,12 @@ from birefnet_runtime.model.signature import read_signature
 from birefnet_runtime.session.open import open_session
 
 from ..errors import ExportError, ParityError
-from ..parity.logits import TOLERANCES, GraphTolerance, Parity
-from ..parity.masks import MaskParity, MaskTolerance, compare_masks, mask_tolerance
-from ..parity.sample_tensors import INPUT_SHAPES, sample_image
 from .export_check import logits_parity
 from .layer_diff import BOUNDS, LayerDifferences, compare_layers
+from .logits import LOGITS_TOLERANCES, LogitsTolerance, Parity
+from .masks import MaskParity, MaskTolerance, compare_masks, mask_tolerance
 from .reference import OpenReference, Reference, open_checkpoint
+from .sample_tensors import INPUT_SHAPES, sample_image
 from .upstream_pipeline import brought_back, ignored_of, reference_mask
 
 CARD_LEVELS = 2
@@ -41,7 +41,7 @@ class GraphComparison:
     """The same tensors through both sides."""
 
     parity: Parity
-    tolerance: GraphTolerance
+    tolerance: LogitsTolerance
 
     @property
     def problem(self) -> str | None:
@@ -197,16 +197,16 @@ def _precision(file: ModelFile, segmenter: Segmenter) -> str:
     return precision if precision in BOUNDS else "fp32"
 
 
-def _tolerance(precision: str, segmenter: Segmenter, largest: float | None) -> GraphTolerance:
+def _tolerance(precision: str, segmenter: Segmenter, largest: float | None) -> LogitsTolerance:
     """What passes: as in an export of this precision; masks alone where the graph gives masks."""
-    known = TOLERANCES[precision]
+    known = LOGITS_TOLERANCES[precision]
     if largest is None and segmenter.metadata.output == "mask":
         largest = known.logits_max_abs if precision == "fp32" else None
     if largest is None:
         return known
     if segmenter.metadata.output == "mask":
-        return GraphTolerance(mask_max_abs=largest)
-    return GraphTolerance(logits_max_abs=largest)
+        return LogitsTolerance(mask_max_abs=largest)
+    return LogitsTolerance(logits_max_abs=largest)
 
 
 def _on_image(

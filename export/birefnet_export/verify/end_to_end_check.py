@@ -12,9 +12,9 @@ from birefnet_runtime.model.graph_io import to_alpha, to_tensor
 from birefnet_runtime.session.open import open_session
 
 from ..graph.signature import IMAGE, INPUT, MEAN, STD
-from ..parity.alphas import AlphaParity, Alphas, compare_alphas
-from ..parity.logits import InputShape
-from ..parity.sample_tensors import sample_pixels
+from .alphas import ALPHA_TOLERANCE, AlphaParity, Alphas, compare_alphas
+from .logits import InputShape
+from .sample_tensors import sample_pixels
 
 IMAGE_SHAPES: tuple[InputShape, ...] = ((1, 427, 640), (2, 75, 31), (1, 1, 211))
 """A photograph's aspect ratio, a batch of small upright ones, and a single line."""
@@ -35,14 +35,16 @@ def check_end_to_end(
         shapes: of the sample images.
 
     Raises:
-        ParityError: as `compare_alphas`.
+        ParityError: a difference is beyond `ALPHA_TOLERANCE`, or there is nothing to compare.
     """
     sample = [sample_pixels(shape) for shape in shapes]
     expected = _by_the_runtime(network, size, sample)
     session = open_session(file, accepted=False)
     given = [np.asarray(session.run(None, {IMAGE.name: images})[0]) for images in sample]
     pairs = list(zip(given, expected, strict=True))
-    return compare_alphas(pairs, shapes, f"onnxruntime {onnxruntime.__version__}")
+    parity = compare_alphas(pairs, shapes, f"onnxruntime {onnxruntime.__version__}")
+    ALPHA_TOLERANCE.check(parity)
+    return parity
 
 
 def _by_the_runtime(network: Path, size: tuple[int, int], sample: Sequence[Alphas]) -> list[Alphas]:

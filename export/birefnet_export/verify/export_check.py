@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from ..errors import ParityError
 from ..graph.signature import INPUT
 from ..network.birefnet import BiRefNet
-from ..parity.logits import TOLERANCES, Array, GraphTolerance, InputShape, Parity, compare_logits
-from ..parity.sample_tensors import INPUT_SHAPES, sample_image
 from ..reference.birefnet import logits
+from .logits import LOGITS_TOLERANCES, Array, InputShape, LogitsTolerance, Parity, compare_logits
 from .reference import COMPUTED_BY
+from .sample_tensors import INPUT_SHAPES, sample_image
 
 
 def check_export(
     file: Path,
     net: BiRefNet,
-    tolerance: GraphTolerance = TOLERANCES["fp32"],
+    tolerance: LogitsTolerance = LOGITS_TOLERANCES["fp32"],
     shapes: Sequence[InputShape] = INPUT_SHAPES,
 ) -> Parity:
     """Run an exported `.onnx` file, and the network `net` in the reference, on the same tensors.

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from ..errors import ParityError
 from ..graph.signature import INPUT, OUTPUT
 from ..graph.weights import WeightsInGraph
-from ..parity.logits import Array, InputShape
-from ..parity.sample_tensors import sample_image
+from .logits import Array, InputShape
 from .reference import Reference
+from .sample_tensors import sample_image
 
 POINTS = (
     *(f"backbone.{scale}.stage{i}" for scale in ("full", "half") for i in range(4)),

@@ -8,8 +8,8 @@ from birefnet_benchmarks.bench.accuracy import AccuracyCheck, folder_name, graph
 from birefnet_benchmarks.bench.configuration import Configuration
 from birefnet_benchmarks.bench.results import Result
 from birefnet_benchmarks.errors import MeasurementError
-from birefnet_export.parity.logits import FLOAT32_TOLERANCES
-from birefnet_export.parity.masks import MASK_TOLERANCES
+from birefnet_export.verify.logits import FLOAT32_TOLERANCES
+from birefnet_export.verify.masks import MASK_TOLERANCES
 from PIL import Image
 
 BASELINE = Configuration(

@@ -18,12 +18,12 @@ from birefnet_export.network import nn
 from birefnet_export.network.backbone.dino_v3 import DinoV3
 from birefnet_export.network.birefnet import BiRefNet
 from birefnet_export.options import graph_form
-from birefnet_export.parity.logits import sigmoid
 from birefnet_export.pipeline import build_model
 from birefnet_export.precision.fp16 import needs_float32, to_half
 from birefnet_export.precision.int8 import Int8Plan, quantized
 from birefnet_export.reference import dino_v3 as plain
 from birefnet_export.reference.layers import conv, layer_norm
+from birefnet_export.verify.logits import sigmoid
 
 from ..conftest import (
     TINY_DINO,

@@ -9,9 +9,9 @@ from birefnet_export import pipeline
 from birefnet_export.errors import ExportError, ParityError, PrecisionError
 from birefnet_export.export import export_onnx
 from birefnet_export.graph.weights import WeightsInGraph
-from birefnet_export.parity.logits import TOLERANCES, sigmoid
 from birefnet_export.precision import sensitivity
 from birefnet_export.precision.calibration import calibration_images
+from birefnet_export.verify.logits import LOGITS_TOLERANCES, sigmoid
 from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import ImageError, Segmenter
 from onnx import TensorProto
@@ -72,7 +72,7 @@ def test_masks_are_the_references_at_untraced_sizes(exported, tiny, precision, c
     expected = sigmoid(expected_logits(tiny, image))
 
     assert found.shape == (case[0], 1, *case[1:])
-    assert abs(found - expected).mean() < TOLERANCES[precision].mask_mean_abs
+    assert abs(found - expected).mean() < LOGITS_TOLERANCES[precision].mask_mean_abs
     assert abs(found - expected).max() < {"fp16": 0.02, "int8": 0.25}[precision]
 
 
@@ -90,7 +90,7 @@ def test_the_runtime_takes_fp32_of_several_and_any_that_is_named(exported):
     assert np.array_equal(by_default, Segmenter(exported["fp32"].file)(image))
     for precision in ("fp16", "int8"):
         alpha = Segmenter(exported[precision].file)(image)
-        assert 0 < abs(alpha - by_default).mean() < TOLERANCES[precision].mask_mean_abs
+        assert 0 < abs(alpha - by_default).mean() < LOGITS_TOLERANCES[precision].mask_mean_abs
 
 
 def test_every_precision_has_as_many_parameters(exported):

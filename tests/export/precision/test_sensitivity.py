@@ -10,7 +10,7 @@ from birefnet_export.graph.layers import conv, relu
 from birefnet_export.graph.signature import INPUT
 from birefnet_export.graph.weights import WeightsInGraph
 from birefnet_export.precision import sensitivity
-from birefnet_export.precision.mask_quality import Quality
+from birefnet_export.verify.quality import Quality
 
 COSTS = {"a": 0.02, "b": 0.0, "c": 0.03, "d": 0.001}
 

@@ -23,10 +23,10 @@ from birefnet_export.graph.lowering import rows
 from birefnet_export.network import nn
 from birefnet_export.network.backbone.swin_v1 import WindowAttention
 from birefnet_export.options import graph_form
-from birefnet_export.parity.logits import TOLERANCES
-from birefnet_export.parity.sample_tensors import INPUT_SHAPES, sample_image
 from birefnet_export.pipeline import build_model
 from birefnet_export.reference.birefnet import logits
+from birefnet_export.verify.logits import LOGITS_TOLERANCES
+from birefnet_export.verify.sample_tensors import INPUT_SHAPES, sample_image
 
 from ..conftest import TINY, TINY_DINO, TINY_PVT, network
 
@@ -178,7 +178,7 @@ def noticed(name):
             found.append(shape)
             continue
         difference = np.abs(output - expected(name, shape)).max()
-        if not difference <= TOLERANCES["fp32"].logits_max_abs:
+        if not difference <= LOGITS_TOLERANCES["fp32"].logits_max_abs:
             found.append(shape)
     return found
 

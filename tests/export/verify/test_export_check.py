@@ -5,8 +5,8 @@ import pytest
 from birefnet_export.errors import ParityError
 from birefnet_export.export import export_onnx
 from birefnet_export.network.birefnet import BiRefNet
-from birefnet_export.parity.sample_tensors import INPUT_SHAPES
 from birefnet_export.verify.export_check import check_export, logits_parity
+from birefnet_export.verify.sample_tensors import INPUT_SHAPES
 
 from ..conftest import saved, weights_of
 

@@ -9,10 +9,10 @@ import pytest
 from birefnet_export.errors import ParityError
 from birefnet_export.export import export_onnx
 from birefnet_export.options import PRECISIONS, graph_form
-from birefnet_export.parity.logits import FLOAT32_TOLERANCES, TOLERANCES
-from birefnet_export.parity.masks import MASK_TOLERANCES
 from birefnet_export.pipeline import build_model
 from birefnet_export.verify.layer_diff import BOUNDS, POINTS, compare_layers
+from birefnet_export.verify.logits import FLOAT32_TOLERANCES, LOGITS_TOLERANCES
+from birefnet_export.verify.masks import MASK_TOLERANCES
 from birefnet_export.verify.reference import NumpyReference
 from birefnet_models import embedded_path, find
 from onnx import numpy_helper
@@ -70,7 +70,9 @@ def nudge(values):
 
 def test_every_precision_of_a_file_has_all_its_tolerances():
     assert set(BOUNDS) == set(PRECISIONS)
-    assert set(TOLERANCES) == set(FLOAT32_TOLERANCES) == set(MASK_TOLERANCES) > set(PRECISIONS)
+    assert (
+        set(LOGITS_TOLERANCES) == set(FLOAT32_TOLERANCES) == set(MASK_TOLERANCES) > set(PRECISIONS)
+    )
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from birefnet_export.errors import PrecisionError
-from birefnet_export.precision.mask_quality import quality
+from birefnet_export.verify.quality import quality
 
 
 def test_nothing_compared_and_nan_are_errors():

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from birefnet_export.errors import ParityError
-from birefnet_export.parity.masks import (
+from birefnet_export.verify.masks import (
     MaskTolerance,
     band_width,
     boundary_iou,

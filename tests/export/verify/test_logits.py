@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from birefnet_export.errors import ParityError
-from birefnet_export.parity.logits import (
+from birefnet_export.verify.logits import (
     FLOAT32_TOLERANCES,
-    TOLERANCES,
-    GraphTolerance,
+    LOGITS_TOLERANCES,
+    LogitsTolerance,
     Parity,
     compare_logits,
 )
@@ -89,8 +89,8 @@ def test_a_batch_that_would_broadcast_is_another_shape():
 @pytest.mark.parametrize(
     ("tolerances", "off_by", "passes"),
     [
-        (TOLERANCES, 0.9e-4, True),
-        (TOLERANCES, 2e-4, False),
+        (LOGITS_TOLERANCES, 0.9e-4, True),
+        (LOGITS_TOLERANCES, 2e-4, False),
         (FLOAT32_TOLERANCES, 0.9e-3, True),
         (FLOAT32_TOLERANCES, 2e-3, False),
     ],
@@ -113,11 +113,11 @@ def test_masks_have_their_own_bound_against_float32(off_by, passes):
 def test_nan_passes_no_tolerance():
     parity = Parity(*[float("nan")] * 6, ((1, 4, 4),), "numpy", "ort")
 
-    for tolerance in (*TOLERANCES.values(), GraphTolerance(logits_max_abs=float("nan"))):
+    for tolerance in (*LOGITS_TOLERANCES.values(), LogitsTolerance(logits_max_abs=float("nan"))):
         assert tolerance.problem(parity)
     equal = Parity(*[0.0] * 6, ((1, 4, 4),), "numpy", "ort")
-    assert GraphTolerance(logits_max_abs=float("nan")).problem(equal)
-    assert GraphTolerance().problem(equal) is None
+    assert LogitsTolerance(logits_max_abs=float("nan")).problem(equal)
+    assert LogitsTolerance().problem(equal) is None
 
 
 def test_nothing_compared_fails():

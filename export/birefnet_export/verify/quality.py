@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import PrecisionError
-from ..parity.logits import Array, sigmoid
-from ..parity.masks import intersection_over_union
+from .logits import Array, sigmoid
+from .masks import intersection_over_union
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,6 @@ from numpy.typing import NDArray
 from ..errors import ParityError
 from .logits import InputShape
 
-MOST_LEVELS = 2
-MOST_MEAN = 0.1
-"""What passes, in levels of 255: at most anywhere, and on average over an image."""
-
 Alphas = NDArray[np.uint8]
 """(batch, height, width), 0-255."""
 
@@ -38,10 +34,36 @@ class AlphaParity:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class AlphaTolerance:
+    """The largest differences that pass, in levels of 255."""
+
+    max_levels: int = 2
+    mean_levels: float = 0.1
+
+    def problem(self, parity: AlphaParity) -> str | None:
+        """What does not pass, in words; None if all does."""
+        if parity.max_levels <= self.max_levels and parity.mean_levels <= self.mean_levels:
+            return None
+        return (
+            f"masks differ from the runtime's by {parity.max_levels} levels of 255 at most and "
+            f"{parity.mean_levels:.2g} on average, more than the {self.max_levels} and "
+            f"{self.mean_levels} allowed"
+        )
+
+    def check(self, parity: AlphaParity) -> None:
+        """Raises `ParityError` if a difference is larger."""
+        if problem := self.problem(parity):
+            raise ParityError(problem)
+
+
+ALPHA_TOLERANCE = AlphaTolerance()
+
+
 def compare_alphas(
     pairs: Sequence[tuple[Alphas, Alphas]], cases: Sequence[InputShape], runtime: str
 ) -> AlphaParity:
-    """Compute the differences, and hold them to what passes.
+    """Compute the differences between a graph's alphas and the runtime's.
 
     Args:
         pairs: for each case the graph's alphas and the expected ones.
@@ -49,7 +71,7 @@ def compare_alphas(
         runtime: what ran the graph, and its version.
 
     Raises:
-        ParityError: another shape, nothing to compare, or more than `MOST_LEVELS` or `MOST_MEAN`.
+        ParityError: another shape, or nothing to compare.
     """
     largest, mean = 0, 0.0
     for (alphas, expected), case in zip(pairs, cases, strict=True):
@@ -62,9 +84,4 @@ def compare_alphas(
         mean = max(mean, float(difference.mean()))
     if not pairs:
         raise ParityError("nothing was compared: there are no cases")
-    if largest > MOST_LEVELS or mean > MOST_MEAN:
-        raise ParityError(
-            f"masks differ from the runtime's by {largest} levels of 255 at most and {mean:.2g} on "
-            f"average, more than the {MOST_LEVELS} and {MOST_MEAN} allowed"
-        )
     return AlphaParity(largest, mean, tuple(cases), runtime)

@@ -56,7 +56,7 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True)
-class GraphTolerance:
+class LogitsTolerance:
     """The largest differences to a reference that pass, of logits and of masks."""
 
     logits_max_abs: float = inf
@@ -88,11 +88,11 @@ class GraphTolerance:
             raise ParityError(problem)
 
 
-TOLERANCES = {
-    "fp32": GraphTolerance(logits_max_abs=1e-4),
-    "fp16": GraphTolerance(mask_max_abs=5e-2, mask_mean_abs=5e-3),
-    "bf16": GraphTolerance(mask_max_abs=0.3, mask_mean_abs=5e-2),
-    "int8": GraphTolerance(mask_mean_abs=5e-2),
+LOGITS_TOLERANCES = {
+    "fp32": LogitsTolerance(logits_max_abs=1e-4),
+    "fp16": LogitsTolerance(mask_max_abs=5e-2, mask_mean_abs=5e-3),
+    "bf16": LogitsTolerance(mask_max_abs=0.3, mask_mean_abs=5e-2),
+    "int8": LogitsTolerance(mask_mean_abs=5e-2),
 }
 """What passes against a reference in float64, by the precision that the graph computes in.
 
@@ -104,8 +104,8 @@ its worst on drawn pictures. How good its masks are is measured on the photograp
 """
 
 
-FLOAT32_TOLERANCES = TOLERANCES | {
-    "fp32": GraphTolerance(logits_max_abs=1e-3, mask_max_abs=2.5e-4),
+FLOAT32_TOLERANCES = LOGITS_TOLERANCES | {
+    "fp32": LogitsTolerance(logits_max_abs=1e-3, mask_max_abs=2.5e-4),
 }
 """The same against PyTorch in float32, where both sides round.
 

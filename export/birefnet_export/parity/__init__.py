@@ -1,1 +1,0 @@
-"""Differences between two sets of logits for the same tensors, and between masks."""
