@@ -86,7 +86,9 @@ class Store:
             if entry is not None and entry.refused is None:
                 yield entry
 
-    def make(self, key: Key, fill: Callable[[Path], Mapping[str, Any]]) -> Entry:
+    def make(
+        self, key: Key, fill: Callable[[Path], Mapping[str, Any]], *, anew: bool = False
+    ) -> Entry:
         """The entry of a key, made if it isn't there; who asks meanwhile waits, and finds it.
 
         Args:
@@ -94,9 +96,10 @@ class Store:
             fill: puts its files into the empty folder that it is given, and returns facts, as JSON
                 can hold them. What it raises is raised here, and nothing is kept. If it raises
                 `RefusedError`, that alone is kept.
+            anew: make it in any case; the entry that is there goes once the new one is whole.
         """
         with self.alone(key):
-            if (entry := self.find(key)) is not None:
+            if not anew and (entry := self.find(key)) is not None:
                 return entry
             with temporary_folder(self.root) as folder:
                 try:

@@ -19,11 +19,12 @@ import cv2
 import numpy as np
 import PIL
 from birefnet_models.base.errors import CacheError
+from birefnet_models.base.hashes import stamp_of
 from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.base.store import Store
 
 from ..errors import ModelError, ProviderError, WrongAnswerError
-from ..machine import read_processor
+from ..machine import read_driver, read_processor
 from ..model.known_answer import SIZE, Answer, Difference, Tolerance
 from ..model.locate import ModelFile
 from ..model.metadata import (
@@ -38,7 +39,7 @@ from .ort_errors import onnxruntime_errors, reason_of
 from .ort_options import SessionPlan
 from .ort_session import OpenSession
 from .plugins import plugin_of
-from .providers import EXECUTION_PROVIDER, Cpu, Named, Provider, execution_provider
+from .providers import EXECUTION_PROVIDER, Cpu, Named, Provider, TensorRT, execution_provider
 
 ACCEPTED = Store("accepted", limit_bytes=4 << 20)
 FORMAT = 1
@@ -82,6 +83,8 @@ class AcceptanceKey:
     """Of the provider, as ONNX Runtime describes them; it lists none of some providers."""
     machine: Mapping[str, str]
     """Processor, operating system, and the libraries between picture and network."""
+    engines: tuple[str, ...] = ()
+    """TensorRT's, by size and time of their files."""
     format: int = FORMAT
 
 
@@ -109,7 +112,7 @@ def accept(
 ) -> None:
     """Refuse a session that answers wrong, unless it is noted that it answered right here.
 
-    A compiled form that answers wrong is discarded, and the graph as it is opened instead.
+    A compiled form or engine that answers wrong is discarded, and what it was made of opened.
 
     Args:
         model: the file.
@@ -133,16 +136,18 @@ def accept(
     except (CacheError, OSError):
         pass
     check_machine()
+    again = partial(examine, model, opened, reference, size)
     try:
-        parity = examine(model, opened, reference, size)
+        parity = again()
     except (ProviderError, ModelError) as error:
-        if not opened.refuse_form(str(error)):
-            raise
-        parity = examine(model, opened, reference, size)
-    try:
+        parity = opened.on_the_graph(again, error)
+    note(model, key, parity)
+
+
+def note(model: ModelFile, key: AcceptanceKey, parity: Mapping[str, Difference]) -> None:
+    """Remember that a session answered right, where that can be written."""
+    with suppress(CacheError, OSError):
         ACCEPTED.note(key, {"model": str(model.path.absolute()), "parity": parity})
-    except (CacheError, OSError):  # then it is asked each time
-        return
 
 
 def acceptance_key(model: ModelFile, opened: OpenSession, build: Build) -> AcceptanceKey:
@@ -163,7 +168,13 @@ def acceptance_key(model: ModelFile, opened: OpenSession, build: Build) -> Accep
         devices=_devices(name),
         # To ask the CPU costs less than a tenth of a second, others minutes.
         machine=machine_facts() | ({"start": _boot()} if isinstance(provider, Cpu) else {}),
+        engines=tuple(str(stamp_of(file)[:2]) for file in sorted(_engine_files(plan))),
     )
+
+
+def _engine_files(plan: SessionPlan) -> list[Path]:
+    folder = dict(plan.providers[0][1]).get("trt_engine_cache_path")
+    return [*Path(folder).glob("*.engine")] if folder else []
 
 
 def examine(
@@ -172,7 +183,8 @@ def examine(
     reference: Callable[[], OpenSession],
     size: Size = None,
 ) -> dict[str, Difference]:
-    """Ask a session, and say by how much its answer is off.
+    """Ask a session, and say by how much its answer is off; TensorRT's engines at the shape that
+    they are best at.
 
     Of a file without a known answer nothing is known of the CPU's own: it isn't asked.
 
@@ -184,17 +196,19 @@ def examine(
     plain = isinstance(provider, Cpu) and not (provider.bf16 or _has_kernels(provider))
     if known is None and plain:
         return {}
-    if known is not None and not opened.plan.dimensions:
+    profile = provider.profile if isinstance(provider, TensorRT) else None
+    if known is not None and not opened.plan.dimensions and not profile:
         answer = _asked(asked, provider, model, partial(asked.answer, known.size, known.pictures))
         off, tolerance = known.off(answer), _allowed(provider, model, known.tolerance)
         whose, at = "the answer that the file carries", known.size
     else:
-        at = asked.signature.size or SIZE
+        at, number = asked.signature.size or SIZE, asked.signature.batch
         if isinstance(provider, Named):
             at = asked.signature.size or concrete_sizes(size, asked.metadata)[0]
+        if profile:
+            number, at = profile.best[0], profile.best[1:]
         what = f"comparing {provider.name}'s mask of {model.path.name} with the CPU's"
         with ticking(what):
-            number = asked.signature.batch
             answer = _asked(asked, provider, model, partial(asked.sample, at, number))
             alone = Asked.of(reference(), model)
             expected = _asked(alone, Cpu(), model, partial(alone.sample, at, number))
@@ -236,8 +250,10 @@ def _allowed(
     provider: Provider, model: ModelFile, tolerance: Mapping[str, Tolerance]
 ) -> Mapping[str, Tolerance]:
     """What an answer may differ by: our kernels compute more of an int8 file in int8."""
-    precision = model.graph.properties.get(f"{METADATA_PREFIX}precision")
-    if _has_kernels(provider) and precision == "int8":
+    if (
+        _has_kernels(provider)
+        and model.graph.properties.get(f"{METADATA_PREFIX}precision") == "int8"
+    ):
         return coarser(Cpu(bf16=True), tolerance)
     return coarser(provider, tolerance)
 
@@ -288,9 +304,12 @@ def fixed_dimensions(
 
 
 def _devices(execution_provider: str) -> tuple[str, ...]:
-    """What ONNX Runtime says of the devices that a provider lists."""
+    """What ONNX Runtime says of the devices that a provider lists, and NVIDIA's driver of its."""
     import onnxruntime
 
+    if execution_provider in (EXECUTION_PROVIDER["cuda"], EXECUTION_PROVIDER["tensorrt"]):
+        driver = read_driver()
+        return (f"{driver.version} {driver.gpus}",) if driver else ()
     ask = getattr(onnxruntime, "get_ep_devices", None)  # since 1.23
     found = [] if ask is None or execution_provider == _CPU else ask()
     return tuple(

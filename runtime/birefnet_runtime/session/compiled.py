@@ -135,8 +135,8 @@ class CompiledStart:
         """Whether what was opened last is a form."""
         return self._is_used
 
-    def refuse(self, why: str) -> None:
-        """Forget the form, and make none again."""
+    def discard(self, why: str) -> None:
+        """Remove the form, and make none again."""
         if self._key is not None:
             FORMS.refuse(self._key, why)
 

@@ -31,7 +31,7 @@ from ..model.known_answer import (
 from ..model.locate import ModelFile
 from ..model.metadata import ModelMetadata, model_facts, read_properties
 from ..model.signature import Session, Signature, read_signature
-from .providers import Cpu, Cuda, OpenVINO, Provider
+from .providers import Cpu, Cuda, OpenVINO, Provider, TensorRT
 
 TF32 = {"alpha": Tolerance(0.05, 0.001)}
 HALF = {"alpha": Tolerance(0.2, 0.005)}
@@ -101,7 +101,7 @@ def coarser(provider: Provider, tolerance: Mapping[str, Tolerance]) -> Mapping[s
     match provider:
         case Cpu(bf16=False) | Cuda(tf32=False) | OpenVINO(precision="f32"):
             return tolerance
-        case Cuda():
+        case Cuda() | TensorRT(fp16=False):
             least = TF32
         case _:
             least = HALF

@@ -6,12 +6,13 @@ named the next one.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from ..errors import ProviderError, WrongAnswerError, missing_extra
 from ..machine import has_arm_bf16, usable_cores
@@ -21,10 +22,10 @@ from .acceptance import accept, fixed_dimensions, open_with_kernels
 from .availability import installed_build, is_installed, why_unavailable
 from .compiled import CompiledStart
 from .ort_options import plan_session
-from .ort_session import OpenSession, start
+from .ort_session import Anew, OpenSession, start
 from .plugins import PLUGINS
 from .providers import Cpu, Named, Provider, Providers, TensorRT, parse_providers
-from .tensorrt import open_engine, resolve
+from .tensorrt import Rebuilt, open_engine, resolve
 
 MOST_THREADS = 64
 """However few the cores: 1,000 threads on two of them took more than a minute for one image."""
@@ -91,19 +92,22 @@ def open_session(
         provider: Provider,
         engine: Path | None = None,
         input_name: str = "input_image",
+        rebuilt: Rebuilt | None = None,
         dimensions: Mapping[str, int] | None = None,
     ) -> OpenSession:
         plan = plan_session(
             provider, threads or cores, engine=engine, input_name=input_name, dimensions=dimensions
         )
+        opening: Callable[[], Any] = partial(start, model, provider, plan, verbose=verbose)
+        anew: Anew | None = rebuilt
+        if rebuilt is not None:
+            rebuilt.start = opening
         if compiled and isinstance(provider, Cpu):
             # Forms are made by ONNX Runtime's own kernels, and opened with ours, too.
-            form = CompiledStart(model, provider, plan, most_bytes=most_bytes, verbose=verbose)
-            anew = form if provider.kernels != "on" else None
-            return OpenSession(form, provider, plan, tuple(skipped), anew)
-        return OpenSession(
-            partial(start, model, provider, plan, verbose=verbose), provider, plan, tuple(skipped)
-        )
+            opening = anew = CompiledStart(
+                model, provider, plan, most_bytes=most_bytes, verbose=verbose
+            )
+        return OpenSession(opening, provider, plan, tuple(skipped), anew)
 
     def on_the_cpu() -> OpenSession:
         alone = open_on(replace(cpu or Cpu(), kernels="off"))
@@ -117,8 +121,8 @@ def open_session(
         if isinstance(provider, Cpu) and provider.bf16 and not has_arm_bf16():
             raise ProviderError(NO_ARM_BF16)
         if isinstance(provider, TensorRT):
-            key, name = resolve(model, provider, build, sizes, batch)
-            return open_engine(model, provider, key, name, open_on, on_the_cpu)
+            asked = resolve(model, provider, build, sizes, batch)
+            return open_engine(model, provider, build, asked, open_on, on_the_cpu)
         fixed = None
         if isinstance(provider, Named):
             fixed = fixed_dimensions(model, provider, sizes, batch)

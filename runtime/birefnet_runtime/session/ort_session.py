@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
+from birefnet_models.base.errors import BirefnetError
 from birefnet_models.base.text import first_line
 from numpy.typing import NDArray
 
@@ -32,6 +34,8 @@ from .providers import (
     check_fits,
     short_name,
 )
+
+Done = TypeVar("Done")
 
 # Where the nodes of a graph went: which execution provider took which operators.
 
@@ -135,7 +139,7 @@ class OpenSession:
 
     A process that was forked from the one which opened it has none of its threads; there it is
     opened anew when it first runs. Ctrl-C ends a run on the CPU. Where it runs on something that
-    was made of the graph, and that fails to run, it goes over to the graph itself.
+    was made of the graph, and that fails to run, it goes over to the graph itself, once.
 
     Args:
         start: opens ONNX Runtime's session.
@@ -143,7 +147,7 @@ class OpenSession:
         plan: the options that it is opened with.
         skipped: what was preferred and could not run: name and reason.
         anew: what `start` opened was made of the graph; opens the graph itself, and has what was
-            made forgotten once the graph was seen to run where that had failed.
+            made discarded once the graph was seen to run where that had failed.
 
     Raises, when it runs:
         SizeError: TensorRT's engine was built for other shapes.
@@ -162,7 +166,7 @@ class OpenSession:
         self._start = start
         self._anew = anew
         self.plan = plan
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()  # an attempt on the graph may fail to run, too
         # DirectML and XNNPACK take one run at a time; of others that are named it isn't known.
         self._turn = threading.Lock() if isinstance(provider, Named) else nullcontext()
         self._was_interrupted = False
@@ -213,44 +217,42 @@ class OpenSession:
         try:
             return self._run_once(output_names, input_feed)
         except onnxruntime_errors(RuntimeError) as error:
-            if self._was_interrupted or self._anew is None:
+            if self._was_interrupted:
                 raise
+            again = partial(self._run_once, output_names, input_feed)
             with self._opening:
                 if session is self._session:
-                    return self._run_anew(output_names, input_feed, error)
-            return self._run_once(output_names, input_feed)
+                    return self.on_the_graph(again, error)
+            return again()  # another thread went over meanwhile
 
-    def refuse_form(self, why: str) -> bool:
-        """Go over to the graph itself from what was made of it, which is forgotten; False if there
-        is no such thing."""
-        if self._anew is None or not self._anew.is_used():
-            return False
+    def on_the_graph(self, attempt: Callable[[], Done], error: Exception) -> Done:
+        """Attempt anew what failed with an error, on the graph itself instead of what was made of
+        it, which is discarded if that succeeds. If it fails as well, that was not the reason: all
+        stays as it was.
+
+        Raises:
+            Exception: `error`, where the session runs on the graph or that can't be opened; else
+                what the attempt raises.
+        """
         with self._opening:
-            self._use(self._anew.open())
-            self._anew.refuse(why)
-            self._start, self._anew = self._anew.open, None
-        return True
-
-    def _run_anew(
-        self,
-        output_names: Sequence[str] | None,
-        input_feed: Mapping[str, NDArray[Any]],
-        error: Exception,
-    ) -> Sequence[Any]:
-        """Run on the graph itself where what was made of it failed. If the graph fails as well,
-        that was not the reason: all stays as it was."""
-        anew, before = self._anew, (self._session, self._bound)
-        if anew is None or not anew.is_used():
-            raise error
-        self._use(anew.open())
-        try:
-            answer = self._run_once(output_names, input_feed)
-        except onnxruntime_errors(RuntimeError):
-            self._session, self._bound = before
-            raise
-        anew.refuse(f"it fails to run: {first_line(error)}")
-        self._start, self._anew = anew.open, None
-        return answer
+            anew, before = self._anew, self._session
+            if anew is None or not anew.is_used():
+                raise error
+            self._anew = None
+            try:
+                self._use(anew.open())
+            except BirefnetError as failure:
+                self._anew = anew
+                raise error from failure
+            try:
+                done = attempt()
+            except BaseException:
+                self._use(before)
+                self._anew = anew
+                raise
+            anew.discard(f"it failed: {first_line(error)}")
+            self._start = anew.open
+            return done
 
     def _run_once(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[Any]]
@@ -296,16 +298,20 @@ class OpenSession:
 
 
 class Anew(Protocol):
-    """Something that was made of a graph, to be opened in its place."""
+    """Something that was made of a graph and is opened in its place."""
 
     def is_used(self) -> bool:
         """Whether what was opened last is that, and not the graph."""
 
     def open(self) -> Any:
-        """Open the graph itself."""
+        """Open the graph itself.
 
-    def refuse(self, why: str) -> None:
-        """Forget what was made, for good."""
+        Raises:
+            BirefnetError: it can't be opened.
+        """
+
+    def discard(self, why: str) -> None:
+        """Remove what was made from its store."""
 
 
 _opened: weakref.WeakSet[OpenSession] = weakref.WeakSet()

@@ -1,25 +1,23 @@
 """TensorRT: a model's engine is found, or built and compared with the CPU before it is used."""
 
 import ctypes
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from birefnet_models.base.onnx_file import OnnxFile
-from birefnet_models.base.store import Store, as_json
-from birefnet_models.base.text import first_line
+from birefnet_models.base.store import Entry, Store, as_json
 
-from ..errors import ModelError, ProviderError
+from ..errors import ProviderError
 from ..model.locate import ModelFile
 from ..model.metadata import ModelMetadata, concrete_sizes, read_metadata
-from ..model.signature import Session
 from ..model.size import Size
 from ..stderr import ticking
+from .acceptance import accept, acceptance_key, examine, note
 from .availability import Build, installed_versions
-from .judge import HALF, TF32, Asked, check
-from .ort_errors import onnxruntime_errors
+from .ort_session import OpenSession
 from .providers import Profile, TensorRT, covers, describe
 
 # What a CUDA device is, by the number that CUDA_VISIBLE_DEVICES gives it.
@@ -125,23 +123,41 @@ def find_engine(store: Store, key: EngineKey) -> tuple[Path, Profile] | None:
     return None
 
 
-Opened = TypeVar("Opened", bound=Session)
-
-Open = Callable[[TensorRT, Path, str], Session]
+Open = Callable[[TensorRT, Path, str, "Rebuilt | None"], OpenSession]
 """Opens a session on a record whose profile is set, with its engine in this directory, for the
-graph's input of this name."""
+graph's input of this name, and with what builds the engine anew if it fails."""
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """A complete engine."""
+@dataclass(slots=True)
+class Rebuilt:
+    """An engine that was kept, to be built anew once if it fails or answers wrong.
 
-    record: TensorRT
-    """With the profile that the engine was built for."""
-    directory: Path
-    input_name: str
-    kept: bool
-    """It was found, and not built now."""
+    The new one takes the other's place only after it was compared with the CPU.
+    """
+
+    build: Callable[[], object]
+    start: Callable[[], Any]
+    """Opens ONNX Runtime's session on what lies in the store."""
+    built: bool = False
+    """Or tried to."""
+
+    def is_used(self) -> bool:
+        """Whether what was opened last is the engine that was kept."""
+        return not self.built
+
+    def open(self) -> Any:
+        """Build it anew, if it wasn't yet, and open that.
+
+        Raises:
+            ProviderError: TensorRT fails, or what it built answers wrong.
+        """
+        if not self.built:
+            self.built = True
+            self.build()
+        return self.start()
+
+    def discard(self, why: str) -> None:
+        """Nothing: the new engine has taken its place."""
 
 
 def resolve(
@@ -185,15 +201,17 @@ def resolve(
     return key, _input_name(model.graph)
 
 
-def engine_for(
+def build_engine(
     model: ModelFile,
     record: TensorRT,
     key: EngineKey,
     input_name: str,
     open_on: Open,
-    reference: Callable[[], Session],
-) -> Engine:
-    """Find the engine, or build it, compare its mask with the reference's and keep it.
+    reference: Callable[[], OpenSession],
+    *,
+    anew: bool = False,
+) -> Entry:
+    """Build an engine, compare its mask with the CPU's, and keep it.
 
     Args:
         model: the file.
@@ -201,38 +219,23 @@ def engine_for(
         key: from `resolve`.
         input_name: from `resolve`.
         open_on: opens a session; building happens inside it, or in its first run.
-        reference: opens a session on the CPU, for an engine that was built just now.
+        reference: opens a session on the CPU.
+        anew: build it in place of one that is kept.
 
     Raises:
-        ProviderError: the engine's mask is too far from the reference's, or it can't be kept.
+        ProviderError: the engine's mask is too far from the CPU's, or it can't be kept.
     """
-    store = engines(record.cache)
-    if kept := find_engine(store, key):
-        directory, profile = kept
-        return Engine(replace(record, profile=profile), directory, input_name, kept=True)
-    record = replace(record, profile=key.profile)
+    store, record = engines(record.cache), replace(record, profile=key.profile)
 
     def build(directory: Path) -> dict[str, Any]:
-        batch, *size = key.profile.best
-        at = (size[0], size[1])
         with ticking(_what(model.path, key), "this takes minutes, once"):
-            try:
-                built = Asked.of(open_on(record, directory, input_name), model).sample(at, batch)
-            except onnxruntime_errors(RuntimeError) as error:
-                raise ProviderError(f"TensorRT failed to build: {first_line(error)}") from error
-            except ModelError as error:
-                raise ProviderError(
-                    f"the engine's mask of {model.path} is wrong: {error}"
-                ) from error
-        off = built.off(Asked.of(reference(), model).sample(at, batch))
-        allowed = HALF if record.fp16 else TF32
-        check(off, allowed, f"the engine's mask of {model.path}", "the CPU's", at, record)
+            parity = examine(model, open_on(record, directory, input_name, None), reference)
         if not any(directory.glob("*.engine")):
             raise ProviderError("TensorRT built no engine: it took no part of the graph")
-        return {"parity": off}
+        return {"parity": parity}
 
     try:
-        return Engine(record, store.make(key, build).folder, input_name, kept=False)
+        return store.make(key, build, anew=anew)
     except OSError as error:
         raise ProviderError(
             f"{store.root}: engines can't be kept there: {error.strerror}"
@@ -242,26 +245,46 @@ def engine_for(
 def open_engine(
     model: ModelFile,
     record: TensorRT,
-    key: EngineKey,
-    input_name: str,
-    open_on: Callable[[TensorRT, Path, str], Opened],
-    reference: Callable[[], Session],
-) -> Opened:
-    """A session on the engine, found or built; one that was kept and can't be opened any more is
-    forgotten, and built anew once.
+    build: Build,
+    asked: tuple[EngineKey, str],
+    open_on: Open,
+    reference: Callable[[], OpenSession],
+) -> OpenSession:
+    """A session on the engine that is kept, or on one that is built. One that was kept and can't be
+    opened, fails to run or answers wrong is built anew, once.
+
+    Args:
+        model: the file.
+        record: what was asked for.
+        build: the installed ONNX Runtime.
+        asked: from `resolve`.
+        open_on: as `build_engine` takes it.
+        reference: opens a session on the CPU.
 
     Raises:
-        ProviderError: as `engine_for`, or the engine that was built can't be opened.
+        ProviderError: as `build_engine`, or the engine that was built can't be opened.
     """
-    engine = engine_for(model, record, key, input_name, open_on, reference)
-    try:
-        return open_on(engine.record, engine.directory, engine.input_name)
-    except ProviderError:
-        if not engine.kept:
-            raise
-    shutil.rmtree(engine.directory, ignore_errors=True)
-    engine = engine_for(model, record, key, input_name, open_on, reference)
-    return open_on(engine.record, engine.directory, engine.input_name)
+    key, name = asked
+    kept = find_engine(engines(record.cache), key)
+    if kept is not None:
+        key = replace(key, profile=kept[1])
+    record = replace(record, profile=key.profile)
+    make = partial(build_engine, model, record, key, name, open_on, reference)
+    if kept is not None:
+        rebuilt = Rebuilt(partial(make, anew=True), lambda: None)
+        try:
+            opened = open_on(record, kept[0], name, rebuilt)
+            accept(model, opened, build, reference)
+        except ProviderError:
+            engines(record.cache).discard(key)
+            if rebuilt.built:
+                raise  # what was built just now answers wrong, too
+        else:
+            return opened
+    entry = make()
+    opened = open_on(record, entry.folder, name, None)
+    note(model, acceptance_key(model, opened, build), entry.facts["parity"])
+    return opened
 
 
 def _what(path: Path, key: EngineKey) -> str:

@@ -299,7 +299,7 @@ def test_a_form_that_fails_to_run_is_forgotten_and_the_graph_runs(cache, run_fai
 
     (folder,) = forms(cache)
     assert [file.name for file in folder.iterdir()] == ["facts.json"]
-    assert "it fails to run: nchwc" in json.loads((folder / "facts.json").read_text())["refused"]
+    assert "it failed: nchwc" in json.loads((folder / "facts.json").read_text())["refused"]
     del opened[:]
     assert np.array_equal(Segmenter("nano", providers="cpu").logits(tensor), expected)
     assert opened == [NANO]

@@ -13,6 +13,7 @@ import pytest
 from birefnet_models.base.hashes import graph_sha256
 from birefnet_models.base.store import entry_name
 from birefnet_runtime import ProviderError, SizeError, TensorRT
+from birefnet_runtime.errors import WrongAnswerError
 from birefnet_runtime.model.locate import ModelFile
 from birefnet_runtime.session import open as sessions
 from birefnet_runtime.session import ort_session as inference_session
@@ -24,7 +25,7 @@ from birefnet_runtime.session.providers import Profile
 from birefnet_runtime.session.tensorrt import (
     CudaDevice,
     EngineKey,
-    engine_for,
+    build_engine,
     engines,
     find_engine,
     read_device,
@@ -67,7 +68,9 @@ class Fake:
         self.answer = answer
         self.opened = []
 
-    def on_tensorrt(self, record, directory, input_name):
+    def on_tensorrt(self, record, directory, input_name, rebuilt):
+        assert rebuilt is None
+        self.info, self.plan = SimpleNamespace(provider=record), SimpleNamespace(dimensions={})
         self.opened.append((record, directory, input_name))
         (directory / "birefnet_1_sm89.engine").write_bytes(b"engine")
         return self
@@ -90,9 +93,9 @@ class Fake:
 
 
 def build(root, fake, key=KEY, **record):
-    asked = TensorRT(cache=root, fp16=key.fp16, **record)
+    asked = TensorRT(**{"cache": root, "fp16": key.fp16, **record})
     model = ModelFile(root / "m.onnx")
-    return engine_for(model, asked, key, "image", fake.on_tensorrt, fake.on_cpu)
+    return build_engine(model, asked, key, "image", fake.on_tensorrt, fake.on_cpu)
 
 
 def find(root, key):
@@ -108,14 +111,13 @@ def test_an_engine_is_built_once_and_found_after_that(tmp_path, capfd):
     assert record.profile == ONE
     assert where.name.startswith(".birefnet-"), "never where a half-built one could be found"
     assert name == "image"
-    assert (first.kept, second.kept) == (False, True)
-    assert first.directory == second.directory == tmp_path / entry_name(KEY)
-    assert sorted(path.name for path in first.directory.iterdir()) == [
+    assert first.folder == second.folder == tmp_path / entry_name(KEY)
+    assert sorted(path.name for path in first.folder.iterdir()) == [
         "birefnet_1_sm89.engine",
         "facts.json",
     ]
-    assert sorted(tmp_path.iterdir()) == [first.directory]
-    facts = json.loads((first.directory / "facts.json").read_text())
+    assert sorted(tmp_path.iterdir()) == [first.folder]
+    facts = json.loads((first.folder / "facts.json").read_text())
     assert facts["facts"]["parity"] == {"alpha": [0, 0], "logits": [0, 0]}
     lines = capfd.readouterr().err.splitlines()
     assert lines[0] == (
@@ -141,15 +143,15 @@ def test_every_fact_of_the_key_is_tried_above():
 def test_an_engine_for_more_shapes_serves_fewer(tmp_path):
     build(tmp_path, Fake(), dataclasses.replace(KEY, profile=WIDE))
 
-    engine = build(tmp_path, Fake())
+    folder, profile = find(tmp_path, KEY)
 
-    assert engine.record.profile == WIDE
-    assert len(list(tmp_path.iterdir())) == 1
+    assert profile == WIDE
+    assert folder.parent == tmp_path
 
 
 @pytest.mark.parametrize("damage", ["renamed", "no engine", "no facts", "nonsense", "other facts"])
 def test_a_directory_that_is_not_what_it_says_is_not_used(tmp_path, damage):
-    directory = build(tmp_path, Fake()).directory
+    directory = build(tmp_path, Fake()).folder
     facts = directory / "facts.json"
     if damage == "renamed":
         shutil.move(directory, tmp_path / ("0" * 32))
@@ -163,14 +165,14 @@ def test_a_directory_that_is_not_what_it_says_is_not_used(tmp_path, damage):
         facts.write_text(facts.read_text().replace("NVIDIA L4", "NVIDIA L40"))
     assert find(tmp_path, KEY) is None
     fake = Fake()
-    assert build(tmp_path, fake).directory == directory
+    assert build(tmp_path, fake).folder == directory
     assert len(fake.opened) == 1
     assert find(tmp_path, KEY)
 
 
 @pytest.mark.parametrize("answer", [-2.0, 2.8, float("nan")])
 def test_an_engine_that_answers_something_else_is_refused_and_gone(tmp_path, answer):
-    with pytest.raises(ProviderError, match=r"the engine's mask of .*m\.onnx is wrong"):
+    with pytest.raises(ProviderError, match=r"tensorrt's mask of .*m\.onnx is wrong"):
         build(tmp_path, Fake(answer))
 
     assert list(tmp_path.iterdir()) == []
@@ -210,14 +212,21 @@ def test_a_build_that_throws_leaves_nothing(tmp_path):
 
     fake.run = run
 
-    with pytest.raises(ProviderError, match=r"to build: TensorRT EP could not build engine$"):
+    with pytest.raises(ProviderError, match=r"to run m\.onnx: TensorRT EP could not build engine$"):
         build(tmp_path, fake)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_engine_at_all_is_an_error(tmp_path):
     fake = Fake()
-    fake.on_tensorrt = lambda *_: fake
+    real = fake.on_tensorrt
+
+    def without_engine(record, directory, *rest):
+        session = real(record, directory, *rest)
+        (directory / "birefnet_1_sm89.engine").unlink()
+        return session
+
+    fake.on_tensorrt = without_engine
 
     with pytest.raises(ProviderError, match="it took no part of the graph"):
         build(tmp_path, fake)
@@ -227,14 +236,7 @@ def test_a_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(ProviderError, match="engines can't be kept there"):
-        engine_for(
-            ModelFile(tmp_path / "m.onnx"),
-            TensorRT(cache=tmp_path / "file"),
-            KEY,
-            "image",
-            Fake().on_tensorrt,
-            Fake().on_cpu,
-        )
+        build(tmp_path, Fake(), cache=tmp_path / "file")
 
 
 def test_the_graphs_hash_holds_the_weights_beside_it(tmp_path):
@@ -298,46 +300,133 @@ def test_no_device(model, l4, monkeypatch):
         resolve(ModelFile(model), TensorRT(device_id=3), l4, sizes=[], batch=1)
 
 
-def test_the_whole_way_of_a_session(model, l4, monkeypatch, tmp_path):
-    """open_session with a TensorRT that is the CPU in truth."""
-    plans = []
+class Gpu:
+    """A machine whose TensorRT is the CPU in truth."""
 
-    def start(file, provider, plan, verbose):
-        plans.append(plan)
-        options = dict(plan.providers[0][1]) if plan.providers else {}
-        if "trt_engine_cache_path" in options:
-            Path(options["trt_engine_cache_path"], "x.engine").write_bytes(b"")
-        return onnxruntime.InferenceSession(str(file.path), providers=["CPUExecutionProvider"])
+    def __init__(self):
+        self.plans = []
+        """Of each session that was opened."""
+        self.built = 0
+        self.harm = lambda logits, engine: logits
+        """What becomes of an answer, by the engine's content."""
 
+    def start(self, file, provider, plan, verbose):
+        self.plans.append(plan)
+        session = onnxruntime.InferenceSession(str(file.path), providers=["CPUExecutionProvider"])
+        if folder := dict(plan.providers[0][1]).get("trt_engine_cache_path"):
+            engine = Path(folder, "x.engine")
+            if not engine.exists():
+                self.built += 1
+                engine.write_text(f"engine {self.built}")
+            self.engine = engine.read_text()
+        return session
+
+    def bound(self, session, *_, **__):
+        engine = self.engine
+
+        def run(tensor, name):
+            return self.harm(session.run([name], {"input_image": tensor})[0], engine)
+
+        return SimpleNamespace(run=run)
+
+
+@pytest.fixture
+def gpu(monkeypatch, l4, tmp_path):
+    gpu = Gpu()
+    monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sessions, "installed_build", lambda: l4)
     monkeypatch.setattr(sessions, "why_unavailable", lambda *_: None)
-    monkeypatch.setattr(sessions, "start", start)
+    monkeypatch.setattr(sessions, "start", gpu.start)
     monkeypatch.setattr(inference_session, "read_placement", lambda _: None)
-    monkeypatch.setattr(
-        inference_session,
-        "BoundRunner",
-        lambda session, *_, **__: type(
-            "Bound",
-            (),
-            {"run": lambda self, tensor, name: session.run([name], {"input_image": tensor})[0]},
-        )(),
-    )
+    monkeypatch.setattr(inference_session, "BoundRunner", gpu.bound)
+    return gpu
 
-    session = open_session(model, providers=TensorRT(cache=tmp_path / "engines"), sizes=[64])
+
+TENSOR = np.ones((1, 3, 64, 64), np.float32)
+
+
+def opened(model, **record):
+    return open_session(model, providers=TensorRT(**record), sizes=[64])
+
+
+def answers_right(session):
+    (logits,) = session.run(None, {"input_image": TENSOR})
+    return bool(np.allclose(logits, 4.0, rtol=1e-5))
+
+
+def test_the_whole_way_of_a_session(model, gpu, tmp_path):
+    session = opened(model, cache=tmp_path / "engines")
 
     assert session.info.provider.profile == ONE
-    built, reference, ready = plans
+    built, reference, ready = gpu.plans
     assert "trt_profile_min_shapes" in built.providers[0][1]
     assert reference.providers == (("CPUExecutionProvider", {}),)
     (kept,) = (tmp_path / "engines").iterdir()
     assert ready.providers[0][1]["trt_engine_cache_path"] == str(kept)
-    tensor = np.ones((1, 3, 64, 64), np.float32)
-    np.testing.assert_allclose(session.run(None, {"input_image": tensor})[0], 4.0, rtol=1e-5)
+    assert answers_right(session)
     with pytest.raises(SizeError, match="outside what this TensorRT engine was built for"):
         session.run(None, {"input_image": np.ones((1, 3, 96, 64), np.float32)})
 
-    open_session(model, providers=TensorRT(cache=tmp_path / "engines"), sizes=[64])
-    assert len(plans) == 4, "found, not built"
+    opened(model, cache=tmp_path / "engines")
+    assert len(gpu.plans) == 4, "found, not built, and right before"
+
+
+def fails(logits):
+    raise RuntimeError("[TensorRT EP] failed to enqueue\nmore")
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_an_engine_that_fails_at_a_later_run_is_built_anew_once(model, gpu, is_kept):
+    session = opened(model)
+    session = opened(model) if is_kept else session
+    gpu.harm = lambda logits, engine: fails(logits) if engine == "engine 1" else logits
+
+    if is_kept:
+        assert answers_right(session)
+        assert answers_right(opened(model)), "the new one was kept"
+    else:
+        with pytest.raises(RuntimeError, match="failed to enqueue"):
+            session.run(None, {"input_image": TENSOR})
+    assert gpu.built == (2 if is_kept else 1)
+
+
+def test_where_the_new_engine_fails_as_well_the_error_is_raised(model, gpu):
+    opened(model)
+    session = opened(model)
+    gpu.harm = lambda logits, engine: fails(logits)
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="failed to enqueue"):
+            session.run(None, {"input_image": TENSOR})
+    assert gpu.built == 2
+    assert find_engine(engines(), resolve_key(model, gpu)), "that may pass: the old one stays"
+
+    gpu.harm = lambda logits, engine: logits
+    assert answers_right(session)
+
+
+def resolve_key(model, gpu):
+    return resolve(ModelFile(model), TensorRT(), sessions.installed_build(), [64], 1)[0]
+
+
+@pytest.mark.parametrize("again", ["right", "wrong"])
+def test_a_stale_engine_is_built_anew(model, gpu, again):
+    """One of the right name and size whose content is another's."""
+    opened(model)
+    (file,) = engines().root.glob("*/x.engine")
+    file.write_text("engine X")
+    gpu.harm = lambda logits, engine: (
+        logits if (engine, again) == ("engine 2", "right") else -logits
+    )
+
+    if again == "right":
+        assert answers_right(opened(model))
+        assert file.read_text() == "engine 2"
+    else:
+        with pytest.raises(WrongAnswerError, match="tensorrt's mask of"):
+            opened(model)
+        assert list(engines().entries()) == []
+    assert gpu.built == 2
 
 
 class Driver:
