@@ -74,6 +74,10 @@ LISTED = {
 """By the value of the entry point; a command that is not ours is loaded for its own words."""
 
 COMMANDS = "birefnet.commands"
+SERVICES = frozenset({"serve"})
+"""Commands that run until they are told to end, which is not a failure."""
+SERVICE = "birefnet.service"
+"""In a context's `meta`: whether one of these was asked for."""
 SIGHUP = getattr(signal, "SIGHUP", -1)
 """Of a terminal that is closed; Windows has none."""
 ENDING = (signal.SIGINT, signal.SIGTERM, *([SIGHUP] if SIGHUP > 0 else []))
@@ -116,6 +120,11 @@ class EntryPointGroup(click.Group):
                 with suppress(OSError), open(os.devnull, "wb") as nowhere:
                     os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = next((word for word in args if not word.startswith("-")), "")
+        ctx.meta[SERVICE] = named in SERVICES
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(entry_points(group=COMMANDS).names)
 
@@ -144,7 +153,7 @@ class EntryPointGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _warnings_as_lines(), _termination_as_interrupt():
+            with _warnings_as_lines(), _termination_as_interrupt(ctx.meta[SERVICE]):
                 return super().invoke(ctx)
         except BirefnetError as error:
             raise OneLine(str(error)) from error
@@ -224,21 +233,27 @@ def _warnings_as_lines() -> Iterator[None]:
 
 
 @contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
+def _termination_as_interrupt(service: bool) -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a command as Ctrl-C does: what it has begun to write is removed.
+
+    Args:
+        service: the command is one that may be told to end. Until it handles signals itself it
+            has done nothing, and ends quietly, with code 0.
 
     Raises:
         click.exceptions.Exit: it was ended so, or by Ctrl-C; with the code that shells give.
     """
 
     def handle(number: int, _: FrameType | None) -> None:
+        if service:
+            os._exit(0)  # an exception in the middle of NumPy's import comes out as another one
         if number == SIGHUP:
             leave_terminal()
         raise Terminated(number)
 
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in ENDING[1:]:
+        for number in ENDING if service else ENDING[1:]:
             if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
                 before[number] = signal.signal(number, handle)
     try:

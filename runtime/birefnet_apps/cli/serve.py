@@ -9,6 +9,7 @@ from birefnet_runtime.segmenter import Opening, Segmenter
 from ..serve.access import log, logging_started
 from ..serve.server import is_loopback, listen, serve
 from ..serve.settings import Settings, read_keys
+from ..serve.signals import Signals
 from .cutout import DEMONSTRATION
 from .options import (
     batch_option,
@@ -78,6 +79,15 @@ from .terminal import MODEL_HELP, located
     help="For a body to arrive, for its answer to be made, and for that to be taken.",
 )
 @click.option(
+    "--drain-delay",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, max=3600),
+    default=Settings().drain_delay_s,
+    show_default=True,
+    help="After SIGTERM /ready answers 503 for so long before the port closes, so that balancers "
+    "hear of it. Ctrl-C doesn't wait.",
+)
+@click.option(
     "--api-key-file",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -102,6 +112,7 @@ def serve_command(
     max_megapixels: float,
     max_upload: float,
     timeout: float,
+    drain_delay: float,
     api_key_file: Path | None,
     no_page: bool,
     allow_origin: tuple[str, ...],
@@ -111,7 +122,7 @@ def serve_command(
 
     POST /v1.0/removebg and /api/remove take pictures; /health, /ready and /metrics are for those
     who run it, / is a page to try it. Every bound holds whatever is sent. SIGTERM answers what is
-    in hand and ends with exit code 0.
+    in hand and ends with exit code 0; a second one ends at once.
 
     Each option is read from the environment, too: BIREFNET_SERVE_PORT for --port, and so on. Keys
     are never an argument, which other users of the machine could see.
@@ -121,7 +132,7 @@ def serve_command(
     keys = () if api_key_file is None else read_keys(api_key_file)
     return_freed_blocks()  # before threads have heaps
     opened = listen(host, port)
-    with logging_started(as_json=json_logs):
+    with opened, logging_started(as_json=json_logs), Signals() as signals:
         segmenter = Segmenter(located(model or "nano"), **opening)
         if model is None:
             log.warning(DEMONSTRATION)
@@ -132,6 +143,7 @@ def serve_command(
             max_pixels=round(max_megapixels * 1e6),
             max_upload_bytes=round(max_upload),
             timeout_s=timeout,
+            drain_delay_s=drain_delay,
             batch=batch,
             keys=keys,
             page=not no_page,
@@ -139,4 +151,4 @@ def serve_command(
             memory_left=segmenter.memory_left,
         )
         name = Path(model or "nano").name.removesuffix(".onnx")  # no folders: clients see it
-        serve(segmenter, settings, name, opened)
+        serve(segmenter, settings, name, opened, signals)

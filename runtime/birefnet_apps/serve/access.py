@@ -1,5 +1,6 @@
 """What holds for every request: the key, headers for browsers, the form of errors, log, metrics."""
 
+import asyncio
 import hmac
 import json
 import logging
@@ -123,6 +124,10 @@ class Access:
             await self._app(scope, receive, send)
         except HungUp:
             record.status = HUNG_UP
+        except asyncio.CancelledError:  # the server ends, and has waited long enough
+            record.status = HUNG_UP
+            scope["state"]["connection"].abort()
+            await asyncio.sleep(0)  # its end is noticed
         except Refusal as refusal:
             return bare(refusal)
         except (ImageError, OutputError) as error:

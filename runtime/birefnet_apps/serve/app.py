@@ -20,8 +20,8 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from ..files.steps import Weight
-from . import rembg, removebg
 from .access import Access, Record, log
+from .apis import rembg, removebg
 from .errors import HungUp, Outcome, Refusal, outcome_of, url_refused
 from .form import Fields, parse_fields, read_body
 from .job import MEDIA_TYPES, READ_FORMATS, Answer, Order, weigh

@@ -92,12 +92,18 @@ class Runner:
         self._loop = asyncio.create_task(self._run_what_comes())
 
     async def stop(self) -> None:
-        """End the threads. Nothing may be under way."""
+        """End the threads. What is under way, such as the first run on nothing, is given up."""
         if self._loop is not None:
             self._loop.cancel()
-        self._segmenter.interrupt()
-        for pool in (self._pictures, self._network):
-            pool.shutdown(wait=True, cancel_futures=True)
+        ending = [
+            asyncio.create_task(asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True))
+            for pool in (self._pictures, self._network)
+        ]
+        while True:  # a run may begin just after the runs were interrupted
+            self._segmenter.interrupt()
+            _, pending = await asyncio.wait(ending, timeout=0.1)
+            if not pending:
+                return
 
     async def answer(self, order: Order, weight: Weight, seconds: dict[str, float]) -> Answer:
         """Make an answer.

@@ -2,8 +2,11 @@
 
 import asyncio
 import ipaddress
+import signal
 import socket
-from types import FrameType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
 
 import uvicorn
 from birefnet_models.base.errors import BirefnetError
@@ -16,6 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .access import log
 from .app import Service
 from .settings import HEADER_TIMEOUT_S, MOST_CONNECTIONS, STALL_TIMEOUT_S, Settings
+from .signals import Signals
 
 BACKLOG = 128
 _SMALL_CHUNKS = 32
@@ -82,22 +86,40 @@ class BoundedConnection(H11Protocol):
 
 
 class DrainingServer(uvicorn.Server):
-    """Ends when it is told to, with what is in hand answered; a second Ctrl-C drops that."""
+    """Ends when it is told to, with what is in hand answered.
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    First `/ready` says that it drains, while everything else goes on, so that balancers send new
+    requests elsewhere; then the port closes.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, service: Service, settings: Settings, signals: Signals
+    ) -> None:
         super().__init__(config)
         self._service = service
+        self._drain_delay_s = settings.drain_delay_s
+        self._signals = signals
+        self._closes_at: float | None = None
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether it is time to end."""
-        return await super().on_tick(counter) or self._service.failure is not None
+        """Whether it is time to end; called ten times a second."""
+        if self._signals.ended_by and self._closes_at is None:
+            self._drain()
+        closing = self._closes_at is not None and monotonic() >= self._closes_at
+        return await super().on_tick(counter) or closing or self._service.failure is not None
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain."""
+    def _drain(self) -> None:
+        """Say that the server ends; nobody at a terminal waits for a balancer to hear it."""
+        waits = self._service.ready and self._signals.ended_by != signal.SIGINT
+        delay_s = self._drain_delay_s if waits else 0.0
         self._service.draining = True
-        if self.should_exit:
-            self.force_exit = True
-        self.should_exit = True
+        self._closes_at = monotonic() + delay_s
+        log.info("draining: the port closes in %g s; another signal ends it at once", delay_s)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to who handles them already."""
+        yield
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -126,8 +148,10 @@ def address_of(opened: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def make_server(service: Service, settings: Settings) -> DrainingServer:
-    """Make a server of a service, ready to listen."""
+def make_server(
+    service: Service, settings: Settings, signals: Signals | None = None
+) -> DrainingServer:
+    """Make a server of a service, ready to listen; `signals` tell it when to end."""
     config = uvicorn.Config(
         service.app(),
         http=BoundedConnection,
@@ -140,26 +164,40 @@ def make_server(service: Service, settings: Settings) -> DrainingServer:
         server_header=False,
         timeout_graceful_shutdown=int(3 * settings.timeout_s) + 1,
     )
-    return DrainingServer(config, service)
+    return DrainingServer(config, service, settings, signals or Signals())
 
 
-def serve(segmenter: Segmenter, settings: Settings, name: str, opened: socket.socket) -> None:
+def serve(
+    segmenter: Segmenter,
+    settings: Settings,
+    name: str,
+    opened: socket.socket,
+    signals: Signals | None = None,
+) -> None:
     """Serve until SIGTERM or Ctrl-C; then answer what is in hand.
+
+    In the main thread it handles signals; a second one ends the process.
 
     Args:
         segmenter: the open model; closed at the end.
         settings: the server's bounds.
         name: of the model.
         opened: where to listen.
+        signals: what handles signals already; by default they are handled while this runs.
 
     Raises:
         BirefnetError: the model can't run; says why.
     """
+    if signals is None:
+        with Signals() as signals:
+            serve(segmenter, settings, name, opened, signals)
+        return
     return_freed_blocks()
     with opened, segmenter:
         service = Service(segmenter, settings, name)
         log.info("listening on %s", address_of(opened))
-        make_server(service, settings).run(sockets=[opened])
+        signals.serving = True
+        make_server(service, settings, signals).run(sockets=[opened])
     failure = service.failure
     if isinstance(failure, BirefnetError):
         raise failure

@@ -27,6 +27,8 @@ class Settings:
         max_pixels: of a picture, by its header.
         max_upload_bytes: of a request's body.
         timeout_s: seconds for a body to arrive, for the answer to be made, and for it to leave.
+        drain_delay_s: seconds between SIGTERM, from which on `/ready` answers 503, and the closing
+            of the port.
         batch: pictures that may go through the network at once.
         keys: any of them opens the server; none: it is open.
         page: whether `GET /` shows the page.
@@ -38,6 +40,7 @@ class Settings:
     max_pixels: int = 50_000_000
     max_upload_bytes: int = 25_000_000
     timeout_s: float = 60.0
+    drain_delay_s: float = 5.0
     batch: int = 1
     keys: tuple[bytes, ...] = ()
     page: bool = True

@@ -12,7 +12,7 @@ def started(monkeypatch, model):
     """What the command starts a server with."""
     calls = []
 
-    def serve(segmenter, settings, name, opened):
+    def serve(segmenter, settings, name, opened, signals):
         calls.append((segmenter, settings, name, opened.getsockname()))
         opened.close()
 

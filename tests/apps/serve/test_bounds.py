@@ -330,7 +330,7 @@ def start(*arguments: str, **variables: str) -> tuple[subprocess.Popen[str], int
 
 @pytest.mark.slow
 def test_sigterm_answers_what_is_in_hand_and_ends_with_0(photo):
-    process, port, _ = start("--size", "512", "--json-logs")
+    process, port, _ = start("--size", "512", "--json-logs", "--drain-delay", "0")
     assert process.stderr
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     other = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

@@ -6,9 +6,9 @@ from birefnet_models.base.text import printable
 from birefnet_runtime.cutout.background import Color
 from birefnet_runtime.cutout.compose import Style
 
-from .errors import bad_parameter, url_refused
-from .form import Asked, Fields
-from .job import Order
+from ..errors import bad_parameter, url_refused
+from ..form import Asked, Fields
+from ..job import Order
 
 _MATTING = frozenset({"af", "ab", "ae"})
 """Thresholds of alpha matting, without meaning where that is off."""

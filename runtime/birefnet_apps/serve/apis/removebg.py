@@ -22,10 +22,10 @@ from birefnet_runtime.cutout.layout import (
 )
 from PIL import ImageColor
 
-from ..files.steps import Region
-from .errors import Refusal, bad_parameter, url_refused
-from .form import Asked, Fields
-from .job import ENCODINGS, Answer, Order, Output
+from ...files.steps import Region
+from ..errors import Refusal, bad_parameter, url_refused
+from ..form import Asked, Fields
+from ..job import ENCODINGS, Answer, Order, Output
 
 SIZES = {
     **dict.fromkeys(("preview", "small", "regular"), 250_000),

@@ -1,0 +1,1 @@
+"""What a request may hold, in the words of remove.bg's API and of rembg's."""
