@@ -109,7 +109,7 @@ CONFINED = {
     ("apps", "prometheus_client"): "serve/metrics.py",
     ("apps", "python_multipart"): "serve/form.py",
     ("apps", "starlette"): "serve/access.py serve/app.py",
-    ("apps", "uvicorn"): "serve/server.py",
+    ("apps", "uvicorn"): "serve/server.py serve/connection.py",
     ("export", "birefnet_apps"): "cli/fetch_options.py cli/inspect.py inspection.py",
     ("export", "cv2"): "verify/masks.py",
     ("export", "onnxruntime"): (

@@ -79,6 +79,23 @@ from .terminal import MODEL_HELP, located
     help="For a body to arrive, for its answer to be made, and for that to be taken.",
 )
 @click.option(
+    "--busy-status",
+    type=click.Choice(["503", "429"]),
+    default=str(Settings().busy_status),
+    show_default=True,
+    help="What a full server answers, both with Retry-After. Clients of remove.bg try again after "
+    "429 alone, proxies ask another server after 503.",
+)
+@click.option(
+    "--keep-alive",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, max=86_400),
+    default=Settings().keep_alive_s,
+    show_default=True,
+    help="Keep a connection open for its next request; longer than the proxy before the server "
+    "does.",
+)
+@click.option(
     "--drain-delay",
     metavar="SECONDS",
     type=click.FloatRange(min=0, max=3600),
@@ -112,6 +129,8 @@ def serve_command(
     max_megapixels: float,
     max_upload: float,
     timeout: float,
+    busy_status: str,
+    keep_alive: float,
     drain_delay: float,
     api_key_file: Path | None,
     no_page: bool,
@@ -144,6 +163,8 @@ def serve_command(
             max_upload_bytes=round(max_upload),
             timeout_s=timeout,
             drain_delay_s=drain_delay,
+            keep_alive_s=keep_alive,
+            busy_status=int(busy_status),
             batch=batch,
             keys=keys,
             page=not no_page,

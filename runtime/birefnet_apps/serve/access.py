@@ -18,7 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import HUNG_UP, HungUp, Refusal
+from .errors import BUSY, HUNG_UP, HungUp, Refusal, too_busy
 from .form import drop_body
 from .metrics import Metrics
 from .page import NOTHING
@@ -92,12 +92,22 @@ class Access:
             return
         client = scope.get("client") or ("-",)
         path = printable(scope["path"])[:MOST_PATH]
+        if scope["path"].endswith("/"):
+            scope = {**scope, "path": scope["path"][:-1] or "/"}
+        counted = scope["path"] if scope["path"] in self._paths else "other"
         record = Record(printable(scope["method"]), path, str(client[0]))
         scope["state"]["record"] = record
+        # Whoever reads the body by the other header sees another request in it (RFC 9112, 6.1).
+        headers = Headers(scope=scope)
+        ends = "transfer-encoding" in headers and "content-length" in headers
         try:
-            await self._answer(scope, receive, _watched(send, record), record)
+            await self._answer(scope, receive, _watched(send, record, ends), record)
         finally:
-            self._metrics.count(path if path in self._paths else "other", record.status)
+            if record.status == HUNG_UP:
+                connection = scope["state"]["connection"]
+                left = connection.unsent() if connection.left is None else connection.left
+                record.bytes_out = max(0, record.bytes_out - left)
+            self._metrics.count(counted, record.status)
             log.info(record.as_line(), extra={"record": record})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, record: Record) -> None:
@@ -106,6 +116,8 @@ class Access:
         if refusal is None:
             return
         record.code = refusal.code
+        if refusal.code in BUSY:
+            refusal.status = self._settings.busy_status
         if record.status:  # too late to say so
             scope["state"]["connection"].abort()
             return
@@ -118,6 +130,8 @@ class Access:
     ) -> Refusal | None:
         """Have a request answered; why it isn't, None where it is or nobody is left to be told."""
         try:
+            if scope["state"]["spare"] and scope["path"] not in OPEN_PATHS:
+                raise too_busy("too many connections at once")
             if scope["path"] not in OPEN_PATHS and not self._opens(Headers(scope=scope)):
                 await drop_body(receive, self._settings.max_upload_bytes)
                 return Refusal(403, "auth_failed", "the X-Api-Key header holds no valid key")
@@ -154,8 +168,9 @@ class Access:
         return sum(hmac.compare_digest(presented, key) for key in self._settings.keys) > 0
 
 
-def _watched(send: Send, record: Record) -> Send:
-    """Note status and size of an answer, and add what each answer says to browsers."""
+def _watched(send: Send, record: Record, ends: bool) -> Send:
+    """Note status and size of an answer, and add what each answer says to browsers; where it
+    `ends` the connection, that, too."""
 
     async def watch(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -165,6 +180,8 @@ def _watched(send: Send, record: Record) -> Send:
             headers.setdefault("X-Content-Type-Options", "nosniff")
             headers.setdefault("Referrer-Policy", "no-referrer")
             headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+            if ends:
+                headers["Connection"] = "close"
         elif message["type"] == "http.response.body":
             record.bytes_out += len(message.get("body", b""))
         await send(message)

@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ..files.steps import Weight
 from .access import Access, Record, log
 from .apis import rembg, removebg
+from .apis.accept import prefers_json
 from .errors import HungUp, Outcome, Refusal, outcome_of, url_refused
 from .form import Fields, parse_fields, read_body
 from .job import MEDIA_TYPES, READ_FORMATS, Answer, Order, weigh
@@ -29,7 +30,7 @@ from .limits import RequestQueue, UploadBudget
 from .metrics import MEDIA_TYPE, Metrics
 from .page import page_policy, read_page
 from .runner import Runner
-from .settings import Settings
+from .settings import SLOWEST, Settings
 
 Value = TypeVar("Value")
 Understand: TypeAlias = Callable[[Fields], tuple[Order, dict[str, str]]]
@@ -109,12 +110,15 @@ class Service:
             allow_headers=["X-Api-Key", "Authorization", "Content-Type", "Accept"],
             expose_headers=_EXPOSED,
         )
-        return Starlette(
+        app = Starlette(
             routes=routes,
             middleware=[cors, access] if self._settings.origins else [access],
             exception_handlers={HTTPException: _no_such_thing},
             lifespan=self._life,
         )
+        # To an address made of the Host header, which is not the proxy's; Access takes slashes off.
+        app.router.redirect_slashes = False
+        return app
 
     @asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
@@ -172,7 +176,7 @@ class Service:
         raise url_refused("url")
 
     async def _removebg(self, scope: Scope, receive: Receive, send: Send) -> None:
-        as_json = _wants_json(Headers(scope=scope).get("accept", ""))
+        as_json = prefers_json(Headers(scope=scope).getlist("accept"))
 
         def present(answer: Answer) -> tuple[bytes, dict[str, str]]:
             headers = removebg.answer_headers(answer)
@@ -267,7 +271,15 @@ class Service:
     async def _deliver(
         self, scope: Scope, send: Send, content: bytes, headers: dict[str, str]
     ) -> None:
-        """Send an answer, and cut the client off that takes too long to take it."""
+        """Send an answer, until the client's machine has it; cut the client off that takes it too
+        slowly.
+
+        Raises:
+            HungUp: it left, or was cut off.
+        """
+        connection, timeout_s = scope["state"]["connection"], self._settings.timeout_s
+        clock = asyncio.get_running_loop().time
+        started = clock()
         headers = {**headers, **_NOT_STORED, "Content-Length": str(len(content))}
         start: Message = {
             "type": "http.response.start",
@@ -277,16 +289,20 @@ class Service:
             ],
         }
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
+            async with asyncio.timeout(timeout_s) as limit:
                 await send(start)
                 for place in range(0, len(content), _PIECE):
-                    if scope["state"]["connection"].transport.is_closing():
+                    if connection.transport.is_closing():
                         raise HungUp  # else asyncio complains of each piece
                     piece = content[place : place + _PIECE]
-                    more = place + _PIECE < len(content)
-                    await send({"type": "http.response.body", "body": piece, "more_body": more})
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    taken = place + len(piece) - connection.unsent()
+                    limit.reschedule(started + max(timeout_s, taken / SLOWEST))
+                limit.reschedule(started + max(timeout_s, len(content) / SLOWEST))
+                await connection.drained()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
-            scope["state"]["connection"].abort()
+            connection.abort()
             await asyncio.sleep(0)  # its end is noticed
             raise HungUp from None
 
@@ -303,9 +319,3 @@ async def _no_such_thing(request: Request, error: Exception) -> Response:
     refusal = Refusal(error.status_code, "not_found", titles.get(error.status_code, "refused"))
     headers = {**(error.headers or {}), **refusal.headers()}
     return JSONResponse(refusal.as_removebg(), refusal.status, headers)
-
-
-def _wants_json(accept: str) -> bool:
-    """Whether JSON is asked for before pictures."""
-    kinds = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
-    return "application/json" in kinds and not kinds[0].startswith("image/")

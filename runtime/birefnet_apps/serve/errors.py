@@ -13,7 +13,10 @@ from birefnet_runtime.pipeline import bare
 Value = TypeVar("Value")
 
 HUNG_UP = 499
-"""In logs and metrics, the status of a request whose client left before the answer (nginx's)."""
+"""In logs and metrics, the status of a request whose client left before it had the whole answer
+(nginx's)."""
+BUSY = frozenset({"queue_full", "busy"})
+"""Codes of refusals that say no more than that there is too much to do."""
 
 
 class Refusal(BirefnetError):
@@ -68,6 +71,12 @@ class HungUp(Exception):
 def bad_parameter(name: str, what: str) -> Refusal:
     """A parameter whose value isn't understood or isn't supported."""
     return Refusal(400, "invalid_parameter", f"{name}: {what}")
+
+
+def too_busy(what: str) -> Refusal:
+    """A request whose body isn't read any more, since there is too much of something."""
+    title = f"{what}; try again later"
+    return Refusal(503, "busy", title, retry_after_s=2, close=True)
 
 
 def url_refused(name: str) -> Refusal:

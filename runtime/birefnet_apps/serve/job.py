@@ -14,7 +14,7 @@ from birefnet_runtime.cutout.compose import Result
 from birefnet_runtime.cutout.mask import Subject
 from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.errors import ImageError
-from birefnet_runtime.images.picture import Pixels
+from birefnet_runtime.images.picture import Pixels, to_eight_bits
 from birefnet_runtime.images.write import JPEG, PNG, WEBP, Encoding, write_image
 from birefnet_runtime.segmenter import Segmenter
 
@@ -190,10 +190,12 @@ def _zipped(result: Result) -> bytes:
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, part, encoding, profile in (
             ("color.jpg", pixels[..., :3], ENCODINGS["jpg"], result.profile),
-            ("alpha.png", alpha, ENCODINGS["png"], None),
+            # remove.bg's is of 8 bits, and its clients read nothing else.
+            ("alpha.png", to_eight_bits(alpha), ENCODINGS["png"], None),
         ):
             file = io.BytesIO()
-            write_image(file, np.ascontiguousarray(part), encoding, profile=profile)
+            contiguous = cast(Pixels, np.ascontiguousarray(part))
+            write_image(file, contiguous, encoding, profile=profile)
             archive.writestr(name, file.getbuffer())
     return stream.getvalue()
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from .errors import Refusal
+from .errors import Refusal, too_busy
 
 LONGEST_RETRY_S = 60
 
@@ -91,13 +91,7 @@ class UploadBudget:
             Refusal: it would be too much.
         """
         if self.bytes + count > self._most:
-            raise Refusal(
-                503,
-                "busy",
-                "too many uploads at once; try again later",
-                retry_after_s=2,
-                close=True,
-            )
+            raise too_busy("too many uploads at once")
         self.bytes += count
 
     @contextmanager

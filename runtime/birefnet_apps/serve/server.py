@@ -1,6 +1,5 @@
 """Listening, and ending well: sockets, connections within bounds, and what a signal does."""
 
-import asyncio
 import ipaddress
 import signal
 import socket
@@ -14,75 +13,14 @@ from birefnet_models.base.text import first_line
 from birefnet_runtime.errors import ServeError
 from birefnet_runtime.machine import return_freed_blocks
 from birefnet_runtime.segmenter import Segmenter
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .access import log
 from .app import Service
-from .settings import HEADER_TIMEOUT_S, MOST_CONNECTIONS, STALL_TIMEOUT_S, Settings
+from .connection import BoundedConnection
+from .settings import Settings
 from .signals import Signals
 
 BACKLOG = 128
-_SMALL_CHUNKS = 32
-"""Bytes for each end of a line in a chunked body, below which it is hardly a picture: thousands of
-chunks of a byte each keep the parser busy, and everybody waits for it."""
-
-
-class BoundedConnection(H11Protocol):
-    """A connection that can't be held open for nothing."""
-
-    _timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, if there aren't too many."""
-        super().connection_made(transport)
-        self.app_state = {**self.app_state, "connection": self}
-        if len(self.connections) > MOST_CONNECTIONS:
-            self.abort()
-        else:
-            self._cut_off_in(HEADER_TIMEOUT_S)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
-        self._cut_off_in(None)
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Read on. A request whose headers are whole has said what it wants."""
-        chunked = self.headers is not None and (b"transfer-encoding", b"chunked") in self.headers
-        if chunked and len(data) > 4096 and data.count(b"\r\n") * _SMALL_CHUNKS > len(data):
-            self.abort()
-            return
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._cut_off_in(None)  # what now comes of the body has a deadline of its own
-        elif self._timer is None:
-            self._cut_off_in(HEADER_TIMEOUT_S)
-
-    def on_response_complete(self) -> None:
-        """Wait for the next request, not for long; what is left of the answer must go, too."""
-        super().on_response_complete()
-        if self.cycle.response_complete:
-            self._cut_off_in(HEADER_TIMEOUT_S + STALL_TIMEOUT_S)
-
-    def pause_writing(self) -> None:
-        """The client takes nothing for the moment."""
-        super().pause_writing()
-        self._cut_off_in(STALL_TIMEOUT_S)
-
-    def resume_writing(self) -> None:
-        """The client took something."""
-        self._cut_off_in(None)
-        super().resume_writing()
-
-    def abort(self) -> None:
-        """End it at once, whatever is under way."""
-        self._cut_off_in(None)
-        self.transport.abort()
-
-    def _cut_off_in(self, seconds: float | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None if seconds is None else self.loop.call_later(seconds, self.abort)
 
 
 class DrainingServer(uvicorn.Server):
@@ -162,6 +100,7 @@ def make_server(
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # a float does
         timeout_graceful_shutdown=int(3 * settings.timeout_s) + 1,
     )
     return DrainingServer(config, service, settings, signals or Signals())

@@ -13,8 +13,14 @@ HEADER_TIMEOUT_S = 10.0
 """Seconds for a connection to say what it wants."""
 STALL_TIMEOUT_S = 10.0
 """Seconds in which a client may take nothing of its answer before it is cut off."""
+SLOWEST = 10_000
+"""Bytes a second at which an answer must leave, on average, once it takes longer than the timeout:
+a client on a slow line gets all of it, and none holds its memory for ever."""
 MOST_CONNECTIONS = 512
 """Connections at once; below what 1,024 open files, a usual limit, leave room for."""
+SPARE_CONNECTIONS = 32
+"""Further ones, which may ask whether the server lives while requests are under way on all others.
+"""
 MOST_KEY_CHARACTERS = 512
 
 
@@ -29,6 +35,8 @@ class Settings:
         timeout_s: seconds for a body to arrive, for the answer to be made, and for it to leave.
         drain_delay_s: seconds between SIGTERM, from which on `/ready` answers 503, and the closing
             of the port.
+        keep_alive_s: seconds for which a connection is kept between two requests.
+        busy_status: HTTP's status of what is refused since there is too much to do: 503 or 429.
         batch: pictures that may go through the network at once.
         keys: any of them opens the server; none: it is open.
         page: whether `GET /` shows the page.
@@ -41,6 +49,8 @@ class Settings:
     max_upload_bytes: int = 25_000_000
     timeout_s: float = 60.0
     drain_delay_s: float = 5.0
+    keep_alive_s: float = 75.0
+    busy_status: int = 503
     batch: int = 1
     keys: tuple[bytes, ...] = ()
     page: bool = True

@@ -13,6 +13,7 @@ import pytest
 from birefnet_apps.files import steps
 from birefnet_apps.serve.page import read_page
 from birefnet_runtime import Segmenter, read_image
+from birefnet_runtime.images.write import Encoding, write_image
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -109,6 +110,22 @@ def test_a_zip_holds_colors_and_alpha(server, photo):
     whole = server.removebg(photo).image()
     alpha = Image.open(archive.open("alpha.png"))
     assert np.array_equal(np.asarray(alpha), np.asarray(whole)[..., 3])
+    assert Image.open(archive.open("color.jpg")).mode == "RGB"
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_zip_s_alpha_has_8_bits_whatever_is_sent(server, channels):
+    """remove.bg's own Go client reads nothing else."""
+    deep = np.full((48, 80, channels), 65_535, np.uint16)
+    deep[..., :3] = (subject().astype(np.uint16) * 257)[..., :channels]
+    stream = io.BytesIO()
+    write_image(stream, np.squeeze(deep), Encoding("png"))
+
+    archive = zipfile.ZipFile(io.BytesIO(server.removebg(stream.getvalue(), format="zip").content))
+
+    alpha = Image.open(archive.open("alpha.png"))
+    assert alpha.mode == "L"
+    assert (alpha.getpixel((40, 24)), alpha.getpixel((2, 2))) == (255, 0)
     assert Image.open(archive.open("color.jpg")).mode == "RGB"
 
 

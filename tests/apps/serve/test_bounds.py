@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from birefnet_apps.serve import connection as connection_module
 from birefnet_apps.serve import runner as runner_module
-from birefnet_apps.serve import server as server_module
 from birefnet_apps.serve.job import Answer
 from birefnet_runtime.cutout.mask import Subject
 
@@ -253,7 +253,7 @@ def test_one_bad_picture_of_a_batch_fails_alone(serve, photo):
 
 
 def test_a_connection_must_say_what_it_wants(serve, model, monkeypatch):
-    monkeypatch.setattr(server_module, "HEADER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connection_module, "HEADER_TIMEOUT_S", 0.2)
     server = serve(model)
     for said in (b"", b"GET /health HTTP/1.1\r\nX-Slow: "):
         with opened(server) as connection, suppress(ConnectionResetError):
@@ -261,21 +261,8 @@ def test_a_connection_must_say_what_it_wants(serve, model, monkeypatch):
             assert connection.recv(1) == b""
 
 
-def test_connections_are_bounded(serve, model, monkeypatch):
-    monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 4)
-    server = serve(model)
-    held = [opened(server) for _ in range(4)]
-    wait_until(lambda: len(server.server.server_state.connections) == 4)
-    with pytest.raises(OSError):  # noqa: PT011  reset or closed, as it happens
-        server.get("/health")
-    for connection in held:
-        connection.close()
-    wait_until(lambda: not server.server.server_state.connections)
-    assert server.get("/health").status == 200
-
-
 def test_a_client_that_takes_nothing_is_cut_off(serve, model, photo, monkeypatch):
-    monkeypatch.setattr(server_module, "STALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connection_module, "STALL_TIMEOUT_S", 0.3)
     subject = Subject(found=True, box=(0, 0, 9, 9), share=0.5)
     large = Answer(bytes(30_000_000), "png", (48, 80), subject)  # no socket's buffer holds it
     monkeypatch.setattr(runner_module, "make_answer", lambda *_: large)
