@@ -159,6 +159,7 @@ def acceptance_key(model: ModelFile, opened: OpenSession, build: Build) -> Accep
     plugin = plugin_of(KERNELS if name == EXECUTION_PROVIDER[KERNELS] else provider.name)
     own = plugin.version if plugin else ""
     info = onnxruntime.get_build_info()
+    folder = dict(plan.providers[0][1]).get("trt_engine_cache_path")
     return AcceptanceKey(
         model=model.sha256,
         provider=name,
@@ -168,13 +169,8 @@ def acceptance_key(model: ModelFile, opened: OpenSession, build: Build) -> Accep
         devices=_devices(name),
         # To ask the CPU costs less than a tenth of a second, others minutes.
         machine=machine_facts() | ({"start": _boot()} if isinstance(provider, Cpu) else {}),
-        engines=tuple(str(stamp_of(file)[:2]) for file in sorted(_engine_files(plan))),
+        engines=_stamps(Path(folder)) if folder else (),
     )
-
-
-def _engine_files(plan: SessionPlan) -> list[Path]:
-    folder = dict(plan.providers[0][1]).get("trt_engine_cache_path")
-    return [*Path(folder).glob("*.engine")] if folder else []
 
 
 def examine(
@@ -301,6 +297,10 @@ def fixed_dimensions(
         name = model.path.name
         raise ProviderError(f"{name} has dimensions without a name, which can't be fixed")
     return {name: length for name, length in lengths.items() if isinstance(name, str)}
+
+
+def _stamps(folder: Path) -> tuple[str, ...]:
+    return tuple(str(stamp_of(file)[:2]) for file in sorted(folder.glob("*.engine")))
 
 
 def _devices(execution_provider: str) -> tuple[str, ...]:

@@ -147,6 +147,8 @@ def open_session(
         except ProviderError as error:
             skipped.append((provider.name, str(error)))
             last = error
-    if len(skipped) == 1 and isinstance(last, WrongAnswerError):
+    is_wrong = isinstance(last, WrongAnswerError)
+    if len(skipped) == 1 and is_wrong:
         raise last
-    raise ProviderError("; ".join(f"{name} can't run here: {why}" for name, why in skipped))
+    kind = WrongAnswerError if is_wrong else ProviderError
+    raise kind("; ".join(f"{name} can't run here: {why}" for name, why in skipped))

@@ -10,13 +10,14 @@ from typing import Any
 from birefnet_models.base.onnx_file import OnnxFile
 from birefnet_models.base.store import Entry, Store, as_json
 
-from ..errors import ProviderError
+from ..errors import ProviderError, WrongAnswerError
 from ..model.locate import ModelFile
 from ..model.metadata import ModelMetadata, concrete_sizes, read_metadata
 from ..model.size import Size
 from ..stderr import ticking
 from .acceptance import accept, acceptance_key, examine, note
 from .availability import Build, installed_versions
+from .judge import check_machine
 from .ort_session import OpenSession
 from .providers import Profile, TensorRT, covers, describe
 
@@ -234,8 +235,12 @@ def build_engine(
             raise ProviderError("TensorRT built no engine: it took no part of the graph")
         return {"parity": parity}
 
+    check_machine()
     try:
         return store.make(key, build, anew=anew)
+    except WrongAnswerError:
+        store.discard(key)  # what was to be replaced did no better
+        raise
     except OSError as error:
         raise ProviderError(
             f"{store.root}: engines can't be kept there: {error.strerror}"
@@ -274,12 +279,10 @@ def open_engine(
         rebuilt = Rebuilt(partial(make, anew=True), lambda: None)
         try:
             opened = open_on(record, kept[0], name, rebuilt)
-            accept(model, opened, build, reference)
         except ProviderError:
             engines(record.cache).discard(key)
-            if rebuilt.built:
-                raise  # what was built just now answers wrong, too
         else:
+            accept(model, opened, build, reference)
             return opened
     entry = make()
     opened = open_on(record, entry.folder, name, None)

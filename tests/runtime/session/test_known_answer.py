@@ -1,12 +1,10 @@
-"""Faults put in, one by one: none of them becomes a mask."""
+"""Known answers: read, asked once, and what is remembered of them."""
 
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from birefnet_models import embedded_path, find
 from birefnet_runtime import ModelError, Segmenter
@@ -40,69 +38,8 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def scaled(x):
-    return x * 1.05
-
-
-def shifted_row(x):
-    x = x.copy()
-    x[:, :, 30] = np.roll(x[:, :, 30], 1, -1)
-    return x
-
-
-def half_a_map(x):
-    x = x.copy()
-    x[..., x.shape[-1] // 2 :] = x.min()
-    return x
-
-
-def noise(x):
-    return x + 1e-2 * np.random.default_rng(0).standard_normal(x.shape).astype(x.dtype)
-
-
-def one_nan(x):
-    x = x.copy()
-    x[0, 0, 5, 5] = np.nan
-    return x
-
-
-def other_batch(x):
-    """Only the first picture of a batch is right."""
-    x = x.copy()
-    x[1:] = x[:1]
-    return x
-
-
-FAULTS = [scaled, shifted_row, half_a_map, noise, one_nan, other_batch]
-
-
-@pytest.fixture(params=FAULTS)
-def fault(request):
-    return request.param
-
-
-@pytest.fixture
-def disturbed(monkeypatch, fault):
-    """All that ONNX Runtime answers is wrong."""
-    real = OpenSession._run
-
-    def run(self, *arguments):
-        return [fault(each) for each in real(self, *arguments)]
-
-    monkeypatch.setattr(OpenSession, "_run", run)
-
-
-@pytest.mark.parametrize("is_compiled", [True, False])
-def test_a_wrong_answer_is_an_error_that_says_what_to_try(disturbed, is_compiled):
-    for _ in range(2):
-        with pytest.raises(WrongAnswerError, match=r"cpu's mask of .*nano\.onnx is wrong") as e:
-            Segmenter("nano", providers="cpu", compiled=is_compiled)
-    for said in (onnxruntime.__version__, np.__version__, cv2.__version__, "try another version"):
-        assert said in str(e.value)
-
-
-def test_a_form_that_answers_wrong_is_never_kept(cache, fault, monkeypatch):
-    on_form(monkeypatch, fault)
+def test_a_form_that_answers_wrong_is_never_kept(cache, monkeypatch):
+    on_form(monkeypatch, np.negative)
     expected = Segmenter("nano", providers="cpu", compiled=False).logits(ONES)
 
     for _ in range(2):
@@ -111,19 +48,6 @@ def test_a_form_that_answers_wrong_is_never_kept(cache, fault, monkeypatch):
     assert list(compiled.FORMS.entries()) == []
     (facts,) = (cache / "compiled").glob("*/facts.json")
     assert json.loads(facts.read_text())["refused"] == compiled.UNLIKE
-
-
-def test_a_form_that_came_to_answer_wrong_is_forgotten(fault, monkeypatch):
-    """Brought here from another processor of the same name, say."""
-    expected = Segmenter("nano", providers="cpu").logits(ONES)
-    for entry in list(ACCEPTED.entries()):  # the machine has started anew
-        ACCEPTED.discard(entry.key)
-    on_form(monkeypatch, fault)
-
-    for _ in range(2):
-        assert np.array_equal(Segmenter("nano", providers="cpu").logits(ONES), expected)
-
-    assert list(compiled.FORMS.entries()) == []
 
 
 ONES = np.ones((1, 3, 64, 64), np.float32)
@@ -167,9 +91,7 @@ def test_what_was_right_once_is_not_asked_again(monkeypatch):
     assert asked == [1, 1, 1]
 
 
-@pytest.mark.parametrize("is_checked", [True, False])
-def test_products_of_numpy_that_are_wrong_are_an_error(monkeypatch, is_checked):
-    """With the check of the machine, and without, by the known answer alone."""
+def test_products_that_are_wrong_are_noticed_by_the_known_answer_alone(monkeypatch):
     real = np.matmul
 
     def matmul(a, b, out=None):
@@ -177,26 +99,12 @@ def test_products_of_numpy_that_are_wrong_are_an_error(monkeypatch, is_checked):
         result[-1, -1] += 0.5
         return result
 
-    monkeypatch.setattr(np, "matmul", matmul)
-    if not is_checked:
-        monkeypatch.setattr("birefnet_runtime.session.acceptance.check_machine", lambda: None)
-
-    with pytest.raises(WrongAnswerError, match="NumPy") as e:
-        Segmenter("nano", providers="cpu")
-    assert "another version of NumPy" in str(e.value)
-
-
-def test_sizes_that_opencv_changes_wrong_are_an_error(monkeypatch, model):
-    real = cv2.resize
-    monkeypatch.setattr(cv2, "resize", lambda *a, **k: np.roll(real(*a, **k), 1, 0))
-
-    for each in ("nano", model):
-        with pytest.raises(WrongAnswerError, match="OpenCV resizes wrong"):
-            Segmenter(each, providers="cpu")
-
-
-def test_right_products_and_sizes_pass():
     judge.check_machine()
+    monkeypatch.setattr(np, "matmul", matmul)
+    monkeypatch.setattr("birefnet_runtime.session.acceptance.check_machine", lambda: None)
+
+    with pytest.raises(WrongAnswerError, match="another version of NumPy"):
+        Segmenter("nano", providers="cpu")
 
 
 def with_answer(path: Path, target: Path, precision: str = "fp32") -> Path:
