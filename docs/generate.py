@@ -17,6 +17,8 @@ import birefnet_models
 import click
 from birefnet_apps.cli.main import main as birefnet
 from birefnet_apps.cli.models import millions, trained_at
+from birefnet_apps.serve.apis import rembg, removebg
+from birefnet_apps.serve.apis.parameters import markdown
 from birefnet_benchmarks.bench.results import read_report
 from birefnet_benchmarks.evaluation.quality import metrics
 from birefnet_benchmarks.report.markdown import headline_table, summary_table
@@ -180,6 +182,12 @@ def examples(folder: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def parameters(api: str) -> str:
+    """What the server does with each parameter of an API: the table by which it reads them."""
+    tables = {"removebg": removebg.PARAMETERS, "rembg": rembg.parameters("lite-onnx")}
+    return markdown(tables[api])
+
+
 BLOCKS: dict[str, Callable[[str], str]] = {
     "commands": all_commands,
     "speed": speed_table,
@@ -203,6 +211,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "transformers_js": stored(web.steps_table),
     "zoo": zoo,
     "metrics": quality_metrics,
+    "parameters": parameters,
     "schema": schema,
     "house": house,
     "examples": examples,

@@ -24,7 +24,7 @@ from .access import Access, Record, log
 from .apis import rembg, removebg
 from .apis.accept import prefers_json
 from .errors import HungUp, Outcome, Refusal, outcome_of, url_refused
-from .form import Fields, parse_fields, read_body
+from .form import Fields, joined, parse_fields, parse_query, read_body
 from .job import MEDIA_TYPES, READ_FORMATS, Answer, Order, weigh
 from .limits import RequestQueue, UploadBudget
 from .metrics import MEDIA_TYPE, Metrics
@@ -40,7 +40,7 @@ PARSERS = 2
 _PIECE = 1 << 16
 _NOT_STORED = {"Cache-Control": "no-store"}
 _EXPOSED = (
-    *("X-Width", "X-Height", "X-Type", "X-Credits-Charged", "Retry-After"),
+    *("X-Width", "X-Height", "X-Type", "X-Credits-Charged", "X-Ignored", "Retry-After"),
     *("X-Foreground-Top", "X-Foreground-Left", "X-Foreground-Width", "X-Foreground-Height"),
 )
 
@@ -189,8 +189,7 @@ class Service:
 
     async def _rembg(self, scope: Scope, receive: Receive, send: Send) -> None:
         def understand(fields: Fields) -> tuple[Order, dict[str, str]]:
-            query = parse_fields("application/x-www-form-urlencoded", scope["query_string"])
-            return rembg.read_order({**query, **fields}, self._name), {}
+            return rembg.read_order(fields, self._name)
 
         def present(answer: Answer) -> tuple[bytes, dict[str, str]]:
             return answer.content, {"Content-Type": MEDIA_TYPES[answer.output]}
@@ -214,7 +213,7 @@ class Service:
 
         def parse(body: bytes) -> tuple[Order, dict[str, str], Weight]:
             fields = parse_fields(headers.get("content-type", ""), body)
-            order, extra = understand(fields)
+            order, extra = understand(joined(parse_query(scope["query_string"]), fields))
             return order, extra, weigh(order, settings)
 
         try:

@@ -7,8 +7,8 @@ not wanted here. Taking apart is meant for a thread of its own, since a hostile 
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from birefnet_models.base.text import format_bytes, printable
@@ -16,7 +16,6 @@ from birefnet_models.base.text import format_bytes, printable
 from .errors import HungUp, Refusal, bad_parameter
 from .limits import UploadBudget
 
-Value = TypeVar("Value")
 Receive: TypeAlias = Callable[[], Any]
 Fields: TypeAlias = dict[str, bytes]
 """By name; text is UTF-8."""
@@ -30,10 +29,6 @@ DROPPING_S = 5.0
 """A body that is too large is read on and dropped, so many times the limit and so long, so that
 the client gets to reading the answer."""
 _PIECE = 1 << 16
-_TRUTHS = {
-    **dict.fromkeys(("true", "1", "yes", "on"), True),
-    **dict.fromkeys(("false", "0", "no", "off"), False),
-}
 
 
 async def read_body(
@@ -120,28 +115,45 @@ def _too_large(most: int) -> Refusal:
     return Refusal(413, "file_too_large", title, close=True)
 
 
+def joined(first: Fields, second: Fields) -> Fields:
+    """The fields of a query and of a body.
+
+    Raises:
+        Refusal: one is in both; names it.
+    """
+    for name in first:
+        if name in second:
+            raise bad_parameter(printable(name), "given twice")
+    return {**first, **second}
+
+
+def parse_query(query: bytes) -> Fields:
+    """Take an address's query apart.
+
+    Raises:
+        Refusal: as of a body.
+    """
+    return _urlencoded(query)
+
+
 def parse_fields(content_type: str, body: bytes) -> Fields:
     """Take a body apart: multipart, urlencoded or JSON.
-
-    Fields without content are left out.
 
     Raises:
         Refusal: it is none of them, or damaged.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        fields = _multipart(content_type, body)
-    elif kind == "application/x-www-form-urlencoded":
-        fields = _urlencoded(body)
-    elif kind == "application/json":
-        fields = _json(body)
-    else:
-        raise Refusal(
-            415,
-            "invalid_content_type",
-            "give multipart/form-data, application/x-www-form-urlencoded or application/json",
-        )
-    return {name: value for name, value in fields.items() if value}
+        return _multipart(content_type, body)
+    if kind == "application/x-www-form-urlencoded":
+        return _urlencoded(body)
+    if kind == "application/json":
+        return _json(body)
+    raise Refusal(
+        415,
+        "invalid_content_type",
+        "give multipart/form-data, application/x-www-form-urlencoded or application/json",
+    )
 
 
 def _add(fields: Fields, name: bytes, value: bytes) -> None:
@@ -264,19 +276,23 @@ def _unquoted(text: bytes) -> bytes:
     return bytes(result)
 
 
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as it was written; a dictionary would keep the last of two equal names."""
+
+
 def _json(body: bytes) -> Fields:
     if body.count(b"[") + body.count(b"{") > MOST_BRACKETS or body.count(b",") > 2 * MOST_FIELDS:
         raise _malformed("no flat JSON object of few parameters")
     try:
-        values = json.loads(body)
+        values = json.loads(body, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError):
         raise _malformed("no valid JSON") from None
-    if not isinstance(values, dict):
+    if not isinstance(values, _Pairs):
         raise _malformed("the JSON is no object")
     fields: Fields = {}
-    for name, value in values.items():
+    for name, value in values:
         if value is None:
-            continue
+            value = ""
         if isinstance(value, bool):
             value = "true" if value else "false"
         if not isinstance(value, str | int | float):
@@ -286,54 +302,3 @@ def _json(body: bytes) -> Fields:
         except UnicodeEncodeError:
             raise _malformed("a text holds half of a character") from None
     return fields
-
-
-class Asked:
-    """Parameters by name, each read by what it may hold.
-
-    Each method raises a Refusal that names the parameter, for what isn't understood.
-    """
-
-    def __init__(self, fields: Fields) -> None:
-        self._fields = fields
-
-    def text(self, name: str, default: str) -> str:
-        """A text, without blanks around it."""
-        try:
-            return self._fields.get(name, default.encode()).decode("utf-8").strip()
-        except UnicodeDecodeError:
-            raise bad_parameter(name, "no UTF-8 text") from None
-
-    def read(self, name: str, parse: Callable[[str], Value], default: Value) -> Value:
-        """What `parse` makes of a text; the ValueErrors that it raises say what is wrong."""
-        text = self.text(name, "")
-        if not text:
-            return default
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise bad_parameter(name, f"{quoted(text)} {error}") from None
-
-    def one_of(self, name: str, known: Iterable[str], default: str) -> str:
-        """One of some words."""
-        text = self.text(name, default) or default
-        if text not in known:
-            raise bad_parameter(name, f"{quoted(text)} is none of {', '.join(known)}")
-        return text
-
-    def only(self, name: str, known: tuple[str, ...], reason: str) -> None:
-        """Nothing but some words, the first of which is the default."""
-        text = self.text(name, known[0]) or known[0]
-        if text not in known:
-            raise bad_parameter(name, f"{quoted(text)} isn't supported: {reason}")
-
-    def truth(self, name: str, default: bool) -> bool:
-        """True or false."""
-        text = self.text(name, "").lower()
-        if text and text not in _TRUTHS:
-            raise bad_parameter(name, f"{quoted(text)} is neither true nor false")
-        return _TRUTHS.get(text, default)
-
-
-def quoted(text: str) -> str:
-    return repr(printable(text[:60]))

@@ -40,7 +40,11 @@ READ_FORMATS = frozenset(
     {"PNG", "JPEG", "MPO", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "JPEG2000", "HEIF"}
 )
 """Pillow's names. Not the icons, whose header may say another size than the picture in them has."""
-_NAMES = {"image_file": "the picture", "bg_image_file": "the background's picture"}
+_NAMES = {
+    "image_file": "the picture",
+    "file": "the picture",
+    "bg_image_file": "the background's picture",
+}
 _ANY_SIZE = 2**62
 """Pixels: the server's own bound is compared after the header is read, for its own answer."""
 

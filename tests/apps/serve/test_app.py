@@ -183,7 +183,7 @@ def test_a_picture_without_a_subject_is_an_error_of_removebg_s_only(server):
 @pytest.mark.parametrize(
     ("fields", "name"),
     [
-        ({"type": "car"}, "type"),
+        ({"type": "cartoon"}, "type"),
         ({"shadow_type": "3D"}, "shadow_type"),
         ({"size": "huge"}, "size"),
         ({"crop_margin": "60%"}, "crop_margin"),
@@ -221,7 +221,7 @@ def test_rembg_s_fields(server, photo):
     assert server.post("/api/remove?om=true", {"file": photo, "model": "made"}).image().mode == "L"
 
 
-@pytest.mark.parametrize("fields", [{"model": "u2net"}, {"a": "true"}, {"x": "1"}, {"bgc": "red"}])
+@pytest.mark.parametrize("fields", [{"model": "sam"}, {"a": "true"}, {"x": "1"}, {"bgc": "red"}])
 def test_what_rembg_has_more_is_named(server, photo, fields):
     answer = server.post("/api/remove", {"file": photo, **fields})
 

@@ -34,9 +34,10 @@ def test_escapes_are_undone_in_pieces_as_at_once(text):
     assert _unquoted(text) == unquote_to_bytes(text.replace(b"+", b" "))
 
 
-def test_empty_fields_are_left_out():
-    assert parse_fields(FORM, b"size=&crop=true&&roi") == {"crop": b"true"}
+def test_empty_fields_stay_empty():
+    assert parse_fields(FORM, b"size=&crop=true&&roi") == {"size": b"", "crop": b"true", "roi": b""}
     assert parse_fields(JSON, b'{"size": null, "crop": true, "scale": 5}') == {
+        "size": b"",
         "crop": b"true",
         "scale": b"5",
     }
@@ -89,4 +90,6 @@ def test_a_name_is_given_once():
     error = refused("multipart/form-data; boundary=a7d1f", body.replace(b"--a7d1f--\r\n", body))
 
     assert error.title == "size: given twice"
+    assert refused(JSON, b'{"size": "full", "size": "hd"}').title == "size: given twice"
+    assert refused(FORM, b"size=full&size=hd").title == "size: given twice"
     assert json.dumps(error.as_rembg()) == '{"detail": "size: given twice"}'

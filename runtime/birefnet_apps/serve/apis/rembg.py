@@ -1,53 +1,111 @@
 """`POST /api/remove`: the fields of rembg's server, so that its users change an address only."""
 
 import re
+from functools import partial
 
-from birefnet_models.base.text import printable
 from birefnet_runtime.cutout.background import Color
 from birefnet_runtime.cutout.compose import Style
 
 from ..errors import bad_parameter, url_refused
-from ..form import Asked, Fields
+from ..form import Fields
 from ..job import Order
+from .parameters import IGNORED, Parameter, Table, number, truth, understand
 
-_MATTING = frozenset({"af", "ab", "ae"})
-"""Thresholds of alpha matting, without meaning where that is off."""
+MODELS = (
+    *("u2net", "u2netp", "u2net_human_seg", "silueta", "isnet-general-use", "isnet-anime"),
+    *("birefnet-general", "birefnet-general-lite", "birefnet-general-fp16", "birefnet-portrait"),
+    *("birefnet-dis", "birefnet-hrsod", "birefnet-cod", "birefnet-massive", "bria-rmbg"),
+    "withoutbg",
+)
+"""rembg's models that cut out a subject, which is what the model here does. The others give
+something else (garments), want something else (points), or are their owner's."""
 _COLOR = re.compile(r"\s*\(?\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)?\s*")
 
 
-def read_order(fields: Fields, model: str) -> Order:
+def read_order(fields: Fields, model: str) -> tuple[Order, dict[str, str]]:
     """Read a request's fields.
 
     Args:
-        fields: of the body or the query.
-        model: the name of the model that runs; no other may be asked for.
+        fields: of the body and the query.
+        model: the name of the model that runs.
+
+    Returns:
+        the order, and headers of the answer that say how it was understood.
 
     Raises:
         Refusal: a field isn't known, isn't understood or isn't supported; names it.
     """
-    if "url" in fields:
-        raise url_refused("url")
-    known = {"file", "model", "a", "om", "ppm", "bgc", "extras", *_MATTING}
-    for name in fields:
-        if name not in known:
-            raise bad_parameter(printable(name), "no such field")
-    if "file" not in fields:
+    values, ignored = understand(fields, parameters(model))
+    if values["file"] is None:
         raise bad_parameter("file", "no picture given")
-    asked = Asked(fields)
-    wanted = asked.text("model", "")
-    if wanted and wanted != model:
-        raise bad_parameter("model", f"here runs {model}; leave it out, or ask another server")
-    if asked.truth("a", False):
-        raise bad_parameter("a", "no alpha matting here: the model's alpha is used as it is")
-    if asked.text("extras", "") not in {"", "{}", "null"}:
-        raise bad_parameter("extras", "this model takes no further arguments")
-    mask = asked.truth("om", False)
-    return Order(
-        fields["file"],
-        "image_file",
-        Style(mask=mask, background=None if mask else asked.read("bgc", _color, None)),
-        hard=asked.truth("ppm", False),
+    mask = values["om"]
+    order = Order(
+        values["file"],
+        "file",
+        Style(mask=mask, background=None if mask else values["bgc"]),
+        hard=values["ppm"],
     )
+    return order, {IGNORED: ", ".join(ignored)} if ignored else {}
+
+
+def parameters(model: str) -> Table:
+    """rembg's parameters, where a model of this name runs."""
+    threshold = Parameter(
+        ignored="0 to 255: there is no alpha matting here",
+        refused="others",
+        read=number(0, 255),
+        is_ignored=lambda values: True,
+    )
+    return {
+        "file": Parameter("the picture"),
+        "url": Parameter(refused="always: no address is fetched", refuse=url_refused),
+        "model": Parameter(
+            "the name of the model that runs, as `/v1/info` tells it",
+            "rembg's models that cut out a subject: " + ", ".join(f"`{name}`" for name in MODELS),
+            "others, such as `sam` and `u2net_cloth_seg`",
+            partial(_model, own=model),
+            model,
+            lambda values: values["model"] != model,
+        ),
+        "om": Parameter("truth: only the mask", read=truth, default=False),
+        "ppm": Parameter("truth: a smooth mask without grays", read=truth, default=False),
+        "bgc": Parameter(
+            "`red,green,blue,alpha` of 0 to 255 each",
+            "with `om`",
+            "others",
+            _color,
+            is_ignored=lambda values: values["om"],
+        ),
+        "a": Parameter(
+            "`false`",
+            refused="`true`: the model's own alpha is used as it is",
+            read=_no_matting,
+            default=False,
+        ),
+        "af": threshold,
+        "ab": threshold,
+        "ae": threshold,
+        "extras": Parameter(
+            "`{}`, `null`", refused="others: the model takes no further arguments", read=_no_extras
+        ),
+    }
+
+
+def _model(text: str, own: str) -> str:
+    if text not in (own, *MODELS):
+        raise ValueError(f"doesn't run here, but {own}; leave it out, or ask another server")
+    return text
+
+
+def _no_matting(text: str) -> bool:
+    if truth(text):
+        raise ValueError("isn't supported: no alpha matting here, the model's alpha is used")
+    return False
+
+
+def _no_extras(text: str) -> None:
+    if text not in {"{}", "null"}:
+        raise ValueError("isn't supported: this model takes no further arguments")
 
 
 def _color(text: str) -> Color | None:

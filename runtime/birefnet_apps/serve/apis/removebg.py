@@ -8,7 +8,6 @@ import binascii
 import re
 from typing import Any
 
-from birefnet_models.base.text import printable
 from birefnet_runtime.cutout.background import Color
 from birefnet_runtime.cutout.compose import Style
 from birefnet_runtime.cutout.layout import (
@@ -24,8 +23,9 @@ from PIL import ImageColor
 
 from ...files.steps import Region
 from ..errors import Refusal, bad_parameter, url_refused
-from ..form import Asked, Fields
+from ..form import Fields
 from ..job import ENCODINGS, Answer, Order, Output
+from .parameters import IGNORED, Parameter, Table, Values, one_of, truth, understand
 
 SIZES = {
     **dict.fromkeys(("preview", "small", "regular"), 250_000),
@@ -36,10 +36,9 @@ SIZES = {
 }
 """The most pixels of the result; None: as many as the picture has."""
 FORMATS = ("auto", "png", "jpg", "webp", "zip")
-PARAMETERS = frozenset(
-    {"image_file", "image_file_b64", "image_url", "size", "format", "channels", "type"}
-    | {"type_level", "bg_color", "bg_image_file", "bg_image_url", "crop", "crop_margin", "roi"}
-    | {"scale", "position", "shadow_type", "shadow_opacity", "add_shadow", "semitransparency"}
+TYPES = (
+    *("auto", "person", "product", "animal", "car", "car_interior", "car_part"),
+    *("transportation", "graphics", "other"),
 )
 MOST_MARGIN_SHARE, MOST_MARGIN_PIXELS = 0.5, 500
 ACCOUNT = {
@@ -63,43 +62,35 @@ def read_order(fields: Fields) -> tuple[Order, dict[str, str]]:
         Refusal: a parameter isn't known, isn't understood, isn't supported, or doesn't go with
             another; names it.
     """
-    for name in fields:
-        if name not in PARAMETERS:
-            raise bad_parameter(printable(name), "no such parameter")
-    for name in ("image_url", "bg_image_url"):
-        if name in fields:
-            raise url_refused(name)
-    image = _source(fields)
-    asked = Asked(fields)
-    mask = asked.one_of("channels", ("rgba", "alpha"), "rgba") == "alpha"
-    color = asked.read("bg_color", _color, None)
-    picture = fields.get("bg_image_file")
+    values, ignored = understand(fields, PARAMETERS)
+    image = _source(values)
+    mask = values["channels"] == "alpha"
+    color, picture = values["bg_color"], values["bg_image_file"]
     if color is not None and picture is not None:
         raise bad_parameter("bg_image_file", "give it or bg_color, not both")
-    asked.only("type", ("auto",), "there is one model for everything")
-    level = asked.one_of("type_level", ("none", "1", "2", "latest"), "1")
-    layout = _layout(asked)
+    layout = _layout(values)
     style = Style(
         mask=mask,
         background=color,
         layout=None if layout == Layout() else layout,
-        shadow="drop" if _shadow(asked) else "none",
+        shadow="drop" if _has_shadow(values) and not mask else "none",
     )
     opaque = picture is not None or (color is not None and color.opacity >= 1)
-    output = _output(asked, mask, opaque)
+    output = _output(values["format"], mask, opaque)
     order = Order(
         image,
         "image_file",
         style,
         ENCODINGS[output],
         output=output,
-        most_pixels=asked.read("size", _size, None),
-        region=asked.read("roi", _region, None),
-        filled=not asked.truth("semitransparency", True),
+        most_pixels=values["size"],
+        region=values["roi"],
+        filled=not values["semitransparency"],
         background_image=None if mask else picture,
         must_find=True,
     )
-    return order, {} if level == "none" else {"X-Type": "other"}
+    headers = {} if values["type_level"] == "none" else {"X-Type": "other"}
+    return order, headers | ({IGNORED: ", ".join(ignored)} if ignored else {})
 
 
 def answer_headers(answer: Answer) -> dict[str, str]:
@@ -129,16 +120,19 @@ def _foreground(answer: Answer) -> dict[str, int]:
     }
 
 
-def _source(fields: Fields) -> bytes:
+def _source(values: Values) -> bytes:
     """The picture's bytes."""
-    given = [name for name in ("image_file", "image_file_b64") if name in fields]
+    given = [name for name in ("image_file", "image_file_b64") if values[name] is not None]
     if not given:
         raise Refusal(400, "missing_source", "image_file: no picture given")
     if len(given) > 1:
         raise Refusal(400, "multiple_sources", f"give {' or '.join(given)}, not both")
-    if given == ["image_file"]:
-        return fields["image_file"]
-    text = fields["image_file_b64"].strip()
+    content: bytes = values[given[0]]
+    return content if given == ["image_file"] else _from_base64(content)
+
+
+def _from_base64(content: bytes) -> bytes:
+    text = content.strip()
     if text.startswith(b"data:"):
         text = text.partition(b",")[2]
     # A form that forgot to escape its plus signs has blanks for them.
@@ -149,8 +143,7 @@ def _source(fields: Fields) -> bytes:
         raise bad_parameter("image_file_b64", "no base64") from None
 
 
-def _output(asked: Asked, mask: bool, opaque: bool) -> Output:
-    form = asked.one_of("format", FORMATS, "auto")
+def _output(form: str, mask: bool, opaque: bool) -> Output:
     if form == "auto":
         return "jpg" if opaque and not mask else "png"
     if form == "zip" and mask:
@@ -159,18 +152,24 @@ def _output(asked: Asked, mask: bool, opaque: bool) -> Output:
     return known[form]
 
 
-def _shadow(asked: Asked) -> bool:
-    asked.only("shadow_type", ("none", "drop", "auto"), "there are none, drop and auto")
-    asked.only("shadow_opacity", ("", "100"), "shadows have one darkness")
-    return asked.text("shadow_type", "none") in {"drop", "auto"} or asked.truth("add_shadow", False)
+def _is_mask(values: Values) -> bool:
+    return bool(values["channels"] == "alpha")
 
 
-def _layout(asked: Asked) -> Layout:
-    crop = asked.truth("crop", False)
-    margins = asked.read("crop_margin", _margins, (Length(0),) * 4)
-    scale = asked.read("scale", _scale, None)
-    position = asked.read("position", _position, None if scale is None else CENTER)
-    return Layout(margins=margins if crop else None, scale=scale, position=position)
+def _has_shadow(values: Values) -> bool:
+    """`shadow_type` says so, or `add_shadow`, its predecessor, where that is silent."""
+    if values["shadow_type"] is None:
+        return bool(values["add_shadow"])
+    return bool(values["shadow_type"] != "none")
+
+
+def _layout(values: Values) -> Layout:
+    scale, position = values["scale"], values["position"]
+    return Layout(
+        margins=values["crop_margin"] if values["crop"] else None,
+        scale=scale,
+        position=_position(position) if position else None if scale is None else CENTER,
+    )
 
 
 def _size(text: str) -> int | None:
@@ -215,3 +214,132 @@ def _scale(text: str) -> float | None:
 
 def _position(text: str) -> tuple[float, float] | None:
     return None if text == "original" else parse_position(text)
+
+
+def _checked_position(text: str) -> str:
+    _position(text)
+    return text
+
+
+def _whole_darkness(text: str) -> str:
+    if text != "100":
+        raise ValueError("isn't supported: shadows have one darkness, 100")
+    return text
+
+
+def _shadow_type(text: str) -> str:
+    if text not in {"none", "drop", "auto"}:
+        raise ValueError("isn't supported: there are none, drop and auto")
+    return text
+
+
+PARAMETERS: Table = {
+    "image_file": Parameter(
+        "the picture: PNG, JPEG, WebP, TIFF, GIF (first frame), BMP, PPM, AVIF, JPEG 2000, HEIC "
+        "with the extra",
+        refused="beside `image_file_b64`; other kinds of files",
+    ),
+    "image_file_b64": Parameter(
+        "the picture in base64, also as a `data:` address", refused="beside `image_file`"
+    ),
+    "image_url": Parameter(refused="always: no address is fetched", refuse=url_refused),
+    "size": Parameter(
+        "the most pixels of the result: `full` (as it is; also `auto`, `4k`), `50MP`, `hd` (4 "
+        "megapixels), `medium` (1.5), `preview` (0.25; also `small`, `regular`). **The default is "
+        "`full`**, where remove.bg's is `preview`",
+        refused="others",
+        read=_size,
+    ),
+    "format": Parameter(
+        "`auto` (PNG, or JPEG before an opaque background), `png`, `jpg` (on white if nothing else "
+        "is asked for), `webp`, `zip` (`color.jpg` and `alpha.png`, of 8 bits each)",
+        refused="others; `zip` with `channels=alpha`",
+        read=one_of(FORMATS),
+        default="auto",
+    ),
+    "channels": Parameter(
+        "`rgba`, `alpha` for the mask",
+        refused="others",
+        read=one_of(("rgba", "alpha")),
+        default="rgba",
+    ),
+    "bg_color": Parameter(
+        "`ffffff`, `fff`, `ffffff80`, a name",
+        "with `channels=alpha`",
+        "others; beside `bg_image_file`",
+        _color,
+        is_ignored=_is_mask,
+    ),
+    "bg_image_file": Parameter(
+        "a picture that is scaled to fill",
+        "with `channels=alpha`",
+        "beside `bg_color`",
+        is_ignored=_is_mask,
+    ),
+    "bg_image_url": Parameter(refused="always: no address is fetched", refuse=url_refused),
+    "crop": Parameter("truth: down to the subject", read=truth, default=False),
+    "crop_margin": Parameter(
+        "`30px` or `10%` of the subject, one, two or four",
+        "without `crop`",
+        "more than 50% or 500px",
+        _margins,
+        (Length(0),) * 4,
+        lambda values: not values["crop"],
+    ),
+    "scale": Parameter("`original`, or 10% to 100% of the canvas", refused="others", read=_scale),
+    "position": Parameter(
+        "`original`, `center`, `x%`, `x% y%`; `center` is the default where `scale` is given",
+        refused="others",
+        read=_checked_position,
+    ),
+    "roi": Parameter(
+        "`x1 y1 x2 y2` in px or %: there is no subject outside of it, and the network sees that "
+        "part alone",
+        refused="others; a part outside of the picture",
+        read=_region,
+    ),
+    "shadow_type": Parameter(
+        "`none`, `drop`, `auto` (drop)",
+        "with `channels=alpha`",
+        "others, such as `3D`",
+        _shadow_type,
+        is_ignored=_is_mask,
+    ),
+    "add_shadow": Parameter(
+        "truth: the same as `shadow_type=drop`",
+        "beside `shadow_type`; with `channels=alpha`",
+        read=truth,
+        default=False,
+        is_ignored=lambda values: _is_mask(values) or values["shadow_type"] is not None,
+    ),
+    "shadow_opacity": Parameter(
+        "`100`",
+        "without a shadow; with `channels=alpha`",
+        "others: shadows have one darkness",
+        _whole_darkness,
+        is_ignored=lambda values: _is_mask(values) or not _has_shadow(values),
+    ),
+    "semitransparency": Parameter(
+        "`true`; `false` makes opaque what shines through inside the subject, such as windows; "
+        "edges stay soft",
+        read=truth,
+        default=True,
+    ),
+    "type": Parameter(
+        "`auto`",
+        ", ".join(f"`{kind}`" for kind in TYPES[1:]) + ": there is one model for everything",
+        "others",
+        one_of(TYPES),
+        "auto",
+        lambda values: values["type"] != "auto",
+    ),
+    "type_level": Parameter(
+        "`none`: no `X-Type`",
+        "`1`, `2`, `latest`: `X-Type` is always `other`",
+        "others",
+        one_of(("none", "1", "2", "latest")),
+        "1",
+        lambda values: values["type_level"] != "none",
+    ),
+}
+"""The parameters, and what becomes of each."""
