@@ -1,21 +1,22 @@
 """Models that lie elsewhere, copied into this machine's cache once, whoever asks at the same time.
 
-ROOT/stores/KEY/model.onnx      and what lies beside it: model.onnx_data, SHA256SUMS
-ROOT/stores/KEY.lock            held by the one who copies
+Beside `model.onnx` there may be `model.onnx_data` and SHA256SUMS.
 """
 
-import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from birefnet_models.base.files import cache_root, exclusive, temporary_folder
 from birefnet_models.base.hashes import CHECKSUMS
+from birefnet_models.base.store import Store
 from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_runtime.errors import ImageError, ModelError
 from birefnet_runtime.model.locate import ModelFile, find_model
 
 from . import RemotePath, file_at, is_url, parse_location
+
+COPIES = Store("stores")
 
 
 def is_in_a_store(model: object) -> bool:
@@ -55,7 +56,7 @@ def fetch_model(url: str) -> Path:
 
 
 def keep(identity: str, name: str, fill: Callable[[Path], None]) -> Path:
-    """The model of an identity in the cache, made if it is not there yet.
+    """The model of an identity in the cache, made if it is not there yet, or was harmed since.
 
     Args:
         identity: what differs for every model and version.
@@ -66,28 +67,19 @@ def keep(identity: str, name: str, fill: Callable[[Path], None]) -> Path:
         ModelError: it can't be stored.
         BirefnetError: what `fill` raises.
     """
-    folder = cache_root() / "stores" / hashlib.sha256(identity.encode()).hexdigest()[:24]
-    file = folder / name
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        fill(folder)
+        return {"name": name}
+
+    key = {"identity": identity}
     try:
-        if not file.is_file():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with exclusive(folder.with_suffix(".lock")):
-                if not file.is_file():
-                    _fill(folder, fill)
+        return (COPIES.find(key) or COPIES.make(key, make)).folder / name
     except OSError as error:
         raise ModelError(
-            f"{name}: can't be stored in {folder.parent}: {error.strerror or error}; "
+            f"{name}: can't be stored in {COPIES.root}: {error.strerror or error}; "
             "BIREFNET_CACHE names another place"
         ) from error
-    return file
-
-
-def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
-    with temporary_folder(folder.parent) as temporary:
-        made = temporary / "model"
-        made.mkdir()
-        fill(made)
-        os.replace(made, folder)
 
 
 def find_any_model(model: str | os.PathLike[str], how: FetchOptions = DEFAULT_OPTIONS) -> ModelFile:

@@ -57,6 +57,15 @@ def test_what_is_no_model_there(store, url, text):
         find_any_model(url)
 
 
+def test_a_copy_that_was_harmed_is_fetched_again(model, store):
+    store.pipe_file("/b/m.onnx", model.read_bytes())
+    path = find_any_model("memory://b/m.onnx").path
+    path.write_bytes(model.read_bytes()[:-9])
+
+    assert find_any_model("memory://b/m.onnx").path == path
+    assert path.read_bytes() == model.read_bytes()
+
+
 def test_other_ways_are_left_to_others():
     assert not any(map(is_in_a_store, ["nano", "a/b.onnx", "https://x/m.onnx", "hf://a/b.onnx", 3]))
 
