@@ -1,13 +1,17 @@
 """An export directory in the hands of other tools, unchanged. `make interop` brings the tools."""
 
+import base64
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from birefnet_export.export import export_onnx
+from birefnet_runtime.model.known_answer import KEY
 from PIL import Image
 
 pytestmark = pytest.mark.interop
@@ -98,14 +102,25 @@ def whole(tiny_file, tmp_path) -> Path:
     return report.end_to_end.file
 
 
-def test_the_cpp_example_gives_the_runtimes_alpha(exported, whole, photo, tmp_path):
+@pytest.fixture
+def compiled(tmp_path):
+    """Compile one of the C++ examples."""
     headers = TOOLS / "cpp/root/usr/include/onnxruntime"
     library = next(NODE.glob("bin/*/linux/x64/libonnxruntime.so.1"), None)
     if library is None or not headers.is_dir() or shutil.which("c++") is None:
         pytest.skip("no compiler, or no ONNX Runtime for it in .interop: `make interop` says why")
-    program, source = tmp_path / "alpha", ROOT / "examples" / "cpp" / "alpha.cpp"
     options = ("-std=c++17", "-Wall", "-Werror", f"-I{headers}", f"-Wl,-rpath,{library.parent}")
-    run("c++", *options, source, library, "-o", program)
+
+    def compile_(name: str) -> Path:
+        source = ROOT / "examples" / "cpp" / f"{name}.cpp"
+        run("c++", *options, source, library, "-o", tmp_path / name)
+        return tmp_path / name
+
+    return compile_
+
+
+def test_the_cpp_example_gives_the_runtimes_alpha(exported, whole, photo, tmp_path, compiled):
+    program = compiled("alpha")
     with Image.open(photo) as image:
         image.save(tmp_path / "photo.ppm")
 
@@ -120,6 +135,41 @@ def test_the_cpp_example_gives_the_runtimes_alpha(exported, whole, photo, tmp_pa
     done = subprocess.run([program, whole, photo, tmp_path / "no.pgm"], stderr=subprocess.PIPE)
     assert done.returncode == 1
     assert done.stderr.decode() == f"alpha: {photo}: is no binary PPM of 8 bits\n"
+
+
+def in_cpp(compiled) -> list[str | Path]:
+    return [compiled("known_answer")]
+
+
+def in_node(compiled) -> list[str | Path]:
+    if not NODE.is_dir():
+        pytest.skip("onnxruntime-node is not in .interop; `make interop` installs it")
+    for folder in ("node", "web"):  # beside the packages that they import
+        (TOOLS / folder).mkdir(exist_ok=True)
+        shutil.copy(ROOT / "examples" / folder / "known_answer.mjs", TOOLS / folder)
+    return ["node", TOOLS / "node" / "known_answer.mjs"]
+
+
+@pytest.mark.parametrize("command", [in_cpp, in_node])
+def test_the_examples_ask_for_the_known_answer(whole, tmp_path, compiled, command):
+    """A right file, one whose answer is another's, and one without."""
+    program = command(compiled)
+    proto = onnx.load(whole)
+    (entry,) = (each for each in proto.metadata_props if each.key == KEY)
+    known = json.loads(entry.value)
+    known["alpha"] = base64.b64encode(bytes(len(base64.b64decode(known["alpha"])))).decode()
+    entry.value = json.dumps(known)
+    onnx.save(proto, tmp_path / "wrong.onnx")
+    proto.metadata_props.remove(entry)
+    onnx.save(proto, tmp_path / "none.onnx")
+
+    asked = [
+        subprocess.run([*program, file], capture_output=True, text=True, check=False)
+        for file in (whole, tmp_path / "wrong.onnx", tmp_path / "none.onnx")
+    ]
+
+    assert [each.returncode for each in asked] == [0, 1, 2]
+    assert "right: off by" in asked[0].stdout
 
 
 def test_the_node_example_gives_the_runtimes_alpha(exported, whole, photo, tmp_path):
