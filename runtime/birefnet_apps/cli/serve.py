@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 from birefnet_runtime.machine import return_freed_blocks
 from birefnet_runtime.segmenter import Opening, Segmenter
+from click.core import ParameterSource
 
 from ..serve.access import log, logging_started
-from ..serve.server import is_loopback, listen, serve
-from ..serve.settings import Settings, read_keys
+from ..serve.server import is_local, listen, listen_unix, serve
+from ..serve.settings import Proxies, Settings, read_keys
 from ..serve.signals import Signals
 from .cutout import DEMONSTRATION
 from .options import (
@@ -17,6 +18,14 @@ from .options import (
     read_bytes,
 )
 from .terminal import MODEL_HELP, located
+
+
+def read_proxies(context: click.Context, option: click.Parameter, text: str) -> Proxies:
+    """Read `--forwarded-allow-ips`."""
+    try:
+        return Proxies.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; give addresses, networks, unix or *") from error
 
 
 @click.command(
@@ -36,7 +45,8 @@ from .terminal import MODEL_HELP, located
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Where to listen: 127.0.0.1 for this machine alone, 0.0.0.0 for every network.",
+    help="Where to listen: 127.0.0.1 for this machine alone, 0.0.0.0 for every network, localhost "
+    "for IPv4 and IPv6 of this machine.",
 )
 @click.option(
     "--port",
@@ -44,6 +54,21 @@ from .terminal import MODEL_HELP, located
     default=7000,
     show_default=True,
     help="0 takes a free one, which is printed.",
+)
+@click.option(
+    "--uds",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Listen on a unix socket instead of a port; its rights follow the umask.",
+)
+@click.option(
+    "--forwarded-allow-ips",
+    metavar="ADDRESSES",
+    default="",
+    callback=read_proxies,
+    help="Proxies whose X-Forwarded-For is believed, for the client's address in the log: "
+    "addresses and networks with commas between them, unix for who comes by a unix socket, * for "
+    "all.",
 )
 @click.option(
     "--queue",
@@ -108,7 +133,8 @@ from .terminal import MODEL_HELP, located
     "--api-key-file",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keys, one a line, of which a request needs one in its X-Api-Key header.",
+    help="Keys, one a line, of which a request needs one in its X-Api-Key header. SIGHUP reads it "
+    "again.",
 )
 @click.option("--no-page", is_flag=True, help="Leave out the page at /.")
 @click.option(
@@ -125,6 +151,8 @@ def serve_command(
     batch: int,
     host: str,
     port: int,
+    uds: Path | None,
+    forwarded_allow_ips: Proxies,
     queue: int,
     max_megapixels: float,
     max_upload: float,
@@ -148,14 +176,22 @@ def serve_command(
     """
     if opening["max_memory"] and batch > 1:
         raise click.UsageError("--max-memory is kept for one image at a time; leave --batch out")
+    source = click.get_current_context().get_parameter_source
+    if uds is not None and any(
+        source(name) == ParameterSource.COMMANDLINE for name in ("host", "port")
+    ):
+        raise click.UsageError("--uds is instead of --host and --port; leave these out")
     keys = () if api_key_file is None else read_keys(api_key_file)
     return_freed_blocks()  # before threads have heaps
-    opened = listen(host, port)
-    with opened, logging_started(as_json=json_logs), Signals() as signals:
+    with (
+        listen(host, port) if uds is None else listen_unix(uds) as opened,
+        logging_started(as_json=json_logs),
+        Signals() as signals,
+    ):
         segmenter = Segmenter(located(model or "nano"), **opening)
         if model is None:
             log.warning(DEMONSTRATION)
-        if not (keys or is_loopback(opened)):
+        if not (keys or all(map(is_local, opened))):
             log.warning("listening beyond this machine without a key: who reaches it may use it")
         settings = Settings(
             queue=queue,
@@ -167,6 +203,8 @@ def serve_command(
             busy_status=int(busy_status),
             batch=batch,
             keys=keys,
+            key_file=api_key_file,
+            proxies=forwarded_allow_ips,
             page=not no_page,
             origins=allow_origin,
             memory_left=segmenter.memory_left,

@@ -4,12 +4,14 @@ import asyncio
 import hmac
 import json
 import logging
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import gmtime, perf_counter, strftime
 from typing import Any
+from uuid import uuid4
 
 from birefnet_models.base.text import printable
 from birefnet_runtime.errors import ImageError, ModelError, OutputError
@@ -28,6 +30,9 @@ log = logging.getLogger("birefnet.serve")
 OPEN_PATHS = frozenset({"/", "/health", "/ready", "/v1/info"})
 """What is answered without a key."""
 MOST_PATH = 200
+REQUEST_ID = "X-Request-ID"
+"""Of a request, in its log line and its answer: the caller's own, or one that is made."""
+_SANE_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
 
 
 @dataclass(slots=True)
@@ -37,6 +42,7 @@ class Record:
     method: str
     path: str
     client: str
+    request_id: str
     started: float = field(default_factory=perf_counter)
     status: int = 0
     code: str | None = None
@@ -53,6 +59,7 @@ class Record:
             "status": self.status,
             "seconds": round(perf_counter() - self.started, 4),
             "client": self.client,
+            "request_id": self.request_id,
             "code": self.code,
             "pixels": self.pixels,
             "bytes_in": self.bytes_in,
@@ -73,14 +80,21 @@ class Access:
 
     Args:
         app: what answers the others.
-        settings: whose keys open.
+        settings: the server's bounds.
         metrics: counts each request.
         paths: those that are counted by name.
+        keys: says which keys open.
     """
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, metrics: Metrics, paths: frozenset[str]
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: Metrics,
+        paths: frozenset[str],
+        keys: Callable[[], tuple[bytes, ...]],
     ) -> None:
+        self._keys = keys
         self._app = app
         self._settings = settings
         self._metrics = metrics
@@ -90,15 +104,16 @@ class Access:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        client = scope.get("client") or ("-",)
+        headers = Headers(scope=scope)
         path = printable(scope["path"])[:MOST_PATH]
         if scope["path"].endswith("/"):
             scope = {**scope, "path": scope["path"][:-1] or "/"}
         counted = scope["path"] if scope["path"] in self._paths else "other"
-        record = Record(printable(scope["method"]), path, str(client[0]))
+        peer = scope["client"][0] if scope.get("client") else None
+        client = self._settings.proxies.client(peer, headers.getlist("x-forwarded-for"))
+        record = Record(printable(scope["method"]), path, client, _id_of(headers))
         scope["state"]["record"] = record
         # Whoever reads the body by the other header sees another request in it (RFC 9112, 6.1).
-        headers = Headers(scope=scope)
         ends = "transfer-encoding" in headers and "content-length" in headers
         try:
             await self._answer(scope, receive, _watched(send, record, ends), record)
@@ -158,14 +173,21 @@ class Access:
 
     def _opens(self, headers: Headers) -> bool:
         """Whether a request has a key, compared in a time that doesn't tell how much was right."""
-        if not self._settings.keys:
+        keys = self._keys()
+        if not keys:
             return True
         given = headers.get("x-api-key")
         if given is None:
             kind, _, token = headers.get("authorization", "").partition(" ")
             given = token.strip() if kind.lower() == "bearer" else ""
         presented = given.encode("utf-8", "surrogateescape")
-        return sum(hmac.compare_digest(presented, key) for key in self._settings.keys) > 0
+        return sum(hmac.compare_digest(presented, key) for key in keys) > 0
+
+
+def _id_of(headers: Headers) -> str:
+    """The caller's name for its request, if it can stand in a log; else a new one."""
+    given = headers.get(REQUEST_ID, "")
+    return given if _SANE_ID.fullmatch(given) else uuid4().hex
 
 
 def _watched(send: Send, record: Record, ends: bool) -> Send:
@@ -180,6 +202,7 @@ def _watched(send: Send, record: Record, ends: bool) -> Send:
             headers.setdefault("X-Content-Type-Options", "nosniff")
             headers.setdefault("Referrer-Policy", "no-referrer")
             headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+            headers[REQUEST_ID] = record.request_id
             if ends:
                 headers["Connection"] = "close"
         elif message["type"] == "http.response.body":

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any, TypeAlias, TypeVar
 
+from birefnet_runtime.errors import ServeError
 from birefnet_runtime.segmenter import Segmenter
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -20,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from ..files.steps import Weight
-from .access import Access, Record, log
+from .access import REQUEST_ID, Access, Record, log
 from .apis import rembg, removebg
 from .apis.accept import prefers_json
 from .errors import HungUp, Outcome, Refusal, outcome_of, url_refused
@@ -30,7 +31,7 @@ from .limits import RequestQueue, UploadBudget
 from .metrics import MEDIA_TYPE, Metrics
 from .page import page_policy, read_page
 from .runner import Runner
-from .settings import SLOWEST, Settings
+from .settings import SLOWEST, Settings, read_keys
 
 Value = TypeVar("Value")
 Understand: TypeAlias = Callable[[Fields], tuple[Order, dict[str, str]]]
@@ -40,7 +41,8 @@ PARSERS = 2
 _PIECE = 1 << 16
 _NOT_STORED = {"Cache-Control": "no-store"}
 _EXPOSED = (
-    *("X-Width", "X-Height", "X-Type", "X-Credits-Charged", "X-Ignored", "Retry-After"),
+    *("X-Width", "X-Height", "X-Type", "X-Credits-Charged", "Retry-After"),
+    *("X-Ignored", REQUEST_ID),
     *("X-Foreground-Top", "X-Foreground-Left", "X-Foreground-Width", "X-Foreground-Height"),
 )
 
@@ -79,6 +81,7 @@ class Service:
         }
         self._metrics = Metrics(self._queue, self._held, self._facts, settings.batch)
         self._runner = Runner(segmenter, settings, self._queue, self._metrics)
+        self.keys = settings.keys
         self._parsers = ThreadPoolExecutor(PARSERS, "birefnet-parse")
         page = read_page() if settings.page else None
         self._page = None if page is None else (page, page_policy(page))
@@ -102,12 +105,18 @@ class Service:
         if self._page is not None:
             routes.append(Route("/", self._show_page))
         paths = frozenset(route.path for route in routes)
-        access = Middleware(Access, settings=self._settings, metrics=self._metrics, paths=paths)
+        access = Middleware(
+            Access,
+            settings=self._settings,
+            metrics=self._metrics,
+            paths=paths,
+            keys=lambda: self.keys,
+        )
         cors = Middleware(
             CORSMiddleware,
             allow_origins=self._settings.origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["X-Api-Key", "Authorization", "Content-Type", "Accept"],
+            allow_headers=["X-Api-Key", "Authorization", "Content-Type", "Accept", REQUEST_ID],
             expose_headers=_EXPOSED,
         )
         app = Starlette(
@@ -119,6 +128,18 @@ class Service:
         # To an address made of the Host header, which is not the proxy's; Access takes slashes off.
         app.router.redirect_slashes = False
         return app
+
+    def reload_keys(self) -> None:
+        """Read the keys again; where that fails, those that are known stay."""
+        if self._settings.key_file is None:
+            log.warning("there is no file of keys to be read again")
+            return
+        try:
+            self.keys = read_keys(self._settings.key_file)
+        except ServeError as error:
+            log.error("%s; the keys stay as they were", error)
+        else:
+            log.info("the keys were read again: %d", len(self.keys))
 
     @asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
@@ -158,7 +179,7 @@ class Service:
             **self._facts,
             "max_megapixels": self._settings.max_pixels / 1e6,
             "max_upload_bytes": self._settings.max_upload_bytes,
-            "needs_key": bool(self._settings.keys),
+            "needs_key": bool(self.keys),
             "formats": sorted(READ_FORMATS),
         }
         return JSONResponse(facts, headers=_NOT_STORED)

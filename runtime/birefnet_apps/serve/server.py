@@ -1,10 +1,12 @@
 """Listening, and ending well: sockets, connections within bounds, and what a signal does."""
 
+import errno
 import ipaddress
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from time import monotonic
 
 import uvicorn
@@ -21,6 +23,8 @@ from .settings import Settings
 from .signals import Signals
 
 BACKLOG = 128
+_NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+"""Where a machine does without IPv6, or without IPv4."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -41,6 +45,9 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to end; called ten times a second."""
+        if self._signals.reload:
+            self._signals.reload = False
+            self._service.reload_keys()
         if self._signals.ended_by and self._closes_at is None:
             self._drain()
         closing = self._closes_at is not None and monotonic() >= self._closes_at
@@ -60,29 +67,90 @@ class DrainingServer(uvicorn.Server):
         yield
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Open the port.
+@contextmanager
+def listen(host: str, port: int) -> Iterator[list[socket.socket]]:
+    """Open a port at each address of a host, as IPv4's and IPv6's of `localhost`, for a block.
+
+    Args:
+        host: a name or an address; of the addresses that a name has here, some may be missing.
+        port: 0 takes a free one, the same at each address.
 
     Raises:
         ServeError: it can't be: it is in use, or not ours.
     """
-    try:
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = infos[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ServeError(f"{host}, port {port}: can't listen there: {reason.lower()}") from error
+    with ExitStack() as opened:
+        try:
+            sockets = _listening(host, port, opened)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            where = f"{host}, port {port}"
+            raise ServeError(f"{where}: can't listen there: {reason.lower()}") from error
+        yield sockets
 
 
-def is_loopback(opened: socket.socket) -> bool:
+def _listening(host: str, port: int, opened: ExitStack) -> list[socket.socket]:
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    missing: OSError | None = None
+    for family, address in dict.fromkeys((info[0], str(info[4][0])) for info in infos):
+        try:
+            each = socket.create_server((address, port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            if error.errno not in _NO_SUCH_ADDRESS:
+                raise
+            missing = error
+            continue
+        sockets.append(opened.enter_context(each))
+        port = each.getsockname()[1]
+    if missing is not None and not sockets:
+        raise missing
+    return sockets
+
+
+@contextmanager
+def listen_unix(path: Path) -> Iterator[list[socket.socket]]:
+    """Open a unix socket, for a block. Who may write to it may use it; its rights follow the umask.
+
+    What a server left there that is gone is replaced.
+
+    Raises:
+        ServeError: it can't be, as where another server listens, or another file is.
+    """
+    with ExitStack() as opened:
+        try:
+            if path.is_socket():
+                with socket.socket(socket.AF_UNIX) as asking:
+                    if asking.connect_ex(str(path)) == errno.ECONNREFUSED:
+                        path.unlink()
+            each = opened.enter_context(socket.socket(socket.AF_UNIX))
+            each.bind(str(path))
+            each.listen(BACKLOG)
+        except (OSError, AttributeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ServeError(f"{path}: can't listen there: {reason.lower()}") from error
+        own = path.stat().st_ino
+        try:
+            yield [each]
+        finally:
+            with suppress(OSError):
+                if path.stat().st_ino == own:
+                    path.unlink()
+
+
+def is_local(opened: socket.socket) -> bool:
     """Whether only this machine reaches a socket."""
-    return ipaddress.ip_address(opened.getsockname()[0].partition("%")[0]).is_loopback
+    name = opened.getsockname()
+    if not isinstance(name, tuple):
+        return True
+    return ipaddress.ip_address(name[0].partition("%")[0]).is_loopback
 
 
 def address_of(opened: socket.socket) -> str:
-    """`http://127.0.0.1:7000`."""
-    host, port = opened.getsockname()[:2]
+    """`http://127.0.0.1:7000`, `unix:/run/birefnet.sock`."""
+    name = opened.getsockname()
+    if not isinstance(name, tuple):
+        return f"unix:{name}"
+    host, port = name[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
@@ -110,7 +178,7 @@ def serve(
     segmenter: Segmenter,
     settings: Settings,
     name: str,
-    opened: socket.socket,
+    opened: list[socket.socket],
     signals: Signals | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; then answer what is in hand.
@@ -121,7 +189,7 @@ def serve(
         segmenter: the open model; closed at the end.
         settings: the server's bounds.
         name: of the model.
-        opened: where to listen.
+        opened: where to listen; closed at the end.
         signals: what handles signals already; by default they are handled while this runs.
 
     Raises:
@@ -132,11 +200,11 @@ def serve(
             serve(segmenter, settings, name, opened, signals)
         return
     return_freed_blocks()
-    with opened, segmenter:
+    with segmenter:
         service = Service(segmenter, settings, name)
-        log.info("listening on %s", address_of(opened))
+        log.info("listening on %s", ", ".join(map(address_of, opened)))
         signals.serving = True
-        make_server(service, settings, signals).run(sockets=[opened])
+        make_server(service, settings, signals).run(sockets=opened)
     failure = service.failure
     if isinstance(failure, BirefnetError):
         raise failure

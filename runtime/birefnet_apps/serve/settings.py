@@ -1,7 +1,10 @@
 """What a server is told: where it listens, what it lets in, how much it takes on."""
 
-from dataclasses import dataclass
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from birefnet_runtime.errors import ServeError
 
@@ -25,6 +28,68 @@ MOST_KEY_CHARACTERS = 512
 
 
 @dataclass(frozen=True, slots=True)
+class Proxies:
+    """Who is believed when it says whose request it hands on.
+
+    Attributes:
+        networks: addresses of proxies.
+        everyone: all are believed.
+        unix: so are those that come by a unix socket.
+    """
+
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    everyone: bool = False
+    unix: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read addresses and networks, `unix` and `*`, with commas between them.
+
+        Raises:
+            ValueError: one is none of these.
+        """
+        words = [word.strip() for word in text.split(",") if word.strip()]
+        networks = (ipaddress.ip_network(word) for word in words if word not in {"*", "unix"})
+        return cls(tuple(networks), "*" in words, "*" in words or "unix" in words)
+
+    def client(self, peer: str | None, forwarded: Sequence[str]) -> str:
+        """The address of who sent a request.
+
+        Args:
+            peer: the address at the connection's other end; None of a unix socket.
+            forwarded: the `X-Forwarded-For` headers.
+
+        Returns:
+            the last address that a proxy which is believed was asked by; `-` where there is none.
+        """
+        known = peer or "-"
+        hops = [hop.strip() for header in forwarded for hop in header.split(",")]
+        while hops and (self.unix if known == "-" else self._are_believed(known)):
+            address = _address(hops.pop())
+            if address is None:
+                break
+            known = str(address)
+        return known
+
+    def _are_believed(self, address: str) -> bool:
+        found = _address(address)
+        inside = any(found in network for network in self.networks if found is not None)
+        return self.everyone or inside
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address of `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`."""
+    bare = text[1:].partition("]")[0] if text.startswith("[") else text
+    if bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Bounds of a server, and who may use it.
 
@@ -39,6 +104,8 @@ class Settings:
         busy_status: HTTP's status of what is refused since there is too much to do: 503 or 429.
         batch: pictures that may go through the network at once.
         keys: any of them opens the server; none: it is open.
+        key_file: where they are read again on SIGHUP.
+        proxies: who is believed about whose request it hands on, in the log.
         page: whether `GET /` shows the page.
         origins: of other sites whose pages may use the server from a browser; `*` for all.
         memory_left: bytes that a limit of memory leaves beside the model; None without one.
@@ -53,6 +120,8 @@ class Settings:
     busy_status: int = 503
     batch: int = 1
     keys: tuple[bytes, ...] = ()
+    key_file: Path | None = None
+    proxies: Proxies = field(default_factory=Proxies)
     page: bool = True
     origins: tuple[str, ...] = ()
     memory_left: float | None = None
@@ -70,7 +139,7 @@ class Settings:
 
 
 def read_keys(path: Path) -> tuple[bytes, ...]:
-    """Read a file of keys, one a line; empty lines and what follows `#` at a line's start are left.
+    """Read a file of keys, one a line; empty lines and those that begin with `#` are left.
 
     Raises:
         ServeError: it can't be read, or holds no key that can be sent in a header.
@@ -80,7 +149,7 @@ def read_keys(path: Path) -> tuple[bytes, ...]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise ServeError(f"{path}: the keys can't be read: {reason.lower()}") from error
-    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    keys = [key for line in lines if (key := line.strip()) and not key.startswith("#")]
     for number, key in enumerate(keys, 1):
         if not (key.isascii() and key.isprintable()) or len(key) > MOST_KEY_CHARACTERS:
             raise ServeError(

@@ -4,6 +4,7 @@ import pytest
 from birefnet_apps.cli import serve as command
 from birefnet_apps.cli.main import main
 from birefnet_apps.serve.access import log
+from birefnet_apps.serve.settings import Proxies
 from click.testing import CliRunner
 
 
@@ -13,8 +14,7 @@ def started(monkeypatch, model):
     calls = []
 
     def serve(segmenter, settings, name, opened, signals):
-        calls.append((segmenter, settings, name, opened.getsockname()))
-        opened.close()
+        calls.append((segmenter, settings, name, opened[0].getsockname()))
 
     monkeypatch.setattr(command, "serve", serve)
     return calls
@@ -130,3 +130,22 @@ def test_a_limit_of_memory_is_for_single_pictures(started):
 
     assert done.exit_code == 2
     assert "--batch" in done.output
+
+
+def test_a_unix_socket_instead_of_a_port(started, model, tmp_path):
+    path = str(tmp_path / "s.sock")
+    done = CliRunner().invoke(main, ["serve", "--model", str(model), "--uds", path])
+    assert done.exit_code == 0, done.output
+    assert started[0][3] == path
+
+    both = CliRunner().invoke(main, ["serve", "--uds", path, "--port", "0"])
+    assert (both.exit_code, "--port" in both.output) == (2, True)
+
+
+def test_proxies_are_addresses(started, model):
+    done = invoke("--model", model, "--forwarded-allow-ips", "10.0.0.0/8, unix")
+    assert done.exit_code == 0, done.output
+    assert started[0][1].proxies == Proxies.parse("10.0.0.0/8,unix")
+
+    wrong = invoke("--forwarded-allow-ips", "proxy.example")
+    assert (wrong.exit_code, "proxy.example" in wrong.output) == (2, True)

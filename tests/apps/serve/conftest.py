@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,15 +73,17 @@ class Running:
     def __init__(self, segmenter: Segmenter, settings: Settings) -> None:
         self.service = Service(segmenter, settings, "made")
         self.server = make_server(self.service, settings)
-        self.socket = listen("127.0.0.1", 0)
-        self.port: int = self.socket.getsockname()[1]
-        self._thread = threading.Thread(target=self.server.run, args=([self.socket],))
+        self._opened = ExitStack()
+        sockets = self._opened.enter_context(listen("127.0.0.1", 0))
+        self.port: int = sockets[0].getsockname()[1]
+        self._thread = threading.Thread(target=self.server.run, args=(sockets,))
         self._thread.start()
         wait_until(lambda: self.service.ready or self.service.failure is not None)
 
     def close(self) -> None:
         self.server.should_exit = True
         self._thread.join(PATIENCE_S)
+        self._opened.close()
         assert not self._thread.is_alive()
 
     def connect(self) -> http.client.HTTPConnection:

@@ -372,8 +372,11 @@ def test_a_model_that_can_t_run_ends_the_server():
         raise RuntimeError("no device\nat all")
 
     session.run = fail  # type: ignore[method-assign]
-    with pytest.raises(ModelError, match=r"can't run the model: no device$"):
-        serve(segmenter, Settings(), "made", listen("127.0.0.1", 0))
+    with (
+        listen("127.0.0.1", 0) as opened,
+        pytest.raises(ModelError, match=r"can't run the model: no device$"),
+    ):
+        serve(segmenter, Settings(), "made", opened)
 
 
 def test_the_test_s_own_subject_is_where_it_says():
