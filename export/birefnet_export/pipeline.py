@@ -69,7 +69,7 @@ def run(checkpoint: LocalCheckpoint, directory: Path, request: Request) -> Expor
                     known |= parity_facts(parity)
                 if request.end_to_end:
                     at = size or DEFAULT_SIZE
-                    whole = _write_end_to_end(file, model, weights, known, request, at)
+                    whole = _write_end_to_end(file, model, weights, known, request, net, at)
             configs = hub_config(size, external_data=request.external_data)
             for name, content in configs.items():
                 with replacing(directory / name) as unnamed:
@@ -145,6 +145,7 @@ def _write_end_to_end(
     weights: WeightsBeside,
     known: dict[str, str],
     request: Request,
+    net: BiRefNet,
     size: tuple[int, int],
 ) -> EndToEndReport:
     """Write the file from pixels to alpha beside a finished one, which it holds at one size."""
@@ -154,11 +155,11 @@ def _write_end_to_end(
     file = end_to_end_file(network)
     with replacing_model(file) as unnamed:
         view = write_model(whole, unnamed, weights, external_data=request.external_data)
-        if request.verify:
-            with opened_view(view, unnamed) as openable, weights.file_of(model) as inside:
+        with opened_view(view, unnamed) as openable, weights.file_of(model) as inside:
+            if request.verify:
                 parity = check_end_to_end(openable, inside, size)
-        with weights.file_of(model) as inside:
-            answer = end_to_end_answer_facts(inside, request.precision.name, size)
+            asked = openable if request.verify else None
+            answer = end_to_end_answer_facts(net, request.precision.name, size, inside, asked)
         append_properties(unnamed, end_to_end_facts(known, size, parity) | answer)
     return EndToEndReport(file, size, sum(p.stat().st_size for p in files_of(file)), parity)
 

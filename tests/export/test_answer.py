@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 from birefnet_export import export_onnx
-from birefnet_export.answer import TOLERANCES, to_alpha, to_tensor
+from birefnet_export.answer import TOLERANCES, end_to_end_answer_facts, to_alpha, to_tensor
+from birefnet_export.checkpoint.read import read_checkpoint
 from birefnet_export.graph.signature import MEAN, STD
 from birefnet_models import embedded_path, find
 from birefnet_runtime import Segmenter
@@ -34,6 +35,23 @@ def test_masks_are_brought_back_as_the_runtime_does(size):
     theirs = graph_io.to_alpha(logits.astype(np.float32), size)
 
     np.testing.assert_allclose(to_alpha(logits, size), theirs, atol=1e-6)
+
+
+def test_an_end_to_end_answer_is_the_references_where_there_is_memory(monkeypatch, tmp_path):
+    net = read_checkpoint("models/nano/model.safetensors").network()
+    nano = embedded_path(find("nano"))
+
+    def answer(network):
+        facts = end_to_end_answer_facts(net, "fp32", SIZE, network, nano)
+        return read_known_answer(facts)
+
+    by_reference = answer(tmp_path / "never opened.onnx")
+    monkeypatch.setattr("birefnet_export.answer.available_memory_bytes", lambda: 1e6)
+    with pytest.warns(UserWarning, match=r"the reference takes .* at 64x96, and there are 1 MB"):
+        by_graph = answer(nano)
+
+    assert by_reference.answer.logits is None
+    assert 0 < by_graph.answer.off(by_reference.answer)["alpha"].largest < 2e-4
 
 
 @pytest.mark.slow
