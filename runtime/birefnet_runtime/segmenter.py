@@ -320,6 +320,19 @@ class Segmenter:
         self._session = None
         release_memory()
 
+    def reopen(self) -> None:
+        """Open the model again after `close`, as it was opened; nothing is done while it is open.
+
+        Raises:
+            ModelError: its session was handed in; or, as the other errors of the class, it can't be
+                opened any more.
+        """
+        if self._session is not None:
+            return
+        if self._recipe is None:
+            raise ModelError("a session that was handed in can't be opened again once it is closed")
+        self._session = self._recipe()._session
+
     def __enter__(self) -> Self:
         return self
 

@@ -121,6 +121,12 @@ def read_proxies(context: click.Context, option: click.Parameter, text: str) -> 
     "does.",
 )
 @click.option(
+    "--unload-after",
+    metavar="MINUTES",
+    type=click.FloatRange(min=0, min_open=True, max=100_000),
+    help="Free the model's memory after so long without a picture; the next one opens it again.",
+)
+@click.option(
     "--drain-delay",
     metavar="SECONDS",
     type=click.FloatRange(min=0, max=3600),
@@ -159,6 +165,7 @@ def serve_command(
     timeout: float,
     busy_status: str,
     keep_alive: float,
+    unload_after: float | None,
     drain_delay: float,
     api_key_file: Path | None,
     no_page: bool,
@@ -200,6 +207,7 @@ def serve_command(
             timeout_s=timeout,
             drain_delay_s=drain_delay,
             keep_alive_s=keep_alive,
+            unload_after_s=None if unload_after is None else 60 * unload_after,
             busy_status=int(busy_status),
             batch=batch,
             keys=keys,

@@ -169,6 +169,8 @@ class Service:
             return PlainTextResponse("draining", 503, _NOT_STORED)
         if not self.ready:
             return PlainTextResponse("warming up", 503, {"Retry-After": "1", **_NOT_STORED})
+        if not self._runner.opens:
+            return PlainTextResponse("the model can't be opened", 503, _NOT_STORED)
         return PlainTextResponse("ready", headers=_NOT_STORED)
 
     async def _show_metrics(self, _: Request) -> Response:

@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 
 from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.cutout.refine import Prediction
+from birefnet_runtime.errors import ServeError
 from birefnet_runtime.machine import usable_cores
 from birefnet_runtime.model.graph_io import Prepared
 from birefnet_runtime.segmenter import Segmenter
 
 from ..files.steps import Weight, budget
+from .access import log
 from .errors import Outcome
 from .job import Answer, Order, make_answer, read
 from .limits import PictureBudget, RequestQueue
@@ -61,6 +63,12 @@ class Runner:
         settings: bounds.
         queue: told how long a picture takes.
         metrics: told the rest.
+
+    Attributes:
+        opens: False from where the model, freed meanwhile, couldn't be opened until it could.
+
+    Raises:
+        ServeError: it is to be freed when nothing comes, and can't be opened again.
     """
 
     def __init__(
@@ -82,6 +90,11 @@ class Runner:
         self._running: list[_Job] = []
         self._arrival = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
+        self._under_way = 0
+        self._unloading: asyncio.TimerHandle | None = None
+        self.opens = True
+        if settings.unload_after_s is not None and segmenter.session_info is None:
+            raise ServeError("a session that was handed in can't be unloaded: leave that out")
 
     async def start(self) -> None:
         """Begin to run what comes, after a run on nothing, which the first picture needn't wait
@@ -90,11 +103,14 @@ class Runner:
         for batch in sorted({1, self._settings.batch}):
             await network(self._network, self._segmenter.warm_up, None, batch)
         self._loop = asyncio.create_task(self._run_what_comes())
+        self._unload_later()
 
     async def stop(self) -> None:
         """End the threads. What is under way, such as the first run on nothing, is given up."""
+        self._keep_loaded()
         if self._loop is not None:
             self._loop.cancel()
+            self._loop = None
         ending = [
             asyncio.create_task(asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True))
             for pool in (self._pictures, self._network)
@@ -117,6 +133,15 @@ class Runner:
             Refusal: the picture is at fault.
             ModelError: the run failed.
         """
+        self._under_way += 1
+        self._keep_loaded()
+        try:
+            return await self._answer(order, weight, seconds)
+        finally:
+            self._under_way -= 1
+            self._unload_later()
+
+    async def _answer(self, order: Order, weight: Weight, seconds: dict[str, float]) -> Answer:
         clock = _Clock(self._metrics, seconds)
         async with self._budget.entered(weight.bytes):
             clock.lap("queue")
@@ -127,6 +152,34 @@ class Runner:
             answer = await self._in_thread(make_answer, order, ready, logits, self._segmenter)
             clock.lap("write")
             return answer
+
+    def _keep_loaded(self) -> None:
+        if self._unloading is not None:
+            self._unloading.cancel()
+            self._unloading = None
+
+    def _unload_later(self) -> None:
+        """Free the model once nothing has come for a while."""
+        after_s = self._settings.unload_after_s
+        if after_s is not None and not self._under_way and self._loop is not None:
+            self._keep_loaded()
+            loop = asyncio.get_running_loop()
+            self._unloading = loop.call_later(after_s, self._network.submit, self._unload)
+
+    def _unload(self) -> None:
+        """In the network's thread, where no run is under way then."""
+        self._segmenter.close()
+        log.info("unloaded: %g s without a picture", self._settings.unload_after_s)
+
+    def _run_open(self, prepared: Sequence[Prepared]) -> list[Prediction]:
+        """Run the model, which is opened first where it was unloaded; in the network's thread."""
+        try:
+            self._segmenter.reopen()
+        except Exception:
+            self.opens = False
+            raise
+        self.opens = True
+        return self._segmenter.run(prepared)
 
     async def _in_thread(self, work: Callable[..., Value], *arguments: Any) -> Value:
         """Do a step in a thread. Given up meanwhile, it is waited for: it holds memory."""
@@ -179,7 +232,7 @@ class Runner:
         """Run some pictures together; if that fails, each alone, since one may be the cause."""
         network = asyncio.get_running_loop().run_in_executor
         prepared = [job.prepared for job in jobs]
-        outcome = await network(self._network, Outcome.later(self._segmenter.run, prepared))
+        outcome = await network(self._network, Outcome.later(self._run_open, prepared))
         error = outcome.error
         if error is None:
             for job, logits in zip(jobs, outcome.taken(), strict=True):

@@ -102,6 +102,8 @@ class Settings:
             of the port.
         keep_alive_s: seconds for which a connection is kept between two requests.
         busy_status: HTTP's status of what is refused since there is too much to do: 503 or 429.
+        unload_after_s: seconds without a picture after which the model's memory is freed, until the
+            next one; None: it is kept.
         batch: pictures that may go through the network at once.
         keys: any of them opens the server; none: it is open.
         key_file: where they are read again on SIGHUP.
@@ -118,6 +120,7 @@ class Settings:
     drain_delay_s: float = 5.0
     keep_alive_s: float = 75.0
     busy_status: int = 503
+    unload_after_s: float | None = None
     batch: int = 1
     keys: tuple[bytes, ...] = ()
     key_file: Path | None = None
