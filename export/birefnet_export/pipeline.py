@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import onnx
-from birefnet_models.base.files import replacing, temporary_folder
+from birefnet_models.base.files import made_folder, replacing, temporary_folder
 from birefnet_models.base.text import format_size
 from birefnet_models.cache import MODEL_OF_PRECISION, end_to_end_file
 from birefnet_runtime.machine import peak_rss_bytes
@@ -52,8 +52,8 @@ def run(checkpoint: LocalCheckpoint, directory: Path, request: Request) -> Expor
         images = calibration_images(request.precision.calibrate, size or DEFAULT_SIZE)
         net = source.network()
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
             with (
+                made_folder(file.parent),
                 temporary_folder(file.parent) as folder,
                 WeightsBeside(folder / "weights") as weights,
             ):

@@ -31,7 +31,7 @@ CHECKED = {"fp32": 1.35, "fp16": 1.7, "int8": 1.35}
 kernels, and of others the pages that are mapped."""
 CALIBRATED = 1.1
 """The same while int8 is calibrated, where weights are not packed."""
-PACKING = 2.1
+PACKING = 1.45
 """How much more ONNX Runtime takes than the tensors that live at once, while values are watched."""
 WRITTEN = {"fp32": 1.0, "fp16": 0.5, "int8": 0.4}
 """Bytes of the finished file per byte of float32 weights."""

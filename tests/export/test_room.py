@@ -50,7 +50,7 @@ def test_what_takes_more_is_estimated_to_take_more(checkpoint, tmp_path):
 
     assert memory(verify=False) < memory() < memory(end_to_end=True)
     assert memory(precision="int8") < memory(precision="int8", folder=tmp_path)
-    assert 1e9 < memory(precision="int8", folder=tmp_path) < 1.2e9  # killed in 1 GB, of 12 images
+    assert 0.8e9 < memory(precision="int8", folder=tmp_path) < 1e9  # killed in .75 GB, not in .8
 
 
 def test_an_export_without_room_is_refused_with_the_numbers(swin_t_file, tmp_path, monkeypatch):

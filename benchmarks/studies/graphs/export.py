@@ -34,16 +34,12 @@ LIMITS = (1_000_000_000, 1_600_000_000, 4_000_000_000)
 LARGE_CHECKPOINT = 300_000_000
 """Bytes from which a checkpoint has the second limit; with `fp16`, whose weights ONNX Runtime holds
 in float32 as well, the third."""
-CALIBRATED_LIMIT = 1_200_000_000
-"""Calibrated on a dozen photographs, lite was killed in 1 GB."""
 CALIBRATED = ("--trained-size", "1024", "--min-iou", "0.5")
 """Generated weights cut out nothing, so how much int8 keeps of it says nothing."""
 
 
-def limit_of(checkpoint: Path, precision: str, calibrated: bool = False) -> int:
+def limit_of(checkpoint: Path, precision: str) -> int:
     """Bytes of memory that an export gets."""
-    if calibrated:
-        return CALIBRATED_LIMIT
     if checkpoint.stat().st_size < LARGE_CHECKPOINT:
         return LIMITS[0]
     return LIMITS[2] if precision == "fp16" else LIMITS[1]
@@ -58,7 +54,7 @@ def report_of(checkpoint: Path, precision: str, calibrate: Path | None = None) -
     Raises:
         BenchmarkError: the export failed.
     """
-    limit = limit_of(checkpoint, precision, calibrate is not None) if can_limit() else None
+    limit = limit_of(checkpoint, precision) if can_limit() else None
     with tempfile.TemporaryDirectory() as directory, limited(limit) as join:
 
         def prepare() -> None:

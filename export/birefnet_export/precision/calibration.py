@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, overload
@@ -13,9 +13,9 @@ from birefnet_models.base.text import first_line
 from birefnet_runtime.images.read import SUFFIXES, read_image
 from birefnet_runtime.machine import release_memory
 from birefnet_runtime.model.graph_io import to_tensor
-from birefnet_runtime.session.memory import SETTINGS
 from birefnet_runtime.session.open import open_session
-from onnx import TensorProto, helper
+from birefnet_runtime.session.providers import Cpu
+from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import PrecisionError
 from ..graph.signature import INPUT, MEAN, STD
@@ -26,10 +26,13 @@ from .int8 import ActivationRange
 MIN_IMAGES = 2
 MAX_IMAGES = 32
 """Images of a folder that are used, spread evenly over it; more take longer and add little."""
+AXES_ARE_INPUTS = 18
+"""The opset from which ReduceMin and ReduceMax take their axes as an input."""
 
-
-_LEAST_MEMORY = SETTINGS["low"]
-_IN_ORDER = replace(_LEAST_MEMORY, order="priority")
+_SETTINGS = Cpu(prepack=False)
+"""Weights are used as they are. The arena is the session's own: one that the process registers
+would keep half a GiB between the passes."""
+_IN_ORDER = replace(_SETTINGS, order="priority")
 """Nodes run in the order of the graph, as `_watching` wants it."""
 
 
@@ -104,23 +107,20 @@ def observe(
     images: Sequence[Array],
     values: Sequence[str] = (),
     *,
-    by_channel: bool = False,
     weights: Weights | None = None,
 ) -> Observations:
     """Run a model on each image, watching the named values between input and output.
 
     Args:
-        by_channel: a range for each channel of the values, which then are maps (1, channels,
-            height, width); else one for all of a value.
+        values: maps (1, channels, height, width).
         weights: what keeps the model's weights; by default they are in it.
     """
-    watch = _watch_channels if by_channel else _watch_whole
-    watched = _watching(model, {name: watch(name) for name in values})
+    watched = _watching(model, values)
     logits: list[Array] = []
     lows: list[Array] = []
     highs: list[Array] = []
     with (weights or WeightsInGraph()).file_of(watched) as file:
-        session = open_session(file, cpu=_IN_ORDER if values else _LEAST_MEMORY, accepted=False)
+        session = open_session(file, cpu=_IN_ORDER if values else _SETTINGS, accepted=False)
         for image in images:
             output, *ends = session.run(None, {INPUT.name: image})
             logits.append(np.array(output))  # a copy: the output itself would hold on to the arena
@@ -133,16 +133,8 @@ def observe(
     return Observations(logits, dict(zip(values, ranges, strict=True)))
 
 
-class _Watch(NamedTuple):
-    """Nodes that find the ends of a value."""
-
-    nodes: list[onnx.NodeProto]
-    low: str
-    high: str
-
-
-def _watching(model: onnx.ModelProto, watches: Mapping[str, _Watch]) -> onnx.ModelProto:
-    """The model with the ends of some values as further outputs, in the order of `watches`.
+def _watching(model: onnx.ModelProto, values: Sequence[str]) -> onnx.ModelProto:
+    """The model with least and greatest element of values, by channel, as further outputs.
 
     Each value is looked at as soon as it is computed, by nodes right behind the one that gives it,
     and ONNX Runtime is asked for the order of the nodes. By its own order it looks at all values in
@@ -150,39 +142,34 @@ def _watching(model: onnx.ModelProto, watches: Mapping[str, _Watch]) -> onnx.Mod
     """
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
+    if not values:
+        return watched
     graph = watched.graph
+    axes = numpy_helper.from_array(np.array([2, 3]), "watched:axes")
+    opset = next(o.version for o in model.opset_import if o.domain == "")
+    if opset >= AXES_ARE_INPUTS:
+        graph.initializer.append(axes)
     graph.ClearField("node")
+    watches = {name: _ends(name, axes, opset) for name in values}
     for info in graph.input:
-        if info.name in watches:
-            graph.node.extend(watches[info.name].nodes)
+        graph.node.extend(watches.get(info.name, ()))
     for node in model.graph.node:
         graph.node.append(node)
         for name in node.output:
-            if name in watches:
-                graph.node.extend(watches[name].nodes)
-    for watch in watches.values():
-        for end in (watch.low, watch.high):
-            graph.output.append(helper.make_tensor_value_info(end, TensorProto.FLOAT, None))
+            graph.node.extend(watches.get(name, ()))
+    for end in (end for watch in watches.values() for end in watch):
+        graph.output.append(
+            helper.make_tensor_value_info(end.output[0], TensorProto.FLOAT, (1, None))
+        )
     return watched
 
 
-def _watch_whole(name: str) -> _Watch:
-    """The least and the greatest element of a value, of any shape."""
-    low, high = f"{name}:ReduceMin", f"{name}:ReduceMax"
-    nodes = [
-        helper.make_node("ReduceMin", [name], [low], keepdims=0),
-        helper.make_node("ReduceMax", [name], [high], keepdims=0),
+def _ends(name: str, axes: onnx.TensorProto, opset: int) -> list[onnx.NodeProto]:
+    """Nodes that find the least and the greatest element of each channel, (1, channels)."""
+    operands, attributes = [name, axes.name], {"keepdims": 0}
+    if opset < AXES_ARE_INPUTS:
+        operands, attributes = [name], {"keepdims": 0, "axes": numpy_helper.to_array(axes)}
+    return [
+        helper.make_node(kind, operands, [f"{name}:{kind}"], **attributes)
+        for kind in ("ReduceMin", "ReduceMax")
     ]
-    return _Watch(nodes, low, high)
-
-
-def _watch_channels(name: str) -> _Watch:
-    """The least and the greatest element of each channel, (1, channels, 1, 1)."""
-    negated, highest, low, high = (f"{name}:{part}" for part in ("negated", "of_it", "low", "high"))
-    nodes = [
-        helper.make_node("Neg", [name], [negated]),
-        helper.make_node("GlobalMaxPool", [negated], [highest]),
-        helper.make_node("Neg", [highest], [low]),
-        helper.make_node("GlobalMaxPool", [name], [high]),
-    ]
-    return _Watch(nodes, low, high)

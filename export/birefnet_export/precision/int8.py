@@ -57,10 +57,10 @@ in these images may do so in others."""
 
 
 class ActivationRange(NamedTuple):
-    """The least and the greatest value that an activation took, channel by channel or over all."""
+    """The least and the greatest value that an activation took, channel by channel."""
 
     low: NDArray[np.float32]
-    """(channels,) or (1,)"""
+    """(channels,)"""
     high: NDArray[np.float32]
 
     def affine(self) -> tuple[np.float32, np.uint8]:

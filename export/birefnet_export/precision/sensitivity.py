@@ -99,7 +99,7 @@ class _Search:
         nodes = [node for node in model.graph.node if node.name in self.convolutions]
         ends = [v for n in nodes for v in (n.input[0], relus.get(n.name, n).output[0])]
         values = list(dict.fromkeys(ends))
-        seen = observe(model, images[::2], values, by_channel=True, weights=weights).ranges
+        seen = observe(model, images[::2], values, weights=weights).ranges
         self.ranges = {v: ActivationRange(r.low * MARGIN, r.high * MARGIN) for v, r in seen.items()}
         self.reference = observe(model, images, weights=weights).logits
 

@@ -2,6 +2,7 @@
 
     with replacing(path) as temporary:          a file that becomes `path` if the block succeeds
     with temporary_folder(parent) as folder:    an empty folder that is gone after the block
+    with made_folder(path):                     a folder that is gone again if the block fails
     remove_at_once(path)                        a file or folder that is gone for others at once
     sweep(parent)                               removes what killed runs left; all do it first
 
@@ -65,6 +66,24 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def made_folder(path: Path) -> Iterator[None]:
+    """Make a folder with those above it; where the block raises, the new ones go, if empty.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in new:
+            with suppress(OSError):  # somebody else's files are in it
+                folder.rmdir()
+        raise
 
 
 def remove_at_once(path: Path) -> None:

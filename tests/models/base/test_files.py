@@ -3,11 +3,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from birefnet_models.base import files as atomic_write
-from birefnet_models.base.files import replacing, sweep, temporary_folder
+from birefnet_models.base.files import made_folder, replacing, sweep, temporary_folder
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,21 @@ def test_a_file_is_replaced_when_all_went_well(tmp_path):
 
     assert target.read_text() == "new"
     assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_folders_made_for_what_failed_go_again_if_they_are_empty(tmp_path):
+    (tmp_path / "old").mkdir()
+    for name, content in (("a/b/c", None), ("old/x", None), ("d/e", "of another")):
+        with suppress(ZeroDivisionError), made_folder(tmp_path / name):
+            assert (tmp_path / name).is_dir()
+            if content:
+                (tmp_path / name).with_name("file").write_text(content)
+            raise ZeroDivisionError
+    with made_folder(tmp_path / "kept"):
+        pass
+
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert left == {"old", "d", "d/file", "kept"}
 
 
 def test_a_file_stays_when_something_failed(tmp_path):
