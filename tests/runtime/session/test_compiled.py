@@ -18,6 +18,7 @@ from birefnet_models.base import store as stores
 from birefnet_models.base.hashes import stamp_of
 from birefnet_models.base.store import Store, entry_name
 from birefnet_runtime import Cpu, ModelError, Segmenter
+from birefnet_runtime.machine import read_processor
 from birefnet_runtime.model.locate import ModelFile
 from birefnet_runtime.session import compiled
 from birefnet_runtime.session.compiled import CompiledStart, compile_ahead, compiled_key
@@ -318,6 +319,45 @@ def test_where_the_graph_fails_as_well_the_form_stays(cache, opened, graph):
     assert start.find().refused is None
     (logits,) = session.run(None, {"image": np.zeros((1, 3, 64, 64), np.float32)})
     assert float(logits.mean()) == 0.5
+
+
+HASWELL = ("qemu-x86_64", "-cpu", "Haswell")
+"""It reads this machine's /proc/cpuinfo, so its forms have the names of this machine's own."""
+
+
+@pytest.mark.slow  # it takes some 90 s: the emulator imports, optimizes and compares
+@pytest.mark.skipif(
+    shutil.which(HASWELL[0]) is None or "AVX-512" not in read_processor().features,
+    reason="needs qemu-x86_64, and AVX-512, whose blocks are larger than Haswell's",
+)
+def test_a_form_of_another_processor_is_discarded_and_the_graph_runs(cache, opened, tmp_path):
+    """Where pictures run, and before that, where the known answer is asked for."""
+    program = "import sys; from birefnet_runtime.session import compiled as c, memory as m; "
+    program += "c.compile_ahead(sys.argv[1], m.SETTINGS[m.DEFAULT])"
+    there = os.environ | {"OMP_NUM_THREADS": "1", "BIREFNET_CACHE": str(tmp_path / "there")}
+    subprocess.run([*HASWELL, sys.executable, "-c", program, NANO], env=there, check=True)
+    tensor = np.random.default_rng(1).standard_normal((1, 3, 96, 160)).astype(np.float32)
+    expected = Segmenter("nano", providers="cpu", compiled=False).logits(tensor)
+
+    for is_accepted in (True, False):
+        shutil.rmtree(cache, ignore_errors=True)
+        shutil.copytree(tmp_path / "there" / "compiled", cache)
+        (facts,) = cache.glob("*/facts.json")
+        content = json.loads(facts.read_text())
+        content["files"] = {name: stamp_of(facts.with_name(name)) for name in content["files"]}
+        facts.write_text(json.dumps(content))
+        if not is_accepted:
+            shutil.rmtree(cache.parent / "accepted")
+        del opened[:]
+
+        segmenter = Segmenter("nano", providers="cpu")
+        asked = list(opened)
+        assert np.array_equal(segmenter.logits(tensor), expected)
+
+        (folder,) = forms(cache)
+        assert asked == [folder / "model.onnx", *([] if is_accepted else [NANO])]
+        assert opened == [folder / "model.onnx", NANO]
+        assert "blocked layout" in json.loads((folder / "facts.json").read_text())["refused"]
 
 
 @pytest.mark.slow
