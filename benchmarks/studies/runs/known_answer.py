@@ -4,7 +4,7 @@
 
 Every opening is a process of its own, and the cases take turns, ROUNDS times: without asking, the
 first time on a machine (nothing is noted), and later. Compiled forms are made before. CPU time is
-kept beside wall time, for machines that are busy.
+kept beside wall time, for machines that are busy, and the most memory that the process held.
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_models.base.text import format_seconds
+from birefnet_models.base.text import format_bytes, format_seconds
 
 from studies.tables import table_lines
 
 ROUNDS = 3
 CASES = ("not asked", "first", "later")
 OPENING = """
-import json, sys, time
+import json, resource, sys, time
 from birefnet_runtime import Segmenter
 from birefnet_runtime.session import acceptance, open as sessions
 asked = [0.0]
@@ -44,7 +44,8 @@ if sys.argv[2] == "not asked":
 started, cpu = time.perf_counter(), time.process_time()
 Segmenter(sys.argv[1], providers="cpu")
 print(json.dumps({"opened_s": time.perf_counter() - started, "asked_s": asked[0],
-                  "cpu_s": time.process_time() - cpu}))
+                  "cpu_s": time.process_time() - cpu,
+                  "peak_rss_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 """
 
 
@@ -81,10 +82,17 @@ def measure(models: dict[str, str], cache: Path) -> list[dict[str, Any]]:
 def markdown_table(stored: dict[str, Any]) -> str:
     """A line for each model and case, from the content of the file."""
     rows = [
-        (each["model"], each["case"], *(format_seconds(each[key]) for key in _KEYS))
+        (
+            each["model"],
+            each["case"],
+            *(format_seconds(each[key]) for key in _KEYS),
+            format_bytes(each["peak_rss_bytes"]),
+        )
         for each in stored["records"]
     ]
-    return "\n".join(table_lines(("model", "opening", "opened in", "asking", "CPU time"), rows))
+    return "\n".join(
+        table_lines(("model", "opening", "opened in", "asking", "CPU time", "memory"), rows)
+    )
 
 
 _KEYS = ("opened_s", "asked_s", "cpu_s")
