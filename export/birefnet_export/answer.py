@@ -37,6 +37,7 @@ from .graph.signature import INPUT, MEAN, STD
 from .network.birefnet import BiRefNet
 from .reference.birefnet import logits
 from .room import available_memory_bytes
+from .verify.export_check import RUN_ON
 
 Array = NDArray[np.float64]
 
@@ -105,7 +106,7 @@ def end_to_end_answer_facts(
                 f"{format_bytes(there)}",
                 stacklevel=2,
             )
-        session, file = open_session(network, accepted=False), None
+        session, file = open_session(network, cpu=RUN_ON, accepted=False), None
 
         def run(tensor: Array) -> Array:
             found = session.run(None, {INPUT.name: tensor.astype(np.float32)})[0]
@@ -124,7 +125,7 @@ def _with_own_error(known: KnownAnswer, precision: str, file: Path | None) -> Kn
     if file is None or precision != "int8":
         return known
     model = ModelFile(file)
-    found = Asked.of(open_session(model, accepted=False), model)
+    found = Asked.of(open_session(model, cpu=RUN_ON, accepted=False), model)
     off = known.off(found.answer(known.size, known.pictures))["alpha"]
     largest, mean = known.tolerance["alpha"]
     alpha = Tolerance(min(1.0, largest + 2 * off.largest), mean + 2 * off.mean)

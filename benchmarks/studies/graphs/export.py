@@ -29,20 +29,17 @@ from studies.processes import can_limit, limited
 from studies.tables import table_lines
 
 PRECISIONS = ("fp32", "fp16", "int8")
-LIMITS = (1_000_000_000, 1_600_000_000, 4_000_000_000)
-"""Of memory, in bytes: the least that an export is tried under, by the size of its checkpoint."""
+LIMITS = (1_000_000_000, 1_600_000_000)
+"""Of memory, in bytes, under which exports are tried, by the size of their checkpoint."""
 LARGE_CHECKPOINT = 300_000_000
-"""Bytes from which a checkpoint has the second limit; with `fp16`, whose weights ONNX Runtime holds
-in float32 as well, the third."""
+"""Bytes from which a checkpoint has the second limit."""
 CALIBRATED = ("--trained-size", "1024", "--min-iou", "0.5")
 """Generated weights cut out nothing, so how much int8 keeps of it says nothing."""
 
 
-def limit_of(checkpoint: Path, precision: str) -> int:
+def limit_of(checkpoint: Path) -> int:
     """Bytes of memory that an export gets."""
-    if checkpoint.stat().st_size < LARGE_CHECKPOINT:
-        return LIMITS[0]
-    return LIMITS[2] if precision == "fp16" else LIMITS[1]
+    return LIMITS[checkpoint.stat().st_size >= LARGE_CHECKPOINT]
 
 
 def report_of(checkpoint: Path, precision: str, calibrate: Path | None = None) -> dict[str, Any]:
@@ -54,7 +51,7 @@ def report_of(checkpoint: Path, precision: str, calibrate: Path | None = None) -
     Raises:
         BenchmarkError: the export failed.
     """
-    limit = limit_of(checkpoint, precision) if can_limit() else None
+    limit = limit_of(checkpoint) if can_limit() else None
     with tempfile.TemporaryDirectory() as directory, limited(limit) as join:
 
         def prepare() -> None:

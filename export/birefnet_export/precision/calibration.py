@@ -14,12 +14,12 @@ from birefnet_runtime.images.read import SUFFIXES, read_image
 from birefnet_runtime.machine import release_memory
 from birefnet_runtime.model.graph_io import to_tensor
 from birefnet_runtime.session.open import open_session
-from birefnet_runtime.session.providers import Cpu
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import PrecisionError
 from ..graph.signature import INPUT, MEAN, STD
 from ..graph.weights import Weights, WeightsInGraph
+from ..verify.export_check import RUN_ON
 from ..verify.logits import Array
 from .int8 import ActivationRange
 
@@ -29,10 +29,7 @@ MAX_IMAGES = 32
 AXES_ARE_INPUTS = 18
 """The opset from which ReduceMin and ReduceMax take their axes as an input."""
 
-_SETTINGS = Cpu(prepack=False)
-"""Weights are used as they are. The arena is the session's own: one that the process registers
-would keep half a GiB between the passes."""
-_IN_ORDER = replace(_SETTINGS, order="priority")
+_IN_ORDER = replace(RUN_ON, order="priority")
 """Nodes run in the order of the graph, as `_watching` wants it."""
 
 
@@ -120,7 +117,7 @@ def observe(
     lows: list[Array] = []
     highs: list[Array] = []
     with (weights or WeightsInGraph()).file_of(watched) as file:
-        session = open_session(file, cpu=_IN_ORDER if values else _SETTINGS, accepted=False)
+        session = open_session(file, cpu=_IN_ORDER if values else RUN_ON, accepted=False)
         for image in images:
             output, *ends = session.run(None, {INPUT.name: image})
             logits.append(np.array(output))  # a copy: the output itself would hold on to the arena

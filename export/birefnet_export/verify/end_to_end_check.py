@@ -13,6 +13,7 @@ from birefnet_runtime.session.open import open_session
 
 from ..graph.signature import IMAGE, INPUT, MEAN, STD
 from .alphas import ALPHA_TOLERANCE, AlphaParity, Alphas, compare_alphas
+from .export_check import RUN_ON
 from .logits import InputShape
 from .sample_tensors import sample_pixels
 
@@ -39,7 +40,7 @@ def check_end_to_end(
     """
     sample = [sample_pixels(shape) for shape in shapes]
     expected = _by_the_runtime(network, size, sample)
-    session = open_session(file, accepted=False)
+    session = open_session(file, cpu=RUN_ON, accepted=False)
     given = [np.asarray(session.run(None, {IMAGE.name: images})[0]) for images in sample]
     pairs = list(zip(given, expected, strict=True))
     parity = compare_alphas(pairs, shapes, f"onnxruntime {onnxruntime.__version__}")
@@ -49,7 +50,7 @@ def check_end_to_end(
 
 def _by_the_runtime(network: Path, size: tuple[int, int], sample: Sequence[Alphas]) -> list[Alphas]:
     """Alphas of images, uint8 (batch, height, width, 3) each, with the runtime's own steps."""
-    session = open_session(network, accepted=False)
+    session = open_session(network, cpu=RUN_ON, accepted=False)
     found = []
     for images in sample:
         tensor = np.concatenate([to_tensor(Picture(each), size, MEAN, STD) for each in images])
