@@ -149,7 +149,9 @@ def test_an_engine_for_more_shapes_serves_fewer(tmp_path):
     assert folder.parent == tmp_path
 
 
-@pytest.mark.parametrize("damage", ["renamed", "no engine", "no facts", "nonsense", "other facts"])
+@pytest.mark.parametrize(
+    "damage", ["renamed", "no engine", "cut", "no facts", "nonsense", "other facts"]
+)
 def test_a_directory_that_is_not_what_it_says_is_not_used(tmp_path, damage):
     directory = build(tmp_path, Fake()).folder
     facts = directory / "facts.json"
@@ -157,6 +159,8 @@ def test_a_directory_that_is_not_what_it_says_is_not_used(tmp_path, damage):
         shutil.move(directory, tmp_path / ("0" * 32))
     elif damage == "no engine":
         (directory / "birefnet_1_sm89.engine").unlink()
+    elif damage == "cut":
+        (directory / "birefnet_1_sm89.engine").write_bytes(b"eng")
     elif damage == "no facts":
         facts.unlink()
     elif damage == "nonsense":
