@@ -93,7 +93,8 @@ class EngineKey:
     """All that an engine depends on."""
 
     graph: str
-    """sha256 of the `.onnx` file and of the weights beside it."""
+    """sha256 of the `.onnx` file and the weights beside it, and of weights in files that are called
+    otherwise."""
     gpu: str
     compute_capability: str
     tensorrt: str
@@ -187,8 +188,10 @@ def resolve(
     if device is None:
         raise ProviderError(f"the driver knows no CUDA device {record.device_id}")
     profile = record.profile or derive_profile(metadata, sizes, batch)
+    folder, own = model.path.parent, model.path.name
+    others = [name for name in model.graph.external_files if not name.startswith(own)]
     key = EngineKey(
-        graph=model.sha256,
+        graph=" ".join([model.sha256, *(model.sha256_of(folder / name) for name in others)]),
         gpu=device.name,
         compute_capability=device.compute_capability,
         tensorrt=str(versions.tensorrt),

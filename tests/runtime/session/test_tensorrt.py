@@ -1,6 +1,5 @@
 """TensorRT's engines without TensorRT: what a key holds, when one is found, built or refused."""
 
-import ctypes
 import dataclasses
 import json
 import shutil
@@ -8,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from birefnet_models.base.hashes import graph_sha256
@@ -20,7 +20,6 @@ from birefnet_runtime.session import ort_session as inference_session
 from birefnet_runtime.session import tensorrt
 from birefnet_runtime.session.availability import Build, InstalledVersions
 from birefnet_runtime.session.open import open_session
-from birefnet_runtime.session.ort_options import plan_session
 from birefnet_runtime.session.providers import Profile
 from birefnet_runtime.session.tensorrt import (
     CudaDevice,
@@ -28,7 +27,6 @@ from birefnet_runtime.session.tensorrt import (
     build_engine,
     engines,
     find_engine,
-    read_device,
     resolve,
 )
 
@@ -276,25 +274,24 @@ def test_the_key_is_read_off_the_machine_and_the_model(model, l4):
     assert other.profile == WIDE
 
 
-def test_height_and_width_are_not_mixed_up(monkeypatch, model):
-    """An engine for wide pictures takes no tall ones."""
-    wide = Profile(smallest=(1, 32, 64), best=(1, 32, 64), largest=(1, 64, 128))
-    monkeypatch.setattr(inference_session, "BoundRunner", lambda *_, **__: Bound())
-    monkeypatch.setattr(inference_session, "read_placement", lambda _: None)
+def test_weights_in_a_file_of_any_name_are_of_the_key(model, l4, tmp_path):
+    beside = tmp_path / "weights.bin"
+    proto = onnx.load(model)
+    onnx.save(
+        proto,
+        tmp_path / "model.onnx",
+        save_as_external_data=True,
+        location=beside.name,
+        size_threshold=0,
+    )
 
-    class Bound:
-        def run(self, tensor, name):
-            return tensor[:, :1]
+    def key():
+        return resolve(ModelFile(tmp_path / "model.onnx"), TensorRT(), l4, sizes=[64], batch=1)[0]
 
-    def start():
-        return onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    before = key()
+    beside.write_bytes(beside.read_bytes()[::-1])
 
-    record = TensorRT(profile=wide)
-    session = inference_session.OpenSession(start, record, plan_session(record, threads=1))
-
-    session.run(None, {"input_image": np.ones((1, 3, 64, 128), np.float32)})
-    with pytest.raises(SizeError, match="at 128x64 lies outside"):
-        session.run(None, {"input_image": np.ones((1, 3, 128, 64), np.float32)})
+    assert key() != before
 
 
 def test_no_device(model, l4, monkeypatch):
@@ -431,30 +428,3 @@ def test_a_stale_engine_is_built_anew(model, gpu, again):
             opened(model)
         assert list(engines().entries()) == []
     assert gpu.built == 2
-
-
-class Driver:
-    """libcuda with one L4 whose compute capability is 8.9."""
-
-    def cuInit(self, flags):
-        return 0
-
-    def cuDeviceGet(self, device, ordinal):
-        return 0 if ordinal == 0 else 101
-
-    def cuDeviceGetName(self, name, length, device):
-        name.value = b"NVIDIA L4"
-        return 0
-
-    def cuDeviceGetAttribute(self, value, attribute, device):
-        ctypes.cast(value, ctypes.POINTER(ctypes.c_int))[0] = {75: 8, 76: 9}[attribute]
-        return 0
-
-
-def test_the_device_is_asked_through_the_driver():
-    def no_driver(name):
-        raise OSError(name)
-
-    assert read_device(0, lambda _: Driver()) == CudaDevice("NVIDIA L4", "8.9")
-    assert read_device(1, lambda _: Driver()) is None
-    assert read_device(0, no_driver) is None

@@ -1,7 +1,15 @@
+"""The shapes that an engine is built for, and the device."""
+
+import ctypes
+
+import numpy as np
+import onnxruntime
 import pytest
-from birefnet_runtime import ModelMetadata, SizeError
+from birefnet_runtime import ModelMetadata, SizeError, TensorRT
+from birefnet_runtime.session import ort_session as inference_session
+from birefnet_runtime.session.ort_options import plan_session
 from birefnet_runtime.session.providers import Profile, check_fits, covers, describe, fits
-from birefnet_runtime.session.tensorrt import derive_profile
+from birefnet_runtime.session.tensorrt import CudaDevice, derive_profile, read_device
 
 SQUARE = ModelMetadata(trained_size=(1024, 1024))
 WIDE = ModelMetadata(trained_size=(1440, 2560))
@@ -69,3 +77,51 @@ def test_a_shape_outside_is_refused_with_the_range_and_the_command():
         "512x512 to 1024x2048); build one for it: birefnet warm --size 2048x1024 --batch 8"
     )
     assert describe(ONE) == "1 at 1024x1024"
+
+
+def test_height_and_width_are_not_mixed_up(monkeypatch, model):
+    """An engine for wide pictures takes no tall ones."""
+    wide = Profile(smallest=(1, 32, 64), best=(1, 32, 64), largest=(1, 64, 128))
+    monkeypatch.setattr(inference_session, "BoundRunner", lambda *_, **__: Bound())
+    monkeypatch.setattr(inference_session, "read_placement", lambda _: None)
+
+    class Bound:
+        def run(self, tensor, name):
+            return tensor[:, :1]
+
+    def start():
+        return onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+
+    record = TensorRT(profile=wide)
+    session = inference_session.OpenSession(start, record, plan_session(record, threads=1))
+
+    session.run(None, {"input_image": np.ones((1, 3, 64, 128), np.float32)})
+    with pytest.raises(SizeError, match="at 128x64 lies outside"):
+        session.run(None, {"input_image": np.ones((1, 3, 128, 64), np.float32)})
+
+
+class Driver:
+    """libcuda with one L4 whose compute capability is 8.9."""
+
+    def cuInit(self, flags):
+        return 0
+
+    def cuDeviceGet(self, device, ordinal):
+        return 0 if ordinal == 0 else 101
+
+    def cuDeviceGetName(self, name, length, device):
+        name.value = b"NVIDIA L4"
+        return 0
+
+    def cuDeviceGetAttribute(self, value, attribute, device):
+        ctypes.cast(value, ctypes.POINTER(ctypes.c_int))[0] = {75: 8, 76: 9}[attribute]
+        return 0
+
+
+def test_the_device_is_asked_through_the_driver():
+    def no_driver(name):
+        raise OSError(name)
+
+    assert read_device(0, lambda _: Driver()) == CudaDevice("NVIDIA L4", "8.9")
+    assert read_device(1, lambda _: Driver()) is None
+    assert read_device(0, no_driver) is None
