@@ -323,7 +323,7 @@ class Service:
                 limit.reschedule(started + max(timeout_s, len(content) / SLOWEST))
                 await connection.drained()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except TimeoutError:
+        except (TimeoutError, HungUp):
             connection.abort()
             await asyncio.sleep(0)  # its end is noticed
             raise HungUp from None

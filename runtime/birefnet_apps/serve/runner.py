@@ -111,6 +111,8 @@ class Runner:
         if self._loop is not None:
             self._loop.cancel()
             self._loop = None
+        for job in (*self._running, *self._ready):
+            job.logits.cancel()  # else who waits for it would wait for ever
         ending = [
             asyncio.create_task(asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True))
             for pool in (self._pictures, self._network)

@@ -4,13 +4,17 @@ import io
 import json
 import logging
 import re
+import socket
 import tempfile
 import zipfile
+from contextlib import suppress
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 from birefnet_apps.files import steps
+from birefnet_apps.serve import app as app_module
+from birefnet_apps.serve.errors import Refusal
 from birefnet_apps.serve.page import read_page
 from birefnet_runtime import Segmenter, read_image
 from birefnet_runtime.images.write import Encoding, write_image
@@ -19,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from .conftest import HeldSession, Running, png, subject, wait_until
+from .conftest import HeldSession, Running, multipart, png, subject, wait_until
 
 REMOVEBG = "/v1.0/removebg"
 
@@ -261,6 +265,90 @@ def test_a_key_opens(serve, model, photo, caplog):
         for right in ({"X-Api-Key": "s3cret"}, {"Authorization": "Bearer first"}):
             assert server.post(REMOVEBG, {"image_file": photo}, right).status == 200
     assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["Bearer", "bearer", "BEARER"])
+def test_a_scheme_s_case_is_no_matter(serve, model, kind):
+    server = serve(model, keys=(b"k",))
+    assert server.get("/metrics", Authorization=f"{kind} k").status == 200
+
+
+def test_a_client_that_is_still_sending_is_told_that_its_key_is_wrong(serve, model):
+    server = serve(model, keys=(b"k",))
+    body = bytes(5_000_000)
+    with socket.create_connection(("127.0.0.1", server.port), 60) as connection:
+        connection.sendall(
+            f"POST {REMOVEBG} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 403")
+
+
+def test_a_browser_of_a_site_that_may_can_ask_and_read_with_keys_too(serve, model, photo):
+    site = "https://shop.example"
+    server = serve(model, keys=(b"k",), origins=(site,))
+    asked = server.request(
+        "OPTIONS",
+        REMOVEBG,
+        headers={"Origin": site, "Access-Control-Request-Method": "POST"},
+    )
+    refused = server.post(REMOVEBG, {"image_file": photo}, {"Origin": site})
+    assert (asked.status, refused.status) == (200, 403)
+    for answer in (asked, refused):
+        assert answer.headers["Access-Control-Allow-Origin"] == site
+    assert "X-Ignored" in refused.headers["Access-Control-Expose-Headers"]
+
+
+def test_a_method_that_is_wrong_comes_with_the_right_one(server):
+    assert server.get(REMOVEBG).headers["Allow"] == "POST"
+
+
+def test_no_second_head_is_sent_into_an_answer(serve, model, photo, monkeypatch, caplog):
+    async def deliver(self, scope, send, content, headers):
+        start = [(b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": 200, "headers": start})
+        await send({"type": "http.response.body", "body": content[:10], "more_body": True})
+        raise Refusal(503, "busy", "too late")
+
+    monkeypatch.setattr(app_module.Service, "_deliver", deliver)
+    server = serve(model)
+    headers, body = multipart({"image_file": photo})
+    with socket.create_connection(("127.0.0.1", server.port), 60) as connection:
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"POST {REMOVEBG} HTTP/1.1\r\nHost: a\r\n{more}Content-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        said = b""
+        with suppress(ConnectionResetError):
+            while piece := connection.recv(65_536):
+                said += piece
+    assert said.count(b"HTTP/1.1") <= 1
+    assert "Exception in ASGI" not in caplog.text
+
+
+def test_base64_whose_plus_signs_a_form_made_blanks_of(server, photo):
+    text = base64.b64encode(photo).decode()
+    for byte in range(256):  # until there is one
+        if "+" in text:
+            break
+        text = base64.b64encode(photo + bytes([251, byte, 190] * 3)).decode()
+    assert "+" in text
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = server.request("POST", REMOVEBG, f"image_file_b64={text}", form)
+    assert (answer.status, answer.content) == (200, server.removebg(photo).content)
+
+
+def test_a_subject_that_is_scaled_is_in_the_middle(server):
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[10:40, 10:60] = 255
+    alpha = np.asarray(server.removebg(png(image), scale="50%").image())[..., 3]
+    rows, columns = np.nonzero(alpha > 128)
+    assert abs(rows.min() + rows.max() + 1 - 100) <= 2
+    assert abs(columns.min() + columns.max() + 1 - 200) <= 2
+
+
+def test_a_background_behind_a_mask_is_not_looked_at(server, photo):
+    answer = server.removebg(photo, channels="alpha", bg_image_file=b"broken")
+    assert (answer.status, answer.headers["X-Ignored"]) == (200, "bg_image_file")
 
 
 def test_the_page_may_run_what_is_in_it_and_nothing_else(server):

@@ -66,6 +66,13 @@ def test_a_body_that_is_too_large_is_refused(serve, model, photo, chunked):
     assert server.removebg(photo).status == 200
 
 
+def test_small_chunks_are_counted_together(serve, model):
+    server = serve(model, max_upload_bytes=2_000)
+    headers, _ = multipart({})
+    answer = server.request("POST", REMOVEBG, iter([bytes(100)] * 40), headers, encode_chunked=True)
+    assert (answer.status, answer.code()) == (413, "file_too_large")
+
+
 def test_a_body_of_gigabytes_is_refused_before_it_comes(serve, model):
     server = serve(model, max_upload_bytes=2_000)
     with opened(server) as connection:

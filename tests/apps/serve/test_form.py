@@ -1,10 +1,12 @@
+import asyncio
 import json
 import tracemalloc
 from urllib.parse import unquote_to_bytes
 
 import pytest
 from birefnet_apps.serve.errors import Refusal
-from birefnet_apps.serve.form import MOST_FIELDS, _unquoted, parse_fields
+from birefnet_apps.serve.form import MOST_FIELDS, _unquoted, parse_fields, read_body
+from birefnet_apps.serve.limits import UploadBudget
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,3 +95,32 @@ def test_a_name_is_given_once():
     assert refused(JSON, b'{"size": "full", "size": "hd"}').title == "size: given twice"
     assert refused(FORM, b"size=full&size=hd").title == "size: given twice"
     assert json.dumps(error.as_rembg()) == '{"detail": "size: given twice"}'
+
+
+@pytest.mark.parametrize("place", range(65_532, 65_538))
+def test_an_escape_at_the_border_of_two_pieces_is_undone(place):
+    assert _unquoted(b"a" * place + b"%41") == b"a" * place + b"A"
+
+
+def test_a_form_that_is_cut_between_two_parts_is_refused():
+    headers, body = multipart({"image_file": b"abc", "size": "preview"})
+    cut = body[: body.index(b"--a7d1f", 5)] + b"--a7d1f\r\n"
+    assert refused(headers["Content-Type"], cut).code == "invalid_body"
+
+
+def test_json_of_many_values_is_not_parsed(monkeypatch):
+    monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("it was parsed"))
+    assert refused(JSON, b'{"a":[' + b"1," * 1_000 + b"1]}").code == "invalid_body"
+
+
+def test_the_pieces_of_a_body_are_counted_together():
+    pieces = iter([b"x" * 100] * 40)
+
+    async def receive():
+        piece = next(pieces, None)
+        return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
+
+    held = UploadBudget(1e9)
+    with pytest.raises(Refusal) as caught:
+        asyncio.run(read_body(receive, {}, 2_000, 60, held))
+    assert (caught.value.code, held.bytes) == ("file_too_large", 0)

@@ -153,7 +153,8 @@ def test_a_turn_that_is_given_up_as_it_comes_is_given_back():
 def test_small_ones_behind_a_large_one_that_is_given_up_are_let_in():
     async def main() -> None:
         budget = PictureBudget(9, 100)
-        await budget.entered(60).__aenter__()
+        first = budget.entered(60)  # kept: what is collected leaves
+        await first.__aenter__()
         large = asyncio.create_task(budget.entered(80).__aenter__())
         small = asyncio.create_task(budget.entered(30).__aenter__())
         await asyncio.sleep(0)
