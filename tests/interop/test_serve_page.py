@@ -176,7 +176,7 @@ def test_a_busy_server_is_asked_again_when_it_said(page, server, files):
 def test_a_key_is_asked_for_and_kept_nowhere(page, server, files):
     tab = page(needs_key=True)
     tab.choose_files("#files", files("one.png"))
-    assert states(tab) == ["Waiting"]
+    assert states(tab) == ["Waiting for the key, above"]
     give = (
         "document.querySelector('#key').value = {!r};"
         "document.querySelector('#key-form').requestSubmit()"
