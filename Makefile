@@ -62,7 +62,7 @@ bench: $(PYTORCH_VENV)/.installed  ## measure nano here against PyTorch: some mi
 	  --sizes 192,512 --pytorch eager,bf16 --lowerings native,rows,gridsample --precisions fp32,fp16,int8 \
 	  --seconds 5
 
-interop: $(VENV)/.installed .interop/.installed .interop/cpp/root .web/.installed  ## try exports in transformers.js and rembg (needs Node), pages in Chromium
+interop: $(VENV)/.installed .interop/.installed .interop/cpp/root .web/.installed  ## try exports in transformers.js and rembg, clients of the server (needs Node), pages in Chromium
 	$(VENV)/bin/python -m pytest -m interop
 
 web: $(VENV)/.installed .web/.installed $(MODEL)  ## serve a page that cuts out in the browser, on loopback (needs npm); MODEL=FILE for yours
@@ -138,9 +138,11 @@ $(KERNELS_VENV)/.installed: constraints.txt
 
 # Other tools that take an export as it is: Node 20 with npm, and rembg with its own onnxruntime.
 .interop/.installed:
-	npm install --prefix .interop --ignore-scripts --no-audit --no-fund @huggingface/transformers@4.3.1
+	npm install --prefix .interop --ignore-scripts --no-audit --no-fund @huggingface/transformers@4.3.1 \
+	  axios@1.21.1 form-data@4.0.6 remove.bg@1.3.0
 	$(PYTHON) -m venv .interop/venv
-	.interop/venv/bin/python -m pip install --quiet --disable-pip-version-check 'rembg[cpu,cli]==2.0.86'
+	.interop/venv/bin/python -m pip install --quiet --disable-pip-version-check 'rembg[cpu,cli]==2.0.86' \
+	  removebg==0.4 remove-bg-api==0.2.1 removebg-cli==1.0.0
 	touch $@
 
 # ONNX Runtime's headers for C++, as Debian has them; without them the C++ example isn't tried.
