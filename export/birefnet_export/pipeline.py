@@ -129,13 +129,14 @@ def _write_model(
     with replacing_model(file) as unnamed:
         view = write_model(model, unnamed, weights, external_data=request.external_data)
         append_properties(unnamed, known)
-        if not request.verify:
-            append_properties(unnamed, answer_facts(net, request.precision.name))
-            return None
+        precision = request.precision.name
+        parity, proved = None, {}
         with opened_view(view, unnamed) as openable:
-            parity = check_export(openable, net, LOGITS_TOLERANCES[request.precision.name])
-            answer = answer_facts(net, request.precision.name, openable)
-        append_properties(unnamed, parity_facts(parity) | answer)
+            if request.verify:
+                parity = check_export(openable, net, LOGITS_TOLERANCES[precision])
+                proved = parity_facts(parity)
+            answer = answer_facts(net, precision, openable)
+        append_properties(unnamed, proved | answer)
         return parity
 
 

@@ -27,8 +27,8 @@ PROGRAM_BYTES = 170e6
 BUILT = 0.15
 """Bytes per byte of weights while the graph is built: those of the largest layer, in float64."""
 CHECKED = {"fp32": 1.2, "fp16": 1.6, "int8": 1.2}
-"""Bytes per byte of float32 weights in the check: those that ONNX Runtime has turned to other types,
-and of others the pages that are mapped."""
+"""Bytes per byte of float32 weights in the check: those that ONNX Runtime has turned to other
+types, and of others the pages that are mapped."""
 CALIBRATED = 1.1
 """The same while int8 is calibrated, where weights are not packed."""
 PACKING = 1.45

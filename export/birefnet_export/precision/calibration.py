@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import onnx
@@ -163,9 +163,11 @@ def _watching(model: onnx.ModelProto, values: Sequence[str]) -> onnx.ModelProto:
 
 def _ends(name: str, axes: onnx.TensorProto, opset: int) -> list[onnx.NodeProto]:
     """Nodes that find the least and the greatest element of each channel, (1, channels)."""
-    operands, attributes = [name, axes.name], {"keepdims": 0}
+    operands = [name, axes.name]
+    attributes: dict[str, Any] = {"keepdims": 0}
     if opset < AXES_ARE_INPUTS:
-        operands, attributes = [name], {"keepdims": 0, "axes": numpy_helper.to_array(axes)}
+        operands = [name]
+        attributes["axes"] = numpy_helper.to_array(axes)
     return [
         helper.make_node(kind, operands, [f"{name}:{kind}"], **attributes)
         for kind in ("ReduceMin", "ReduceMax")

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from birefnet_export import pipeline
+from birefnet_export.answer import TOLERANCES
 from birefnet_export.errors import ExportError, ParityError, PrecisionError
 from birefnet_export.export import export_onnx
 from birefnet_export.graph.weights import WeightsInGraph
@@ -14,6 +15,7 @@ from birefnet_export.precision.calibration import calibration_images
 from birefnet_export.verify.logits import LOGITS_TOLERANCES, sigmoid
 from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import ImageError, Segmenter
+from birefnet_runtime.model.known_answer import read_known_answer
 from onnx import TensorProto
 from PIL import Image
 
@@ -213,6 +215,9 @@ def test_int8_without_images_quantizes_no_convolution(checkpoint, tmp_path, expo
     assert "MatMulInteger" in types
     assert "QuantizeLinear" not in types
     assert {"MatMulInteger", "QuantizeLinear"} <= calibrated
+    known = read_known_answer(facts(report.file))
+    assert known is not None
+    assert known.tolerance["alpha"].largest > TOLERANCES["int8"]["alpha"].largest, "its own error"
 
 
 @pytest.mark.slow
