@@ -171,7 +171,7 @@ def test_somebody_elses_folder_is_left_alone(exported, tmp_path, theirs):
         content = theirs if isinstance(theirs, bytes) else theirs.encode()
         (folder / "config.pbtxt").write_bytes(content)
 
-    with pytest.raises(OutputError, match="was not written by birefnet triton"):
+    with pytest.raises(OutputError, match="not written by birefnet"):
         write_repository(exported, tmp_path / "models", Serving())
 
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["shoes-onnx-pixels"]
@@ -207,7 +207,7 @@ def test_a_graph_of_one_batch_is_refused(tmp_path, exported):
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(model, exported)
 
-    with pytest.raises(ModelError, match="a free first axis of one input"):
+    with pytest.raises(ModelError, match="free first axis"):
         write_repository(exported, tmp_path / "models", Serving())
 
 

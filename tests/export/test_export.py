@@ -134,7 +134,7 @@ def test_an_opset_that_cannot_hold_a_lowering_is_refused(tiny_file, tmp_path, lo
 
 
 def test_a_lowering_that_is_none_is_refused(tiny_file, tmp_path):
-    with pytest.raises(ExportError, match="'columns' is unknown; choose from native, rows"):
+    with pytest.raises(ExportError, match=r"'columns' .* choose from native"):
         export_onnx(tiny_file, tmp_path / "out", lowering="columns")
 
 

@@ -112,7 +112,7 @@ def test_where_no_lock_file_can_be_written_the_cache_alone_pins(hub, commit):
 
 
 def test_locked_refuses_what_is_not_pinned_and_takes_what_is(hub, commit):
-    with pytest.raises(PinError, match=r"is not pinned in birefnet.lock, and --locked refuses"):
+    with pytest.raises(PinError, match=r"not pinned in birefnet.lock.*--locked"):
         get(how=FetchOptions(locked=True))
     assert hub.requests == []
     file = get(f"{REPO}@{commit}", FetchOptions(locked=True))
@@ -156,7 +156,7 @@ def test_an_onnx_on_some_server_is_fetched_once_pinned_and_opened_offline(
     hub.files[URL] = graph(padding=3)
     assert get(hub.url + URL) == file
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "another"))
-    with pytest.raises(PinError, match=r"is not what birefnet.lock pins: sha256 .* --update"):
+    with pytest.raises(PinError, match=r"birefnet.lock pins: sha256 .* --update"):
         get(hub.url + URL)
     assert get(hub.url + URL, FetchOptions(update=True)).read_bytes() == graph(padding=3)
 
@@ -200,7 +200,7 @@ def test_a_file_without_a_length_and_with_a_slow_start_comes(hub, commit):
 def test_damaged_content_is_no_model(hub, commit):
     hub.failure = Failure(corrupt=True)
 
-    with pytest.raises(FetchError, match=r"what came has the hash \w{64}, and the hub lists"):
+    with pytest.raises(FetchError, match=r"hash \w{64}, and the hub"):
         get()
     hub.failure = Failure()
     assert get().read_bytes() == MODEL
@@ -214,14 +214,14 @@ def test_a_small_file_is_checked_by_the_hash_of_git(hub, commit, monkeypatch):
             return b"{}      " if name == "preprocessor_config.json" else super().__getitem__(name)
 
     hub.repo(REPO).commits[commit] = Lying(real)
-    with pytest.raises(FetchError, match=r"preprocessor_config.json: what came has (8 bytes|the)"):
+    with pytest.raises(FetchError, match=r"preprocessor_config.json: .* has (8 bytes|the)"):
         get()
 
 
 def test_a_listing_without_hashes_is_made_up_for_by_headers(hub, commit, monkeypatch):
     monkeypatch.setattr(hub_server, "sibling", lambda name, _: {"rfilename": name})
     hub.failure = Failure(corrupt=True)
-    with pytest.raises(FetchError, match=r"what came has the hash \w{64}, and the hub lists"):
+    with pytest.raises(FetchError, match=r"hash \w{64}, and the hub"):
         get()
     hub.failure = Failure()
 
@@ -241,7 +241,7 @@ def test_content_that_changed_under_the_pin_is_refused_with_both_hashes(hub, com
 
 def test_a_token_goes_to_the_hub_alone(hub, commit, monkeypatch):
     hub.repo(REPO).access = "private"
-    with pytest.raises(AccessError, match=r"no such repository, or it is private .* HF_TOKEN"):
+    with pytest.raises(AccessError, match=r"no such repository.* HF_TOKEN"):
         get()
     monkeypatch.setenv("HF_TOKEN", hub.token)
     hub.requests.clear()
@@ -271,7 +271,7 @@ def test_a_login_that_was_stored_counts_and_a_url_elsewhere_never_gets_it(hub, c
 def test_a_token_that_is_none_is_not_shown(hub, commit, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret\r\nX-Evil: 1")
 
-    with pytest.raises(AccessError, match=r"HF_TOKEN holds characters that no token has") as caught:
+    with pytest.raises(AccessError, match=r"HF_TOKEN holds characters") as caught:
         get()
     assert "secret" not in str(caught.value)
 
@@ -279,7 +279,7 @@ def test_a_token_that_is_none_is_not_shown(hub, commit, monkeypatch):
 def test_a_gated_repository_says_what_to_do(hub, commit):
     hub.repo(REPO).access = "gated"
 
-    with pytest.raises(AccessError, match=r"is gated; ask for access on its page, then log in"):
+    with pytest.raises(AccessError, match=r"is gated; .* log in"):
         get()
 
 
@@ -315,10 +315,10 @@ def test_a_hub_that_fails_is_one_line(hub, commit, failure, error, says):
 
 def test_offline_and_without_a_hub_nothing_is_there(hub, commit, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(OfflineError, match=r"not in the cache, and http://127.0.0.1:9 can't"):
+    with pytest.raises(OfflineError, match=r"not in .* http://127.0.0.1:9 can't"):
         get()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(OfflineError, match=r"not in the cache, and HF_HUB_OFFLINE forbids"):
+    with pytest.raises(OfflineError, match=r"HF_HUB_OFFLINE forbids"):
         get()
 
 
@@ -326,7 +326,7 @@ def test_offline_and_without_a_hub_nothing_is_there(hub, commit, monkeypatch):
 def test_a_graph_whose_weights_lie_elsewhere_is_refused(hub, place):
     hub.repo(REPO).commit({"onnx/model.onnx": graph(place), "etc/passwd": b"x"})
 
-    with pytest.raises(FetchError, match=r"looks for its weights in .*, which is not a file"):
+    with pytest.raises(FetchError, match=r"its weights in .* file"):
         get()
 
 
@@ -334,21 +334,21 @@ def test_a_graph_whose_weights_lie_elsewhere_is_refused(hub, place):
 def test_a_listed_name_that_leads_out_of_the_repository_is_none(hub, name):
     hub.repo(REPO).commit({name: graph()})
 
-    with pytest.raises(FetchError, match=r"holds no .onnx; it holds nothing"):
+    with pytest.raises(FetchError, match=r"no .onnx; it holds nothing"):
         get()
 
 
 def test_weights_that_are_not_listed_are_missed_by_name(hub):
     hub.repo(REPO).commit({"onnx/model.onnx": graph("model.onnx_data")})
 
-    with pytest.raises(FetchError, match=r"needs onnx/model.onnx_data, not listed"):
+    with pytest.raises(FetchError, match=r"onnx/model.onnx_data, not listed"):
         get()
 
 
 def test_what_is_no_onnx_is_not_kept(hub):
     hub.repo(REPO).commit({"onnx/model.onnx": b"version https://git-lfs.github.com/spec/v1"})
 
-    with pytest.raises(FetchError, match=r"model.onnx is not an ONNX model"):
+    with pytest.raises(FetchError, match=r"model.onnx is not an ONNX"):
         get()
     assert not list(Path(os.environ["BIREFNET_CACHE"]).rglob("*.onnx"))
 

@@ -103,7 +103,7 @@ def test_what_is_named_goes_and_the_rest_stays(hub, filled, typed, gone):
     assert {entry.name for entry in removed} == gone
     assert {entry.name for entry in inventory()} == before - gone
     assert total_size(removed) > 0
-    with pytest.raises(CacheError, match=r"nothing in the cache is called .*; it holds "):
+    with pytest.raises(CacheError, match=r"nothing .* called .*; it holds "):
         remove(typed)
 
 
@@ -115,7 +115,7 @@ def test_urls_and_parts_go_by_their_address_and_an_empty_cache_is_empty(hub, fil
     assert inventory() == ()
     assert cached_exports() == ()
     assert [path for path in cache().rglob("*") if path.is_file()] == []
-    with pytest.raises(CacheError, match="is called x; it holds nothing"):
+    with pytest.raises(CacheError, match="x; it holds nothing"):
         remove("x")
 
 

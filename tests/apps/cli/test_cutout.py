@@ -138,7 +138,7 @@ def test_the_input_is_never_overwritten(model, tmp_path, picture):
     for output in (path, tmp_path / "link.png", tmp_path):
         result = run("cutout", path, "-o", output, "-m", model)
         assert result.exit_code == 1
-        assert "is an input; not overwritten" in result.stderr
+        assert "an input; not" in result.stderr
         assert path.read_bytes() == before
 
 

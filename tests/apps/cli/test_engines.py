@@ -31,4 +31,4 @@ def test_a_folder_without_images_starts_no_engine(tmp_path):
     )
 
     assert done.exit_code == 1
-    assert "no image files in this folder" in done.stderr
+    assert "no image files" in done.stderr

@@ -50,7 +50,7 @@ def test_an_output_of_another_kind_is_a_line(model, film, tmp_path):
     done = video(film, "-o", tmp_path / "out.mp4", "-m", model)
 
     assert done.exit_code == 1
-    assert "video with alpha is written as .mov or .webm" in done.stderr
+    assert ".mov or .webm" in done.stderr
 
 
 def test_a_film_on_standard_input_becomes_frames_on_standard_output(model, film, tmp_path):
@@ -88,4 +88,4 @@ def test_raw_is_of_standard_input_only(film, tmp_path):
     done = video(film, "--raw", "64x48@10", "-o", tmp_path / "x.mov")
 
     assert done.exit_code == 2
-    assert "--raw is of standard input; give - as INPUT" in done.stderr
+    assert "give - as INPUT" in done.stderr

@@ -91,7 +91,7 @@ def test_what_breaks_off_leaves_nothing(store, tmp_path):
         (folder / "m.onnx").write_bytes(b"x")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(ModelError, match=r"m\.onnx: can't be stored in .*: No space left"):
+    with pytest.raises(ModelError, match=r"m\.onnx: .*: No space left"):
         keep("one", "m.onnx", fill)
 
     assert list((tmp_path / "cache" / "stores").iterdir()) == []

@@ -64,7 +64,7 @@ def test_two_files_that_are_alike_are_told_apart_by_their_names():
 
 
 def test_the_same_twice_is_refused():
-    with pytest.raises(BenchmarkError, match="asked twice for pytorch eager fp32 cpu"):
+    with pytest.raises(BenchmarkError, match="asked twice for pytorch"):
         workloads_of(BenchModel("a", (EAGER, EAGER), None), Grid(((32, 32),), (1,), (1,)))
 
 
@@ -80,7 +80,7 @@ def test_the_modes_of_pytorch():
 
 @pytest.mark.parametrize("word", ["fast", "eager:tpu", ""])
 def test_another_mode_of_pytorch_is_refused(word):
-    with pytest.raises(BenchmarkError, match="PyTorch runs as eager, compile or bf16"):
+    with pytest.raises(BenchmarkError, match="eager, compile or bf16"):
         pytorch_setup(word, Path("a.pth"))
 
 

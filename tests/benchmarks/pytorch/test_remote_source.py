@@ -28,15 +28,15 @@ def test_without_consent_the_message_names_the_code_and_what_to_do(folder):
 
 def test_without_consent_nothing_is_fetched(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
-    with pytest.raises(RemoteCodeError, match=r"Python code from a/b@c on .*--trust-remote-code$"):
+    with pytest.raises(RemoteCodeError, match=r"from a/b@c on .*--trust-remote-code$"):
         consented_source("transformers:a/b@c", consent=False)
 
 
 def test_a_repository_without_a_revision_is_refused_before_anything_is_fetched():
-    with pytest.raises(RemoteCodeError, match="name the revision, as transformers:a/b@COMMIT"):
+    with pytest.raises(RemoteCodeError, match="as transformers:a/b@COMMIT"):
         consented_source("transformers:a/b", consent=True)
 
 
 def test_a_url_is_no_reference():
-    with pytest.raises(ExportError, match="give a repository of the hub or a directory"):
+    with pytest.raises(ExportError, match="repository of the hub"):
         consented_source("transformers:https://example.org/model.pth", consent=True)

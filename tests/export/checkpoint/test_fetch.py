@@ -105,7 +105,7 @@ def test_offline_an_unpinned_reference_stands_for_what_the_cache_last_saw(hub, m
 def test_offline_without_the_file_is_said(hub, monkeypatch):
     offline(monkeypatch)
 
-    with pytest.raises(OfflineError, match="not in the cache, and HF_HUB_OFFLINE forbids"):
+    with pytest.raises(OfflineError, match="HF_HUB_OFFLINE forbids"):
         fetch(REPO)
     assert not Path("birefnet.lock").exists()
 
@@ -129,7 +129,7 @@ def test_no_network_at_all_is_said(hub, monkeypatch):
 def test_locked_refuses_what_is_not_pinned_and_takes_a_commit(hub):
     commit = hub.repo(REPO).branches["main"]
 
-    with pytest.raises(PinError, match=r"shoes@main is not pinned in birefnet\.lock, and --locked"):
+    with pytest.raises(PinError, match=r"shoes@main is not pinned .*--locked"):
         fetch(REPO, FetchOptions(locked=True))
     assert hub.requests == []
     assert fetch(f"{REPO}@{commit}", FetchOptions(locked=True)).path.read_bytes() == WEIGHTS
@@ -209,7 +209,7 @@ def test_a_hub_that_fails_is_one_line(hub, failure, error, says):
 
 def test_a_gated_repository_says_how_to_get_in_and_lets_the_token_in(hub, monkeypatch):
     hub.repo(REPO).access = "gated"
-    with pytest.raises(AccessError, match=r"is gated; ask for access .* HF_TOKEN"):
+    with pytest.raises(AccessError, match=r"is gated; .* HF_TOKEN"):
         fetch(REPO)
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(AccessError, match="is gated"):
@@ -221,10 +221,10 @@ def test_a_gated_repository_says_how_to_get_in_and_lets_the_token_in(hub, monkey
 
 
 def test_a_private_or_missing_repository_is_said(hub, monkeypatch):
-    with pytest.raises(AccessError, match="no such repository, or it is private"):
+    with pytest.raises(AccessError, match="no such repository"):
         fetch("someone/nothing")
     hub.repo(REPO).access = "private"
-    with pytest.raises(AccessError, match="no such repository, or it is private"):
+    with pytest.raises(AccessError, match="no such repository"):
         fetch(REPO)
 
     monkeypatch.setenv("HF_TOKEN", hub.token)
@@ -235,7 +235,7 @@ def test_a_private_or_missing_repository_is_said(hub, monkeypatch):
 def test_a_branch_that_moves_between_listing_and_download_is_said(hub):
     hub.after_listing = lambda: hub.repo(REPO).commit({"model.safetensors": WEIGHTS + b"new"})
 
-    with pytest.raises(FetchError, match=f"{REPO}@main: moved while it was fetched; try again"):
+    with pytest.raises(FetchError, match=f"{REPO}@main: moved .*; try again"):
         fetch(REPO)
     assert not Path("birefnet.lock").exists()
     hub.after_listing = None
@@ -243,7 +243,7 @@ def test_a_branch_that_moves_between_listing_and_download_is_said(hub):
 
 
 def test_a_missing_revision_is_said(hub):
-    with pytest.raises(FetchError, match=r"shoes@v9: the repository has no such revision"):
+    with pytest.raises(FetchError, match=r"shoes@v9: .* no such revision"):
         fetch(f"{REPO}@v9")
 
 
@@ -267,11 +267,11 @@ def test_another_file_of_weights_is_found_or_named(hub):
     hub.repo("a/none").commit({"README.md": b"x"})
 
     assert fetch("a/pth").path.read_bytes() == b"pth"
-    with pytest.raises(FetchError, match=r"several files of weights \(one\.pth, two\.pth\); give"):
+    with pytest.raises(FetchError, match=r"\(one\.pth, two\.pth\); give"):
         fetch("a/many")
     assert fetch(f"{hub.url}/a/many/resolve/main/two.pth").path.read_bytes() == b"2"
     assert "a/many@main:two.pth" in pins()
-    with pytest.raises(FetchError, match=r"holds no weights; it holds README\.md"):
+    with pytest.raises(FetchError, match=r"no weights; .*README\.md"):
         fetch("a/none")
 
 
@@ -296,7 +296,7 @@ def test_shards_come_along_and_are_pinned_together(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "elsewhere"))
     shard = fetch("a/large").path.with_name("model-2.safetensors")
     shard.resolve().write_bytes(WEIGHTS + b"3")
-    with pytest.raises(PinError, match=r"is not what birefnet\.lock pins"):
+    with pytest.raises(PinError, match=r"not what birefnet\.lock pins"):
         fetch("a/large")
 
 
@@ -327,7 +327,7 @@ def test_a_release_file_is_pinned_by_its_hash(hub, monkeypatch):
 
     hub.files["/r/download/v1/w.pth"] = b"second"
     fetched.path.unlink()
-    with pytest.raises(PinError, match=r"is not what birefnet\.lock pins"):
+    with pytest.raises(PinError, match=r"not what birefnet\.lock pins"):
         fetch(url)
     assert fetch(url, FetchOptions(update=True)).path.read_bytes() == b"second"
     assert fetch(url).path.read_bytes() == b"second"

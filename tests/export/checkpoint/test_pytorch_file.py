@@ -317,7 +317,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_noticed(tmp_path):
     stored = read_pytorch(file)["bb.weight"]
     saved({"bb.weight": tensor(BASE + 1), "more": 1}, file)
 
-    with pytest.raises(CheckpointError, match="changed while it was read"):
+    with pytest.raises(CheckpointError, match="while it was read"):
         stored.read()
 
 
@@ -366,7 +366,7 @@ def test_a_storage_of_another_size_is_refused(tmp_path):
     short = read_pytorch(crafted(pickled, tmp_path / "b.pth", _0=bytes(12)))
 
     assert np.array_equal(whole["bb.weight"].read(), np.zeros(4))
-    with pytest.raises(CheckpointError, match="a storage has another size"):
+    with pytest.raises(CheckpointError, match="storage has another size"):
         short["bb.weight"].read()
 
 

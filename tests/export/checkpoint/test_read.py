@@ -116,7 +116,7 @@ def test_a_size_that_no_image_has_is_refused(tiny_file, size):
     config = tiny_file.parent / "preprocessor_config.json"
     config.write_text(f'{{"size": {size}}}')
 
-    with pytest.raises(CheckpointError, match=r"config\.json: states the size .{1,80}, which no"):
+    with pytest.raises(CheckpointError, match=r"config\.json: states the size .{1,80}, which"):
         read_checkpoint(tiny_file)
 
 

@@ -20,7 +20,7 @@ def test_a_file_elsewhere_is_refused(tmp_path, name):
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": name}}))
 
-    with pytest.raises(CheckpointError, match="which is no file beside it"):
+    with pytest.raises(CheckpointError, match="no file beside it"):
         files_of(index)
 
 
@@ -31,5 +31,5 @@ def test_an_index_of_anything_else_is_refused(tmp_path, content):
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(content)
 
-    with pytest.raises(CheckpointError, match="is no index of shards, or a damaged one"):
+    with pytest.raises(CheckpointError, match="no index of shards"):
         files_of(index)

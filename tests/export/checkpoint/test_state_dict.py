@@ -43,7 +43,7 @@ def test_the_usual_key_wins_over_averaged_weights():
 
 
 def test_several_networks_without_a_usual_key_are_named():
-    with pytest.raises(CheckpointError, match="several networks, under student, teacher; save"):
+    with pytest.raises(CheckpointError, match="under student, teacher; save"):
         find_state_dict({"student": NETWORK, "teacher": dict(NETWORK)})
 
 
@@ -90,7 +90,7 @@ def test_what_is_left_over_in_the_network_stays_to_be_named():
 def test_a_name_that_is_there_twice_is_refused():
     content = {**NETWORK, "module.bb.norm0.weight": tensor()}
 
-    with pytest.raises(CheckpointError, match=r"holds bb\.norm0\.weight twice, once behind"):
+    with pytest.raises(CheckpointError, match=r"bb\.norm0\.weight twice"):
         find_state_dict(content)
 
 
@@ -99,7 +99,7 @@ def test_two_networks_in_one_state_dict_are_told_apart_or_named():
         return {f"{p}.{name}": t for p in prefixes for name, t in NETWORK.items()}
 
     assert find_state_dict(under("ema_model", "model")) == NETWORK
-    with pytest.raises(CheckpointError, match="several networks, under student, teacher"):
+    with pytest.raises(CheckpointError, match="under student, teacher"):
         find_state_dict(under("student", "teacher"))
 
 

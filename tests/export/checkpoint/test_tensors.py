@@ -47,7 +47,7 @@ def test_several_files_of_weights_are_named(tmp_path):
     (tmp_path / "a.pth").touch()
     (tmp_path / "b.pth").touch()
 
-    with pytest.raises(CheckpointError, match=r"several files of weights \(a\.pth, b\.pth\); name"):
+    with pytest.raises(CheckpointError, match=r"\(a\.pth, b\.pth\); name"):
         weights_file(tmp_path)
 
 
@@ -174,7 +174,7 @@ def test_many_names_of_one_storage_are_refused_before_they_fill_the_memory(tmp_p
     shared = torch_files.tensor(np.zeros(1 << 20, np.float32))
     torch_files.saved({f"bb.{i}": shared for i in range(100)}, tmp_path / "a.pth")
 
-    with pytest.raises(CheckpointError, match=r"has \d+ bytes and describes tensors of 419430400"):
+    with pytest.raises(CheckpointError, match=r"describes tensors of 419430400"):
         read_state_dict(tmp_path / "a.pth")
 
 

@@ -206,9 +206,9 @@ def test_a_local_checkpoint_needs_a_directory_or_a_name(tiny_file, tmp_path, mon
     from birefnet_export.export import export_onnx
 
     monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(ExportError, match=r"directory for its export \(--output\) or a name"):
+    with pytest.raises(ExportError, match=r"\(--output\) or a name"):
         export_onnx(tiny_file)
-    with pytest.raises(ExportError, match="lite is the name of another model"):
+    with pytest.raises(ExportError, match="name of another model"):
         export_onnx(tiny_file, name="lite")
 
     report = export_onnx(tiny_file, name="shoes", verify=False, lowering="native")

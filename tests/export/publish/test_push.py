@@ -66,7 +66,7 @@ def test_a_repository_without_weights_says_what_it_is_for(hub, directory):
 
     push(directory, Destination(REPO))
 
-    with pytest.raises(FetchError, match=f"needs no export: birefnet cutout --model {REPO}"):
+    with pytest.raises(FetchError, match=f"birefnet cutout --model {REPO}"):
         fetch(REPO)
 
 
@@ -96,7 +96,7 @@ def test_what_somebody_else_wrote_stays_and_is_said(hub, directory):
 def test_a_public_repository_is_not_private(hub, directory):
     hub.repo(REPO).commit({"README.md": b""})
 
-    with pytest.raises(ExportError, match="the repository is public; nothing was pushed there"):
+    with pytest.raises(ExportError, match="public; nothing was pushed"):
         push(directory, Destination(REPO, private=True))
     assert set(files(hub)) == {"README.md"}
 
@@ -104,13 +104,13 @@ def test_a_public_repository_is_not_private(hub, directory):
 def test_a_refusal_leaves_the_export_and_says_where(hub, directory):
     hub.read_only = True
 
-    with pytest.raises(AccessError, match=r"refuses access .HTTP 403.*; the export is whole, in "):
+    with pytest.raises(AccessError, match=r"HTTP 403.*; the export"):
         push(directory, Destination(REPO))
     assert (directory / "onnx" / "model.onnx").is_file()
 
 
 def test_a_folder_without_an_export_is_none(hub, tmp_path):
-    with pytest.raises(ExportError, match="holds no graph that birefnet export made"):
+    with pytest.raises(ExportError, match="no graph that birefnet"):
         push(tmp_path, Destination(REPO))
 
 
@@ -140,7 +140,7 @@ def test_what_can_not_work_is_refused_before_the_export_begins(
 def test_a_token_that_may_only_read_is_refused(hub):
     hub.role = "read"
 
-    with pytest.raises(AccessError, match="the token may only read; use one that may write"):
+    with pytest.raises(AccessError, match="use one that may"):
         checked_destination(REPO)
 
 
@@ -158,7 +158,7 @@ def test_nothing_is_pushed_where_verification_fails_or_is_left_out(hub, tiny_fil
         export, [str(tiny_file), "-o", "o", "--push", REPO, "--no-verify"]
     )
     assert left_out.exit_code == 2
-    assert "--push takes verified exports alone" in left_out.output
+    assert "takes verified exports alone" in left_out.output
     alone = CliRunner().invoke(export, [str(tiny_file), "-o", "o", "--private"])
     assert alone.exit_code == 2
     assert hub.repos == {}

@@ -139,5 +139,5 @@ def test_what_is_no_image_is_named(tmp_path, content):
     file.write_bytes(content)
 
     for call in (lambda: ignored_of(file), lambda: reference_alpha(Brightness(), file, (32, 32))):
-        with pytest.raises(ParityError, match=r"a\.png: can't be read as an image"):
+        with pytest.raises(ParityError, match=r"a\.png: .* an image"):
             call()

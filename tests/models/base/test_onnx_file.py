@@ -135,7 +135,7 @@ def test_the_encoding_is_checked(tmp_path, content, sound):
     if sound:
         assert [node.op_type for node in read_onnx(file).nodes] == ["Relu"]
     else:
-        with pytest.raises(OnnxFileError, match="is no ONNX model, or a damaged one"):
+        with pytest.raises(OnnxFileError, match="is no ONNX model"):
             read_onnx(file)
 
 
@@ -245,5 +245,5 @@ def test_any_bytes_are_a_model_or_one_error(tmp_path_factory, content):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(OnnxFileError, match=r"none\.onnx: can't be read: No such file"):
+    with pytest.raises(OnnxFileError, match=r"none\.onnx: .* No such file"):
         read_onnx(tmp_path / "none.onnx")

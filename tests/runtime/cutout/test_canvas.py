@@ -172,7 +172,7 @@ def test_what_is_typed_wrong_is_named(parse, text, said):
     [(1.0, Length(0.5, relative=True)), ((10, 100), Length(5)), ((8, 8), Length(0.45, True))],
 )
 def test_padding_that_leaves_no_room_is_refused(shape, padding):
-    with pytest.raises(OutputError, match="leaves no room for a subject"):
+    with pytest.raises(OutputError, match="room for a subject"):
         Canvas(shape, (padding,) * 4)
 
 

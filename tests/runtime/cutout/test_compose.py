@@ -149,7 +149,7 @@ def test_backgrounds_as_typed(tmp_path):
     assert parse_background("white").color == (255, 255, 255)
     assert parse_background("#0a141e").color == (10, 20, 30)
     assert isinstance(parse_background("blur"), Blur)
-    with pytest.raises(ImageError, match=r"whit: no such image file, and no color"):
+    with pytest.raises(ImageError, match=r"whit: no such image"):
         parse_background("whit")
 
 

@@ -124,7 +124,7 @@ def test_ways_as_typed():
 
 @pytest.mark.parametrize("text", ["", "all", "2", "-1%", "101%", "nan%", "%"])
 def test_other_ways_are_refused(text):
-    with pytest.raises(OutputError, match="give specks, main, or a share"):
+    with pytest.raises(OutputError, match="specks, main, or a"):
         parse_clean(text)
 
 

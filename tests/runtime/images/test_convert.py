@@ -78,14 +78,14 @@ def test_32_bit_gray_beyond_16_bits_is_white():
 
 @pytest.mark.parametrize("kind", [np.int8, np.int16, np.float32])
 def test_pixels_whose_range_is_unknown_are_refused(kind):
-    with pytest.raises(ImageError, match="pixels have no known range; convert to"):
+    with pytest.raises(ImageError, match="no known range; convert"):
         read_image(tiff(np.zeros((4, 5), kind), photometric="minisblack"))
 
 
 def test_premultiplied_planes_of_8_bits_are_refused():
     planes = np.zeros((4, 6, 7), np.uint8)
 
-    with pytest.raises(ImageError, match="premultiplied alpha in planes isn't read"):
+    with pytest.raises(ImageError, match="premultiplied alpha in planes"):
         read_image(
             tiff(planes, photometric="rgb", planarconfig="separate", extrasamples=["assocalpha"])
         )

@@ -106,7 +106,7 @@ def test_one_readers_higher_limit_is_not_anothers():
 
     with (
         open_image(encoded(PHOTO, "PNG"), max_pixels=10**9),
-        pytest.raises(ImageError, match=r"20000 x 10000 pixels, more than 178\.957 megapixels"),
+        pytest.raises(ImageError, match=r"20000 x 10000 .* 178\.957 megapixels"),
         open_image(large),
     ):
         pass

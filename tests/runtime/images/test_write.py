@@ -229,7 +229,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     target.write_bytes(b"old")
     monkeypatch.setattr(formats, "write_png", fail_half_way)
 
-    with pytest.raises(OutputError, match=r"image\.png: can't be written: no space left"):
+    with pytest.raises(OutputError, match=r"image\.png: .* no space left"):
         write_image(target, noise(4, 5, 3))
 
     assert target.read_bytes() == b"old"

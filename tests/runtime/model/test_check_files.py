@@ -32,7 +32,7 @@ def test_a_recorded_model_opens(recorded):
 def test_a_changed_one_is_refused_by_name(recorded):
     flip(recorded)
 
-    with pytest.raises(ModelError, match=r"model\.onnx is not the file that SHA256SUMS records"):
+    with pytest.raises(ModelError, match=r"model\.onnx .* SHA256SUMS"):
         Segmenter(recorded)
 
 
@@ -51,10 +51,10 @@ def test_weights_beside_it_count(recorded):
     ModelFile(recorded).check()
 
     weights.write_bytes(b"Weights")
-    with pytest.raises(ModelError, match=r"model\.onnx_data is not the file that SHA256SUMS"):
+    with pytest.raises(ModelError, match=r"model\.onnx_data .* SHA256SUMS"):
         ModelFile(recorded).check()
     weights.unlink()
-    with pytest.raises(ModelError, match=r"model\.onnx_data is not the file that SHA256SUMS"):
+    with pytest.raises(ModelError, match=r"model\.onnx_data .* SHA256SUMS"):
         ModelFile(recorded).check()
 
 
@@ -69,7 +69,7 @@ def test_a_changed_embedded_model_is_refused(tmp_path, monkeypatch, at):
     flip(path, at)
     monkeypatch.setattr(locate, "embedded_path", lambda card: path)
 
-    with pytest.raises(ModelError, match=r"nano\.onnx is not the file that the zoo records"):
+    with pytest.raises(ModelError, match=r"nano\.onnx .* the zoo"):
         Segmenter(path)
 
 
@@ -77,7 +77,7 @@ def test_a_changed_embedded_model_is_refused(tmp_path, monkeypatch, at):
 def test_a_record_that_cannot_be_read_is_named(recorded):
     (recorded.parent / CHECKSUMS).chmod(0)
 
-    with pytest.raises(ModelError, match="can't be compared with its record"):
+    with pytest.raises(ModelError, match="compared with its record"):
         Segmenter(recorded)
 
 

@@ -53,7 +53,7 @@ def test_what_a_graph_answers_that_is_no_number_is_an_error(tmp_path, picture, k
     assert segmenter.metadata.output == ("logits" if facts else "mask")
 
     assert np.isfinite(segmenter(np.full_like(picture, 255))).all()
-    with pytest.raises(ModelError, match="the model's answer holds NaN or infinity"):
+    with pytest.raises(ModelError, match="NaN or infinity"):
         segmenter(picture)
 
 
@@ -65,7 +65,8 @@ def test_no_file_is_written_of_what_is_no_number(tmp_path, picture):
     done = CliRunner().invoke(cli.main, [*map(str, arguments), "--provider", "cpu"])
 
     assert done.exit_code == 1
-    assert "photo.png: the model's answer holds NaN or infinity\n" in done.stderr
+    assert "photo.png: " in done.stderr
+    assert "NaN or infinity\n" in done.stderr
     assert not (tmp_path / "out.png").exists()
 
 
@@ -138,7 +139,7 @@ def test_its_network_has_one_size_and_keeps_its_logits(make_pixel_model):
 
     with pytest.raises(SizeError, match="exported for 64x64 alone"):
         Segmenter(model, size=32)
-    with pytest.raises(ModelError, match="gives alpha, and its logits stay inside"):
+    with pytest.raises(ModelError, match="its logits stay inside"):
         Segmenter(model).logits(np.zeros((1, 3, 64, 64), np.float32))
 
 
@@ -147,7 +148,7 @@ def test_a_limit_of_memory_does_not_change_its_size(make_pixel_model):
 
 
 def test_facts_and_graph_must_agree(make_model):
-    with pytest.raises(ModelError, match="says that it takes pixels and gives alpha, and does not"):
+    with pytest.raises(ModelError, match="pixels and gives alpha"):
         Segmenter(make_model(facts=PIXEL_FACTS))
 
 
@@ -163,7 +164,7 @@ def test_layouts_of_batches_are_checked(make_pixel_model):
 
 
 def test_tensorrt_is_refused(make_pixel_model):
-    with pytest.raises(ProviderError, match=r"this file takes pixels; use the model\.onnx"):
+    with pytest.raises(ProviderError, match=r"pixels; use the model\.onnx"):
         resolve(ModelFile(make_pixel_model()), TensorRT(), installed_build(), (), 1)
 
 

@@ -73,7 +73,7 @@ def test_auto_by_example(image_size, size):
 
 
 def test_a_size_beyond_all_bounds_is_refused():
-    with pytest.raises(SizeError, match="32x1000000000 is too large: sides go up to 16,384"):
+    with pytest.raises(SizeError, match=r"32x1000000000 .* up to 16,384"):
         check_size((32, 1_000_000_000), 32)
     for text in ("32x1000000000", "9" * 5000, "0x32", "16385"):
         with pytest.raises(SizeError, match="with sides from 1 to 16,384"):

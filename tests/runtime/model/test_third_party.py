@@ -83,7 +83,7 @@ def test_a_fixed_size_is_used_as_it_is(tmp_path, picture):
 def test_another_size_than_the_only_one_is_refused(tmp_path):
     path = write(tmp_path / "fixed.onnx", shape=FIXED)
 
-    with pytest.raises(SizeError, match="exported for 64x96 alone, not for 128x128"):
+    with pytest.raises(SizeError, match="for 64x96 alone, not"):
         Segmenter(path, size=128)
     with pytest.raises(SizeError, match="64x96 alone"):
         Segmenter(path).logits(np.zeros((1, 3, 32, 32), np.float32))

@@ -34,7 +34,7 @@ def test_a_side_is_a_whole_number_of_pixels(value):
 
 @pytest.mark.parametrize("value", [0, -32, LARGEST_SIDE + 1, 64.5, math.inf, math.nan, True, "64"])
 def test_what_is_no_side(value):
-    with pytest.raises(ValueError, match="no side from 1 to 16,384 pixels"):
+    with pytest.raises(ValueError, match="to 16,384 pixels"):
         as_side(value)
 
 
