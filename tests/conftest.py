@@ -1,5 +1,6 @@
 """What holds for every test, and the small models and images that many of them share."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -124,3 +125,12 @@ def hub(hub_server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub
     (tmp_path / "here").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "here")
     return hub_server
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """What is gone went because nothing holds it, not because it was collected."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

@@ -1,13 +1,11 @@
-import gc
 import threading
 import time
-import weakref
-from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from birefnet_runtime.errors import ImageError, ModelError
 from birefnet_runtime.pipeline import Finished, overlap
+
+from ..leftovers import Work
 
 
 def through(items, **options):
@@ -229,34 +227,6 @@ def test_results_before_an_error_come_first(stage):
     with pytest.raises(ModelError):
         done.extend(overlap(range(1, 9), *stages.values(), lambda item, _: item))
     assert done == [1, 2, 3]
-
-
-@pytest.fixture
-def without_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-class Work:
-    """Makes an array and fails, or doesn't."""
-
-    def __init__(self) -> None:
-        self.made: list[weakref.ref[np.ndarray]] = []
-
-    def __call__(self, kind: type[Exception] | None) -> np.ndarray:
-        array = np.zeros((9, 9))
-        self.made.append(weakref.ref(array))
-        if kind is not None:
-            try:
-                raise ValueError("its cause, which has the array, too")
-            except ValueError as cause:
-                raise kind("no") from cause
-        return array
-
-    def gone(self) -> bool:
-        return all(array() is None for array in self.made)
 
 
 @pytest.mark.parametrize("stage", ["prepare", "run", "finish"])

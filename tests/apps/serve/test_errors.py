@@ -1,9 +1,7 @@
 """Outcomes hold no frames, and nothing once they are taken."""
 
 import asyncio
-import gc
 import weakref
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,33 +10,9 @@ from birefnet_apps.serve.errors import Outcome, outcome_of
 from birefnet_runtime.errors import ImageError, ModelError
 from birefnet_runtime.pipeline import bare
 
+from ...leftovers import Work
 
-@pytest.fixture(autouse=True)
-def without_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-class Work:
-    """Makes an array and fails, or doesn't."""
-
-    def __init__(self) -> None:
-        self.made: list[weakref.ref[np.ndarray]] = []
-
-    def __call__(self, kind: type[Exception] | None) -> np.ndarray:
-        array = np.zeros((9, 9))
-        self.made.append(weakref.ref(array))
-        if kind is not None:
-            try:
-                raise ValueError("its cause, which has the array, too")
-            except ValueError as cause:
-                raise kind("no") from cause
-        return array
-
-    def gone(self) -> bool:
-        return all(array() is None for array in self.made)
+pytestmark = pytest.mark.usefixtures("without_collector")
 
 
 def test_a_value_is_given_once():
