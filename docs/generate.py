@@ -25,7 +25,7 @@ from birefnet_benchmarks.report.markdown import headline_table, summary_table
 from birefnet_models.base.text import format_size
 from studies.graphs import (
     backbones,
-    exports,
+    export,
     int8_processors,
     lowerings,
     precision,
@@ -192,7 +192,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "commands": all_commands,
     "speed": speed_table,
     "bench": bench_summary,
-    "exports": stored(exports.markdown_table),
+    "exports": stored(export.markdown_table),
     "cold_start": stored(cold_start.markdown_table),
     "refine": stored(refine.markdown_table),
     "cleaning": stored(clean.markdown_table),

@@ -8,9 +8,9 @@ from birefnet_runtime.segmenter import Opening, Segmenter
 from click.core import ParameterSource
 
 from ..serve.access import log, logging_started
-from ..serve.server import is_local, listen, listen_unix, serve
+from ..serve.listening import answering, is_local, listen, listen_unix
+from ..serve.server import Signals, serve
 from ..serve.settings import Proxies, Settings, read_keys
-from ..serve.signals import Signals
 from .cutout import DEMONSTRATION
 from .options import (
     batch_option,
@@ -195,7 +195,8 @@ def serve_command(
         logging_started(as_json=json_logs),
         Signals() as signals,
     ):
-        segmenter = Segmenter(located(model or "nano"), **opening)
+        with answering(opened):
+            segmenter = Segmenter(located(model or "nano"), **opening)
         if model is None:
             log.warning(DEMONSTRATION)
         if not (keys or all(map(is_local, opened))):

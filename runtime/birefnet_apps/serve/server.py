@@ -1,13 +1,15 @@
-"""Listening, and ending well: sockets, connections within bounds, and what a signal does."""
+"""Serving, and ending well: what signals ask of a server: to drain, to end at once, to read its
+keys again."""
 
-import errno
-import ipaddress
+import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from time import monotonic
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 import uvicorn
 from birefnet_models.base.errors import BirefnetError
@@ -19,12 +21,79 @@ from birefnet_runtime.segmenter import Segmenter
 from .access import log
 from .app import Service
 from .connection import BoundedConnection
+from .listening import address_of
 from .settings import Settings
-from .signals import Signals
 
-BACKLOG = 128
-_NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-"""Where a machine does without IPv6, or without IPv4."""
+SIGHUP = getattr(signal, "SIGHUP", -1)
+"""Windows has none."""
+ENDING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+)
+
+
+class EndedEarly(KeyboardInterrupt):
+    """The server is told to end before it serves."""
+
+
+class Signals:
+    """Handles signals inside of a `with` block, in the main thread; elsewhere nothing comes.
+
+    Before `serving` is set the first signal that asks for an end leaves the block, without an
+    error. After that it is for the server to look at `ended_by`. A second one ends the process at
+    once, with 128 and the signal's number as exit code: threads that are in the middle of a picture
+    can't be stopped in another way.
+
+    Attributes:
+        ended_by: the number of the signal that asked for an end; 0 as long as none has.
+        reload: SIGHUP came; set back by who reads the keys again.
+        serving: whether a server looks at these.
+    """
+
+    def __init__(self) -> None:
+        self.ended_by = 0
+        self.reload = False
+        self.serving = False
+        self._before: dict[int, Any] = {}
+        self._terminals = [number for number in range(3) if os.isatty(number)]
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (*ENDING, *([SIGHUP] if SIGHUP > 0 else [])):
+                if signal.getsignal(number) != signal.SIG_IGN or number == SIGHUP:
+                    self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        for number, handler in self._before.items():
+            # The process is about to end; another Ctrl-C shall not show where it was.
+            signal.signal(number, signal.SIG_DFL if self.ended_by else handler)
+        # What was interrupted may have made another error of it.
+        return bool(self.ended_by) and not self.serving and error is not None
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if number == SIGHUP and not self._leave_terminal():
+            self.reload = True
+            return
+        if self.ended_by:
+            os._exit(128 + number)
+        self.ended_by = number
+        if not self.serving:
+            raise EndedEarly
+
+    def _leave_terminal(self) -> bool:
+        """Do without the terminal that was there, if it is gone; whether it is."""
+        gone = [number for number in self._terminals if not os.isatty(number)]
+        for number in gone:
+            with suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+        return bool(gone)
 
 
 class DrainingServer(uvicorn.Server):
@@ -65,93 +134,6 @@ class DrainingServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to who handles them already."""
         yield
-
-
-@contextmanager
-def listen(host: str, port: int) -> Iterator[list[socket.socket]]:
-    """Open a port at each address of a host, as IPv4's and IPv6's of `localhost`, for a block.
-
-    Args:
-        host: a name or an address; of the addresses that a name has here, some may be missing.
-        port: 0 takes a free one, the same at each address.
-
-    Raises:
-        ServeError: it can't be: it is in use, or not ours.
-    """
-    with ExitStack() as opened:
-        try:
-            sockets = _listening(host, port, opened)
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            where = f"{host}, port {port}"
-            raise ServeError(f"{where}: can't listen there: {reason.lower()}") from error
-        yield sockets
-
-
-def _listening(host: str, port: int, opened: ExitStack) -> list[socket.socket]:
-    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    missing: OSError | None = None
-    for family, address in dict.fromkeys((info[0], str(info[4][0])) for info in infos):
-        try:
-            each = socket.create_server((address, port), family=family, backlog=BACKLOG)
-        except OSError as error:
-            if error.errno not in _NO_SUCH_ADDRESS:
-                raise
-            missing = error
-            continue
-        sockets.append(opened.enter_context(each))
-        port = each.getsockname()[1]
-    if missing is not None and not sockets:
-        raise missing
-    return sockets
-
-
-@contextmanager
-def listen_unix(path: Path) -> Iterator[list[socket.socket]]:
-    """Open a unix socket, for a block. Who may write to it may use it; its rights follow the umask.
-
-    What a server left there that is gone is replaced.
-
-    Raises:
-        ServeError: it can't be, as where another server listens, or another file is.
-    """
-    with ExitStack() as opened:
-        try:
-            if path.is_socket():
-                with socket.socket(socket.AF_UNIX) as asking:
-                    if asking.connect_ex(str(path)) == errno.ECONNREFUSED:
-                        path.unlink()
-            each = opened.enter_context(socket.socket(socket.AF_UNIX))
-            each.bind(str(path))
-            each.listen(BACKLOG)
-        except (OSError, AttributeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ServeError(f"{path}: can't listen there: {reason.lower()}") from error
-        own = path.stat().st_ino
-        try:
-            yield [each]
-        finally:
-            with suppress(OSError):
-                if path.stat().st_ino == own:
-                    path.unlink()
-
-
-def is_local(opened: socket.socket) -> bool:
-    """Whether only this machine reaches a socket."""
-    name = opened.getsockname()
-    if not isinstance(name, tuple):
-        return True
-    return ipaddress.ip_address(name[0].partition("%")[0]).is_loopback
-
-
-def address_of(opened: socket.socket) -> str:
-    """`http://127.0.0.1:7000`, `unix:/run/birefnet.sock`."""
-    name = opened.getsockname()
-    if not isinstance(name, tuple):
-        return f"unix:{name}"
-    host, port = name[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def make_server(

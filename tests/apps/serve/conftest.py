@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 from birefnet_apps.serve.app import Service
-from birefnet_apps.serve.server import listen, make_server
+from birefnet_apps.serve.listening import listen
+from birefnet_apps.serve.server import make_server
 from birefnet_apps.serve.settings import Settings
 from birefnet_runtime import Segmenter
 from PIL import Image

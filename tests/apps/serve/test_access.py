@@ -11,9 +11,9 @@ import threading
 
 import pytest
 from birefnet_apps.serve.app import Service
-from birefnet_apps.serve.server import address_of, is_local, listen, listen_unix, make_server
+from birefnet_apps.serve.listening import address_of, is_local, listen, listen_unix
+from birefnet_apps.serve.server import Signals, make_server
 from birefnet_apps.serve.settings import Proxies, Settings, read_keys
-from birefnet_apps.serve.signals import Signals
 from birefnet_runtime import Segmenter
 from birefnet_runtime.errors import ServeError
 

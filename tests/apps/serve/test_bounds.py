@@ -368,7 +368,8 @@ def test_readiness_ends_where_draining_begins(serve, model):
 
 
 def test_a_model_that_can_t_run_ends_the_server():
-    from birefnet_apps.serve.server import listen, serve
+    from birefnet_apps.serve.listening import listen
+    from birefnet_apps.serve.server import serve
     from birefnet_apps.serve.settings import Settings
     from birefnet_runtime import ModelError, Segmenter
 
