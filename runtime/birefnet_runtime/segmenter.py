@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .cutout.compose import Result, Style, compose, shown_alpha
 from .cutout.foreground import Estimator
+from .cutout.memory import check_fits
 from .cutout.refine import Prediction, alpha_of, run_refined
 from .errors import MemoryWarning, ModelError, ProviderWarning, SizeWarning
 from .images.picture import Picture
@@ -35,11 +36,13 @@ from .session.memory import (
     as_bytes,
     choose,
     saturation_notes,
+    what_fits,
 )
 from .session.open import open_session
 from .session.ort_errors import onnxruntime_errors
 from .session.ort_session import SessionInfo
 from .session.providers import Providers
+from .session.trial import footprint_of
 
 
 class Opening(TypedDict, total=False):
@@ -50,6 +53,7 @@ class Opening(TypedDict, total=False):
     providers: Providers
     memory: Memory | None
     max_memory: float | str | None
+    picture_bytes: float | None
     compiled: bool
     verbose: bool
     refine: bool
@@ -82,9 +86,11 @@ class Segmenter:
         memory: settings of the CPU by name: "fast", "balanced" or "low". By default balanced, or
             what `max_memory` leads to.
         max_memory: bytes that the process may take, or text such as "1GB". What is left open of
-            `memory` and `size` follows from it: the fastest settings, and a smaller size if need
-            be, so that room is left for a photograph of 12 megapixels; how much is left for
-            pictures `memory_left` says.
+            `memory` and `size` follows from it: the largest size, and the fastest settings there,
+            that leave `picture_bytes`, or else what leaves most. `memory_left` says how much. A
+            file that doesn't say how much memory it needs is run once, small, to find out.
+        picture_bytes: of `max_memory`, what pictures need at once; by default as much as a
+            photograph of 12 megapixels.
         compiled: on the CPU, open the graph in the form that ONNX Runtime optimized it to here,
             which is kept in the cache from the first time on.
         verbose: let ONNX Runtime's own log lines through to stderr.
@@ -106,6 +112,8 @@ class Segmenter:
     """Bytes that `max_memory` leaves for pictures beside the model; None without a limit."""
     session_info: SessionInfo | None = None
     """The provider it runs on and those passed over; None for a session that was handed in."""
+    _what_fits: Callable[[float], str] | None = None
+    """What to ask for so that pictures that take so many bytes fit; None without a limit."""
     _recipe: "Callable[[], Segmenter] | None" = None
     """Opens the same model anew; None for a session that was handed in."""
 
@@ -118,6 +126,7 @@ class Segmenter:
         providers: Providers = "auto",
         memory: Memory | None = None,
         max_memory: float | str | None = None,
+        picture_bytes: float | None = None,
         compiled: bool = True,
         verbose: bool = False,
         refine: bool = False,
@@ -129,6 +138,7 @@ class Segmenter:
             providers=providers,
             memory=memory,
             max_memory=max_memory,
+            picture_bytes=picture_bytes,
             compiled=compiled,
             verbose=verbose,
             refine=refine,
@@ -143,9 +153,12 @@ class Segmenter:
         self._recipe = partial(type(self), file.path.absolute(), **opening)
         if max_memory is not None:
             limit = as_bytes(max_memory)
-            choice = choose(file, size, limit, PICTURE_BYTES, memory)
+            footprint = footprint_of(file, limit)
+            room = PICTURE_BYTES if picture_bytes is None else picture_bytes
+            choice = choose(file, footprint, size, limit, room, memory)
             memory, size = choice.memory, choice.size
             self.memory_left = limit - choice.estimate_bytes
+            self._what_fits = partial(what_fits, footprint, size, limit)
             if choice.note:
                 warnings.warn(choice.note, MemoryWarning, stacklevel=2)
         opened = open_session(
@@ -158,6 +171,8 @@ class Segmenter:
             most_bytes=inf if max_memory is None else as_bytes(max_memory),
             verbose=verbose,
         )
+        if max_memory is not None or memory == "low":
+            release_memory()  # of what opening took
         self.session_info = opened.info
         self._adopt(opened, file, size=size, refine=refine)
         properties = read_properties(opened, file)
@@ -426,6 +441,20 @@ class Segmenter:
     def is_half(self) -> bool:
         """Whether the graph takes float16."""
         return self._signature.dtype == np.float16
+
+    def check_fits(self, name: str, size: tuple[int, int], needed: float) -> None:
+        """Check that a picture stays below what `max_memory` leaves beside the model.
+
+        Args:
+            name: what it is called.
+            size: its (height, width).
+            needed: bytes that it takes at its peak, as `cutout.memory.peak_bytes` says.
+
+        Raises:
+            ImageError: it doesn't; says how much it takes, how much is left, and what would do.
+        """
+        if self.memory_left is not None:
+            check_fits(name, size, needed, self.memory_left, self._what_fits)
 
     def warm_up(self, size: tuple[int, int] | None = None, batch: int = 1) -> None:
         """Run the graph once on nothing, so that the first image of this shape doesn't wait.

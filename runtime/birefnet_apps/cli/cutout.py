@@ -5,6 +5,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, islice
 from typing import IO, Literal, get_args
 
 import click
@@ -57,6 +58,8 @@ DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
 RECORDS = ("jsonl", "parquet")
 RENEW = "renew the credentials, then the same command with --skip-existing goes on there"
 METADATA: dict[str, Metadata] = {"keep": "keep", "gps": "keep-gps", "strip": "strip"}
+LOOKED_AT = 32
+"""Pictures whose headers are read before the model is opened, where memory is bounded."""
 _STDOUT = frozenset({"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 
 
@@ -87,13 +90,16 @@ def run_here(
         return
     if plan.count != 1:  # before the first picture costs work
         file_at(output).check_writable()
+    jobs = iter(plan.jobs)
+    first = list(islice(jobs, LOOKED_AT))
+    settings = settings.roomy(first, complete=plan.count == len(first))
+    jobs = chain(first, jobs)
     cutter = replace(settings, model=located(settings.model)).open()
     if note:
         say(note)
     info = cutter.segmenter.session_info
     if info and not (isinstance(info.provider, Cpu) and info.provider.kernels != "on"):
         say(info.describe())
-    jobs = iter(plan.jobs)
     drawn: deque[Job] = deque()  # and without a report yet
     refused: list[str] = []
 

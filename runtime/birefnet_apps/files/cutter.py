@@ -4,19 +4,20 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.cutout.compose import Result, Style
 from birefnet_runtime.cutout.mask import Subject
-from birefnet_runtime.cutout.memory import check_fits
+from birefnet_runtime.cutout.memory import SLACK_BYTES
 from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.errors import ImageError, ModelError, OutputError
 from birefnet_runtime.images.write import Encoding
 from birefnet_runtime.pipeline import Finished, ahead, bare, overlap
 from birefnet_runtime.segmenter import Opening, Segmenter
+from birefnet_runtime.session.memory import PICTURE_BYTES
 
 from ..storage import CredentialsError, LocalFile, RemotePath, absolute, file_at, plain, shown
 from .animation import cut_out_frames
@@ -224,8 +225,7 @@ class FileCutter:
             turn.bytes = turn.weight.bytes + held
             if self.detailed:
                 _describe_source(turn.details, job, source)
-            if self.segmenter.memory_left is not None:
-                check_fits(job.name, turn.weight.size, turn.bytes, self.segmenter.memory_left)
+            self.segmenter.check_fits(job.name, turn.weight.size, turn.bytes)
         except BirefnetError as error:
             turn.error = bare(error)
         return turn
@@ -387,6 +387,32 @@ class CutterSettings:
     max_pixels: int | None = None
     remote: bool = False
     detailed: bool = False
+
+    def roomy(self, jobs: Sequence[Job], *, complete: bool) -> "CutterSettings":
+        """The same, opened so that pictures fit beside the model where memory is bounded.
+
+        Args:
+            jobs: the first of them, whose headers are read where they lie on this machine.
+            complete: whether these are all.
+        """
+        if self.opening.get("max_memory") is None:
+            return self
+        needs = [need for job in jobs if (need := self._need(job)) is not None]
+        most = max(needs, default=PICTURE_BYTES)
+        if not complete or len(needs) < len(jobs):
+            most = max(most, PICTURE_BYTES)
+        return replace(self, opening={**self.opening, "picture_bytes": most})
+
+    def _need(self, job: Job) -> float | None:
+        """Bytes that a job's picture takes; None if that isn't known yet."""
+        if not (isinstance(job.source, Path) and job.source.is_file()):  # a pipe is read once
+            return None
+        task = Task(job.source, job.name, self.style, self.encoding)
+        try:
+            weight = weigh(task, max_pixels=self.max_pixels, all_frames=self.all_frames)
+        except BirefnetError:  # its turn will say so
+            return None
+        return weight.bytes + SLACK_BYTES
 
     def open(self) -> FileCutter:
         """Open the model.

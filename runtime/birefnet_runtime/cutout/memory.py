@@ -5,6 +5,8 @@ input is made of it, and as its result is composed and written. The counts are m
 what was measured, which `benchmarks/results/memory_limits.json` has.
 """
 
+from collections.abc import Callable
+
 from birefnet_models.base.text import format_bytes
 from PIL import Image
 
@@ -104,16 +106,30 @@ def fits(needed: float, left: float) -> bool:
     return needed + SLACK_BYTES <= left
 
 
-def check_fits(name: str, size: tuple[int, int], needed: float, left: float) -> None:
+def check_fits(
+    name: str,
+    size: tuple[int, int],
+    needed: float,
+    left: float,
+    what_fits: Callable[[float], str] | None = None,
+) -> None:
     """Check that a picture of (height, width) alone stays below what a limit leaves.
+
+    Args:
+        name: what it is called.
+        size: (height, width).
+        needed: bytes that it takes beside `SLACK_BYTES`.
+        left: bytes that the limit leaves beside the model.
+        what_fits: told how many bytes it takes in all, says what to do, as the end of a sentence.
 
     Raises:
         ImageError: it doesn't; says how much it takes and how much is left.
     """
     if not fits(needed, left):
+        total = needed + SLACK_BYTES
+        advice = what_fits(total) if what_fits else "a larger limit leaves more"
         raise ImageError(
             f"{name}: {size[1]} x {size[0]} pixels take up to "
-            f"{format_bytes(needed + SLACK_BYTES)}, "
-            f"and beside the model the memory limit leaves {format_bytes(max(0, left))}; a larger "
-            "limit or a smaller size of the network leaves more"
+            f"{format_bytes(total)}, and beside the model the memory limit leaves "
+            f"{format_bytes(max(0, left))}; {advice}"
         )

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from birefnet_models.base.errors import OnnxFileError
 from birefnet_models.base.names import METADATA_PREFIX
-from birefnet_models.base.text import format_bytes, format_size
+from birefnet_models.base.text import first_line, format_bytes, format_size
 
 from ..errors import MemoryLimitError, ModelError
 from ..machine import read_processor
@@ -63,24 +63,31 @@ SETTINGS: dict[Memory, Cpu] = {
 """
 DEFAULT: Memory = "balanced"
 
-PROGRAM_BYTES = 185e6
+PROGRAM_BYTES = 165e6
 """Python, NumPy, OpenCV, ONNX Runtime and the optimized graph, without weights."""
-WEIGHTS: dict[tuple[Memory, bool], float] = {
-    ("fast", False): 1.9, ("balanced", False): 1.15, ("low", False): 1.15,
-    ("fast", True): 1.5, ("balanced", True): 1.05, ("low", True): 1.05,
+RUNNING: dict[tuple[Memory, bool], float] = {
+    ("fast", False): 1.95, ("balanced", False): 1.15, ("low", False): 1.03,
+    ("fast", True): 1.5, ("balanced", True): 1.05, ("low", True): 1.03,
 }  # fmt: skip
-"""Bytes per byte of weights, by setting and whether they lie beside the graph."""
-PACKING: dict[Memory, float] = {"fast": 1.4, "balanced": 1.4, "low": 1.3}
+"""Bytes per byte of weights while the network runs, by setting and whether they lie beside the
+graph; what opening took beyond that is given back before the first run."""
+OPENING: dict[tuple[Memory, bool], float] = {
+    ("fast", False): 1.95, ("balanced", False): 1.3, ("low", False): 1.3,
+    ("fast", True): 1.5, ("balanced", True): 1.15, ("low", True): 1.15,
+}  # fmt: skip
+"""The same while the model is opened."""
+PACKING: dict[Memory, float] = {"fast": 1.42, "balanced": 1.42, "low": 1.2}
 """How much more the arena takes than the tensors that live at once."""
 PICTURE_BYTES = 220e6
-"""Left for pictures where the limit allows it: a photograph of 12 megapixels as PNG or TIFF."""
+"""Kept free for pictures unless it is known what they take: a photograph of 12 megapixels as PNG or
+TIFF."""
 SMALLEST_SHARE = 0.5
 """Of the trained side: below it quality falls so far that refusing is kinder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What an `.onnx` file says of the memory that it needs."""
+    """What is known of the memory that an `.onnx` file needs."""
 
     weights_bytes: int
     external: bool
@@ -99,8 +106,10 @@ class Footprint:
         pixels = size[0] * size[1]
         attention = self.attention[0] * pixels + self.attention[1] * pixels**2
         tensors = batch * max(self.bytes_per_pixel * pixels, attention)
-        weights = self.weights_bytes * WEIGHTS[memory, self.external]
-        return PROGRAM_BYTES + weights + tensors * PACKING[memory]
+        opening = self.weights_bytes * OPENING[memory, self.external]
+        running = self.weights_bytes * RUNNING[memory, self.external]
+        running += tensors * PACKING[memory]
+        return PROGRAM_BYTES + max(opening, running)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,27 +124,22 @@ class Choice:
     """For the user: that the size is smaller than the trained one."""
 
 
-def read_footprint(file: ModelFile) -> Footprint:
-    """Read what a model says of its memory.
+def stated_footprint(file: ModelFile) -> Footprint | None:
+    """What a model says of its memory; None if it says nothing.
 
     Raises:
-        ModelError: the file can't be read, or says nothing of it.
+        ModelError: the file can't be read.
     """
     try:
         metadata = read_metadata(file.graph.properties)
     except OnnxFileError as error:
         raise ModelError(str(error)) from error
-    path = file.path
     if metadata.activation_bytes_per_pixel is None:
-        raise ModelError(
-            f"{path}: the file doesn't say how much memory it needs, so no limit can be kept; "
-            "export it with `birefnet export`"
-        )
-    beside = path.with_name(path.name + "_data")
-    external = beside.is_file()
+        return None
+    weights_bytes, external = weights_of(file)
     return Footprint(
-        weights_bytes=(beside if external else path).stat().st_size,
-        external=external,
+        weights_bytes,
+        external,
         bytes_per_pixel=metadata.activation_bytes_per_pixel,
         trained_size=metadata.trained_size,
         size_multiple=metadata.size_multiple,
@@ -144,43 +148,85 @@ def read_footprint(file: ModelFile) -> Footprint:
     )
 
 
-def choose(
-    file: ModelFile,
-    size: Size,
-    limit_bytes: float,
-    room_bytes: float = 0,
-    memory: Memory | None = None,
-) -> Choice:
-    """The fastest settings under which the model stays below the limit.
-
-    With room for pictures, or, where nothing leaves that, without. A size that was asked for is
-    kept, and so are the settings. Left open, the size is the trained one, or, if nothing fits
-    that, the largest of the same shape down to half its sides.
+def weights_of(file: ModelFile) -> tuple[int, bool]:
+    """Bytes of a model's weights, and whether they lie beside the graph.
 
     Raises:
-        MemoryLimitError: nothing fits; the message says what would.
-        ModelError: as `read_footprint`.
+        ModelError: a file that should lie beside the graph is missing.
+    """
+    names = file.graph.external_files
+    try:
+        files = [file.path.parent / name for name in names] or [file.path]
+        return sum(each.stat().st_size for each in files), bool(names)
+    except OSError as error:
+        raise ModelError(f"{file.path}: its weights can't be read: {first_line(error)}") from error
+
+
+def choose(
+    file: ModelFile,
+    footprint: Footprint,
+    size: Size,
+    limit_bytes: float,
+    picture_bytes: float = 0,
+    memory: Memory | None = None,
+) -> Choice:
+    """The largest size, and there the fastest settings, at which model and pictures fit together.
+
+    A size that was asked for is kept, and so are the settings. Left open, the size is the trained
+    one, or smaller and of the same shape, down to half its sides. Where nothing leaves so much for
+    pictures, what leaves most is chosen.
+
+    Args:
+        file: the model.
+        footprint: what is known of its memory.
+        size: what was asked for.
+        limit_bytes: that the process may take.
+        picture_bytes: of those, what pictures need at once.
+        memory: the settings, if they were asked for.
+
+    Raises:
+        MemoryLimitError: the model alone doesn't fit; the message says what would.
         SizeError: the network can't run at `size`.
     """
-    footprint = read_footprint(file)
     settings = SETTINGS if memory is None else (memory,)
-    for room, fitted, tried in product((room_bytes, 0), _sizes(footprint, size), settings):
-        estimate = footprint.peak_bytes(fitted, tried)
-        if estimate + room <= limit_bytes:
-            if fitted == _full_size(footprint, size):
-                return Choice(tried, size, estimate)
-            note = (
-                f"running at {format_size(fitted)} instead of "
-                f"{format_size(footprint.trained_size)} to stay below {format_bytes(limit_bytes)}"
-            )
-            return Choice(tried, fitted, estimate, note)
-    least = footprint.peak_bytes(fitted, memory or "low")
+    sizes = list(_sizes(footprint, size))
+    for fitted, tried in product(sizes, settings):
+        if footprint.peak_bytes(fitted, tried) + picture_bytes <= limit_bytes:
+            return _choice(footprint, size, fitted, tried, limit_bytes)
+    least, smallest = memory or "low", sizes[-1]
+    taken = footprint.peak_bytes(smallest, least)
+    if taken <= limit_bytes:
+        return _choice(footprint, size, smallest, least, limit_bytes)
     asked = f" with memory {memory}" if memory else ""
-    low = "memory low or " if memory not in (None, "low") else ""
     raise MemoryLimitError(
-        f"{file.path} doesn't fit in {format_bytes(limit_bytes)}{asked}: at {format_size(fitted)} "
-        f"it takes up to {format_bytes(least)}; {low}{_advice(footprint)}"
+        f"{file.path} doesn't fit in {format_bytes(limit_bytes)}{asked}: at "
+        f"{format_size(smallest)} it takes up to {format_bytes(taken)}; "
+        f"{_advice(footprint, smallest, limit_bytes, memory)}"
     )
+
+
+def _choice(
+    footprint: Footprint, size: Size, fitted: tuple[int, int], memory: Memory, limit_bytes: float
+) -> Choice:
+    estimate = footprint.peak_bytes(fitted, memory)
+    if fitted == _full_size(footprint, size):
+        return Choice(memory, size, estimate)
+    note = (
+        f"running at {format_size(fitted)} instead of {format_size(footprint.trained_size)} to "
+        f"stay below {format_bytes(limit_bytes)}"
+    )
+    return Choice(memory, fitted, estimate, note)
+
+
+def what_fits(footprint: Footprint, size: Size, limit_bytes: float, picture_bytes: float) -> str:
+    """What to ask for so that a picture fits that was refused, as the end of a sentence: a smaller
+    size where one leaves so much, else a limit."""
+    current = _full_size(footprint, size)
+    for fitted in _smaller(footprint, current):
+        if footprint.peak_bytes(fitted, "low") + picture_bytes <= limit_bytes:
+            return f"it fits with --size {_typed(fitted)} and without --memory"
+    needed = footprint.peak_bytes(current, "low") + picture_bytes
+    return f"it fits with --max-memory {ceil(needed / 1e7) * 10}MB"
 
 
 def as_bytes(amount: float | str) -> float:
@@ -215,17 +261,36 @@ def _sizes(footprint: Footprint, size: Size) -> Iterator[tuple[int, int]]:
     """Sizes to try, the best first."""
     full = _full_size(footprint, size)
     yield full
-    if size is not None or footprint.fixed:
+    if size is None:
+        yield from _smaller(footprint, full)
+
+
+def _smaller(footprint: Footprint, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Sizes of the same shape below one, the largest first, down to half the trained side."""
+    if footprint.fixed:
         return
     multiple = footprint.size_multiple
-    longest = max(full) // multiple
-    for cells in range(longest - 1, ceil(longest * SMALLEST_SHARE) - 1, -1):
-        scale = cells * multiple / max(full)
-        height, width = (max(1, round(side * scale / multiple)) * multiple for side in full)
+    least = ceil(max(footprint.trained_size) * SMALLEST_SHARE / multiple)
+    for cells in range(max(size) // multiple - 1, least - 1, -1):
+        scale = cells * multiple / max(size)
+        height, width = (max(1, round(side * scale / multiple)) * multiple for side in size)
         yield height, width
 
 
-def _advice(footprint: Footprint) -> str:
-    if not footprint.external:
-        return "an export with --external-data and --lowering rows takes less"
-    return "a smaller --size or a smaller model takes less"
+def _typed(size: tuple[int, int]) -> str:
+    """A size as `--size` takes it."""
+    return str(size[0]) if size[0] == size[1] else format_size(size)
+
+
+def _advice(
+    footprint: Footprint, size: tuple[int, int], limit_bytes: float, memory: Memory | None
+) -> str:
+    """What would fit in place of (height, width) `size`, which doesn't."""
+    if memory not in (None, "low") and footprint.peak_bytes(size, "low") <= limit_bytes:
+        return "memory low fits"
+    for smaller in _smaller(footprint, size):
+        if footprint.peak_bytes(smaller, "low") <= limit_bytes:
+            return f"--size {_typed(smaller)} fits" + (
+                " with memory low" if memory not in (None, "low") else ""
+            )
+    return "raise the limit, or take a smaller model"
