@@ -42,7 +42,7 @@ from .session.open import open_session
 from .session.ort_errors import onnxruntime_errors
 from .session.ort_session import SessionInfo
 from .session.providers import Providers
-from .session.trial import footprint_of
+from .trial import footprint_of
 
 
 class Opening(TypedDict, total=False):

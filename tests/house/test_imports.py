@@ -152,6 +152,7 @@ ROWS = {
     ],
     "runtime": [
         "segmenter",
+        "trial",
         "session",
         "cutout",
         "model",

@@ -225,7 +225,8 @@ class FileCutter:
             turn.bytes = turn.weight.bytes + held
             if self.detailed:
                 _describe_source(turn.details, job, source)
-            self.segmenter.check_fits(job.name, turn.weight.size, turn.bytes)
+            if self.segmenter.memory_left is not None:
+                self.segmenter.check_fits(job.name, turn.weight.size, turn.bytes)
         except BirefnetError as error:
             turn.error = bare(error)
         return turn
@@ -389,14 +390,12 @@ class CutterSettings:
     detailed: bool = False
 
     def roomy(self, jobs: Sequence[Job], *, complete: bool) -> "CutterSettings":
-        """The same, opened so that pictures fit beside the model where memory is bounded.
+        """The same, opened so that pictures fit beside the model, whose memory is bounded.
 
         Args:
             jobs: the first of them, whose headers are read where they lie on this machine.
             complete: whether these are all.
         """
-        if self.opening.get("max_memory") is None:
-            return self
         needs = [need for job in jobs if (need := self._need(job)) is not None]
         most = max(needs, default=PICTURE_BYTES)
         if not complete or len(needs) < len(jobs):

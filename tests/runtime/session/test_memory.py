@@ -5,10 +5,10 @@ from pathlib import Path
 import onnx
 import pytest
 from birefnet_models.zoo import all_cards, embedded_path
+from birefnet_runtime import trial
 from birefnet_runtime.errors import MemoryLimitError, ModelError, SizeError
 from birefnet_runtime.machine import rss_bytes
 from birefnet_runtime.model.locate import ModelFile
-from birefnet_runtime.session import trial
 from birefnet_runtime.session.memory import (
     SETTINGS,
     Footprint,

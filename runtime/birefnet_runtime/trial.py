@@ -19,16 +19,16 @@ from typing import Any
 from birefnet_models.base.errors import BirefnetError, CacheError
 from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.base.store import Store
-from birefnet_models.base.text import first_line, format_bytes
+from birefnet_models.base.text import format_bytes
 
-from ..errors import MemoryLimitError, ModelError
-from ..machine import peak_rss_bytes, release_memory, rss_bytes
-from ..model.locate import ModelFile, as_model_file
-from ..stderr import ticking
-from .judge import Asked
-from .memory import PACKING, SETTINGS, Footprint, stated_footprint, weights_of
-from .open import open_session
-from .plugins import PLUGINS
+from .errors import MemoryLimitError, ModelError
+from .machine import peak_rss_bytes, release_memory, rss_bytes
+from .model.locate import ModelFile, as_model_file
+from .session.judge import Asked
+from .session.memory import PACKING, SETTINGS, Footprint, stated_footprint, weights_of
+from .session.open import open_session
+from .session.plugins import PLUGINS
+from .stderr import ticking
 
 FOOTPRINTS = Store("footprints", limit_bytes=4 << 20)
 FORMAT = 1
@@ -37,10 +37,10 @@ BEYOND = 75
 """Exit code of a trial that took as much as it may."""
 MOST_SIDE = 512
 """Of a trial, where the size is free."""
-MARGIN = 1.1
+TRIAL_MARGIN = 1.1
 """How much more is reckoned with than was measured."""
 _WATCH_S = 0.002
-_PROGRAM = "import sys; from birefnet_runtime.session.trial import main; main(sys.argv[1:])"
+_PROGRAM = "import sys; from birefnet_runtime.trial import main; main(sys.argv[1:])"
 
 
 def footprint_of(file: ModelFile, limit_bytes: float) -> Footprint:
@@ -83,7 +83,7 @@ def _footprint(file: ModelFile, facts: Any, stated: Footprint | None) -> Footpri
     return Footprint(
         weights_bytes,
         external,
-        bytes_per_pixel=MARGIN * facts["bytes_per_pixel"],
+        bytes_per_pixel=TRIAL_MARGIN * facts["bytes_per_pixel"],
         trained_size=(height, width),
         size_multiple=facts["size_multiple"],
         fixed=facts["fixed"],
@@ -109,7 +109,7 @@ def _try(file: ModelFile, limit_bytes: float) -> dict[str, Any]:
         if "error" not in facts:
             return facts
         raise ModelError(f"{file.path}: {facts['error']}")
-    reason = first_line((done.stderr.strip().splitlines() or [f"code {done.returncode}"])[-1])
+    reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     raise ModelError(
         f"{file.path}: it doesn't say how much memory it needs, and a trial failed: {reason}"
     )
