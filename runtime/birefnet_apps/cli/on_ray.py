@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from birefnet_runtime.errors import ClusterError
@@ -13,7 +13,8 @@ from birefnet_runtime.errors import ClusterError
 from ..files.cutter import CutterSettings
 from ..files.jobs import CutoutPlan
 from ..storage import Location, RemotePath, file_at
-from .terminal import STOPPED, Summary, progress_bar, say
+from ..storage.models import is_in_a_store
+from .terminal import STOPPED, Summary, located, progress_bar, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ def run_on_ray(
     # A disk that all machines share needn't be here.
     if plan.count != 1 and isinstance(output, RemotePath):
         file_at(output).check_writable()
+    if not (isinstance(settings.model, str) and is_in_a_store(settings.model)):
+        settings = replace(settings, model=located(settings.model).path)  # fetched with a bar
     count, code, refused = None, 1, ""
     try:
         with connected(options.address):
