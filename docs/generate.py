@@ -37,7 +37,7 @@ from studies.pictures import (
     refine,
 )
 from studies.platforms import arm64, web
-from studies.runs import cold_start, file_to_file
+from studies.runs import cold_start, file_to_file, memory_limits
 from studies.service import scale, serve
 
 ROOT = Path(__file__).parents[1]
@@ -193,6 +193,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "speed": speed_table,
     "bench": bench_summary,
     "exports": stored(export.markdown_table),
+    "limits": stored(memory_limits.markdown_table),
     "cold_start": stored(cold_start.markdown_table),
     "refine": stored(refine.markdown_table),
     "cleaning": stored(clean.markdown_table),

@@ -90,7 +90,7 @@ class Segmenter:
             that leave `picture_bytes`, or else what leaves most. `memory_left` says how much. A
             file that doesn't say how much memory it needs is run once, small, to find out.
         picture_bytes: of `max_memory`, what pictures need at once; by default as much as a
-            photograph of 12 megapixels.
+            photograph of 12 megapixels where any size leaves that, else nothing.
         compiled: on the CPU, open the graph in the form that ONNX Runtime optimized it to here,
             which is kept in the cache from the first time on.
         verbose: let ONNX Runtime's own log lines through to stderr.
@@ -156,6 +156,8 @@ class Segmenter:
             footprint = footprint_of(file, limit)
             room = PICTURE_BYTES if picture_bytes is None else picture_bytes
             choice = choose(file, footprint, size, limit, room, memory)
+            if picture_bytes is None and choice.estimate_bytes + room > limit:
+                choice = choose(file, footprint, size, limit, memory=memory)
             memory, size = choice.memory, choice.size
             self.memory_left = limit - choice.estimate_bytes
             self._what_fits = partial(what_fits, footprint, size, limit)

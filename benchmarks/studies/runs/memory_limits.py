@@ -1,14 +1,16 @@
-"""What pictures take beside the model, and whether `--max-memory` holds with both.
+"""What pictures take beside the model, whether `--max-memory` holds with both, and how near to the
+limit it gets.
 
-`python -m studies.runs.memory_limits LITE_DIRECTORY FILE`, the first an export of a Swin T
-checkpoint (`studies.graphs.golden_checkpoints` writes one; `--external-data --lowering rows` takes
-least).
+`python -m studies.runs.memory_limits FILE lite=DIRECTORY NAME=MODEL...`, exports of checkpoints
+(`studies.graphs.golden_checkpoints` writes some) or names of the zoo. `--part choices` measures
+how near it gets alone, and leaves the rest of FILE as it is.
 
 Each run is a `birefnet cutout` of its own. Its peak is read from `VmHWM`, in the program itself,
 since `ru_maxrss` of a child starts at its parent's peak.
 """
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,11 +21,13 @@ from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results_file import write_results
-from birefnet_runtime import Blur, Canvas, Clean, Color, Encoding, Style
+from birefnet_runtime import Blur, Canvas, Clean, Color, Encoding, Segmenter, Style
 from birefnet_runtime.cutout.memory import SLACK_BYTES, peak_bytes
 from birefnet_runtime.images.read import open_image
 from birefnet_runtime.images.write import JPEG, PNG, TIFF, WEBP
 from PIL import Image
+
+from studies.tables import table_lines
 
 PHOTO = Path(__file__).parents[3] / "examples" / "photos" / "china.jpg"
 PROGRAM = """
@@ -73,16 +77,83 @@ WAYS: dict[str, tuple[Style, Encoding, tuple[str, ...]]] = {
 }
 
 
+LIMITS_MB = (600, 700, 800, 1000, 1500, 2000)
+STEP = 64
+"""Between the sizes at which peaks are measured, in pixels."""
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Measure both and write the results file."""
-    lite, output = map(Path, arguments)
+    """Measure and write the results file, after each part."""
+    only_choices = "--part" in arguments
+    output, *named = (each for each in arguments if each not in ("--part", "choices"))
+    models = dict(each.split("=", 1) for each in named)
+    file = Path(output)
+    stored: dict[str, Any] = json.loads(file.read_text()) if only_choices else {}
+    stored["choices_environment"] = asdict(read_environment())
     with tempfile.TemporaryDirectory() as folder:
-        stored = {
-            "environment": asdict(read_environment()),
-            "pictures": measure_pictures(Path(folder)),
-            "limits": measure_limits(Path(folder), lite),
+        if not only_choices:
+            stored["environment"] = stored["choices_environment"]
+            stored["pictures"] = measure_pictures(Path(folder))
+            stored["limits"] = measure_limits(Path(folder), models["lite"])
+            write_results(file, stored)
+        photo = make_photos(Path(folder), 12)["8-bit"]
+        stored["choices"] = []
+        for name, model in models.items():
+            stored["choices"] += measure_choices(photo, name, model)
+            write_results(file, stored)
+    print(markdown_table(stored))
+
+
+def measure_choices(photo: Path, name: str, model: str) -> list[dict[str, Any]]:
+    """What each limit led to for a photograph of 12 megapixels, what it took, and the largest size
+    that would have kept the limit, by runs without one."""
+    trained = min(Segmenter(model).model_size((1, 1)))
+    sizes = range(trained, trained // 2 - 1, -STEP)
+    peaks = {size: _run(photo, model, "--size", size, "--memory", "low") for size in sizes}
+    rows = []
+    for limit in (1_000_000 * megabytes for megabytes in LIMITS_MB):
+        run = _run(photo, model, "--max-memory", limit)
+        said = re.search(r"running at (\d+)x", " ".join(run["said"]))
+        chosen = (int(said[1]) if said else trained) if run["exit_code"] == 0 else None
+        kept = [size for size, row in peaks.items() if row["peak_rss_bytes"] <= limit]
+        row = {
+            "model": name,
+            "limit_bytes": limit,
+            "chosen": chosen,
+            "best": max(kept, default=None),
         }
-    write_results(output, stored)
+        row |= {"peak_rss_bytes": run["peak_rss_bytes"], "said": run["said"]}
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    return rows
+
+
+def _run(photo: Path, model: str, *options: object) -> dict[str, Any]:
+    run = cut_out(photo, "-o", photo.with_name("cutout.png"), "-m", model, *options)
+    run["said"] = [line.replace(str(photo.parent), "") for line in run["said"]]
+    return run
+
+
+def markdown_table(stored: dict[str, Any]) -> str:
+    """A row a model, from the content of a results file: for each limit the size that was chosen,
+    what that took, and the best size where it is another."""
+    rows: dict[str, list[str]] = {}
+    for each in stored["choices"]:
+        chosen, best = each["chosen"], each["best"]
+        cell = f"{chosen}, {each['peak_rss_bytes'] / 1e6:.0f} MB" if chosen else "refused"
+        cell += f" ({best})" if best and best != chosen else ""
+        rows.setdefault(each["model"], []).append(cell)
+    header = ("model", *(f"{limit:,} MB" for limit in LIMITS_MB))
+    lines = table_lines(header, [(name, *cells) for name, cells in rows.items()])
+    machine = stored["choices_environment"]
+    lines += [
+        "",
+        "A photograph of 12 megapixels under limits: the size that was chosen and the peak of the "
+        f"process; in brackets the largest size, in steps of {STEP}, that would have kept the "
+        f"limit, where that is another. Generated weights, one at a time; {machine['processor']}, "
+        f"{machine['cores']} cores, onnxruntime {machine['packages']['onnxruntime']}.",
+    ]
+    return "\n".join(lines)
 
 
 def make_photos(folder: Path, megapixels: int) -> dict[str, Path]:
@@ -129,7 +200,7 @@ def measure_pictures(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def measure_limits(folder: Path, lite: Path) -> list[dict[str, Any]]:
+def measure_limits(folder: Path, lite: str) -> list[dict[str, Any]]:
     """Peaks under limits: one picture, several at once, and those that are refused."""
     photos = {
         f"{megapixels} megapixels": make_photos(folder, megapixels)["8-bit"]
@@ -140,8 +211,8 @@ def measure_limits(folder: Path, lite: Path) -> list[dict[str, Any]]:
     for number in range(8):
         (many / f"{number}.jpg").write_bytes(photos["12 megapixels"].read_bytes())
     settings: list[tuple[str, int, tuple[str, ...], dict[str, Path]]] = [
-        (str(lite), 1_000_000_000, (), photos),
-        (str(lite), 1_000_000_000, ("--size", "512"), photos),
+        (lite, 1_000_000_000, (), photos),
+        (lite, 1_000_000_000, ("--size", "512"), photos),
         ("nano", 400_000_000, (), photos),
         ("nano", 1_000_000_000, (), {**photos, "8 of 12 megapixels": many}),
     ]

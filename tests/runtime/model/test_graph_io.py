@@ -15,6 +15,7 @@ from birefnet_runtime.session.availability import installed_build
 from birefnet_runtime.session.memory import choose
 from birefnet_runtime.session.providers import TensorRT
 from birefnet_runtime.session.tensorrt import resolve
+from birefnet_runtime.trial import footprint_of
 from click.testing import CliRunner
 from onnx import TensorProto, helper
 from PIL import Image
@@ -144,7 +145,8 @@ def test_its_network_has_one_size_and_keeps_its_logits(make_pixel_model):
 
 
 def test_a_limit_of_memory_does_not_change_its_size(make_pixel_model):
-    assert choose(ModelFile(make_pixel_model()), None, 400e6).size is None
+    file = ModelFile(make_pixel_model())
+    assert choose(file, footprint_of(file, 400e6), None, 400e6).size is None
 
 
 def test_facts_and_graph_must_agree(make_model):
