@@ -49,7 +49,7 @@ def cutout_files(
     gpus_per_actor: float | None = None,
     **opening: Unpack[Opening],
 ) -> "Dataset":
-    """Cut out files and folders as `birefnet cutout --engine ray` does.
+    """Cut out files and folders as `birefnet cutout --on ray` does.
 
     Paths travel to the actors, which read, cut out and write; pictures don't. Each result appears
     whole or not at all, so a task that is tried again does no harm. A file that fails is a row with

@@ -62,6 +62,54 @@ def test_the_command_does_the_same_on_ray(model, tmp_path, picture):
     assert lines[-1].startswith("birefnet: 4 cutouts in ")
 
 
+DEADLY = """
+import json, os, sys
+import ray
+from birefnet_apps.ray import cutout_files
+
+ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False,
+         runtime_env={"env_vars": {"PYTHONPATH": sys.argv[2]}})
+rows = cutout_files("in", "out", model=sys.argv[1], gpus_per_actor=1).take_all()
+print(json.dumps([[os.path.basename(row["input"]), row["error"]] for row in rows]))
+"""
+
+
+@pytest.mark.slow
+def test_on_a_gpu_a_picture_that_kills_its_actor_costs_nobody_else_anything(
+    model, tmp_path, picture
+):
+    """An actor asks for a logical GPU; its process ends as it reads one of the pictures."""
+    (tmp_path / "in").mkdir()
+    for name in ("a", "deadly", "z"):
+        Image.fromarray(picture).save(tmp_path / "in" / f"{name}.png")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import builtins, os, sys\n"
+        "def hook(event, args):\n"
+        "    if event == 'open' and str(args[0]).endswith('deadly.png'): os._exit(9)\n"
+        "if 'default_worker.py' in ' '.join(sys.orig_argv): sys.addaudithook(hook)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", DEADLY, model, tmp_path / "site"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        cwd=tmp_path,
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = dict(json.loads(done.stdout.splitlines()[-1]))
+    assert {name: error is None for name, error in rows.items()} == {
+        "a.png": True,
+        "deadly.png": False,
+        "z.png": True,
+    }
+    assert "ended 3 times" in rows["deadly.png"], rows
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "z.png"}
+
+
 @pytest.mark.interop
 def test_an_actor_and_a_node_are_killed():
     """As in `benchmarks/results/scale.json`, smaller; in a process of its own."""
