@@ -10,37 +10,18 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from studies.processes import can_limit, limited
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="limits and peaks are Linux's"),
 ]
 PROGRAM = "from birefnet_apps.cli.main import main; main()"
-GROUPS = Path("/sys/fs/cgroup/memory")
 PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "china.jpg"
 LIMIT = 1_000_000_000
-
-
-@contextmanager
-def limited(limit_bytes: int) -> Iterator[Callable[[], None] | None]:
-    """What a child does first to live in a control group of its own; None if none can be made."""
-    group = GROUPS / f"birefnet-tests-{os.getpid()}"
-    try:
-        group.mkdir()
-        (group / "memory.limit_in_bytes").write_text(str(limit_bytes))
-    except OSError:
-        yield None
-        return
-
-    def join() -> None:
-        (group / "tasks").write_text(str(os.getpid()))
-
-    yield join
-    group.rmdir()
 
 
 def limit_data() -> None:
@@ -50,7 +31,7 @@ def limit_data() -> None:
 @pytest.fixture
 def join_limit(record_property) -> Iterator[Callable[[], None]]:
     """What a child does first to live under `LIMIT`."""
-    with limited(LIMIT) as join:
+    with limited(LIMIT if can_limit() else None) as join:
         record_property("limit", "control group" if join else "RLIMIT_DATA")
         yield join or limit_data
 
@@ -108,7 +89,7 @@ def test_so_does_int8_that_is_calibrated_on_photographs(swin_t_file, tmp_path):
         (photos / f"{i}.jpg").write_bytes(PHOTO.read_bytes())
     options = ("--precision", "int8", "--calibrate", photos, "--min-iou", 0.5)
 
-    with limited(LIMIT) as join:
+    with limited(LIMIT if can_limit() else None) as join:
         if join is None:
             pytest.skip("no control group can be made here")
         report = export(swin_t_file, tmp_path / "out", *options, "--trained-size", 1024, first=join)
@@ -117,7 +98,7 @@ def test_so_does_int8_that_is_calibrated_on_photographs(swin_t_file, tmp_path):
 
 
 def test_one_that_would_be_killed_is_refused_instead(swin_t_file, tmp_path):
-    with limited(300_000_000) as join:
+    with limited(300_000_000 if can_limit() else None) as join:
         if join is None:
             pytest.skip("no control group can be made here")
         done = run(swin_t_file, tmp_path / "out", first=join)

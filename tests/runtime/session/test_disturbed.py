@@ -237,14 +237,19 @@ def opened(way: Way, without_answer: Path) -> Segmenter:
     return Segmenter(model, providers=way.providers, compiled=way.compiled, size=SIZE)
 
 
+def open_before(machine: Machine, way: Way, without_answer: Path) -> None:
+    """What a later opening finds, where the way is one."""
+    if way.later is not None:
+        opened(way, without_answer)
+        way.later(machine)
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda each: each.__name__)
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_no_wrong_answer_becomes_a_mask_without_a_word(
     machine, way, fault, without_answer, expected
 ):
-    if way.later is not None:
-        opened(way, without_answer)
-        way.later(machine)
+    open_before(machine, way, without_answer)
     machine.harm, machine.wrong = fault, way.wrong
 
     with warnings.catch_warnings(record=True) as said:
@@ -280,9 +285,7 @@ def attempt(way, without_answer):
 def test_libraries_that_compute_wrong_are_an_error_in_each_way(
     machine, way, harm, without_answer, monkeypatch
 ):
-    if way.later is not None:
-        opened(way, without_answer)
-        way.later(machine)
+    open_before(machine, way, without_answer)
     harm(monkeypatch)
 
     segmenter, error = attempt(way, without_answer)

@@ -28,6 +28,8 @@ from birefnet_runtime.session.judge import Asked
 from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.ort_session import OpenSession
 
+from .test_disturbed import wrong_products
+
 NANO = embedded_path(find("nano"))
 
 
@@ -92,15 +94,8 @@ def test_what_was_right_once_is_not_asked_again(monkeypatch):
 
 
 def test_products_that_are_wrong_are_noticed_by_the_known_answer_alone(monkeypatch):
-    real = np.matmul
-
-    def matmul(a, b, out=None):
-        result = real(a, b, out=out)
-        result[-1, -1] += 0.5
-        return result
-
     judge.check_machine()
-    monkeypatch.setattr(np, "matmul", matmul)
+    wrong_products(monkeypatch)
     monkeypatch.setattr("birefnet_runtime.session.acceptance.check_machine", lambda: None)
 
     with pytest.raises(WrongAnswerError, match="another version of NumPy"):
