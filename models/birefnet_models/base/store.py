@@ -6,8 +6,8 @@
 
 KEY is the hash of all that makes a thing invalid: what was made of another file, by another version
 or for another machine has another name and is never looked into. An entry appears whole or not at
-all. One whose own files were changed, cut or removed since is no entry: it is removed when it is
-found, and can be made anew.
+all. One whose own files were changed, cut or removed since is no entry, and is replaced when it is
+made anew. Who merely looks removes nothing: what looks damaged may be new, and whole by now.
 """
 
 import hashlib
@@ -160,25 +160,16 @@ class Store:
         return Entry(final, content["key"], content["facts"], refused)
 
     def _read(self, folder: Path) -> Entry | None:
-        """The entry in a folder; one that isn't whole is removed."""
+        """The entry in a folder; None if there is none that is whole and can be read."""
         try:
             content = json.loads((folder / FACTS).read_text(encoding="utf-8"))
             whole = all(
                 self._state(folder / name) == state for name, state in content["files"].items()
             )
             entry = Entry(folder, content["key"], content["facts"], content["refused"])
-            whole = whole and entry_name(entry.key) == folder.name
-        except FileNotFoundError:
-            whole, entry = not folder.is_dir(), None
-        except (ValueError, KeyError, TypeError, AttributeError):
-            whole, entry = False, None
-        except OSError:  # it may be whole, and can't be read by this user
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        if not whole:
-            with suppress(OSError):
-                remove_at_once(folder)
-            return None
-        return entry
+        return entry if whole and entry_name(entry.key) == folder.name else None
 
     def _state(self, file: Path) -> list[int]:
         """What of a file must still be the same."""

@@ -81,6 +81,20 @@ def test_an_entry_that_is_not_whole_is_none_and_can_be_made_anew(store, harm):
     assert store.make(Key("a"), fill("new")).facts == {"text": "new"}
 
 
+def test_who_looks_while_another_makes_it_removes_nothing(store, monkeypatch):
+    real = Path.read_text
+
+    def meanwhile(path: Path, *args: object, **named: object) -> str:
+        monkeypatch.setattr(Path, "read_text", real)
+        store.make(Key("a"), fill())
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", meanwhile)
+
+    assert store.find(Key("a")) is None
+    assert store.make(Key("a"), never).facts == {"text": "content"}
+
+
 def test_files_that_have_hashes_of_their_own_may_be_moved_to_another_disk(tmp_path):
     store = Store(tmp_path / "things", stamped=False)
     file = store.make(Key("a"), fill()).folder / "deep" / "file"
