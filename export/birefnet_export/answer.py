@@ -152,14 +152,16 @@ def known_answer(
         pictures: (height, width) of each.
         size: (height, width) at which the network runs.
     """
-    tensor = np.stack([to_tensor(draw(*each), size) for each in pictures])
+    tensor = np.stack([answer_tensor(draw(*each), size) for each in pictures])
     answers = network(tensor)[:, 0]
-    alphas = tuple(to_alpha(each, picture) for each, picture in zip(answers, pictures, strict=True))
+    alphas = tuple(
+        answer_alpha(each, picture) for each, picture in zip(answers, pictures, strict=True)
+    )
     answer = Answer(alphas, answers).kept(STEP)
     return KnownAnswer(pictures, size, STEP, answer, TOLERANCES[precision])
 
 
-def to_tensor(picture: NDArray[np.uint8], size: tuple[int, int]) -> Array:
+def answer_tensor(picture: NDArray[np.uint8], size: tuple[int, int]) -> Array:
     """Stretch a picture as Pillow's antialiased bilinear filter does, to 8 bits after the columns
     and after the rows, and normalize it.
 
@@ -179,7 +181,7 @@ def to_tensor(picture: NDArray[np.uint8], size: tuple[int, int]) -> Array:
     return np.asarray(normalized.transpose(2, 0, 1), np.float64)
 
 
-def to_alpha(logits: Array, size: tuple[int, int]) -> Array:
+def answer_alpha(logits: Array, size: tuple[int, int]) -> Array:
     """The sigmoid, brought to a picture's size by Pillow's bicubic filter, whose overshoot is cut
     off after the columns and after the rows.
 

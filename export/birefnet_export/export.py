@@ -11,7 +11,7 @@ from birefnet_models.zoo import lookup
 
 from .checkpoint.fetch import LocalCheckpoint, fetch
 from .errors import ExportError
-from .options import ExportReport, Request, graph_form
+from .options import ExportReport, ExportRequest, graph_form
 from .precision.request import Precision
 
 
@@ -75,7 +75,7 @@ def export_onnx(
         ExportError: the opset, the lowering or the trained size is not possible, or the output
             can't be written.
     """
-    request = Request(
+    request = ExportRequest(
         form=graph_form(lowering, opset, precision),
         precision=Precision(precision, Path(calibrate) if calibrate is not None else None, min_iou),
         trained_size=trained_size,
@@ -84,13 +84,13 @@ def export_onnx(
         external_data=external_data,
         end_to_end=end_to_end,
     )
-    from .pipeline import run
+    from .pipeline import run_export
 
     fetched = fetch(checkpoint, fetching)
     name = None if output_dir else _cache_name(name, fetched)
     form = f"{precision}-{request.form.lowering.name}"
     directory = Path(output_dir) if output_dir else export_directory(str(name), form)
-    return replace(run(fetched, directory, request), name=name)
+    return replace(run_export(fetched, directory, request), name=name)
 
 
 def _cache_name(asked: str | None, fetched: LocalCheckpoint) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from birefnet_models.base.names import PREPROCESSOR_FILE
+from birefnet_runtime.model.metadata import DEFAULT_SIZE
 
 from .graph.signature import MEAN, STD
-
-DEFAULT_SIZE = (1024, 1024)
-"""What upstream trains at unless said otherwise; height and width."""
 
 
 def hub_config(size: tuple[int, int] | None, *, external_data: bool) -> dict[str, dict[str, Any]]:

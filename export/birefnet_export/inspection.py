@@ -121,7 +121,7 @@ def to_dict(facts: Facts) -> dict[str, Any]:
 
 def _checkpoint_facts(path: Path) -> CheckpointFacts:
     from .checkpoint.read import architecture_of, mismatches, stated_size
-    from .checkpoint.shards import files_of
+    from .checkpoint.shards import checkpoint_files
     from .checkpoint.tensors import file_format, read_state_dict, weights_file
 
     file = weights_file(path)
@@ -141,7 +141,7 @@ def _checkpoint_facts(path: Path) -> CheckpointFacts:
     except ArchitectureError as error:
         problems = (str(error),)
     floating = [tensor for tensor in stored.values() if tensor.dtype.is_floating]
-    files = files_of(file)
+    files = checkpoint_files(file)
     sha256 = sha256_of(*files)
     models, match = _of_hash(sha256), "sha256"
     if not (models or problems or settings):

@@ -8,6 +8,7 @@ from typing import Any
 
 from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.base.text import format_size
+from birefnet_runtime.model.metadata import METADATA_FORMAT
 
 from .checkpoint.read import Checkpoint
 from .graph.activation_memory import activation_bytes_per_pixel, attention_bytes
@@ -17,9 +18,6 @@ from .precision.int8 import PAIR_LIMIT
 from .verify.alphas import AlphaParity
 from .verify.logits import Parity
 from .verify.quality import Quality
-
-FORMAT = "1"
-"""Raised when the meaning of an entry changes."""
 
 
 def facts(
@@ -38,7 +36,7 @@ def facts(
     attention = attention_bytes(checkpoint.arch, form.opset)
     peak = activation_bytes_per_pixel(checkpoint.arch, form.lowering.name)
     known: dict[str, Any] = {
-        "format": FORMAT,
+        "format": METADATA_FORMAT,
         "producer_version": version("birefnet-ort"),
         "checkpoint": checkpoint.path.name,
         "checkpoint_sha256": checkpoint.sha256,

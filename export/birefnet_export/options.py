@@ -54,7 +54,7 @@ def graph_form(lowering: str | None, opset: int | None, precision: str) -> Graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ExportRequest:
     """What an export is asked for; `export_onnx` describes each."""
 
     form: GraphForm

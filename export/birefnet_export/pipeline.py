@@ -12,6 +12,7 @@ from birefnet_models.base.files import made_folder, replacing, temporary_folder
 from birefnet_models.base.text import format_size
 from birefnet_models.cache import MODEL_OF_PRECISION, end_to_end_file
 from birefnet_runtime.machine import peak_rss_bytes
+from birefnet_runtime.model.metadata import DEFAULT_SIZE
 
 from .answer import answer_facts, end_to_end_answer_facts
 from .checkpoint.fetch import LocalCheckpoint
@@ -20,14 +21,14 @@ from .errors import ExportError
 from .graph.builder import Graph
 from .graph.check import check_graph
 from .graph.end_to_end import enclose
-from .graph.fused.model import build
-from .graph.save import append_properties, files_of, opened_view, replacing_model, write_model
+from .graph.fused.model import append_birefnet
+from .graph.save import append_properties, model_files, opened_view, replacing_model, write_model
 from .graph.signature import INPUT, OUTPUT, SIZE_MULTIPLE
-from .graph.weights import Weights, WeightsBeside
-from .hub_config import DEFAULT_SIZE, hub_config
+from .graph.weights import WeightsBeside, WeightStore
+from .hub_config import hub_config
 from .metadata import end_to_end_facts, facts, parity_facts
 from .network.birefnet import BiRefNet
-from .options import EndToEndReport, ExportReport, GraphForm, Request
+from .options import EndToEndReport, ExportReport, ExportRequest, GraphForm
 from .precision.calibration import calibration_images
 from .precision.convert import converted
 from .room import require_room
@@ -39,7 +40,9 @@ LARGEST_TRAINED_SIDE = 16384
 """In pixels, far beyond any checkpoint's (2560): what is larger was mistyped."""
 
 
-def run(checkpoint: LocalCheckpoint, directory: Path, request: Request) -> ExportReport:
+def run_export(
+    checkpoint: LocalCheckpoint, directory: Path, request: ExportRequest
+) -> ExportReport:
     """Export a checkpoint; result and errors are those of `export_onnx`."""
     started = time.perf_counter()
     file = directory / MODEL_OF_PRECISION[request.precision.name]
@@ -85,7 +88,7 @@ def run(checkpoint: LocalCheckpoint, directory: Path, request: Request) -> Expor
         lowering=request.form.lowering.name,
         precision=request.precision.name,
         nodes=len(model.graph.node),
-        file_bytes=sum(path.stat().st_size for path in files_of(file)),
+        file_bytes=sum(path.stat().st_size for path in model_files(file)),
         parity=parity,
         quality=quality,
         warnings=tuple(f"{w.category.__name__}: {w.message}" for w in caught),
@@ -96,7 +99,9 @@ def run(checkpoint: LocalCheckpoint, directory: Path, request: Request) -> Expor
     )
 
 
-def build_model(net: BiRefNet, form: GraphForm, weights: Weights | None = None) -> onnx.ModelProto:
+def build_model(
+    net: BiRefNet, form: GraphForm, weights: WeightStore | None = None
+) -> onnx.ModelProto:
     """Build the fused form of `net`.
 
     ONNX Runtime fuses by the shapes that stand in the file (`value_info`): with them it joins two
@@ -109,7 +114,7 @@ def build_model(net: BiRefNet, form: GraphForm, weights: Weights | None = None) 
     """
     g = Graph(form.opset, weights)
     image = g.input(INPUT.name, INPUT.axes)
-    g.output(OUTPUT.name, OUTPUT.axes, build(g, image, net, form.lowering))
+    g.output(OUTPUT.name, OUTPUT.axes, append_birefnet(g, image, net, form.lowering))
     return onnx.shape_inference.infer_shapes(g.model())
 
 
@@ -118,7 +123,7 @@ def _write_model(
     model: onnx.ModelProto,
     weights: WeightsBeside,
     known: dict[str, str],
-    request: Request,
+    request: ExportRequest,
     net: BiRefNet,
 ) -> Parity | None:
     """Write a model; it gets its name only when it is known to compute what the reference does.
@@ -145,7 +150,7 @@ def _write_end_to_end(
     model: onnx.ModelProto,
     weights: WeightsBeside,
     known: dict[str, str],
-    request: Request,
+    request: ExportRequest,
     net: BiRefNet,
     size: tuple[int, int],
 ) -> EndToEndReport:
@@ -162,7 +167,7 @@ def _write_end_to_end(
             asked = openable if request.verify else None
             answer = end_to_end_answer_facts(net, request.precision.name, size, inside, asked)
         append_properties(unnamed, end_to_end_facts(known, size, parity) | answer)
-    return EndToEndReport(file, size, sum(p.stat().st_size for p in files_of(file)), parity)
+    return EndToEndReport(file, size, sum(p.stat().st_size for p in model_files(file)), parity)
 
 
 def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:

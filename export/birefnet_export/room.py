@@ -19,10 +19,10 @@ from .checkpoint.read import Checkpoint
 from .errors import ExportError
 from .graph.activation_memory import activation_bytes_per_pixel, attention_bytes
 from .graph.save import LARGEST_FILE
-from .options import Request
+from .options import ExportRequest
 
 MEMINFO = Path("/proc/meminfo")
-PROGRAM_BYTES = 170e6
+EXPORT_PROGRAM_BYTES = 170e6
 """Python, NumPy, onnx, ONNX Runtime, and the graph without its weights."""
 BUILT = 0.15
 """Bytes per byte of weights while the graph is built: those of the largest layer, in float64."""
@@ -31,7 +31,7 @@ CHECKED = {"fp32": 1.2, "fp16": 1.6, "int8": 1.2}
 types, and of others the pages that are mapped."""
 CALIBRATED = 1.1
 """The same while int8 is calibrated, where weights are not packed."""
-PACKING = 1.45
+WATCHED_PACKING = 1.45
 """How much more ONNX Runtime takes than the tensors that live at once, while values are watched."""
 WRITTEN = {"fp32": 1.0, "fp16": 0.5, "int8": 0.4}
 """Bytes of the finished file per byte of float32 weights."""
@@ -47,7 +47,7 @@ class Need(NamedTuple):
     """Of the finished file."""
 
 
-def estimated(checkpoint: Checkpoint, request: Request, size: tuple[int, int]) -> Need:
+def estimated(checkpoint: Checkpoint, request: ExportRequest, size: tuple[int, int]) -> Need:
     """What the export of a checkpoint takes.
 
     Args:
@@ -60,15 +60,15 @@ def estimated(checkpoint: Checkpoint, request: Request, size: tuple[int, int]) -
         memory = max(memory, CHECKED[precision] * weights)
     if request.precision.calibrate or request.end_to_end:
         tensors = _tensor_bytes(checkpoint, request, size)
-        memory = max(memory, CALIBRATED * weights + PACKING * tensors)
+        memory = max(memory, CALIBRATED * weights + WATCHED_PACKING * tensors)
     file = WRITTEN[precision] * weights
     beside = weights if precision == "fp32" else weights + file
     disk = beside + file * (2 if request.end_to_end else 1)
-    return Need(PROGRAM_BYTES + memory, disk, file)
+    return Need(EXPORT_PROGRAM_BYTES + memory, disk, file)
 
 
 def require_room(
-    checkpoint: Checkpoint, request: Request, size: tuple[int, int], directory: Path
+    checkpoint: Checkpoint, request: ExportRequest, size: tuple[int, int], directory: Path
 ) -> None:
     """Compare what the export takes with what there is.
 
@@ -120,7 +120,7 @@ def free_disk_bytes(directory: Path) -> float:
         return inf
 
 
-def _tensor_bytes(checkpoint: Checkpoint, request: Request, size: tuple[int, int]) -> float:
+def _tensor_bytes(checkpoint: Checkpoint, request: ExportRequest, size: tuple[int, int]) -> float:
     """Of the tensors between the layers, at their peak."""
     pixels = size[0] * size[1]
     form = request.form
@@ -129,7 +129,9 @@ def _tensor_bytes(checkpoint: Checkpoint, request: Request, size: tuple[int, int
     return max(by_maps, linear * pixels + square * pixels**2)
 
 
-def _smaller(checkpoint: Checkpoint, request: Request, size: tuple[int, int], there: float) -> str:
+def _smaller(
+    checkpoint: Checkpoint, request: ExportRequest, size: tuple[int, int], there: float
+) -> str:
     """What would fit, if anything does."""
     if request.verify:
         unverified = estimated(checkpoint, replace(request, verify=False), size).memory

@@ -36,7 +36,7 @@ Explain = Callable[[int, str], FetchError | None]
 place of the general error."""
 
 TIMEOUT_S = 30.0
-MOST_BYTES = 8 << 30
+MOST_FILE_BYTES = 8 << 30
 """Of one file; the largest checkpoint of a BiRefNet has 1 GB, with its optimizer 3 GB."""
 _MOST_RESUMES = 20
 _LEAST_BYTES_PER_S = 10_000
@@ -63,7 +63,7 @@ def download(
     anew: bool = False,
     progress: Progress | None = None,
     timeout_s: float = TIMEOUT_S,
-    most_bytes: int = MOST_BYTES,
+    most_bytes: int = MOST_FILE_BYTES,
     token: str | None = None,
     explain: Explain | None = None,
 ) -> Path:

@@ -94,7 +94,7 @@ class Version:
             _REFERENCES.discard({"reference": reference})
 
 
-def versions() -> Iterator[Version]:
+def fetched_versions() -> Iterator[Version]:
     """All ready-made models in the cache; none without one, and none that can't be read."""
     try:
         noted = {e.key["reference"]: dict(e.facts) for e in _REFERENCES.entries()}

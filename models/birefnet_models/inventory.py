@@ -17,7 +17,7 @@ from .base.names import METADATA_PREFIX
 from .base.onnx_file import read_onnx
 from .base.text import first_line, printable, shortened
 from .cache import CachedExport, cached_exports, downloads
-from .fetch import Version, versions
+from .fetch import Version, fetched_versions
 from .reference import DEFAULT_REVISION
 from .zoo import lookup
 
@@ -26,7 +26,7 @@ _PART = ".part"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CachedItem:
     """One thing in the cache that takes room."""
 
     name: str
@@ -50,13 +50,13 @@ class Entry:
         return {key: getattr(self, key) for key in keys}
 
 
-def inventory() -> tuple[Entry, ...]:
+def inventory() -> tuple[CachedItem, ...]:
     """What is in the cache; nothing without one, or with one that can't be read."""
     exports = [_export(export) for export in cached_exports()]
-    return (*exports, *map(_ready_made, versions()), *_downloads())
+    return (*exports, *map(_ready_made, fetched_versions()), *_downloads())
 
 
-def remove(name: str) -> tuple[Entry, ...]:
+def remove(name: str) -> tuple[CachedItem, ...]:
     """Remove all that is called so from the cache.
 
     Args:
@@ -83,7 +83,7 @@ def remove(name: str) -> tuple[Entry, ...]:
     return tuple(entry for entry in fitting if _removed(entry))
 
 
-def _removed(entry: Entry) -> bool:
+def _removed(entry: CachedItem) -> bool:
     """Whether an entry was there and is gone now."""
     try:
         entry.remove()
@@ -95,7 +95,7 @@ def _removed(entry: Entry) -> bool:
     return True
 
 
-def _is_variant(entry: Entry, name: str) -> bool:
+def _is_variant(entry: CachedItem, name: str) -> bool:
     """Whether a name with words of a variant behind it (`lite:fp16`) means this export."""
     name, colon, variant = name.partition(":")
     card = lookup(name)
@@ -104,25 +104,25 @@ def _is_variant(entry: Entry, name: str) -> bool:
     return is_export and set(variant.split("-")) <= set(entry.variant.split("-"))
 
 
-def _export(export: CachedExport) -> Entry:
+def _export(export: CachedExport) -> CachedItem:
     name = export.name if lookup(export.name) else export.name.replace("--", "/", 1)
     source = ""
     with suppress(OnnxFileError):
         source = read_onnx(export.file).properties.get(f"{METADATA_PREFIX}source", "")
     size, names = size_of(export.directory), frozenset({name, export.name})
     gone = partial(_remove_folder, export.directory)
-    return Entry(name, "export", export.variant, source, size, names, gone)
+    return CachedItem(name, "export", export.variant, source, size, names, gone)
 
 
-def _ready_made(version: Version) -> Entry:
+def _ready_made(version: Version) -> CachedItem:
     names = {version.url, _repository(version.url)} - {""}
     for reference in version.references:
         repo, at, rest = reference.partition("@")
         revision, _, precision = rest.partition(":")
-        names |= {reference, typed(reference)}
+        names |= {reference, typed_reference(reference)}
         if at and "://" not in reference:
             names |= {repo, f"{repo}@{revision}", f"{repo}:{precision}"}
-    name = min(map(typed, version.references), key=len, default=version.url)
+    name = min(map(typed_reference, version.references), key=len, default=version.url)
     pin = version.pin
     source = version.url
     if pin.commit and version.references:
@@ -130,17 +130,17 @@ def _ready_made(version: Version) -> Entry:
         host = version.url.partition(f"/resolve/{pin.commit}/")[0]
         source = host if revision == pin.commit else f"{host} {revision} at {pin.commit[:12]}"
     size = size_of(version.folder)
-    return Entry(name, "ready-made", pin.file, source, size, frozenset(names), version.remove)
+    return CachedItem(name, "ready-made", pin.file, source, size, frozenset(names), version.remove)
 
 
-def typed(reference: str) -> str:
+def typed_reference(reference: str) -> str:
     """A reference of the lock file as `--model` takes it, without what goes without saying."""
     if "://" in reference:
         return reference
     return reference.removesuffix(":onnx").replace(f"@{DEFAULT_REVISION}", "", 1)
 
 
-def _downloads() -> Iterator[Entry]:
+def _downloads() -> Iterator[CachedItem]:
     """Files of releases, and parts of files whose download was interrupted."""
     try:
         every = (file for file in downloads().glob("*/*") if file.is_file())
@@ -161,7 +161,7 @@ def _downloads() -> Iterator[Entry]:
             url, names, kind = "", {file.name}, "download"
         gone = partial(_remove_folder, file.parent)
         size = size_of(file.parent)
-        yield Entry(url or file.name, kind, "", url, size, frozenset(names), gone)
+        yield CachedItem(url or file.name, kind, "", url, size, frozenset(names), gone)
 
 
 def _repository(url: str) -> str:
@@ -187,6 +187,6 @@ def _remove_folder(folder: Path) -> None:
         folder.parent.rmdir()
 
 
-def total_size(entries: Sequence[Entry]) -> int:
+def total_size(entries: Sequence[CachedItem]) -> int:
     """Bytes of several entries."""
     return sum(entry.size for entry in entries)

@@ -25,7 +25,7 @@ from .base.names import (
     stays_inside,
 )
 from .base.text import printable, shortened, shown_url, split_url
-from .zoo import RELEASE, ModelCard, all_cards, lookup
+from .zoo import RELEASE_URL, ModelCard, all_cards, lookup
 
 PUBLIC_HUB = "https://huggingface.co"
 DEFAULT_REVISION = "main"
@@ -94,7 +94,7 @@ class UrlModel:
     def card(self) -> ModelCard | None:
         """What the zoo knows about the file, if it is one of upstream's release."""
         for card in all_cards():
-            if card.release_file and self.url == RELEASE + card.release_file:
+            if card.release_file and self.url == RELEASE_URL + card.release_file:
                 return card
         return None
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from .base.errors import UnknownModelError
 
-RELEASE = "https://github.com/ZhengPeng7/BiRefNet/releases/download/v1/"
+RELEASE_URL = "https://github.com/ZhengPeng7/BiRefNet/releases/download/v1/"
 """Where the files named by `ModelCard.release_file` lie."""
 
 

@@ -26,7 +26,7 @@ from birefnet_runtime.machine import (
     usable_cores,
 )
 from birefnet_runtime.model.locate import as_model_file
-from birefnet_runtime.session.acceptance import NOTHING, does_nothing
+from birefnet_runtime.session.acceptance import NO_NODE_TAKEN, does_nothing
 from birefnet_runtime.session.acceptance import examine as ask_session
 from birefnet_runtime.session.availability import (
     Build,
@@ -46,7 +46,7 @@ from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.ort_errors import DEFORM_CONV, has_deform_conv, onnxruntime_errors
 from birefnet_runtime.session.ort_session import NodePlacement
 from birefnet_runtime.session.providers import (
-    RECORDS,
+    PROVIDER_RECORDS,
     Cpu,
     Named,
     Profile,
@@ -122,8 +122,8 @@ def check_provider(name: str, *, verbose: bool = False) -> ProviderCheck:
     if not difference <= TOLERANCE * float(np.abs(expected).max()):
         reason = f"its answer to a known graph is off by {difference:.2g}"
         return ProviderCheck(False, reason, session.info.placement)
-    if name not in RECORDS and does_nothing(session, partial(open_session, graph)):
-        return ProviderCheck(False, NOTHING, session.info.placement)
+    if name not in PROVIDER_RECORDS and does_nothing(session, partial(open_session, graph)):
+        return ProviderCheck(False, NO_NODE_TAKEN, session.info.placement)
     return ProviderCheck(True, None, session.info.placement)
 
 
@@ -170,7 +170,7 @@ def _record(name: str, folder: Path) -> Provider:
         return TensorRT(cache=folder, profile=Profile(smallest=shape, best=shape, largest=shape))
     if name == "cpu":
         return Cpu(kernels="off")
-    return RECORDS[name]() if name in RECORDS else Named(name)
+    return PROVIDER_RECORDS[name]() if name in PROVIDER_RECORDS else Named(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +250,8 @@ def diagnose(required: Sequence[str] = (), *, verbose: bool = False) -> Diagnosi
         build = installed_build()
     except ModuleNotFoundError:
         build = None
-    names = dict.fromkeys((*RECORDS, *installed_others(), *required))
-    states = [examine(name, build, verbose=verbose) for name in names] if build else []
+    names = dict.fromkeys((*PROVIDER_RECORDS, *installed_others(), *required))
+    states = [examine_provider(name, build, verbose=verbose) for name in names] if build else []
     return Diagnosis(
         build=build,
         providers=tuple(states),
@@ -268,7 +268,7 @@ def diagnose(required: Sequence[str] = (), *, verbose: bool = False) -> Diagnosi
     )
 
 
-def examine(name: str, build: Build, *, verbose: bool = False) -> ProviderState:
+def examine_provider(name: str, build: Build, *, verbose: bool = False) -> ProviderState:
     """Try one provider as far as it goes."""
     installed = is_installed(name, build)
     reason = why_unavailable(name, build)

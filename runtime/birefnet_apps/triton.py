@@ -39,10 +39,10 @@ from birefnet_runtime.session.ort_options import tensorrt_options
 from birefnet_runtime.session.providers import TensorRT
 from birefnet_runtime.session.tensorrt import derive_profile
 
-RELEASE = "26.07"
+TRITON_RELEASE = "26.07"
 """The first release whose ONNX Runtime (1.27) has the CPU and CUDA kernels of `DeformConv`, which
 came with 1.25."""
-MARK = "# Written by birefnet triton"
+CONFIG_MARK = "# Written by birefnet triton"
 """What our configurations begin with, so that nobody else's is overwritten."""
 ENGINES = "/var/cache/birefnet"
 """Where engines are kept, in the server's container: mounted there, they outlast it."""
@@ -89,7 +89,7 @@ def config_text(name: str, model: OnnxFile, serving: Serving) -> str:
         for size in _sizes(asked, metadata, takes_pixels)
     ]
     lines = [
-        f"{MARK}, for Triton {RELEASE} or later (ONNX Runtime 1.25: DeformConv).",
+        f"{CONFIG_MARK}, for Triton {TRITON_RELEASE} or later (ONNX Runtime 1.25: DeformConv).",
         *_field("name", name),
         *_field("backend", "onnxruntime"),
         *_field("default_model_filename", model.path.name),
@@ -354,7 +354,7 @@ def check_server(url: str, name: str, file: str | os.PathLike[str]) -> dict[str,
 def _check_ours(folder: Path) -> None:
     """Raises `OutputError` where the folder is there and was not written by `birefnet triton`."""
     try:
-        if not folder.exists() or (folder / CONFIG).read_text("utf-8").startswith(MARK):
+        if not folder.exists() or (folder / CONFIG).read_text("utf-8").startswith(CONFIG_MARK):
             return
     except (OSError, UnicodeDecodeError):
         pass  # no such file in it, or none of ours

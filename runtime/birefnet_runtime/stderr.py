@@ -52,7 +52,7 @@ def caught_stderr() -> Iterator[Caught]:
             caught.text = file.read().decode(errors="replace")
 
 
-def say(line: str) -> None:
+def write_line(line: str) -> None:
     """Write a line to the real stderr, also from inside such a block."""
     target = _terminal
     if target is None:
@@ -70,14 +70,14 @@ def ticking(what: str, promise: str | None = None, every_s: float = 10.0) -> Ite
     started, done = time.monotonic(), threading.Event()
 
     def tick(how: str = "") -> None:
-        say(f"birefnet: {what}: {how}{format_seconds(time.monotonic() - started)}")
+        write_line(f"birefnet: {what}: {how}{format_seconds(time.monotonic() - started)}")
 
     def keep_ticking() -> None:
         while not done.wait(every_s):
             tick()
 
     if promise:
-        say(f"birefnet: {what}; {promise}")
+        write_line(f"birefnet: {what}; {promise}")
     ticker = threading.Thread(target=keep_ticking, daemon=True)
     ticker.start()
     try:

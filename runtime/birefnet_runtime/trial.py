@@ -31,7 +31,7 @@ from .session.plugins import PLUGINS
 from .stderr import ticking
 
 FOOTPRINTS = Store("footprints", limit_bytes=4 << 20)
-FORMAT = 1
+TRIAL_FORMAT = 1
 """Raised when what was measured should be measured again."""
 BEYOND = 75
 """Exit code of a trial that took as much as it may."""
@@ -57,7 +57,7 @@ def footprint_of(file: ModelFile, limit_bytes: float) -> Footprint:
     stated = stated_footprint(file)
     if stated is not None and not _takes_kernels(file):
         return stated
-    key = {"model": file.sha256, "kernels": _has_kernels(), "format": FORMAT}
+    key = {"model": file.sha256, "kernels": _has_kernels(), "format": TRIAL_FORMAT}
     with suppress(CacheError, OSError):
         if noted := FOOTPRINTS.find(key):
             return _footprint(file, noted.facts, stated)

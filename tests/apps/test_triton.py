@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 from birefnet_apps.cli.main import main
-from birefnet_apps.triton import MARK, Serving, check_server, write_repository
+from birefnet_apps.triton import CONFIG_MARK, Serving, check_server, write_repository
 from birefnet_models import embedded_path, find
 from birefnet_models.base.hashes import checksums_of, record_checksums
 from birefnet_runtime import ModelError, OutputError, SizeError
@@ -220,7 +220,7 @@ def test_the_command(exported, tmp_path, capsys):
 
     assert ended.value.code == 0
     assert "shoes-onnx-pixels is ready for Triton 26.07 or later" in capsys.readouterr().out
-    assert (repository / "shoes-onnx" / "config.pbtxt").read_text().startswith(MARK)
+    assert (repository / "shoes-onnx" / "config.pbtxt").read_text().startswith(CONFIG_MARK)
     shutil.rmtree(repository)
     with pytest.raises(SystemExit):
         main([*arguments[:4], "--warmup", "huge"])

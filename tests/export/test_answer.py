@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from birefnet_export import export_onnx
-from birefnet_export.answer import TOLERANCES, end_to_end_answer_facts, to_alpha, to_tensor
+from birefnet_export.answer import TOLERANCES, answer_alpha, answer_tensor, end_to_end_answer_facts
 from birefnet_export.checkpoint.read import read_checkpoint
 from birefnet_export.graph.signature import MEAN, STD
 from birefnet_models import embedded_path, find
@@ -25,7 +25,7 @@ def test_pictures_are_resized_to_the_level_as_pillow_does(picture, size):
 
     theirs = graph_io.to_tensor(Picture(pixels), size, MEAN, STD)[0]
 
-    np.testing.assert_allclose(to_tensor(pixels, size), theirs, atol=1e-6)
+    np.testing.assert_allclose(answer_tensor(pixels, size), theirs, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [*PICTURES, (64, 96), (300, 20)])
@@ -34,7 +34,7 @@ def test_masks_are_brought_back_as_the_runtime_does(size):
 
     theirs = graph_io.to_alpha(logits.astype(np.float32), size)
 
-    np.testing.assert_allclose(to_alpha(logits, size), theirs, atol=1e-6)
+    np.testing.assert_allclose(answer_alpha(logits, size), theirs, atol=1e-6)
 
 
 def test_an_end_to_end_answer_is_the_references_where_there_is_memory(monkeypatch, tmp_path):

@@ -8,15 +8,15 @@ from birefnet_export import room
 from birefnet_export.checkpoint.read import read_checkpoint
 from birefnet_export.errors import ExportError
 from birefnet_export.export import export_onnx
-from birefnet_export.options import Request, graph_form
+from birefnet_export.options import ExportRequest, graph_form
 from birefnet_export.precision.request import Precision
 
 MEMORY = "MemTotal: 4000 kB\nMemFree: 10 kB\nMemAvailable: 2000 kB\nSwapFree: 500 kB\n"
 SQUARE = (1024, 1024)
 
 
-def request(precision: str = "fp32", folder: Path | None = None, **more: bool) -> Request:
-    return Request(
+def request(precision: str = "fp32", folder: Path | None = None, **more: bool) -> ExportRequest:
+    return ExportRequest(
         form=graph_form(None, None, precision), precision=Precision(precision, folder), **more
     )
 

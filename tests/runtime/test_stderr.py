@@ -8,7 +8,7 @@ from birefnet_runtime.stderr import ticking
 
 def test_progress_goes_on_while_it_runs(monkeypatch):
     said = []
-    monkeypatch.setattr(stderr, "say", said.append)
+    monkeypatch.setattr(stderr, "write_line", said.append)
 
     with ticking("building", "this takes minutes, once", every_s=0.01):
         while len(said) < 3:
@@ -21,7 +21,7 @@ def test_progress_goes_on_while_it_runs(monkeypatch):
 
 def test_what_is_soon_done_says_nothing(monkeypatch):
     said = []
-    monkeypatch.setattr(stderr, "say", said.append)
+    monkeypatch.setattr(stderr, "write_line", said.append)
 
     with ticking("comparing"):
         pass

@@ -22,14 +22,21 @@ from birefnet_export.verify.logits import (
 )
 from birefnet_export.verify.masks import compare_masks, mask_tolerance
 from birefnet_models.base.text import format_size
-from birefnet_runtime.session.providers import RECORDS, canonical
+from birefnet_runtime.session.providers import PROVIDER_RECORDS, canonical
 
 from ..errors import MeasurementError
 from .backends.base import ALPHA, MASK, OUTPUT, Tensor
 from .configuration import Configuration
 from .measure.process import ConfigurationProcess
 from .previews import save_difference, save_mask, save_preview
-from .results import PICTURES, Difference, GraphParity, PipelineParity, Preview, Result
+from .results import (
+    PICTURES_FOLDER,
+    ConfigurationResult,
+    GraphParity,
+    PipelineParity,
+    Preview,
+    TensorDifference,
+)
 
 
 class AccuracyCheck:
@@ -48,7 +55,9 @@ class AccuracyCheck:
         self._logits: Tensor | None = None
         self._alphas: dict[Path, Tensor] = {}
 
-    def compare(self, process: ConfigurationProcess, result: Result) -> Result:
+    def compare(
+        self, process: ConfigurationProcess, result: ConfigurationResult
+    ) -> ConfigurationResult:
         """Run the configuration once more for its outputs, and compare them.
 
         Returns:
@@ -78,7 +87,7 @@ class AccuracyCheck:
         process.ask(request, file=str(file), **arguments)
         return np.asarray(np.load(file), np.float32)
 
-    def _graph_parity(self, logits: Tensor, result: Result) -> GraphParity | None:
+    def _graph_parity(self, logits: Tensor, result: ConfigurationResult) -> GraphParity | None:
         if self._logits is None:
             return None
         configuration = result.configuration
@@ -91,11 +100,13 @@ class AccuracyCheck:
             problem=tolerance.problem(parity),
         )
 
-    def _preview(self, result: Result, image: Path, alpha: Tensor) -> Preview:
+    def _preview(self, result: ConfigurationResult, image: Path, alpha: Tensor) -> Preview:
         """Save the pictures of one image file's alpha, and compare it with the baseline's."""
         configuration = result.configuration
-        folder = f"{PICTURES}/{folder_name(configuration)}"
-        preview = Preview(image.name, f"{PICTURES}/{image.stem}.jpg", f"{folder}/{image.stem}.png")
+        folder = f"{PICTURES_FOLDER}/{folder_name(configuration)}"
+        preview = Preview(
+            image.name, f"{PICTURES_FOLDER}/{image.stem}.jpg", f"{folder}/{image.stem}.png"
+        )
         if not (self._directory / preview.thumbnail).exists():
             save_preview(image, self._directory / preview.thumbnail)
         save_mask(alpha, self._directory / preview.mask)
@@ -109,15 +120,17 @@ class AccuracyCheck:
         parity = compare_masks(alpha, expected)
         numbers = {name: value for name, value in asdict(parity).items() if name != "size"}
         gives_alpha = result.facts.get(OUTPUT) == ALPHA
-        tolerance = mask_tolerance(precision_of(configuration), gives_alpha)
+        tolerance = mask_tolerance(computed_precision(configuration), gives_alpha)
         problem = tolerance.problem(parity)
         return replace(
             preview, difference=difference, parity=PipelineParity(**numbers, problem=problem)
         )
 
 
-def _difference(parity: Parity, tensor: str) -> Difference:
-    return Difference(*(getattr(parity, f"{tensor}_{how}_abs") for how in ("max", "p99", "mean")))
+def _difference(parity: Parity, tensor: str) -> TensorDifference:
+    return TensorDifference(
+        *(getattr(parity, f"{tensor}_{how}_abs") for how in ("max", "p99", "mean"))
+    )
 
 
 def folder_name(configuration: Configuration) -> str:
@@ -136,17 +149,17 @@ def graph_tolerance(configuration: Configuration, output: str | None) -> LogitsT
     """
     if output == ALPHA:
         return LogitsTolerance()
-    tolerance = FLOAT32_TOLERANCES[precision_of(configuration)]
+    tolerance = FLOAT32_TOLERANCES[computed_precision(configuration)]
     return replace(tolerance, logits_max_abs=inf) if output == MASK else tolerance
 
 
-def precision_of(configuration: Configuration) -> str:
+def computed_precision(configuration: Configuration) -> str:
     """Precision of the computation, which a provider may lower below the graph's.
 
     In which one those compute that have no record of their own isn't known: half is what they may.
     """
     name = canonical(configuration.provider.partition(":")[0])
-    if configuration.backend == "onnxruntime" and name not in RECORDS:
+    if configuration.backend == "onnxruntime" and name not in PROVIDER_RECORDS:
         return "fp16" if configuration.precision == "fp32" else configuration.precision
     options = set(configuration.provider.split(":")[1:])
     if "bf16" in options:

@@ -17,6 +17,7 @@ from birefnet_models.base.text import format_seconds
 from birefnet_models.cache import MODEL_OF_PRECISION
 from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_runtime.model.locate import find_model
+from birefnet_runtime.model.metadata import DEFAULT_SIZE
 from birefnet_runtime.model.size import parse_height_width
 
 from ..errors import BenchmarkError
@@ -68,10 +69,10 @@ def export_graph(checkpoint: Path, export: Export, folder: Path, int8: Int8Optio
     if export.precision == "int8":
         options += ["--calibrate", str(int8.calibrate)] if int8.calibrate else []
         options += ["--min-iou", str(int8.min_iou)] if int8.min_iou is not None else []
-    return Path(run_export(checkpoint, directory, *options)["file"])
+    return Path(export_by_command(checkpoint, directory, *options)["file"])
 
 
-def run_export(
+def export_by_command(
     checkpoint: Path, directory: Path, *options: str, verify: bool = False
 ) -> dict[str, Any]:
     """Run `birefnet export` in a process of its own; returns its `--json` report.
@@ -91,13 +92,12 @@ def run_export(
     return report
 
 
-DEFAULT_SIZE = (1024, 1024)
 Log = Callable[[str], None]
 """Takes a line for the person who waits."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class BenchRequest:
     """What is to be measured, as typed."""
 
     models: tuple[str, ...]
@@ -115,7 +115,9 @@ class Request:
     fetching: FetchOptions = field(default=DEFAULT_OPTIONS)
 
 
-def bench_models(request: Request, scratch: Path, log: Log, clock: Clock) -> tuple[BenchModel, ...]:
+def bench_models(
+    request: BenchRequest, scratch: Path, log: Log, clock: Clock
+) -> tuple[BenchModel, ...]:
     """The models with their setups, the baseline's first.
 
     With a reference all become one model, whose setups are compared with the reference. Without
@@ -138,7 +140,7 @@ def bench_models(request: Request, scratch: Path, log: Log, clock: Clock) -> tup
 
 
 def _with_pytorch(
-    model: BenchModel, request: Request, reference: BenchModel | None = None
+    model: BenchModel, request: BenchRequest, reference: BenchModel | None = None
 ) -> BenchModel:
     """The reference first, then PyTorch on the checkpoint, then graphs, then other backends."""
     checkpoint = model.checkpoint
@@ -149,7 +151,7 @@ def _with_pytorch(
     return BenchModel(model.name, (*first, *pytorch, *model.setups, *others), checkpoint)
 
 
-def _reference(request: Request, against: str) -> BenchModel:
+def _reference(request: BenchRequest, against: str) -> BenchModel:
     """The model of `--against`: a checkpoint, or a repository's own code as a setup."""
     if not against:
         raise BenchmarkError("--against names nothing; give a checkpoint")
@@ -161,7 +163,7 @@ def _reference(request: Request, against: str) -> BenchModel:
     return BenchModel(str(source), (setup,), None)
 
 
-def _graphs(model: str, request: Request, scratch: Path, log: Log, clock: Clock) -> BenchModel:
+def _graphs(model: str, request: BenchRequest, scratch: Path, log: Log, clock: Clock) -> BenchModel:
     """A model's graphs, exported where it is a checkpoint."""
     path = Path(model)
     if _is_checkpoint(path):
@@ -179,7 +181,7 @@ def _graphs(model: str, request: Request, scratch: Path, log: Log, clock: Clock)
 
 
 def _exported(
-    checkpoint: Path, request: Request, scratch: Path, log: Log, clock: Clock
+    checkpoint: Path, request: BenchRequest, scratch: Path, log: Log, clock: Clock
 ) -> tuple[Setup, ...]:
     """Every export of a checkpoint; one that fails is a setup with a problem."""
     setups = []

@@ -24,7 +24,7 @@ from .measure.energy_and_gpu import Counters, counters_for
 from .measure.memory import memory_left_bytes
 from .measure.process import ConfigurationProcess, Limits
 from .measure.timing import Clock
-from .results import ColdStart, Result, Round
+from .results import ColdStart, ConfigurationResult, Round
 
 ROUND_S = 0.25
 """Short runs are repeated for this long in one round."""
@@ -62,7 +62,7 @@ class Running:
 
     process: ConfigurationProcess
     counters: Counters
-    result: Result
+    result: ConfigurationResult
     """Without the rounds."""
     rounds: list[Round] = field(default_factory=list)
     finished: bool = False
@@ -81,12 +81,12 @@ class Running:
         error = 1.2533 * (third - first) / 1.349 / len(times) ** 0.5  # of a normal sample's median
         return bool(error < SETTLED * middle)
 
-    def complete_result(self) -> Result:
+    def complete_result(self) -> ConfigurationResult:
         """The result with the rounds so far."""
         return replace(self.result, rounds=tuple(self.rounds))
 
 
-Finish = Callable[[ConfigurationProcess, Result], Result]
+Finish = Callable[[ConfigurationProcess, ConfigurationResult], ConfigurationResult]
 """Completes the result of a configuration after its last round, while its process is open."""
 
 
@@ -118,7 +118,7 @@ class InterleavedRuns:
         self._clock = clock
         self._group = 0
 
-    def run(self, configurations: Sequence[Configuration]) -> Iterator[Result]:
+    def run(self, configurations: Sequence[Configuration]) -> Iterator[ConfigurationResult]:
         """Measure the configurations; each result as soon as it is complete, the baseline's last.
 
         The baseline is opened first, the others in random order.
@@ -150,7 +150,7 @@ class InterleavedRuns:
         read_into_page_cache(Path(configuration.source))
         counters = counters_for(configuration.provider)
         process = ConfigurationProcess(configuration, self._limits, counters.device_bytes)
-        running = Running(process, counters, Result(configuration))
+        running = Running(process, counters, ConfigurationResult(configuration))
         try:
             answer = process.ask("open")
         except MeasurementError as error:
@@ -159,19 +159,21 @@ class InterleavedRuns:
         took_s = time.perf_counter() - process.started
         load_s, first_s = answer["load_s"], answer["first_s"]
         cold = ColdStart(max(0.0, took_s - load_s - first_s), load_s, first_s)
-        self._log(f"{describe(configuration)}: first answer after {format_seconds(took_s)}")
+        self._log(
+            f"{describe_configuration(configuration)}: first answer after {format_seconds(took_s)}"
+        )
         running.result = replace(running.result, cold=cold, facts=answer["facts"])
         return running
 
     def _fail(self, running: Running, error: MeasurementError) -> None:
         """Store an error as the configuration's result, and end its process."""
-        self._log(f"{describe(running.result.configuration)}: {error}")
+        self._log(f"{describe_configuration(running.result.configuration)}: {error}")
         running.result = replace(_with_peaks(running), error=str(error))
         running.process.close()
 
     def _start_group(
         self, group: list[Running], configuration: Configuration, need: MemoryNeed
-    ) -> Generator[Result, None, list[Running]]:
+    ) -> Generator[ConfigurationResult, None, list[Running]]:
         """End a group. The baseline stays for the next one if the configuration fits beside it."""
         self._group += 1
         baseline = [running for running in group if running.result.configuration.baseline]
@@ -181,13 +183,13 @@ class InterleavedRuns:
         if baseline and baseline[0].alive and _fits(configuration, need):
             return baseline
         for running in baseline:
-            name = describe(configuration)
+            name = describe_configuration(configuration)
             self._log(f"{name}: not interleaved with the baseline, which leaves no memory for it")
             running.process.close()
             yield running.complete_result()
         return []
 
-    def _run_group(self, group: list[Running]) -> Iterator[Result]:
+    def _run_group(self, group: list[Running]) -> Iterator[ConfigurationResult]:
         """Rounds until the time is up or all medians are known; then all results of the group."""
         begun = self._clock()
         budget_s = self._seconds * len(group)
@@ -235,7 +237,7 @@ class InterleavedRuns:
             self._fail(running, error)
 
 
-def _with_peaks(running: Running) -> Result:
+def _with_peaks(running: Running) -> ConfigurationResult:
     """The result with the peaks of memory so far, unless it has some."""
     if running.result.peak_rss_bytes is not None:
         return running.result
@@ -276,6 +278,6 @@ def machine_busy_s() -> float:
     return float(sum(spent) - idle - guests)
 
 
-def describe(configuration: Configuration) -> str:
+def describe_configuration(configuration: Configuration) -> str:
     """A configuration in the log: `pytorch eager fp32 cpu`."""
     return " ".join(configuration.setup)

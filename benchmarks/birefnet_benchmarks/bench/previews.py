@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 from birefnet_models.base.files import replacing
 from birefnet_runtime.images.picture import to_eight_bits
-from birefnet_runtime.images.read import SUFFIXES, read_image
+from birefnet_runtime.images.read import IMAGE_SUFFIXES, read_image
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import BenchmarkError
 from .backends.base import Tensor
 
-SIDE = 512
+PREVIEW_SIDE = 512
 """The longest side of a preview."""
 
 
@@ -39,11 +39,13 @@ def _files_at(path: Path) -> list[Path]:
             return [path]
         if not path.is_dir():
             raise BenchmarkError(f"{path}: no such image or folder of images")
-        inside = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file())
+        inside = sorted(
+            f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file()
+        )
     except OSError as error:
         raise BenchmarkError(f"{path}: can't be read: {error.strerror}") from error
     if not inside:
-        kinds = ", ".join(sorted(SUFFIXES))
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise BenchmarkError(f"{path}: no image in this folder ({kinds})")
     return inside
 
@@ -63,7 +65,7 @@ def save_mask(alpha: Tensor, target: Path) -> None:
 def save_difference(alpha: Tensor, expected: Tensor, target: Path) -> None:
     """Where two alphas differ: 8-bit levels rounded, of each tile the largest, so none is lost."""
     levels = np.rint(np.abs(alpha - expected) * 255).astype(np.uint8)
-    step = max(1, -(-max(levels.shape) // SIDE))  # rounded up
+    step = max(1, -(-max(levels.shape) // PREVIEW_SIDE))  # rounded up
     _save(Image.fromarray(_largest_of_tiles(levels, step)), target)
 
 
@@ -77,7 +79,7 @@ def _largest_of_tiles(levels: NDArray[np.uint8], step: int) -> NDArray[np.uint8]
 
 def _shrunk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
-    scale = min(1.0, SIDE / max(height, width))
+    scale = min(1.0, PREVIEW_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
 

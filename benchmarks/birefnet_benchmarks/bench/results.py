@@ -18,11 +18,11 @@ from ..errors import ReportError
 from .configuration import Configuration as Configuration
 from .environment import Environment
 
-SCHEMA = "birefnet-bench"
-VERSION = 2
+REPORT_SCHEMA = "birefnet-bench"
+REPORT_VERSION = 2
 """Goes up when a field changes its meaning or goes away; a new field with a default doesn't."""
 REPORT_FILE = "report.json"
-PICTURES = "pictures"
+PICTURES_FOLDER = "pictures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TensorDifference:
     """Absolute differences over all elements."""
 
     max_abs: float
@@ -69,9 +69,9 @@ class Difference:
 class GraphParity:
     """The same tensor through a configuration and through its baseline."""
 
-    logits: Difference
+    logits: TensorDifference
     """Of the network's output."""
-    mask: Difference
+    mask: TensorDifference
     """Of the sigmoid, in [0, 1]."""
     problem: str | None
     """What is beyond the tolerance of this precision; None if nothing is."""
@@ -116,7 +116,7 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ConfigurationResult:
     """Result of one configuration. What was measured before an error stays."""
 
     configuration: Configuration
@@ -175,14 +175,14 @@ class BenchReport:
     seconds: float
     """Of warm runs that each configuration was given at most."""
     environment: Environment
-    results: tuple[Result, ...]
+    results: tuple[ConfigurationResult, ...]
     matmul_peaks: tuple[MatmulPeak, ...] = ()
     operation_counts: tuple[OperationCount, ...] = ()
     notes: tuple[str, ...] = ()
     """Remarks for readers: what was left out, and why."""
-    schema: str = SCHEMA
+    schema: str = REPORT_SCHEMA
     """What tells such a file from others."""
-    version: int = VERSION
+    version: int = REPORT_VERSION
     """Of the schema. Another one is refused."""
 
 
@@ -214,10 +214,10 @@ def read_report(path: Path) -> BenchReport:
         head = msgspec.json.decode(content, type=_Head)
     except UNREADABLE as error:
         raise ReportError(f"{file}: no report of `birefnet bench`: {first_line(error)}") from error
-    if (head.schema, head.version) != (SCHEMA, VERSION):
+    if (head.schema, head.version) != (REPORT_SCHEMA, REPORT_VERSION):
         raise ReportError(
             f"{file}: holds {printable(head.schema[:40])} {head.version}, and this version reads "
-            f"{SCHEMA} {VERSION}; measure again"
+            f"{REPORT_SCHEMA} {REPORT_VERSION}; measure again"
         )
     try:
         report = msgspec.json.decode(content, type=BenchReport)
@@ -276,7 +276,9 @@ def _problem(value: Any, name: str = "report") -> str | None:
     return next((problem for part, of in parts if (problem := _problem(part, of))), None)
 
 
-def baseline_of(configuration: Configuration, results: Iterable[Result]) -> Result | None:
+def baseline_of(
+    configuration: Configuration, results: Iterable[ConfigurationResult]
+) -> ConfigurationResult | None:
     """The result that a configuration is compared with; None for a baseline, and without one."""
     if configuration.baseline:
         return None

@@ -17,12 +17,12 @@ from birefnet_runtime.images.read import read_image
 from ..errors import BenchmarkError
 from .accuracy import AccuracyCheck
 from .environment import read_environment
-from .inputs import Log, Request, bench_models, trained_size
-from .interleave import InterleavedRuns, describe
+from .inputs import BenchRequest, Log, bench_models, trained_size
+from .interleave import InterleavedRuns, describe_configuration
 from .measure.process import Limits
 from .measure.roofline import measure_roofline
 from .measure.timing import Clock
-from .results import BenchReport, MatmulPeak, Result, write_report
+from .results import BenchReport, ConfigurationResult, MatmulPeak, write_report
 from .workloads import BenchModel, Grid, Workload, workloads_of
 
 ROOFLINE_TIMEOUT_S = 600
@@ -71,7 +71,7 @@ class Run:
             results=(),
         )
 
-    def measure(self, request: Request, settings: RunSettings) -> BenchReport:
+    def measure(self, request: BenchRequest, settings: RunSettings) -> BenchReport:
         """Measure everything, and store the report after each configuration.
 
         Raises:
@@ -123,7 +123,9 @@ class Run:
             settings.seconds, settings.limits, random.Random(), accuracy.compare, self._log
         )
         before = self.report.results
-        done = {c: Result(c, error=problem) for c, problem in workload.items() if problem}
+        done = {
+            c: ConfigurationResult(c, error=problem) for c, problem in workload.items() if problem
+        }
 
         def write() -> None:
             self._write(results=before + tuple(done[c] for c in workload if c in done))
@@ -131,7 +133,7 @@ class Run:
         write()
         for result in runs.run([c for c, problem in workload.items() if problem is None]):
             done[result.configuration] = result
-            name = describe(result.configuration)
+            name = describe_configuration(result.configuration)
             self._log(f"  {len(done)} of {len(workload)} configurations done: {name}")
             write()
 
@@ -166,7 +168,9 @@ def _fastest(peaks: Sequence[MatmulPeak]) -> tuple[MatmulPeak, ...]:
     return tuple(best[key] for key in sorted(best))
 
 
-def _notes(request: Request, settings: RunSettings, results: Sequence[Result]) -> tuple[str, ...]:
+def _notes(
+    request: BenchRequest, settings: RunSettings, results: Sequence[ConfigurationResult]
+) -> tuple[str, ...]:
     """Remarks that concern no single configuration."""
     notes = [*settings.notes]
     if not any(result.configuration.backend == "pytorch" for result in results):

@@ -261,14 +261,14 @@ def run(
     """
     if min_iou is not None and calibrate is None:
         raise click.UsageError("--min-iou judges the images of --calibrate; give both")
-    from ..bench.inputs import Int8Options, Request
+    from ..bench.inputs import BenchRequest, Int8Options
     from ..bench.measure.process import Limits
     from ..bench.previews import image_files
     from ..bench.run import Run, RunSettings
     from ..bench.workloads import Grid
     from ..report.markdown import summary_table
 
-    request = Request(
+    request = BenchRequest(
         models=models,
         against=against,
         pytorch=pytorch,

@@ -86,7 +86,7 @@ def evaluate(
     of the model on the data set at this size, they are printed beside. An image that fails gets a
     line and the others are still scored; the exit code is then 1.
     """
-    from ..evaluation.results import summary, table, write_files
+    from ..evaluation.results import score_table, summary, write_files
     from ..evaluation.run import Evaluation, Evaluator
 
     dataset = find_dataset(images, masks, partial=partial)
@@ -115,7 +115,7 @@ def evaluate(
     stored = summary(model, file.path, evaluation, settings)
     if output is not None:
         write_files(output, stored, evaluation)
-    click.echo(json.dumps(stored, indent=1) if as_json else "\n".join(table(stored)))
+    click.echo(json.dumps(stored, indent=1) if as_json else "\n".join(score_table(stored)))
     _say_counts(evaluation, len(samples), output)
     if stopped or evaluation.failures:
         raise click.exceptions.Exit(STOPPED + SIGINT if stopped else 1)

@@ -85,7 +85,7 @@ def compare(a: Path, b: Path, threshold: float, as_json: bool) -> None:
     before, after = read_report(a), read_report(b)
     comparison = compare_reports(before, after, threshold / 100)
     if as_json:
-        click.echo(json.dumps(comparison_text.as_dict(comparison), indent=2))
+        click.echo(json.dumps(comparison_text.comparison_as_dict(comparison), indent=2))
     else:
         names = str(a), str(b)
         click.echo(comparison_text.text(comparison, before, after, names), nl=False)

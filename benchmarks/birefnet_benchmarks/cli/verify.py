@@ -109,13 +109,13 @@ def _opener(reference: str, pytorch: bool, trust_remote_code: bool) -> OpenRefer
     if remote:
         consented_source(reference, trust_remote_code)
     elif not pytorch:
-        from birefnet_export.verify.reference import open_checkpoint
+        from birefnet_export.verify.reference import open_numpy_reference
 
-        return open_checkpoint
+        return open_numpy_reference
     from ..pytorch import reference as in_pytorch
 
     if not remote:
-        return in_pytorch.open_checkpoint
+        return in_pytorch.open_pytorch_reference
     return lambda text, _, fetching: in_pytorch.open_remote(text, trust_remote_code, fetching)
 
 

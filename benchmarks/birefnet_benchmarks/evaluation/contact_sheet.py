@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 Pixels = NDArray[np.uint8]
 
-SIDE = 300
+THUMBNAIL_SIDE = 300
 """Longest side of a picture on the sheet, in pixels."""
 COLUMNS = ("image", "ground truth", "mask", "difference: orange too much, blue missing")
 TOO_MUCH, MISSING = (255, 140, 0), (60, 150, 255)
@@ -64,12 +64,12 @@ def draw_sheet(rows: Sequence[SheetRow], heading: str) -> Image.Image:
 
     font = ImageFont.truetype(Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 13)
     heights = [max(picture.shape[0] for picture in row.pictures) for row in rows]
-    width = gap + len(COLUMNS) * (SIDE + gap)
+    width = gap + len(COLUMNS) * (THUMBNAIL_SIDE + gap)
     height = 2 * gap + 2 * line + sum(line + tallest + gap for tallest in heights)
     sheet = Image.new("RGB", (width, height), (250, 250, 250))
     pen = ImageDraw.Draw(sheet)
     pen.text((gap, gap), heading, ink, font)
-    lefts = [gap + column * (SIDE + gap) for column in range(len(COLUMNS))]
+    lefts = [gap + column * (THUMBNAIL_SIDE + gap) for column in range(len(COLUMNS))]
     for left, name in zip(lefts, COLUMNS, strict=True):
         pen.text((left, gap + line), name, faint, font)
     top = gap + 2 * line
@@ -85,7 +85,7 @@ def draw_sheet(rows: Sequence[SheetRow], heading: str) -> Image.Image:
 
 def _shrink(picture: Pixels) -> Pixels:
     height, width = picture.shape[:2]
-    scale = SIDE / max(height, width)
+    scale = THUMBNAIL_SIDE / max(height, width)
     if scale >= 1:
         return picture
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

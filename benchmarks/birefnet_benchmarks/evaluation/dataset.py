@@ -15,7 +15,7 @@ import numpy as np
 from birefnet_models.base.text import shortened
 from birefnet_runtime import ImageError, read_image
 from birefnet_runtime.images.picture import full_scale, to_eight_bits
-from birefnet_runtime.images.read import SUFFIXES
+from birefnet_runtime.images.read import IMAGE_SUFFIXES
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
@@ -23,7 +23,7 @@ from ..errors import DatasetError
 IMAGES, MASKS = "im", "gt"
 TRAINING = "DIS-TR"
 """DIS5K's subset for training: scores on it say nothing."""
-HALF = 128
+SUBJECT_LEVEL = 128
 """A mask's pixel is subject where its level is above this, as PySODMetrics has it."""
 
 
@@ -118,7 +118,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     else:
         gray = cv2.cvtColor(to_eight_bits(picture.pixels), cv2.COLOR_RGB2GRAY)
         mask = np.asarray(gray, np.uint8)
-    if 0 < mask.max() <= HALF:
+    if 0 < mask.max() <= SUBJECT_LEVEL:
         raise ImageError(
             f"{path}: nothing in this mask counts as subject: its brightest level is "
             f"{mask.max()} of 255, and white is subject"
@@ -167,7 +167,7 @@ def _by_name(folder: Path, other: Path) -> dict[str, Path]:
         )
         for path in (here / name for name in names if not name.startswith(".")):
             # A pipe would be waited for; a link that leads nowhere is said to when it is read.
-            if path.suffix.lower() not in SUFFIXES or (
+            if path.suffix.lower() not in IMAGE_SUFFIXES or (
                 os.path.exists(path) and not os.path.isfile(path)
             ):
                 continue

@@ -20,8 +20,8 @@ from .published import card_of, published_scores
 from .quality import LIBRARY, Metric, Tally, metrics
 from .run import Evaluation
 
-SCHEMA = "birefnet-evaluation"
-VERSION = 1
+EVALUATION_SCHEMA = "birefnet-evaluation"
+EVALUATION_VERSION = 1
 """Goes up when a field changes its meaning or goes away; a new field doesn't raise it."""
 
 
@@ -49,8 +49,8 @@ def summary(
         }
         subsets.append(part)
     return {
-        "schema": SCHEMA,
-        "version": VERSION,
+        "schema": EVALUATION_SCHEMA,
+        "version": EVALUATION_VERSION,
         "model": {
             "name": model,
             "file": str(file),
@@ -136,7 +136,7 @@ def _write_rows(path: Path, evaluation: Evaluation) -> None:
         writer.writerows(rows)
 
 
-def table(stored: Mapping[str, Any]) -> Iterator[str]:
+def score_table(stored: Mapping[str, Any]) -> Iterator[str]:
     """Lines for a terminal: the model, each subset with its published scores, and all together."""
     columns = [Metric(**metric) for metric in stored["metrics"].values()]
     rows = [["", "images", *(metric.label for metric in columns)]]

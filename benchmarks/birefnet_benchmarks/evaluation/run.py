@@ -122,7 +122,7 @@ class Evaluator:
         row = None
         if self.pictures:
             drawn = thumbnails(to_eight_bits(picture.pixels), truth, mask)
-            row = SheetRow(f"{sample.subset}/{sample.name}", caption(scores), drawn)
+            row = SheetRow(f"{sample.subset}/{sample.name}", score_caption(scores), drawn)
         return ImageResult(
             sample,
             image_size=picture.size,
@@ -140,7 +140,7 @@ def _failed(sample: Sample, error: Exception) -> ImageResult:
     return ImageResult(sample, error)
 
 
-def caption(scores: dict[str, float]) -> str:
+def score_caption(scores: dict[str, float]) -> str:
     """`S 0.912   wF 0.870 ...`: an image's scores on the contact sheet."""
     shown = {"S": "s_measure", "wF": "weighted_f", "IoU": "iou", "MAE": "mae"}
     return "   ".join(f"{label} {scores[key]:.3f}" for label, key in shown.items())

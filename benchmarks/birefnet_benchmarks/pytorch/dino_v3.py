@@ -105,7 +105,7 @@ class Block(nn.Module):
         return out
 
 
-class PatchEmbed(nn.Module):
+class DinoPatchEmbed(nn.Module):
     """Patches of 16 x 16 pixels to tokens."""
 
     def __init__(self, width: int) -> None:
@@ -126,7 +126,7 @@ class VisionTransformer(nn.Module):
         self.record = record
         self.cls_token = nn.Parameter(torch.zeros(1, 1, record.width))
         self.reg_token = nn.Parameter(torch.zeros(1, REGISTERS, record.width))
-        self.patch_embed = PatchEmbed(record.width)
+        self.patch_embed = DinoPatchEmbed(record.width)
         self.blocks = nn.ModuleList(Block(record) for _ in range(record.depth))
 
     def transformer_blocks(self) -> list[Block]:

@@ -80,7 +80,9 @@ def _watched(network: nn.Module) -> dict[str, str]:
     return watched
 
 
-def open_checkpoint(text: str, multi_scale: str | None, fetching: FetchOptions) -> PyTorchReference:
+def open_pytorch_reference(
+    text: str, multi_scale: str | None, fetching: FetchOptions
+) -> PyTorchReference:
     """Open a checkpoint in our module; an `OpenReference`."""
     checkpoint = read_fetched(fetch(text, fetching))
     if checkpoint.arch.multi_scale is None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from birefnet_models.base.text import format_bytes, format_seconds, format_size
 
-from ..bench.results import Result, baseline_of
+from ..bench.results import ConfigurationResult, baseline_of
 from . import statistics, wording
 
 CONFIGURATION = "configuration"
@@ -34,7 +34,9 @@ SHOWN_LOAD = 0.05
 """Cores that other processes kept busy, from which on they are shown."""
 
 
-def table(columns: Sequence[str], results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+def result_table(
+    columns: Sequence[str], results: Sequence[ConfigurationResult]
+) -> tuple[list[str], list[list[str]]]:
     """Heads and rows, one for each result.
 
     A configuration that failed before it had a time shows its error in the place of the first
@@ -49,7 +51,7 @@ def table(columns: Sequence[str], results: Sequence[Result]) -> tuple[list[str],
     return heads, rows
 
 
-def cells(result: Result, results: Sequence[Result]) -> dict[str, str]:
+def cells(result: ConfigurationResult, results: Sequence[ConfigurationResult]) -> dict[str, str]:
     """The text of every column by its head, empty where nothing is known.
 
     Args:
@@ -67,7 +69,7 @@ def cells(result: Result, results: Sequence[Result]) -> dict[str, str]:
         "quartiles": _span(format_seconds, timing.quartiles_s if timing else None),
         "runs": str(timing.runs) if timing else "",
         "images/s": _text(wording.rate, statistics.images_per_s(result)),
-        "time / baseline's": wording.ratio(result, results),
+        "time / baseline's": wording.ratio_text(result, results),
         "ratio by round": _ratio_by_round(result, results),
         "other load, cores": f"{load:.2f}" if load >= SHOWN_LOAD else "",
         "cold start": _text(format_seconds, statistics.cold_start_s(result)),
@@ -102,15 +104,15 @@ def _differs(problem: str | None) -> str:
     return "differs: " if problem else ""
 
 
-def _cold_parts(result: Result) -> str:
+def _cold_parts(result: ConfigurationResult) -> str:
     cold = result.cold
     parts = (cold.import_s, cold.load_s, cold.first_s) if cold else ()
     return ", ".join(map(format_seconds, parts))
 
 
-def _ratio_by_round(result: Result, results: Sequence[Result]) -> str:
+def _ratio_by_round(result: ConfigurationResult, results: Sequence[ConfigurationResult]) -> str:
     baseline = baseline_of(result.configuration, results)
-    ratio = statistics.ratio(result, baseline) if baseline else None
+    ratio = statistics.median_ratio(result, baseline) if baseline else None
     if ratio is None:
         return ""
     if not ratio.rounds:
@@ -118,12 +120,12 @@ def _ratio_by_round(result: Result, results: Sequence[Result]) -> str:
     return f"{_span(wording.multiple, ratio.quartiles)} in {wording.count(ratio.rounds, 'round')}"
 
 
-def failed_early(result: Result) -> bool:
+def failed_early(result: ConfigurationResult) -> bool:
     """Whether there is an error and no time."""
     return result.error is not None and not statistics.times_s(result)
 
 
-def remarks(results: Sequence[Result]) -> list[str]:
+def remarks(results: Sequence[ConfigurationResult]) -> list[str]:
     """Differences beyond a tolerance, and errors of configurations that had times already."""
     lines = []
     for result in results:

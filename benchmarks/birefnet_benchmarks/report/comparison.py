@@ -12,7 +12,13 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bench.results import BenchReport, Configuration, GraphParity, Result, baseline_of
+from ..bench.results import (
+    BenchReport,
+    Configuration,
+    ConfigurationResult,
+    GraphParity,
+    baseline_of,
+)
 from ..errors import ReportError
 from . import statistics
 
@@ -58,8 +64,8 @@ class Change:
 class ResultPair:
     """Results of the same configuration in both runs."""
 
-    a: Result
-    b: Result
+    a: ConfigurationResult
+    b: ConfigurationResult
     time: Change | None
     """Of the medians; None where one of them has no times."""
     vs_baseline: Change | None
@@ -122,7 +128,12 @@ def compare(a: BenchReport, b: BenchReport, threshold: float = 0.05) -> Comparis
 
 
 def _pair(
-    a: Result, b: Result, report_a: BenchReport, report_b: BenchReport, threshold: float, same: bool
+    a: ConfigurationResult,
+    b: ConfigurationResult,
+    report_a: BenchReport,
+    report_b: BenchReport,
+    threshold: float,
+    same: bool,
 ) -> ResultPair:
     times = _times(a), _times(b)
     time = _change(times, threshold, judged=same) if all(times) else None
@@ -176,7 +187,7 @@ def _is_yardstick(configuration: Configuration) -> bool:
     return configuration.baseline and configuration.backend == "pytorch"
 
 
-def _times(result: Result) -> list[list[float]]:
+def _times(result: ConfigurationResult) -> list[list[float]]:
     return [list(runs.times_s) for runs in result.rounds if runs.times_s]
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from birefnet_models.base.text import aligned, format_bytes, printable
 
-from ..bench.results import BenchReport, Result
+from ..bench.results import BenchReport, ConfigurationResult
 from . import statistics, wording
 from .comparison import CONFIDENCE, MEMORY_THRESHOLD, Change, Comparison, Judgment, ResultPair
 
-HEADS = (
+COMPARISON_HEADS = (
     *("configuration", "A", "B", "B / A", f"{CONFIDENCE:.0%} interval"),
     *("vs baseline", "RSS A", "RSS B", ""),
 )
@@ -29,7 +29,11 @@ def text(comparison: Comparison, a: BenchReport, b: BenchReport, names: tuple[st
     ]
     lines += [f"   {fact}: {one} -> {two}" for fact, (one, two) in comparison.environment.items()]
     for workload, pairs in groupby(_sorted(comparison.pairs), key=_workload):
-        lines += ["", wording.workload_name(workload), *_aligned([HEADS, *map(_cells, pairs)])]
+        lines += [
+            "",
+            wording.workload_name(workload),
+            *_aligned([COMPARISON_HEADS, *map(_cells, pairs)]),
+        ]
     for letter, configurations in (("A", comparison.only_a), ("B", comparison.only_b)):
         if configurations:
             lines += ["", f"Only in {letter}:"]
@@ -40,7 +44,7 @@ def text(comparison: Comparison, a: BenchReport, b: BenchReport, names: tuple[st
     return "\n".join(map(printable, [*lines, "", *_conclusion(comparison)])) + "\n"
 
 
-def as_dict(comparison: Comparison) -> dict[str, Any]:
+def comparison_as_dict(comparison: Comparison) -> dict[str, Any]:
     """The comparison as plain values: ratios, judgments, configurations in one run only."""
     return {
         "regressed": comparison.regressed,
@@ -98,7 +102,7 @@ def _interval(change: Change | None) -> str:
     return "{:.2f} to {:.2f}".format(*change.interval)
 
 
-def _memory(result: Result) -> str:
+def _memory(result: ConfigurationResult) -> str:
     return format_bytes(result.peak_rss_bytes) if result.peak_rss_bytes else ""
 
 

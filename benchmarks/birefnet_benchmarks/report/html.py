@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from birefnet_models.base.text import format_bytes, format_seconds, format_size, joined
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..bench.results import BenchReport, Configuration, Result
+from ..bench.results import BenchReport, Configuration, ConfigurationResult
 from . import plots, statistics, wording
-from .columns import LATENCY, MEMORY, remarks, table
-from .previews import PreviewStrip, strips
+from .columns import LATENCY, MEMORY, remarks, result_table
+from .previews import PreviewStrip, preview_strips
 from .summary import WorkloadKey, findings, main_workloads, workloads
 
 Row = TypeVar("Row")
@@ -78,7 +78,7 @@ def _context(report: BenchReport, directory: Path) -> dict[str, Any]:
             {(r.configuration.model, r.configuration.setup) for r in report.results}
         ),
         "machine": wording.machine(report),
-        "versions": wording.versions(report),
+        "versions": wording.versions_line(report),
         "when": report.started.replace("T", " ").partition("+")[0],
         "took": format_seconds(report.took_s),
         "command": shlex.join(report.command),
@@ -106,14 +106,14 @@ def _context(report: BenchReport, directory: Path) -> dict[str, Any]:
     }
 
 
-def _name(result: Result) -> str:
+def _name(result: ConfigurationResult) -> str:
     return wording.configuration_name(result.configuration)
 
 
 def _sections(
-    groups: dict[WorkloadKey, list[Result]],
+    groups: dict[WorkloadKey, list[ConfigurationResult]],
     chosen: Sequence[WorkloadKey],
-    draw: Callable[[Sequence[Result]], plots.Bars],
+    draw: Callable[[Sequence[ConfigurationResult]], plots.Bars],
     columns: Sequence[str],
 ) -> list[WorkloadSection]:
     """One for each workload."""
@@ -122,7 +122,7 @@ def _sections(
             wording.workload_name(workload),
             workload in chosen,
             draw(results),
-            *table(columns, results),
+            *result_table(columns, results),
         )
         for workload, results in groups.items()
     ]
@@ -130,7 +130,7 @@ def _sections(
 
 def _scaling_plots(
     report: BenchReport,
-    fit: Callable[[Configuration, Sequence[Result]], statistics.Fit | None],
+    fit: Callable[[Configuration, Sequence[ConfigurationResult]], statistics.Fit | None],
     axis: Callable[[Configuration], tuple[str, dict[float, str]]],
     label: str,
 ) -> list[ScalingPlot]:
@@ -168,7 +168,8 @@ def _batches(c: Configuration) -> tuple[str, dict[float, str]]:
 
 
 def _grouped(
-    groups: dict[WorkloadKey, list[Result]], make: Callable[[Result], Row | None]
+    groups: dict[WorkloadKey, list[ConfigurationResult]],
+    make: Callable[[ConfigurationResult], Row | None],
 ) -> list[tuple[str, list[Row]]]:
     """Rows of the results that have one, by workload; workloads without any are left out."""
     named = (
@@ -178,7 +179,9 @@ def _grouped(
     return [(name, rows) for name, rows in named if rows]
 
 
-def _roofline_row(result: Result, report: BenchReport) -> tuple[str, str, str, float] | None:
+def _roofline_row(
+    result: ConfigurationResult, report: BenchReport
+) -> tuple[str, str, str, float] | None:
     """Name, time at the roofline, median time, and the share of the two."""
     bound_s = statistics.roofline_s(result.configuration, report)
     share = statistics.roofline_share(result, report)
@@ -187,7 +190,7 @@ def _roofline_row(result: Result, report: BenchReport) -> tuple[str, str, str, f
     return _name(result), format_seconds(bound_s), wording.median(result), share
 
 
-def _graph_parity(result: Result) -> ParityRow | None:
+def _graph_parity(result: ConfigurationResult) -> ParityRow | None:
     graph = result.graph
     if graph is None:
         return None
@@ -199,7 +202,7 @@ def _graph_parity(result: Result) -> ParityRow | None:
     return ParityRow(_name(result), texts, graph.problem)
 
 
-def _pipeline_parity(result: Result) -> ParityRow | None:
+def _pipeline_parity(result: ConfigurationResult) -> ParityRow | None:
     worst = statistics.worst_parity(result)
     if worst is None:
         return None
@@ -214,10 +217,12 @@ def _pipeline_parity(result: Result) -> ParityRow | None:
 
 
 def _previews(
-    groups: dict[WorkloadKey, list[Result]], chosen: Sequence[WorkloadKey], directory: Path
+    groups: dict[WorkloadKey, list[ConfigurationResult]],
+    chosen: Sequence[WorkloadKey],
+    directory: Path,
 ) -> list[tuple[str, bool, list[PreviewStrip]]]:
     every = (
-        (wording.workload_name(workload), workload in chosen, strips(results, directory))
+        (wording.workload_name(workload), workload in chosen, preview_strips(results, directory))
         for workload, results in groups.items()
     )
     return [(name, unfolded, made) for name, unfolded, made in every if made]

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from birefnet_models.base.text import format_bytes, format_seconds, format_size, joined, printable
 
-from ..bench.results import BenchReport, Result, baseline_of
+from ..bench.results import BenchReport, ConfigurationResult, baseline_of
 from ..errors import ReportError
 from . import statistics, wording
-from .columns import BRIEFLY, EVERYTHING, remarks, table
+from .columns import BRIEFLY, EVERYTHING, remarks, result_table
 from .summary import Finding, findings, main_workloads, workloads
 
 READING = f"""\
@@ -38,26 +38,27 @@ def document(report: BenchReport) -> str:
     """The whole run: summary, a table for each workload, notes, how to read it."""
     groups = workloads(report)
     models = list(dict.fromkeys(model for model, *_ in groups))
-    parts = [f"# {joined([*map(plain, models)]) if models else 'Nothing'}, measured"]
-    parts.append(caption(report))
+    parts = [f"# {joined([*map(escaped, models)]) if models else 'Nothing'}, measured"]
+    parts.append(run_caption(report))
     for workload in main_workloads(report):
-        parts.append(f"{plain(wording.workload_name(workload))}:")
+        parts.append(f"{escaped(wording.workload_name(workload))}:")
         parts.append("\n".join(f"- {_finding(one)}" for one in findings(groups[workload])))
     for workload, results in groups.items():
-        heads, rows = table(EVERYTHING, results)
-        parts += [f"## {plain(wording.workload_name(workload))}", lines(heads, rows)]
+        heads, rows = result_table(EVERYTHING, results)
+        parts += [f"## {escaped(wording.workload_name(workload))}", lines(heads, rows)]
         parts += _bullets(remarks(results))
     if report.notes:
         parts += ["## Notes", *_bullets(report.notes)]
     return "\n\n".join([*parts, "## How to read this", READING]) + "\n"
 
 
-def caption(report: BenchReport) -> str:
+def run_caption(report: BenchReport) -> str:
     """Where and when, in one line."""
     environment = report.environment
     memory = f"{format_bytes(environment.memory_bytes)}, " if environment.memory_bytes else ""
-    return plain(
-        f"{wording.machine(report)}, {memory}{environment.system}; {wording.versions(report)}; "
+    return escaped(
+        f"{wording.machine(report)}, {memory}{environment.system}; "
+        f"{wording.versions_line(report)}; "
         f"{report.started.partition('T')[0]}, {format_seconds(report.took_s)} in all."
     )
 
@@ -70,9 +71,9 @@ def summary_table(report: BenchReport) -> str:
     groups, chosen = workloads(report), main_workloads(report)
     results = [result for workload in chosen for result in groups[workload]]
     several = ("model", "size") if len(chosen) > 1 else ()
-    text = lines(*table((*several, *BRIEFLY), results))
-    names = "; ".join(plain(wording.workload_name(workload)) for workload in chosen)
-    marks = "".join(meaning for mark, meaning in MARKS.items() if plain(mark) in text)
+    text = lines(*result_table((*several, *BRIEFLY), results))
+    names = "; ".join(escaped(wording.workload_name(workload)) for workload in chosen)
+    marks = "".join(meaning for mark, meaning in MARKS.items() if escaped(mark) in text)
     return f"{text}\n\n{names}. {_origin(report)}{marks}"
 
 
@@ -98,7 +99,7 @@ def headline_table(report: BenchReport) -> str:
         raise ReportError(f"the report has none of {joined([*HEADLINE_SETUPS])}")
     model, size, batch, threads = chosen[0]
     heads = (
-        f"{plain(model)} on the CPU",
+        f"{escaped(model)} on the CPU",
         f"median time of one {format_size(size)} image",
         "time relative to PyTorch",
         "peak memory of the process",
@@ -108,10 +109,12 @@ def headline_table(report: BenchReport) -> str:
     return f"{lines(heads, rows)}\n\n{where}"
 
 
-def _headline_cells(result: Result, results: Sequence[Result]) -> tuple[str, ...]:
+def _headline_cells(
+    result: ConfigurationResult, results: Sequence[ConfigurationResult]
+) -> tuple[str, ...]:
     timing, worst = statistics.timing(result), statistics.worst_parity(result)
     baseline = baseline_of(result.configuration, results)
-    ratio = statistics.ratio(result, baseline) if baseline else None
+    ratio = statistics.median_ratio(result, baseline) if baseline else None
     error = wording.few_digits(worst.max_levels) if worst else ""
     return (
         format_seconds(timing.median_s) if timing else "",
@@ -122,16 +125,16 @@ def _headline_cells(result: Result, results: Sequence[Result]) -> tuple[str, ...
 
 
 def _origin(report: BenchReport) -> str:
-    return f"{plain(wording.machine(report))}; {plain(wording.versions(report))}."
+    return f"{escaped(wording.machine(report))}; {escaped(wording.versions_line(report))}."
 
 
 def lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table of plain text."""
-    cells = [heads, ["---"] * len(heads), *([plain(cell) for cell in row] for row in rows)]
+    cells = [heads, ["---"] * len(heads), *([escaped(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
-def plain(text: str) -> str:
+def escaped(text: str) -> str:
     """Text as it is: no markup, no line breaks, nothing that would end a table's cell."""
     flat = html.escape(printable(" ".join(text.split())), quote=False)
     for character in "\\`*_[]|":
@@ -140,9 +143,9 @@ def plain(text: str) -> str:
 
 
 def _finding(finding: Finding) -> str:
-    who = f" {plain(finding.who)}." if finding.who else ""
-    return f"{finding.title}: **{plain(finding.figure)}**.{who} {plain(finding.text)}"
+    who = f" {escaped(finding.who)}." if finding.who else ""
+    return f"{finding.title}: **{escaped(finding.figure)}**.{who} {escaped(finding.text)}"
 
 
 def _bullets(texts: Sequence[str]) -> list[str]:
-    return ["\n".join(f"- {plain(text)}" for text in texts)] if texts else []
+    return ["\n".join(f"- {escaped(text)}" for text in texts)] if texts else []

@@ -13,7 +13,7 @@ from birefnet_models.base.text import format_bytes, format_seconds
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..bench.results import Result
+from ..bench.results import ConfigurationResult
 from . import statistics, wording
 
 WIDTH = 4.3
@@ -56,7 +56,7 @@ class Bars(NamedTuple):
     """Whether one is longer than the axis and therefore broken."""
 
 
-def time_bars(results: Sequence[Result]) -> Bars:
+def time_bars(results: Sequence[ConfigurationResult]) -> Bars:
     """A bar for each median, a whisker between the quartiles, a tick for each run."""
     timings = [statistics.timing(result) for result in results]
     medians = [timing.median_s if timing else 0 for timing in timings]
@@ -86,7 +86,7 @@ def time_bars(results: Sequence[Result]) -> Bars:
     )
 
 
-def memory_bars(results: Sequence[Result]) -> Bars:
+def memory_bars(results: Sequence[ConfigurationResult]) -> Bars:
     """A bar for each peak of resident memory."""
     values = [result.peak_rss_bytes or 0 for result in results]
     texts = [format_bytes(value) if value else "not measured" for value in values]
@@ -149,7 +149,10 @@ def _axes(height: float) -> tuple[Figure, Axes]:
 
 
 def _bars(
-    results: Sequence[Result], values: Sequence[float], texts: Sequence[str], end: float
+    results: Sequence[ConfigurationResult],
+    values: Sequence[float],
+    texts: Sequence[str],
+    end: float,
 ) -> tuple[Figure, Axes]:
     """Horizontal bars, each below its name and its value: so they take a phone's whole width.
 
@@ -181,7 +184,7 @@ def short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
-def _spoken(results: Sequence[Result], texts: Sequence[str]) -> str:
+def _spoken(results: Sequence[ConfigurationResult], texts: Sequence[str]) -> str:
     names = [wording.configuration_name(result.configuration) for result in results]
     return "; ".join(f"{name}: {text}" for name, text in zip(names, texts, strict=True)) + "."
 

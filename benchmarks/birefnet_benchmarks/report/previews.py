@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..bench.results import Result
+from ..bench.results import ConfigurationResult
 from . import wording
 
-MEDIA_TYPES = {
+PREVIEW_MEDIA_TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
     ".png": "image/png",
@@ -46,13 +46,13 @@ class PreviewStrip:
     """Each name, its mask and difference, and whether that is within the tolerance."""
 
 
-def strips(results: Sequence[Result], directory: Path) -> list[PreviewStrip]:
+def preview_strips(results: Sequence[ConfigurationResult], directory: Path) -> list[PreviewStrip]:
     """One for each image of a workload; files are looked up in the run's folder."""
     images = dict.fromkeys(preview.image for result in results for preview in result.previews)
     return [_strip(image, results, directory) for image in images]
 
 
-def _strip(image: str, results: Sequence[Result], directory: Path) -> PreviewStrip:
+def _strip(image: str, results: Sequence[ConfigurationResult], directory: Path) -> PreviewStrip:
     previews = [(result, p) for result in results for p in result.previews if p.image == image]
     origin = [_shown(directory, previews[0][1].thumbnail, "Image", f"The image {image}")]
     configurations = []
@@ -74,7 +74,7 @@ def _shown(directory: Path, name: str, title: str, alt: str) -> ShownImage:
     content = _content(directory, name)
     if isinstance(content, str):
         return ShownImage(title, alt, None, content)
-    media = MEDIA_TYPES[Path(name).suffix.lower()]
+    media = PREVIEW_MEDIA_TYPES[Path(name).suffix.lower()]
     return ShownImage(title, alt, _uri(media, content), "")
 
 
@@ -112,7 +112,7 @@ def _content(directory: Path, name: str) -> bytes | str:
         path = (directory / name).resolve()
         if not path.is_relative_to(directory.resolve()):
             return f"{name} lies outside of the run's folder"
-        if path.suffix.lower() not in MEDIA_TYPES:
+        if path.suffix.lower() not in PREVIEW_MEDIA_TYPES:
             return f"{name} is no image that a page can show"
         if path.exists() and not (path.is_file() and path.stat().st_size <= LARGEST_BYTES):
             return f"{name} is no file of a preview's size"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ..bench.results import (
     BenchReport,
     Configuration,
+    ConfigurationResult,
     PipelineParity,
-    Result,
 )
 
 SPREAD_LIMIT = 0.1
@@ -56,12 +56,12 @@ class Fit:
     """(x, median_s), x ascending."""
 
 
-def times_s(result: Result) -> tuple[float, ...]:
+def times_s(result: ConfigurationResult) -> tuple[float, ...]:
     """Every warm time, as measured."""
     return tuple(time_s for runs in result.rounds for time_s in runs.times_s)
 
 
-def timing(result: Result) -> Timing | None:
+def timing(result: ConfigurationResult) -> Timing | None:
     """Statistics of the warm times; None where there are none."""
     times = sorted(times_s(result))
     if not times:
@@ -78,51 +78,51 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
     return first, third
 
 
-def other_cores(result: Result) -> float:
+def other_cores(result: ConfigurationResult) -> float:
     """Cores that other processes kept busy during the runs, on average over their time."""
     spent = sum(times_s(result))
     busy = sum(runs.other_cores * sum(runs.times_s) for runs in result.rounds)
     return busy / spent if spent else 0.0
 
 
-def is_noisy(result: Result) -> bool:
+def is_noisy(result: ConfigurationResult) -> bool:
     """Whether the times are to be read with care; they are then marked with `~`."""
     known = timing(result)
     return known is not None and (known.spread > SPREAD_LIMIT or other_cores(result) > OTHERS_LIMIT)
 
 
-def images_per_s(result: Result) -> float | None:
+def images_per_s(result: ConfigurationResult) -> float | None:
     """Throughput: the batch over the median time."""
     known = timing(result)
     return result.configuration.batch / known.median_s if known else None
 
 
-def cold_start_s(result: Result) -> float | None:
+def cold_start_s(result: ConfigurationResult) -> float | None:
     """Seconds from a fresh interpreter to the first answer."""
     cold = result.cold
     return cold.import_s + cold.load_s + cold.first_s if cold else None
 
 
-def energy_per_image_j(result: Result) -> float | None:
+def energy_per_image_j(result: ConfigurationResult) -> float | None:
     """Over the rounds whose energy was read; idle power is not taken off."""
     read = [(runs.energy_j, runs.times_s) for runs in result.rounds if runs.energy_j is not None]
     images = result.configuration.batch * sum(len(times) for _, times in read)
     return sum(energy for energy, _ in read) / images if images else None
 
 
-def round_ratios(result: Result, baseline: Result) -> list[float]:
+def round_ratios(result: ConfigurationResult, baseline: ConfigurationResult) -> list[float]:
     """Of each round in which both ran: median of the configuration over median of the baseline."""
     theirs = _medians(baseline)
     return [median / theirs[at] for at, median in _medians(result).items() if at in theirs]
 
 
-def _medians(result: Result) -> dict[tuple[int, int], float]:
+def _medians(result: ConfigurationResult) -> dict[tuple[int, int], float]:
     """The median of each round, by group and number."""
     rounds = (runs for runs in result.rounds if runs.times_s)
     return {(runs.group, runs.number): statistics.median(runs.times_s) for runs in rounds}
 
 
-def ratio(result: Result, baseline: Result) -> Ratio | None:
+def median_ratio(result: ConfigurationResult, baseline: ConfigurationResult) -> Ratio | None:
     """The median over the common rounds; None where one of the two has no times."""
     ratios = round_ratios(result, baseline)
     if ratios:
@@ -134,21 +134,21 @@ def ratio(result: Result, baseline: Result) -> Ratio | None:
     return Ratio(value, (value, value), 0)
 
 
-def over_size(configuration: Configuration, results: Sequence[Result]) -> Fit | None:
+def over_size(configuration: Configuration, results: Sequence[ConfigurationResult]) -> Fit | None:
     """Time over pixels, of the configurations that differ from this one in nothing else."""
     alike = _alike(configuration, results, ("batch", "threads"))
     return _fit({math.prod(result.configuration.size): result for result in alike})
 
 
-def over_batch(configuration: Configuration, results: Sequence[Result]) -> Fit | None:
+def over_batch(configuration: Configuration, results: Sequence[ConfigurationResult]) -> Fit | None:
     """Time of a whole batch over its images, of the configurations that differ in nothing else."""
     alike = _alike(configuration, results, ("size", "threads"))
     return _fit({result.configuration.batch: result for result in alike})
 
 
 def _alike(
-    configuration: Configuration, results: Sequence[Result], fields: Sequence[str]
-) -> list[Result]:
+    configuration: Configuration, results: Sequence[ConfigurationResult], fields: Sequence[str]
+) -> list[ConfigurationResult]:
     """Results whose configurations agree in these fields, too."""
 
     def key(c: Configuration) -> tuple[object, ...]:
@@ -157,7 +157,7 @@ def _alike(
     return [result for result in results if key(result.configuration) == key(configuration)]
 
 
-def _fit(results: dict[int, Result]) -> Fit | None:
+def _fit(results: dict[int, ConfigurationResult]) -> Fit | None:
     """None for fewer than two points."""
     points = tuple(
         (float(x), known.median_s) for x, r in sorted(results.items()) if (known := timing(r))
@@ -184,7 +184,7 @@ def roofline_s(configuration: Configuration, report: BenchReport) -> float | Non
     return 2 * multiply_adds / max(peaks) if peaks and multiply_adds else None
 
 
-def roofline_share(result: Result, report: BenchReport) -> float | None:
+def roofline_share(result: ConfigurationResult, report: BenchReport) -> float | None:
     """The roofline's time over the median time. It can be above 1: docs/report.md says why."""
     bound_s, known = roofline_s(result.configuration, report), timing(result)
     return bound_s / known.median_s if bound_s and known else None
@@ -206,7 +206,7 @@ class WorstParity:
     """Of the first image that has one, with the image's name."""
 
 
-def worst_parity(result: Result) -> WorstParity | None:
+def worst_parity(result: ConfigurationResult) -> WorstParity | None:
     """None where no image was compared."""
     named = [(preview.image, preview.parity) for preview in result.previews if preview.parity]
     parities: list[PipelineParity] = [parity for _, parity in named]
@@ -228,7 +228,7 @@ def _largest(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def differs(result: Result) -> bool:
+def differs(result: ConfigurationResult) -> bool:
     """Whether the logits of a tensor or the mask of an image are beyond the tolerance."""
     worst = worst_parity(result)
     return bool((result.graph and result.graph.problem) or (worst and worst.problem))

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from birefnet_models.base.text import format_bytes, format_seconds, joined
 
-from ..bench.results import BenchReport, Result, baseline_of
+from ..bench.results import BenchReport, ConfigurationResult, baseline_of
 from . import statistics, wording
 
 WorkloadKey: TypeAlias = tuple[str, tuple[int, int], int, int]
@@ -28,10 +28,10 @@ class Finding:
     """Whether it is as one would hope; None where nothing is hoped for."""
 
 
-def workloads(report: BenchReport) -> dict[WorkloadKey, list[Result]]:
+def workloads(report: BenchReport) -> dict[WorkloadKey, list[ConfigurationResult]]:
     """The results by workload: models as they came, then by size, batch and threads."""
     models = list(dict.fromkeys(result.configuration.model for result in report.results))
-    groups: dict[WorkloadKey, list[Result]] = {}
+    groups: dict[WorkloadKey, list[ConfigurationResult]] = {}
     for result in report.results:
         groups.setdefault(result.configuration.workload, []).append(result)
     return dict(sorted(groups.items(), key=lambda item: (models.index(item[0][0]), item[0][1:])))
@@ -50,12 +50,12 @@ def main_workloads(report: BenchReport) -> list[WorkloadKey]:
     return [workload for _, workload in best.values()]
 
 
-def findings(results: Sequence[Result]) -> list[Finding]:
+def findings(results: Sequence[ConfigurationResult]) -> list[Finding]:
     """What the results of one workload show: the fastest, the least memory, the accuracy."""
     return [_fastest(results), _least_memory(results), _accuracy(results)]
 
 
-def _fastest(results: Sequence[Result]) -> Finding:
+def _fastest(results: Sequence[ConfigurationResult]) -> Finding:
     title = "Fastest"
     timed = [(timing.median_s, r) for r in results if (timing := statistics.timing(r))]
     accurate = [(median, r) for median, r in timed if not statistics.differs(r)]
@@ -74,11 +74,11 @@ def _fastest(results: Sequence[Result]) -> Finding:
     return Finding(title, wording.median(winner), _names([winner]), " ".join(text))
 
 
-def _names(results: Sequence[Result]) -> str:
+def _names(results: Sequence[ConfigurationResult]) -> str:
     return joined([wording.configuration_name(r.configuration) for r in results])
 
 
-def _speed(winner: Result, results: Sequence[Result]) -> str:
+def _speed(winner: ConfigurationResult, results: Sequence[ConfigurationResult]) -> str:
     """The speed against the baseline's."""
     if winner.configuration.baseline:
         return "It is the baseline itself."
@@ -86,7 +86,7 @@ def _speed(winner: Result, results: Sequence[Result]) -> str:
     if baseline is None:
         return "There is no baseline to compare it with."
     name = _names([baseline])
-    ratio, timing = statistics.ratio(winner, baseline), statistics.timing(baseline)
+    ratio, timing = statistics.median_ratio(winner, baseline), statistics.timing(baseline)
     if ratio is None or timing is None:
         return f"The baseline, {name}, gave no times."
     speed = f"{1 / ratio.value:.2g} times as fast as" if ratio.value < 0.95 else "About as fast as"
@@ -94,7 +94,7 @@ def _speed(winner: Result, results: Sequence[Result]) -> str:
     return f"{speed} the baseline, {name} ({format_seconds(timing.median_s)}), {how}."
 
 
-def _least_memory(results: Sequence[Result]) -> Finding:
+def _least_memory(results: Sequence[ConfigurationResult]) -> Finding:
     title = "Least memory"
     measured = [
         (r.peak_rss_bytes, r)
@@ -113,7 +113,7 @@ def _least_memory(results: Sequence[Result]) -> Finding:
     return Finding(title, format_bytes(peak), _names([winner]), text)
 
 
-def _accuracy(results: Sequence[Result]) -> Finding:
+def _accuracy(results: Sequence[ConfigurationResult]) -> Finding:
     title = "Within tolerance"
     compared = [r for r in results if r.graph or statistics.worst_parity(r)]
     if not compared:
@@ -127,7 +127,7 @@ def _accuracy(results: Sequence[Result]) -> Finding:
     return Finding(title, figure, "", text, good=not wrong)
 
 
-def _largest_errors(results: Sequence[Result]) -> str:
+def _largest_errors(results: Sequence[ConfigurationResult]) -> str:
     masks = [r.graph.mask.max_abs for r in results if r.graph]
     levels = [worst.max_levels for r in results if (worst := statistics.worst_parity(r))]
     text = []

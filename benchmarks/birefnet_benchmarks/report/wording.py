@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from birefnet_models.base.text import format_seconds, format_size
 
 from ..bench.environment import RUNTIMES
-from ..bench.results import BenchReport, Configuration, Result, baseline_of
+from ..bench.results import BenchReport, Configuration, ConfigurationResult, baseline_of
 from . import statistics
 
-BACKENDS = {"onnxruntime": "ONNX Runtime", "pytorch": "PyTorch"}
+BACKEND_NAMES = {"onnxruntime": "ONNX Runtime", "pytorch": "PyTorch"}
 """Names of the backends as their authors write them."""
 SHOWN_PACKAGES = (*RUNTIMES, "torch")
 """Packages whose versions stand in a caption; the page has all."""
@@ -18,7 +18,7 @@ SHOWN_PACKAGES = (*RUNTIMES, "torch")
 def configuration_name(configuration: Configuration) -> str:
     """`ONNX Runtime, rows, fp32, cpu`."""
     backend, *rest = configuration.setup
-    return ", ".join((BACKENDS.get(backend, backend), *rest))
+    return ", ".join((BACKEND_NAMES.get(backend, backend), *rest))
 
 
 def workload_name(workload: tuple[str, tuple[int, int], int, int]) -> str:
@@ -38,26 +38,26 @@ def machine(report: BenchReport) -> str:
     return ", ".join((environment.processor, count(environment.cores, "core"), *environment.gpus))
 
 
-def versions(report: BenchReport) -> str:
+def versions_line(report: BenchReport) -> str:
     """`onnxruntime 1.31.1, torch 2.13.0, Python 3.11.7`."""
     packages = report.environment.packages
     named = [f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages]
     return ", ".join((*named, f"Python {report.environment.python}"))
 
 
-def median(result: Result) -> str:
+def median(result: ConfigurationResult) -> str:
     """The median time, after `~` if the times are noisy."""
     timing = statistics.timing(result)
     mark = "~" if statistics.is_noisy(result) else ""
     return mark + format_seconds(timing.median_s) if timing else ""
 
 
-def ratio(result: Result, results: Iterable[Result]) -> str:
+def ratio_text(result: ConfigurationResult, results: Iterable[ConfigurationResult]) -> str:
     """The time as a multiple of the baseline's: `0.32 x`; `0.32 x*` if not interleaved."""
     if result.configuration.baseline:
         return "baseline"
     baseline = baseline_of(result.configuration, results)
-    known = statistics.ratio(result, baseline) if baseline else None
+    known = statistics.median_ratio(result, baseline) if baseline else None
     return f"{multiple(known.value)} x{'' if known.rounds else '*'}" if known else ""
 
 

@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.inputs import run_export
+from birefnet_benchmarks.bench.inputs import export_by_command
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_models.base.text import format_bytes, format_seconds, format_size
 
@@ -39,7 +39,7 @@ def measure(backbones: Sequence[str], sizes: Sequence[int], folder: Path) -> lis
     """A record of `graph_row` for each backbone and size, with PyTorch's peak of memory."""
     checkpoints = {name: write_checkpoint(folder, name) for name in backbones}
     files = {
-        name: run_export(checkpoint, folder / f"{name}-onnx")["file"]
+        name: export_by_command(checkpoint, folder / f"{name}-onnx")["file"]
         for name, checkpoint in checkpoints.items()
     }
     records = []

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from birefnet_export.precision.calibration import calibration_images, observe
 from birefnet_export.precision.graph_rewriter import Rewriting, consumers, float_values
-from birefnet_export.verify.logits import Array, sigmoid
+from birefnet_export.verify.logits import Array, mask_of_logits
 from onnx import TensorProto
 
 ALL = "all of them"
@@ -40,7 +40,10 @@ def costs(model: onnx.ModelProto, images: Sequence[Array]) -> list[dict[str, Any
         of_kind = {name for name, found in kinds.items() if kind in (ALL, found)}
         changed = rounded(model, of_kind, weights=kind in (ALL, WEIGHTS))
         found = observe(changed, images).logits
-        errors = [np.abs(sigmoid(a) - sigmoid(b)) for a, b in zip(found, exact.logits, strict=True)]
+        errors = [
+            np.abs(mask_of_logits(a) - mask_of_logits(b))
+            for a, b in zip(found, exact.logits, strict=True)
+        ]
         values = [o for n in model.graph.node if n.name in of_kind for o in n.output if o in floats]
         rows.append(
             {

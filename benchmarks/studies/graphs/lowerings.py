@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.inputs import run_export
+from birefnet_benchmarks.bench.inputs import export_by_command
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_models.base.text import format_bytes, format_seconds
 
@@ -30,7 +30,7 @@ def measure(checkpoint: Path, sizes: Sequence[int] = SIZES) -> list[dict[str, An
     records = []
     with tempfile.TemporaryDirectory() as folder:
         reports = {
-            name: run_export(checkpoint, Path(folder, name), "--lowering", name)
+            name: export_by_command(checkpoint, Path(folder, name), "--lowering", name)
             for name in LOWERINGS
         }
         for size in sizes:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.inputs import run_export
+from birefnet_benchmarks.bench.inputs import export_by_command
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_models.base.text import format_bytes
 from birefnet_runtime import Segmenter
@@ -49,7 +49,7 @@ def timed(checkpoint: Path) -> dict[str, Record]:
     rows: dict[str, Record] = {}
     with tempfile.TemporaryDirectory() as folder:
         reports = {
-            name: run_export(checkpoint, Path(folder, name), *options)
+            name: export_by_command(checkpoint, Path(folder, name), *options)
             for name, options in variants(PHOTOS).items()
         }
         fp32 = reports["fp32"]["file"]
@@ -69,7 +69,7 @@ def judged(checkpoint: Path, size: str, images: Path) -> Record:
     rows: dict[str, Record] = {}
     with tempfile.TemporaryDirectory() as folder:
         reports = {
-            name: run_export(
+            name: export_by_command(
                 checkpoint, Path(folder, name), "--trained-size", size, *options, verify=True
             )
             for name, options in variants(images).items()

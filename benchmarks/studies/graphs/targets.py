@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.inputs import run_export
+from birefnet_benchmarks.bench.inputs import export_by_command
 from birefnet_benchmarks.bench.results_file import write_results
 from birefnet_models.base.text import format_bytes, format_seconds
 
@@ -89,7 +89,7 @@ def exports(lite: Path, swin_l: Path, folder: Path) -> dict[str, Record]:
         "swin_l": (swin_l, ()),
     }
     return {
-        name: run_export(checkpoint, folder / name, *options)
+        name: export_by_command(checkpoint, folder / name, *options)
         for name, (checkpoint, options) in requests.items()
     }
 

@@ -26,7 +26,7 @@ from birefnet_models.pins import (
 from birefnet_models.reference import DEFAULT_REVISION, HubModel, UrlModel, endpoint
 from birefnet_models.zoo import ModelCard
 
-from .shards import files_of
+from .shards import checkpoint_files
 from .source import LocalSource, parse_source
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def fetch(checkpoint: str | Path, how: FetchOptions = DEFAULT_OPTIONS) -> LocalC
         origin = source.reference
     if pin is not None:
         lock = how.lock if pinned else "the zoo"
-        check_pin(file, source.reference, pin, lock, shards=files_of(file)[1:])
+        check_pin(file, source.reference, pin, lock, shards=checkpoint_files(file)[1:])
     if pinned is None and not how.locked:
         add_pin(source.reference, resolved, how)
     return LocalCheckpoint(file, source.name, source.card, origin)
@@ -128,7 +128,7 @@ def _of_hub(source: HubModel, pin: Pin | None, how: FetchOptions) -> tuple[Path,
     if name not in listing.files:
         raise FetchError(f"{source.reference}: {listing.commit} holds no {name}")
     file = _weights(source, listing, name, how)
-    parts = files_of(file)
+    parts = checkpoint_files(file)
     size = sum(part.stat().st_size for part in parts)
     return file, pin or Pin(listing.commit, name, size, sha256_of(*parts))
 
@@ -139,7 +139,7 @@ def _weights(source: HubModel, listing: Listing, name: str, how: FetchOptions) -
         how.say(fetching_line(listing.url(name), _size_with_shards(listing, name), source))
     file = listing.fetch(name, how)
     folder = name.rpartition("/")[0]
-    for part in files_of(file)[1:]:
+    for part in checkpoint_files(file)[1:]:
         shard = f"{folder}/{part.name}".lstrip("/")
         if shard not in listing.files:
             raise FetchError(f"{source.reference}: {name} lists {shard}, which is not there")

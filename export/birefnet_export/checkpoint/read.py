@@ -20,7 +20,7 @@ from ..network.architecture import Architecture
 from ..network.backbone.swin_v1 import SwinV1, relative_position_index
 from ..network.birefnet import BiRefNet
 from .fetch import LocalCheckpoint
-from .shards import files_of
+from .shards import checkpoint_files
 from .state_dict import StoredTensor
 from .tensors import read_state_dict, weights_file
 
@@ -112,7 +112,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     dtypes = sorted({tensor.dtype.name for tensor in tensors.values()})
     return Checkpoint(
         path=file,
-        sha256=sha256_of(*files_of(file)),
+        sha256=sha256_of(*checkpoint_files(file)),
         arch=arch,
         tensors=tensors,
         dtypes=tuple(dtypes),

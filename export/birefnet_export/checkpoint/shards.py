@@ -22,7 +22,7 @@ def is_index(file: Path) -> bool:
     return file.name.endswith(_SUFFIX)
 
 
-def files_of(file: Path) -> list[Path]:
+def checkpoint_files(file: Path) -> list[Path]:
     """The files that hold a checkpoint: itself, or an index and its shards in the same folder.
 
     Raises:

@@ -13,7 +13,7 @@ from birefnet_models.base.text import first_line, shortened
 from ..errors import CheckpointError
 from .pytorch_file import read_pytorch
 from .safetensors_file import read_safetensors
-from .shards import files_of, is_index
+from .shards import checkpoint_files, is_index
 from .state_dict import StoredTensor, find_state_dict
 
 _MOST_EXPANSION = 4
@@ -62,7 +62,7 @@ def read_state_dict(file: Path) -> dict[str, StoredTensor]:
         CheckpointError: the file can't be read, is damaged or none of the formats, wants to run
             code, or holds no state dict.
     """
-    files = files_of(file)
+    files = checkpoint_files(file)
     content: Any = {}
     for part in files[1:]:
         content |= _read_shard(part)

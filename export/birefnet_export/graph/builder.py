@@ -18,7 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from .weights import Weights, WeightsInGraph, digest_of
+from .weights import WeightsInGraph, WeightStore, digest_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +64,7 @@ class Graph:
         weights: keeps the values of constants; by default the graph itself holds them.
     """
 
-    def __init__(self, opset: int, weights: Weights | None = None) -> None:
+    def __init__(self, opset: int, weights: WeightStore | None = None) -> None:
         self.opset = opset
         self._weights = weights or WeightsInGraph()
         self._nodes: list[onnx.NodeProto] = []

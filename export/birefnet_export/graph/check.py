@@ -6,10 +6,10 @@ import onnx
 
 from ..errors import GraphError
 from .signature import check_signature
-from .weights import Weights, WeightsInGraph
+from .weights import WeightsInGraph, WeightStore
 
 
-def check_graph(model: onnx.ModelProto, weights: Weights | None = None) -> None:
+def check_graph(model: onnx.ModelProto, weights: WeightStore | None = None) -> None:
     """onnx.checker with full check, strict shape inference, and the table of inputs and outputs.
 
     Args:

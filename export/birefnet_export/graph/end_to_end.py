@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto
 
 from .builder import Graph, Value
-from .resample import BICUBIC, BILINEAR, resize
+from .resample import BICUBIC, BILINEAR, resize_by_products
 from .signature import ALPHA, IMAGE, INPUT, MEAN, OUTPUT, STD, check_signature
 
 _SIZE = "image_size"
@@ -49,7 +49,9 @@ def _before(opset: int, size: tuple[int, int]) -> onnx.ModelProto:
         image = g.input(IMAGE.name, IMAGE.axes, IMAGE.dtype)
         image_size = g.op("Shape", image, start=1, end=3)
         planes = image.transpose(0, 3, 1, 2)
-        pixels = resize(g, planes, _sides(g, image_size), _fixed(g, size), BILINEAR, parts=(4, 8))
+        pixels = resize_by_products(
+            g, planes, _sides(g, image_size), _fixed(g, size), BILINEAR, parts=(4, 8)
+        )
         # In the runtime's order: an int8 network turns the last bit of its input into levels.
         mean, std = (np.asarray(each).reshape(3, 1, 1) for each in (MEAN, STD))
         tensor = g.op("Div", g.op("Div", pixels, 255.0) - mean, std)
@@ -64,7 +66,7 @@ def _behind(opset: int, size: tuple[int, int]) -> onnx.ModelProto:
     logits = g.input(OUTPUT.name, ("batch", 1, *size))
     image_size = g.input(_SIZE, (2,), TensorProto.INT64)
     with g.scope("behind"):
-        levels = resize(
+        levels = resize_by_products(
             g, g.op("Sigmoid", logits), _fixed(g, size), _sides(g, image_size), BICUBIC, (4, 2),
             lambda mask: g.op("Cast", g.op("Floor", mask * 255.0 + 0.5), to=ALPHA.dtype),
         )  # fmt: skip

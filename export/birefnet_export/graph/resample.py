@@ -45,7 +45,7 @@ class Filter(NamedTuple):
     """From the products with these matrices to pixels."""
 
 
-def resize(
+def resize_by_products(
     g: Graph,
     x: Value,
     source: Sides,

@@ -37,7 +37,7 @@ def data_path(file: Path) -> Path:
     return file.with_name(file.name + "_data")
 
 
-def files_of(file: Path) -> list[Path]:
+def model_files(file: Path) -> list[Path]:
     """A model's files."""
     return [path for path in (file, data_path(file)) if path.exists()]
 
@@ -181,11 +181,11 @@ def replacing_model(file: Path) -> Iterator[Path]:
     with temporary_folder(file.parent) as folder:
         written = folder / file.name
         yield written
-        checksums = checksums_of(files_of(written))
+        checksums = checksums_of(model_files(written))
         record_checksums(file.parent, {}, forget=(file.name, data_path(file).name))
         if data_path(written).exists() or data_path(file).exists():
-            for old in files_of(file):
+            for old in model_files(file):
                 old.unlink()
-        for new in reversed(files_of(written)):
+        for new in reversed(model_files(written)):
             os.replace(new, file.with_name(new.name))
         record_checksums(file.parent, checksums)

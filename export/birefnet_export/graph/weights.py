@@ -23,7 +23,7 @@ from .external_data import Place, place_of, put
 
 Array = NDArray[Any]
 
-SMALL = 1024
+INLINE_BYTES = 1024
 """Bytes below which a tensor stays in the graph: shapes and scalars, which inference reads."""
 PAGE = 4096
 """Weights begin at a multiple of so many bytes, so that they can be mapped into memory."""
@@ -36,7 +36,7 @@ def digest_of(values: Array) -> bytes:
     return digest.digest()
 
 
-class Weights(Protocol):
+class WeightStore(Protocol):
     """Keeps the values of a graph's constants."""
 
     def tensor(self, name: str, values: Array, digest: bytes | None = None) -> TensorProto:
@@ -94,8 +94,8 @@ class WeightsBeside:
         self._stream.close()
 
     def tensor(self, name: str, values: Array, digest: bytes | None = None) -> TensorProto:
-        """A constant for the graph; from `SMALL` bytes on its values go to the file."""
-        if values.nbytes < SMALL:
+        """A constant for the graph; from `INLINE_BYTES` bytes on its values go to the file."""
+        if values.nbytes < INLINE_BYTES:
             return numpy_helper.from_array(values, name)
         digest = digest or digest_of(values)
         if digest not in self._places:

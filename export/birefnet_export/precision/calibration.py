@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 import onnx
 from birefnet_models.base.text import first_line
-from birefnet_runtime.images.read import SUFFIXES, read_image
+from birefnet_runtime.images.read import IMAGE_SUFFIXES, read_image
 from birefnet_runtime.machine import release_memory
 from birefnet_runtime.model.graph_io import to_tensor
 from birefnet_runtime.session.open import open_session
@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import PrecisionError
 from ..graph.signature import INPUT, MEAN, STD
-from ..graph.weights import Weights, WeightsInGraph
+from ..graph.weights import WeightsInGraph, WeightStore
 from ..verify.export_check import RUN_ON
 from ..verify.logits import Array
 from .int8 import ActivationRange
@@ -78,7 +78,9 @@ def calibration_images(folder: Path | None, size: tuple[int, int]) -> Images:
         files = sorted(
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+            if path.suffix.lower() in IMAGE_SUFFIXES
+            and not path.name.startswith(".")
+            and path.is_file()
         )
     except OSError as error:
         reason = (error.strerror or first_line(error)).lower()
@@ -86,7 +88,7 @@ def calibration_images(folder: Path | None, size: tuple[int, int]) -> Images:
             reason = "no such folder"
         raise PrecisionError(f"{folder}: {reason}; --calibrate wants a folder of images") from error
     if len(files) < MIN_IMAGES:
-        kinds = ", ".join(sorted(SUFFIXES))
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise PrecisionError(
             f"{folder}: {len(files) or 'no'} image{'s' if len(files) != 1 else ''} in this folder "
             f"({kinds}); int8 needs {MIN_IMAGES} at least, some for its ranges and others to be "
@@ -104,7 +106,7 @@ def observe(
     images: Sequence[Array],
     values: Sequence[str] = (),
     *,
-    weights: Weights | None = None,
+    weights: WeightStore | None = None,
 ) -> Observations:
     """Run a model on each image, watching the named values between input and output.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import onnx
 
-from ..graph.weights import Weights
+from ..graph.weights import WeightStore
 from ..verify.logits import Array
 from ..verify.quality import Quality
 from .fp16 import needs_float32, to_half
@@ -16,7 +16,7 @@ from .sensitivity import quantized_within
 
 
 def converted(
-    model: onnx.ModelProto, weights: Weights, precision: Precision, images: Sequence[Array]
+    model: onnx.ModelProto, weights: WeightStore, precision: Precision, images: Sequence[Array]
 ) -> tuple[onnx.ModelProto, Quality | None]:
     """Convert a model, calibrated with `images` if there are any; `weights` keeps those of both.
 

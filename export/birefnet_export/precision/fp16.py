@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto
 
 from ..errors import GraphError
-from ..graph.weights import Weights
+from ..graph.weights import WeightStore
 from .graph_rewriter import Rewriting, float_values
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -26,7 +26,7 @@ MOVING = frozenset(
      "Transpose", "Unsqueeze")
 )  # fmt: skip
 """Operators that move values without computing: they take them as they come."""
-SMALL = 4096
+SMALL_CONSTANT = 4096
 """Elements up to which a constant of a float32 node stays float32; larger ones are halved."""
 
 
@@ -64,7 +64,7 @@ def _before_rotations(model: onnx.ModelProto, makers: dict[str, onnx.NodeProto])
 
 
 def to_half(
-    model: onnx.ModelProto, float32_nodes: Set[str], weights: Weights | None = None
+    model: onnx.ModelProto, float32_nodes: Set[str], weights: WeightStore | None = None
 ) -> onnx.ModelProto:
     """The model in float16, input and output in float32; `model` itself stays as it is.
 
@@ -98,7 +98,7 @@ def _operand(work: Rewriting, name: str, came: int | None, target: int) -> str:
     suffix = "fp16" if target == HALF else "fp32"
     if came is not None:  # a value that a node or the input gives
         return name if came == target else work.emit("Cast", [name], f"{name}:{suffix}", to=target)
-    if target == FLOAT and prod(work.shape(name)) <= SMALL:
+    if target == FLOAT and prod(work.shape(name)) <= SMALL_CONSTANT:
         return name
     values = work.array(name)
     if np.abs(values).max(initial=0) > np.finfo(np.float16).max:

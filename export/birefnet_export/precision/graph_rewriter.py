@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, NodeProto, TensorProto, helper
 
 from ..errors import GraphError
-from ..graph.weights import Weights, WeightsInGraph
+from ..graph.weights import WeightsInGraph, WeightStore
 
 
 class Rewriting:
@@ -29,7 +29,7 @@ class Rewriting:
         GraphError: a node holds a graph of its own.
     """
 
-    def __init__(self, model: onnx.ModelProto, weights: Weights | None = None) -> None:
+    def __init__(self, model: onnx.ModelProto, weights: WeightStore | None = None) -> None:
         for node in model.graph.node:
             if any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute):
                 raise GraphError(f"{node.name}: {node.op_type} holds a graph of its own")

@@ -29,12 +29,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
-from ..graph.weights import Weights
+from ..graph.weights import WeightStore
 from .graph_rewriter import Rewriting, consumers
 
 CHANNELS = {"MatMul": 1, "Conv": 0, "DeformConv": 0}
 """Operators whose second operand may be a weight, and the axis of its output channels."""
-SMALL = 1024
+SMALL_WEIGHT = 1024
 """Elements up to which a weight stays float32: nothing to be saved."""
 MIN_INTENSITY = {"MatMul": 40.0, "Conv": 50.0}
 """Multiplications for each value read or written from which int8 is faster.
@@ -115,7 +115,7 @@ class RoundedWeight(NamedTuple):
 
 
 def quantized(
-    model: onnx.ModelProto, plan: Int8Plan, weights: Weights | None = None
+    model: onnx.ModelProto, plan: Int8Plan, weights: WeightStore | None = None
 ) -> onnx.ModelProto:
     """The model in int8 as `plan` says; input and output stay float32, and `model` as it is.
 
@@ -169,7 +169,7 @@ def weight_of(work: Rewriting, node: NodeProto) -> LayerWeight | None:
     axis = CHANNELS[node.op_type]
     for position, of_channels in ((1, axis), (0, 1 - axis)):
         name = node.input[position]
-        if work.is_constant(name) and prod(shape := work.shape(name)) > SMALL:
+        if work.is_constant(name) and prod(shape := work.shape(name)) > SMALL_WEIGHT:
             return LayerWeight(name, position, of_channels, shape, partial(work.array, name))
     return None
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import onnx
 
 from ..errors import PrecisionError
-from ..graph.weights import Weights
+from ..graph.weights import WeightStore
 from ..verify.logits import Array
 from ..verify.quality import Quality, quality
 from .calibration import observe
@@ -51,7 +51,7 @@ class Quantized(NamedTuple):
 
 
 def quantized_within(
-    model: onnx.ModelProto, weights: Weights, images: Sequence[Array], min_iou: float
+    model: onnx.ModelProto, weights: WeightStore, images: Sequence[Array], min_iou: float
 ) -> Quantized:
     """Quantize as much of a model as its masks allow.
 
@@ -88,7 +88,9 @@ def quantized_within(
 class _Search:
     """What stays the same between trials: the model, the images, and what float32 gave."""
 
-    def __init__(self, model: onnx.ModelProto, weights: Weights, images: Sequence[Array]) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, weights: WeightStore, images: Sequence[Array]
+    ) -> None:
         self.model = model
         self.weights = weights
         self.images = images

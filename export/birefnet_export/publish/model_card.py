@@ -16,10 +16,10 @@ from birefnet_models.base.text import format_bytes, format_size, joined
 from birefnet_models.reference import PUBLIC_HUB
 from birefnet_models.zoo import lookup
 
-from ..graph.save import files_of
+from ..graph.save import model_files
 from ..graph.signature import INPUT
 
-MARK = "<!-- made by birefnet export --push, which replaces it; without this line it stays -->"
+CARD_MARK = "<!-- made by birefnet export --push, which replaces it; without this line it stays -->"
 _HUB_LICENSES = {
     "MIT": "mit",
     "Apache-2.0": "apache-2.0",
@@ -138,7 +138,7 @@ def model_card(repo: str, graphs: Sequence[CardGraph], others: Sequence[str] = (
     """
     first = graphs[0]
     sections = (
-        "\n".join(("---", *_front_matter(first), "---", MARK)),
+        "\n".join(("---", *_front_matter(first), "---", CARD_MARK)),
         f"# {repo.rpartition('/')[2]}",
         _what_it_is(first),
         "## Files\n\n" + "\n".join(_table(graphs)) + _also(others),
@@ -158,7 +158,7 @@ def _card_graph(graph: OnnxFile, directory: Path) -> CardGraph:
     }
     if facts.get("precision") not in _DTYPES:
         facts["precision"] = "fp32"
-    size = sum(file.stat().st_size for file in files_of(graph.path))
+    size = sum(file.stat().st_size for file in model_files(graph.path))
     path = graph.path.relative_to(directory).as_posix()
     return CardGraph(path, size, facts, graph.inputs, graph.outputs, graph.external_files)
 

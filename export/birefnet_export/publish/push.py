@@ -19,7 +19,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
 from ..errors import ExportError
 from ..hub_config import hub_config
-from .model_card import MARK, CardGraph, card_graphs, model_card
+from .model_card import CARD_MARK, CardGraph, card_graphs, model_card
 
 _CARD = "README.md"
 _CONFIG = "config.json"
@@ -142,7 +142,7 @@ def _files(directory: Path, graphs: Sequence[CardGraph]) -> dict[str, Path | byt
 def _foreign(repo: str, commit: str, there: set[str]) -> list[str]:
     """Which of the files that would be replaced somebody else has written."""
     foreign = []
-    if _CARD in there and MARK not in _text(repo, commit, _CARD):
+    if _CARD in there and CARD_MARK not in _text(repo, commit, _CARD):
         foreign.append(_CARD)
     if _CONFIG in there and not _is_ours(_text(repo, commit, _CONFIG)):
         foreign.append(_CONFIG)

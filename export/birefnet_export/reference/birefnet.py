@@ -49,11 +49,11 @@ def logits(
     """
     x = np.asarray(image, np.float64).transpose(0, 2, 3, 1)
     with threadpool_limits(1, "blas"):
-        y = decoder(x, encoded(x, net, observe), net.decoder, observe)
+        y = decoder(x, encoder_maps(x, net, observe), net.decoder, observe)
     return y.transpose(0, 3, 1, 2)
 
 
-def encoded(image: Array, net: BiRefNet, observe: Observer) -> list[Array]:
+def encoder_maps(image: Array, net: BiRefNet, observe: Observer) -> list[Array]:
     """The backbone's four maps, the deepest one given its context and squeezed."""
     *shallow, deepest = backbone_maps(image, net, observe)
     context = [resize_as(x, deepest) for x in shallow[3 - net.arch.context :]]

@@ -54,7 +54,7 @@ def window_attention(x: Array, block: SwinBlock) -> Array:
     size = x.shape[1], x.shape[2]
     x = np.roll(x, (-shift, -shift), (1, 2))
     mask = shift_mask(size, window, shift) if shift else None
-    x = joined(attended(windows_of(x, window), block.attn, mask), window, size)
+    x = joined_windows(attended(windows_of(x, window), block.attn, mask), window, size)
     return np.roll(x, (shift, shift), (1, 2))[:, :height, :width]
 
 
@@ -99,7 +99,7 @@ def windows_of(x: Array, window: int) -> Array:
     return x.swapaxes(2, 3).reshape(-1, window * window, channels)
 
 
-def joined(x: Array, window: int, size: Size) -> Array:
+def joined_windows(x: Array, window: int, size: Size) -> Array:
     """Windows, put together to a map again."""
     height, width = size
     x = x.reshape(-1, height // window, width // window, window, window, x.shape[-1])

@@ -28,7 +28,7 @@ from .export_check import logits_parity
 from .layer_diff import BOUNDS, LayerDifferences, compare_layers
 from .logits import LOGITS_TOLERANCES, LogitsTolerance, Parity
 from .masks import MaskParity, MaskTolerance, compare_masks, mask_tolerance
-from .reference import OpenReference, Reference, open_checkpoint
+from .reference import OpenReference, Reference, open_numpy_reference
 from .sample_tensors import INPUT_SHAPES, sample_image
 from .upstream_pipeline import brought_back, ignored_of, reference_mask
 
@@ -122,7 +122,7 @@ def compare_models(
     tolerance: float | None = None,
     multi_scale: str | None = None,
     fetching: FetchOptions = DEFAULT_OPTIONS,
-    open_reference: OpenReference = open_checkpoint,
+    open_reference: OpenReference = open_numpy_reference,
 ) -> ModelComparison:
     """Run a model and its reference on the same tensors, and on the same image files.
 

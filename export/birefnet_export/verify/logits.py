@@ -144,7 +144,9 @@ def compare_logits(
             if not np.isfinite(values).all():
                 raise ParityError(f"at {where} the {side} gives NaN or infinite logits")
     differences = np.concatenate([np.abs(a - b).ravel() for a, b in pairs])
-    masks = np.concatenate([np.abs(sigmoid(a) - sigmoid(b)).ravel() for a, b in pairs])
+    masks = np.concatenate(
+        [np.abs(mask_of_logits(a) - mask_of_logits(b)).ravel() for a, b in pairs]
+    )
     return Parity(
         logits_max_abs=float(differences.max()),
         logits_p99_abs=float(np.percentile(differences, 99)),
@@ -158,6 +160,6 @@ def compare_logits(
     )
 
 
-def sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def mask_of_logits(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The mask of logits."""
     return 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import PrecisionError
-from .logits import Array, sigmoid
+from .logits import Array, mask_of_logits
 from .masks import intersection_over_union
 
 
@@ -50,7 +50,7 @@ def quality(
         raise PrecisionError("the quantized graph gives NaN or infinite logits")
     ious, errors = [], []
     for pair in zip(quantized, expected, strict=True):
-        mask, exact = map(sigmoid, pair)
+        mask, exact = map(mask_of_logits, pair)
         ious.append(intersection_over_union(mask >= 0.5, exact >= 0.5))
         errors.append(float(np.abs(mask - exact).mean()))
     return Quality(

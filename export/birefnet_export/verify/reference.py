@@ -82,7 +82,9 @@ class NumpyReference:
         return found
 
 
-def open_checkpoint(text: str, multi_scale: str | None, fetching: FetchOptions) -> NumpyReference:
+def open_numpy_reference(
+    text: str, multi_scale: str | None, fetching: FetchOptions
+) -> NumpyReference:
     """Open a checkpoint as a reference; see `OpenReference`."""
     checkpoint = read_fetched(fetch(text, fetching))
     if checkpoint.arch.multi_scale is None:

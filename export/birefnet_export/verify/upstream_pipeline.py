@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ..errors import ParityError
-from .logits import sigmoid
+from ..graph.signature import MEAN, STD
+from .logits import mask_of_logits
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 """What upstream normalizes with: ImageNet's, per channel in RGB order, of values in [0, 1]."""
 
 
@@ -63,7 +62,7 @@ def reference_mask(
     """The first half of `reference_alpha`, with its arguments: the mask at the network's size,
     float32 (height, width) in [0, 1], and the (H, W) of the image."""
     image = _read(file).convert("RGB")
-    mask = sigmoid(net(_normalized(image, size)))[0, 0]
+    mask = mask_of_logits(net(_normalized(image, size)))[0, 0]
     return np.asarray(mask, np.float32), (image.height, image.width)
 
 

@@ -55,7 +55,7 @@ DEMONSTRATION = (
 )
 PLACES = ("local", "ray")
 DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
-RECORDS = ("jsonl", "parquet")
+RECORD_FORMATS = ("jsonl", "parquet")
 RENEW = "renew the credentials, then the same command with --skip-existing goes on there"
 METADATA: dict[str, Metadata] = {"keep": "keep", "gps": "keep-gps", "strip": "strip"}
 LOOKED_AT = 32
@@ -266,7 +266,7 @@ def run_here(
 )
 @click.option(
     "--records",
-    type=click.Choice(RECORDS),
+    type=click.Choice(RECORD_FORMATS),
     help="Write a record of each file below OUTPUT/birefnet-records, a thousand a part: JSON lines "
     "or parquet, with model, ETag, bytes and times.",
 )

@@ -11,9 +11,15 @@ from birefnet_runtime.model.size import Size
 from birefnet_runtime.session.compiled import compile_ahead
 from birefnet_runtime.session.memory import DEFAULT, SETTINGS, Memory
 from birefnet_runtime.session.open import open_session
-from birefnet_runtime.session.providers import Cpu, Named, TensorRT, describe, parse_providers
+from birefnet_runtime.session.providers import (
+    Cpu,
+    Named,
+    TensorRT,
+    describe_profile,
+    parse_providers,
+)
 
-from ..triton import ENGINES, RELEASE, Serving, check_server, model_name, write_repository
+from ..triton import ENGINES, TRITON_RELEASE, Serving, check_server, model_name, write_repository
 from .options import memory_option, read_sizes, verbose_option
 from .terminal import located
 
@@ -101,7 +107,7 @@ def triton(
         raise click.UsageError("--output is a folder here; copy it to the object store then")
     serving = Serving(max_batch, instances, tensorrt, warmup)
     for folder in write_repository(located(model), repository, serving, name):
-        click.echo(f"birefnet: {folder} is ready for Triton {RELEASE} or later")
+        click.echo(f"birefnet: {folder} is ready for Triton {TRITON_RELEASE} or later")
     if tensorrt:
         click.echo(f"birefnet: mount a volume at {ENGINES}, where engines are kept")
 
@@ -184,4 +190,4 @@ def _engine(
     profile = opened.profile if isinstance(opened, TensorRT) else None
     if profile is None:
         raise ProviderError("the session opened without an engine")
-    return f"is ready for batches of {describe(profile)}"
+    return f"is ready for batches of {describe_profile(profile)}"

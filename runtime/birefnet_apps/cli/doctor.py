@@ -40,7 +40,7 @@ def doctor(as_json: bool, require: str | None, model: str | None, verbose: bool)
     working = [state.name for state in diagnosis.providers if state.verified]
     checks = list(check_model(located(model), working)) if model else []
     if as_json:
-        facts = as_dict(diagnosis)
+        facts = diagnosis_as_dict(diagnosis)
         if model:
             facts["model"] = {"name": model, "answers": list(map(dataclasses.asdict, checks))}
         click.echo(json.dumps(facts, indent=2))
@@ -53,7 +53,7 @@ def doctor(as_json: bool, require: str | None, model: str | None, verbose: bool)
         raise click.exceptions.Exit(1)
 
 
-def as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
+def diagnosis_as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
     """The diagnosis as plain values, with the conclusions drawn from it."""
     facts = dataclasses.asdict(diagnosis)
     if diagnosis.build is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import birefnet_models
 import click
 from birefnet_models.base.text import aligned, format_bytes, format_size, printable
-from birefnet_models.inventory import Entry, inventory, remove, total_size
+from birefnet_models.inventory import CachedItem, inventory, remove, total_size
 from birefnet_models.pins import LOCK_FILE, FetchOptions
 from birefnet_models.zoo import ModelCard, Score, lookup
 from birefnet_runtime.model.locate import find_model
@@ -98,7 +98,7 @@ def _list_cache(names: Sequence[str], as_json: bool) -> None:
 
 def _list(names: Sequence[str], purpose: str | None, as_json: bool) -> None:
     cards: Sequence[ModelCard] = birefnet_models.all_cards()
-    entries: list[Entry] = [] if as_json or purpose is not None else list(inventory())
+    entries: list[CachedItem] = [] if as_json or purpose is not None else list(inventory())
     if names:
         entries = [entry for entry in entries if entry.names & set(names)]
         known = {name for entry in entries for name in entry.names}
@@ -121,7 +121,7 @@ def _list(names: Sequence[str], purpose: str | None, as_json: bool) -> None:
     click.echo("\n\n".join(parts) or f"no model is for {purpose!r}")
 
 
-def _cache_lines(entries: Sequence[Entry]) -> Iterator[str]:
+def _cache_lines(entries: Sequence[CachedItem]) -> Iterator[str]:
     """What is in the cache, as a table."""
     yield f"in the cache, {birefnet_models.cache_root()}: {format_bytes(total_size(entries))}"
     rows = [(e.name, e.variant or e.kind, format_bytes(e.size), e.source) for e in entries]
@@ -129,7 +129,7 @@ def _cache_lines(entries: Sequence[Entry]) -> Iterator[str]:
     yield from aligned([("name", "file or export", "size", "from"), *shown])
 
 
-def _label(entry: Entry) -> str:
+def _label(entry: CachedItem) -> str:
     of = " of ".join(filter(None, (entry.variant or entry.kind, entry.source)))
     return f"{entry.name} ({of}), {format_bytes(entry.size)}"
 

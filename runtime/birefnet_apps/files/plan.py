@@ -10,7 +10,7 @@ from pathlib import Path
 
 from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.errors import ImageError, OutputError
-from birefnet_runtime.images.read import SUFFIXES
+from birefnet_runtime.images.read import IMAGE_SUFFIXES
 from birefnet_runtime.images.write import FORMATS, PNG, Format, format_of
 
 from ..storage import (
@@ -233,7 +233,7 @@ def _is_single_file(inputs: Sequence[Location], output: Location) -> bool:
 
 def _is_folder(place: Location) -> bool:
     """Whether an input is a folder; of a URL that ends as an image's, the store is not asked."""
-    if isinstance(place, RemotePath) and place.suffix.lower() in SUFFIXES:
+    if isinstance(place, RemotePath) and place.suffix.lower() in IMAGE_SUFFIXES:
         return False
     return os.path.isdir(place) if isinstance(place, Path) else file_at(place).is_folder()
 
@@ -311,7 +311,7 @@ def _walk(
 
 
 def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _is_result_of(result: Path, images: set[str]) -> bool:

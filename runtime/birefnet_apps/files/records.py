@@ -22,7 +22,7 @@ from ..storage import Location, RemotePath, file_at
 
 RecordsFormat: TypeAlias = Literal["jsonl", "parquet"]
 FOLDER = "birefnet-records"
-MOST_ROWS = 1000
+MOST_ROWS_OF_PART = 1000
 LONGEST_S = 60.0
 """After so long a part is written, however few rows it has: what a killed run loses."""
 
@@ -55,7 +55,7 @@ class RecordWriter:
             OutputError: a part can't be written.
         """
         self._rows.append({**record, **self._facts})
-        if len(self._rows) >= MOST_ROWS or time.monotonic() - self._since > LONGEST_S:
+        if len(self._rows) >= MOST_ROWS_OF_PART or time.monotonic() - self._since > LONGEST_S:
             self.flush()
 
     def flush(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.errors import ImageError, OutputError
-from birefnet_runtime.images.read import SUFFIXES
+from birefnet_runtime.images.read import IMAGE_SUFFIXES
 from birefnet_runtime.images.write import FORMATS
 
 from ..storage import Location, RemotePath
@@ -101,7 +101,7 @@ def _close(underway: list[_Group]) -> Iterator[_Group]:
     group = underway.pop()
     yield group
     within = group.start.removeprefix(underway[-1].start)[:-1] if underway else ""
-    if f".{within.lower()}" in SUFFIXES:  # a.jpg.tif became a.jpg.png, as a.jpg may
+    if f".{within.lower()}" in IMAGE_SUFFIXES:  # a.jpg.tif became a.jpg.png, as a.jpg may
         underway[-1].taken.update(group.taken)
 
 
@@ -113,7 +113,7 @@ def _image_keys(folder: RemotePath, output: Location, failures: list[Failure]) -
     try:
         for key in RemoteFile(folder).names_below():
             parts = key.split("/")
-            if PurePosixPath(key).suffix.lower() not in SUFFIXES:
+            if PurePosixPath(key).suffix.lower() not in IMAGE_SUFFIXES:
                 continue
             if results and key.startswith(results):
                 continue

@@ -20,7 +20,7 @@ from birefnet_runtime.segmenter import Opening
 
 from ..files.cutter import CutterSettings, FileCutter, FileReport
 from ..files.jobs import Job
-from ..storage import CredentialsError, plain, typed
+from ..storage import CredentialsError, plain, typed_location
 from ..storage.models import is_in_a_store, keep
 from .journal import JournalActor
 from .tables import jobs_of, record_table
@@ -212,12 +212,12 @@ class CutFiles:
         if journal is None:
             yield from reports_of(cutter, jobs)
             return
-        table = f"{len(jobs)} files from {typed(jobs[0].source)}"
+        table = f"{len(jobs)} files from {typed_location(jobs[0].source)}"
         if journal.begin(table) == 0:
             yield from reports_of(cutter, jobs)
         else:
             for job in jobs:
-                name = typed(job.source)
+                name = typed_location(job.source)
                 if (deaths := journal.begin(name)) >= MOST_DEATHS:
                     reason = f"the process that cut it out ended {deaths + 1} times; left out"
                     yield FileReport(job, ImageError(f"{job.name}: {reason}"))

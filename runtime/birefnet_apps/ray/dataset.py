@@ -24,7 +24,7 @@ from .tables import job_tables
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-MOST_ROWS = 64
+PICTURES_OF_TASK = 64
 """Pictures of a task: what is done again when an actor is lost, and how often there is news."""
 _TASKS_PER_ACTOR = 8
 """At least, where there are pictures enough: the last tasks end at different times."""
@@ -155,9 +155,9 @@ def records_of(
 
     nodes = machines()
     planned = plan_actors(pool, nodes)
-    rows = MOST_ROWS
+    rows = PICTURES_OF_TASK
     if plan.count is not None:
-        rows = min(MOST_ROWS, max(1, ceil(plan.count / (planned.actors * _TASKS_PER_ACTOR))))
+        rows = min(PICTURES_OF_TASK, max(1, ceil(plan.count / (planned.actors * _TASKS_PER_ACTOR))))
     tables = list(job_tables(plan.jobs, plan.failures if failures else (), rows))
     resources: dict[str, Any] = (
         {"num_gpus": planned.gpus} if planned.gpus else {"num_cpus": planned.cpus}

@@ -8,7 +8,7 @@ import pyarrow as pa
 from birefnet_models.base.text import printable
 
 from ..files.jobs import Failure, Job
-from ..storage import parse_location, typed
+from ..storage import parse_location, typed_location
 
 _JOBS = pa.schema(
     [
@@ -29,7 +29,7 @@ _DETAILS = {
     "finished": pa.float64(),
 }
 """As `FileReport.details` has them."""
-RECORDS = pa.schema(
+RECORD_SCHEMA = pa.schema(
     [
         ("input", pa.string()),
         ("output", pa.string()),
@@ -67,8 +67,8 @@ def job_tables(jobs: Iterable[Job], failures: Sequence[Failure], rows: int) -> I
 
     def row(job: Job, error: str | None) -> dict[str, Any]:
         return {
-            "source": os.fsencode(typed(job.source)),
-            "target": os.fsencode(typed(job.target)),
+            "source": os.fsencode(typed_location(job.source)),
+            "target": os.fsencode(typed_location(job.target)),
             "overwrite": job.overwrite,
             "key": os.fsencode(job.key),
             "explicit": job.explicit,
@@ -113,7 +113,7 @@ def record_table(records: Iterable[Mapping[str, Any]]) -> pa.Table:
         {**record, **{name: _text(record.get(name)) for name in ("input", "output", "target")}}
         for record in records
     ]
-    return pa.Table.from_pylist(rows, RECORDS)
+    return pa.Table.from_pylist(rows, RECORD_SCHEMA)
 
 
 def plain_record(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,8 +124,15 @@ def plain_record(row: Mapping[str, Any]) -> dict[str, Any]:
     elif row["skipped"]:
         names |= {"skipped"}
     else:
-        names |= set(RECORDS.names) - {"target", "error", "skipped", "notes", "fatal", *_DETAILS}
-    record = {name: row[name] for name in RECORDS.names if name in names}
+        names |= set(RECORD_SCHEMA.names) - {
+            "target",
+            "error",
+            "skipped",
+            "notes",
+            "fatal",
+            *_DETAILS,
+        }
+    record = {name: row[name] for name in RECORD_SCHEMA.names if name in names}
     if record.get("seconds") is not None:
         record["seconds"] = {
             step: took for step, took in record["seconds"].items() if took is not None

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .errors import BUSY, HUNG_UP, HungUp, Refusal, too_busy
 from .form import drop_body
 from .metrics import Metrics
-from .page import NOTHING
+from .page import POLICY_WITHOUT_PAGE
 from .settings import Settings
 
 log = logging.getLogger("birefnet.serve")
@@ -198,7 +198,7 @@ def _watched(send: Send, record: Record, ends: bool) -> Send:
         if message["type"] == "http.response.start":
             record.status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers.setdefault("Content-Security-Policy", NOTHING)
+            headers.setdefault("Content-Security-Policy", POLICY_WITHOUT_PAGE)
             headers.setdefault("X-Content-Type-Options", "nosniff")
             headers.setdefault("Referrer-Policy", "no-referrer")
             headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")

@@ -25,8 +25,8 @@ from .access import REQUEST_ID, Access, Record, log
 from .apis import rembg, removebg
 from .apis.accept import prefers_json
 from .errors import HungUp, Outcome, Refusal, outcome_of, url_refused
-from .form import Fields, joined, parse_fields, parse_query, read_body
-from .job import MEDIA_TYPES, READ_FORMATS, Answer, Order, weigh
+from .form import Fields, joined_fields, parse_fields, parse_query, read_body
+from .job import OUTPUT_MEDIA_TYPES, READ_FORMATS, Order, Reply, weigh_order
 from .limits import RequestQueue, UploadBudget
 from .metrics import MEDIA_TYPE, Metrics
 from .page import page_policy, read_page
@@ -35,7 +35,7 @@ from .settings import SLOWEST, Settings, read_keys
 
 Value = TypeVar("Value")
 Understand: TypeAlias = Callable[[Fields], tuple[Order, dict[str, str]]]
-Present: TypeAlias = Callable[[Answer], tuple[bytes, dict[str, str]]]
+Present: TypeAlias = Callable[[Reply], tuple[bytes, dict[str, str]]]
 
 PARSERS = 2
 _PIECE = 1 << 16
@@ -201,21 +201,21 @@ class Service:
     async def _removebg(self, scope: Scope, receive: Receive, send: Send) -> None:
         as_json = prefers_json(Headers(scope=scope).getlist("accept"))
 
-        def present(answer: Answer) -> tuple[bytes, dict[str, str]]:
+        def present(answer: Reply) -> tuple[bytes, dict[str, str]]:
             headers = removebg.answer_headers(answer)
             if as_json:
                 content = json.dumps(removebg.answer_json(answer)).encode("ascii")
                 return content, {**headers, "Content-Type": "application/json"}
-            return answer.content, {**headers, "Content-Type": MEDIA_TYPES[answer.output]}
+            return answer.content, {**headers, "Content-Type": OUTPUT_MEDIA_TYPES[answer.output]}
 
-        await self._cut_out(scope, receive, send, removebg.read_order, present)
+        await self._cut_out(scope, receive, send, removebg.read_removebg, present)
 
     async def _rembg(self, scope: Scope, receive: Receive, send: Send) -> None:
         def understand(fields: Fields) -> tuple[Order, dict[str, str]]:
-            return rembg.read_order(fields, self._name)
+            return rembg.read_rembg(fields, self._name)
 
-        def present(answer: Answer) -> tuple[bytes, dict[str, str]]:
-            return answer.content, {"Content-Type": MEDIA_TYPES[answer.output]}
+        def present(answer: Reply) -> tuple[bytes, dict[str, str]]:
+            return answer.content, {"Content-Type": OUTPUT_MEDIA_TYPES[answer.output]}
 
         await self._cut_out(scope, receive, send, understand, present)
 
@@ -236,8 +236,8 @@ class Service:
 
         def parse(body: bytes) -> tuple[Order, dict[str, str], Weight]:
             fields = parse_fields(headers.get("content-type", ""), body)
-            order, extra = understand(joined(parse_query(scope["query_string"]), fields))
-            return order, extra, weigh(order, settings)
+            order, extra = understand(joined_fields(parse_query(scope["query_string"]), fields))
+            return order, extra, weigh_order(order, settings)
 
         try:
             in_thread = asyncio.get_running_loop().run_in_executor

@@ -115,7 +115,7 @@ def _too_large(most: int) -> Refusal:
     return Refusal(413, "file_too_large", title, close=True)
 
 
-def joined(first: Fields, second: Fields) -> Fields:
+def joined_fields(first: Fields, second: Fields) -> Fields:
     """The fields of a query and of a body.
 
     Raises:

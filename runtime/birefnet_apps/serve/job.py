@@ -24,7 +24,7 @@ from .errors import Refusal
 from .settings import Settings
 
 Output: TypeAlias = Literal["png", "jpg", "webp", "zip"]
-MEDIA_TYPES: dict[Output, str] = {
+OUTPUT_MEDIA_TYPES: dict[Output, str] = {
     "png": "image/png",
     "jpg": "image/jpeg",
     "webp": "image/webp",
@@ -65,7 +65,7 @@ class Order(Task):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What is sent back.
 
     Attributes:
@@ -81,7 +81,7 @@ class Answer:
     subject: Subject
 
 
-def weigh(order: Order, settings: Settings) -> Weight:
+def weigh_order(order: Order, settings: Settings) -> Weight:
     """Look at the headers of an order's pictures, without decoding anything.
 
     Returns:
@@ -123,7 +123,7 @@ def _weigh_picture(order: Order, settings: Settings) -> Weight:
     return weight
 
 
-def read(order: Order, segmenter: Segmenter, settings: Settings) -> Ready:
+def read_pictures(order: Order, segmenter: Segmenter, settings: Settings) -> Ready:
     """Decode an order's picture and make the network's input of it.
 
     Raises:
@@ -137,12 +137,12 @@ def read(order: Order, segmenter: Segmenter, settings: Settings) -> Ready:
         raise Refusal(400, "failed_to_read_image", str(error)) from error
 
 
-def make_answer(order: Order, ready: Ready, prediction: Prediction, segmenter: Segmenter) -> Answer:
+def make_answer(order: Order, ready: Ready, prediction: Prediction, segmenter: Segmenter) -> Reply:
     """Make the file that is sent back.
 
     Args:
         order: what was asked for.
-        ready: its picture, as `read` returns it.
+        ready: its picture, as `read_pictures` returns it.
         prediction: the network's answer to that.
         segmenter: the open model.
 
@@ -163,7 +163,7 @@ def make_answer(order: Order, ready: Ready, prediction: Prediction, segmenter: S
         )
     subject = _scaled(result.subject, ready.prepared.picture.size, ready.full_size)
     height, width = result.pixels.shape[:2]
-    return Answer(_encoded(result, order.output), order.output, (height, width), subject)
+    return Reply(_encoded(result, order.output), order.output, (height, width), subject)
 
 
 def _scaled(subject: Subject, size: tuple[int, int], full_size: tuple[int, int]) -> Subject:

@@ -5,7 +5,9 @@ import hashlib
 import re
 from importlib.resources import files
 
-NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+POLICY_WITHOUT_PAGE = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 """Content-Security-Policy of every answer that is no page."""
 
 
@@ -22,7 +24,7 @@ def page_policy(page: bytes) -> str:
         for tag in (b"script", b"style")
     )
     allowed = "connect-src 'self'; img-src 'self' blob: data:"
-    return f"{NOTHING}; script-src {scripts}; style-src {styles}; {allowed}"
+    return f"{POLICY_WITHOUT_PAGE}; script-src {scripts}; style-src {styles}; {allowed}"
 
 
 def _hash(block: bytes) -> str:

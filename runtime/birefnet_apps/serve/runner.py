@@ -22,7 +22,7 @@ from birefnet_runtime.segmenter import Segmenter
 from ..files.steps import Weight, budget
 from .access import log
 from .errors import Outcome
-from .job import Answer, Order, make_answer, read
+from .job import Order, Reply, make_answer, read_pictures
 from .limits import PictureBudget, RequestQueue
 from .metrics import Metrics
 from .settings import Settings
@@ -123,7 +123,7 @@ class Runner:
             if not pending:
                 return
 
-    async def answer(self, order: Order, weight: Weight, seconds: dict[str, float]) -> Answer:
+    async def answer(self, order: Order, weight: Weight, seconds: dict[str, float]) -> Reply:
         """Make an answer.
 
         Args:
@@ -143,11 +143,11 @@ class Runner:
             self._under_way -= 1
             self._unload_later()
 
-    async def _answer(self, order: Order, weight: Weight, seconds: dict[str, float]) -> Answer:
+    async def _answer(self, order: Order, weight: Weight, seconds: dict[str, float]) -> Reply:
         clock = _Clock(self._metrics, seconds)
         async with self._budget.entered(weight.bytes):
             clock.lap("queue")
-            ready = await self._in_thread(read, order, self._segmenter, self._settings)
+            ready = await self._in_thread(read_pictures, order, self._segmenter, self._settings)
             clock.lap("read")
             logits = await self._run(ready.prepared)
             clock.lap("run")

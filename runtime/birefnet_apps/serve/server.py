@@ -24,9 +24,9 @@ from .connection import BoundedConnection
 from .listening import address_of
 from .settings import Settings
 
-SIGHUP = getattr(signal, "SIGHUP", -1)
-"""Windows has none."""
-ENDING = tuple(
+RELOAD_SIGNAL = getattr(signal, "SIGHUP", -1)
+"""The keys are read again on it; Windows has none."""
+STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
 )
 
@@ -58,8 +58,8 @@ class Signals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (*ENDING, *([SIGHUP] if SIGHUP > 0 else [])):
-                if signal.getsignal(number) != signal.SIG_IGN or number == SIGHUP:
+            for number in (*STOP_SIGNALS, *([RELOAD_SIGNAL] if RELOAD_SIGNAL > 0 else [])):
+                if signal.getsignal(number) != signal.SIG_IGN or number == RELOAD_SIGNAL:
                     self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -76,7 +76,7 @@ class Signals:
         return bool(self.ended_by) and not self.serving and error is not None
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        if number == SIGHUP and not self._leave_terminal():
+        if number == RELOAD_SIGNAL and not self._leave_terminal():
             self.reload = True
             return
         if self.ended_by:

@@ -12,7 +12,7 @@ from .location import (
     parse_location,
     plain,
     shown,
-    typed,
+    typed_location,
 )
 
 __all__ = [
@@ -30,5 +30,5 @@ __all__ = [
     "parse_location",
     "plain",
     "shown",
-    "typed",
+    "typed_location",
 ]

@@ -135,7 +135,7 @@ def plain(location: Location) -> str:
     return location.text if isinstance(location, RemotePath) else str(location)
 
 
-def typed(location: Location) -> str:
+def typed_location(location: Location) -> str:
     """The text that `parse_location` makes this location of, secrets and all: not to be printed."""
     return location.url if isinstance(location, RemotePath) else str(location)
 

@@ -36,7 +36,7 @@ from .smoothing import SmoothMask
 
 Done = TypeVar("Done")
 Alpha: TypeAlias = NDArray[np.float32]
-SUFFIXES = (".mov", ".webm")
+VIDEO_SUFFIXES = (".mov", ".webm")
 _CODECS = {
     # 12 bits of alpha, what editing programs take; sound as it was, or uncompressed.
     ".mov": "-c:v prores_ks -profile:v 4444 -alpha_bits 16 -vendor apl0",
@@ -143,7 +143,7 @@ def check_target(target: Path) -> None:
     Raises:
         OutputError: it can't.
     """
-    if target.suffix.lower() not in SUFFIXES:
+    if target.suffix.lower() not in VIDEO_SUFFIXES:
         raise OutputError(f"{target}: video with alpha is written as .mov or .webm, or to -")
 
 

@@ -18,7 +18,7 @@ from ..images.picture import Pixels, full_scale
 Box: TypeAlias = tuple[int, int, int, int]
 """(top, left, bottom, right) in pixels, the last two beyond."""
 CENTER = (0.5, 0.5)
-LARGEST_SIDE = 65_535
+LARGEST_CANVAS_SIDE = 65_535
 """The longest that a JPEG can be."""
 MOST_ASPECT = 100
 ROUNDING = 1e-6
@@ -348,15 +348,15 @@ def parse_shape(text: str) -> tuple[int, int] | float:
     """
     size = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text)
     aspect = re.fullmatch(rf"({_NUMBER}):({_NUMBER})", text)
-    if size and all(1 <= int(side) <= LARGEST_SIDE for side in size.groups()):
+    if size and all(1 <= int(side) <= LARGEST_CANVAS_SIDE for side in size.groups()):
         return int(size[2]), int(size[1])
     if aspect and all(float(side) >= 0.01 for side in aspect.groups()):
         ratio = float(aspect[1]) / float(aspect[2])
         if 1 / MOST_ASPECT <= ratio <= MOST_ASPECT:
             return ratio
     raise OutputError(
-        f"{text[:40]!r} is not a canvas; give WxH in pixels (width first, up to {LARGEST_SIDE:,}) "
-        "or an aspect, as 1:1 or 4:5"
+        f"{text[:40]!r} is not a canvas; give WxH in pixels (width first, "
+        f"up to {LARGEST_CANVAS_SIDE:,}) or an aspect, as 1:1 or 4:5"
     )
 
 

@@ -14,11 +14,11 @@ from PIL.ExifTags import IFD, Base
 
 from .pillow_settings import DECODING_ERRORS
 
-MOST_BYTES = 60_000
+MOST_EXIF_BYTES = 60_000
 """Of all EXIF: JPEG holds 65,533 bytes in one segment."""
 MOST_ENTRY_BYTES = 8_192
 MOST_DPI = 100_000
-PREFIX = b"Exif\0\0"
+EXIF_PREFIX = b"Exif\0\0"
 """Before the TIFF structure, where a JPEG holds one."""
 _KEPT = (
     Base.ImageDescription,
@@ -194,7 +194,7 @@ def _is_sound(value: Any) -> bool:
 
 def _decoded(exif: bytes) -> Image.Exif:
     stored = Image.Exif()
-    stored.load(PREFIX + exif)
+    stored.load(EXIF_PREFIX + exif)
     return stored
 
 
@@ -205,10 +205,10 @@ def _encoded(directory: Mapping[int, Any]) -> bytes | None:
         if value != {}:
             exif[tag] = value
     try:
-        content = exif.tobytes().removeprefix(PREFIX) if len(exif) else b""
+        content = exif.tobytes().removeprefix(EXIF_PREFIX) if len(exif) else b""
     except DECODING_ERRORS:
         return None
-    return content if 0 < len(content) <= MOST_BYTES else None
+    return content if 0 < len(content) <= MOST_EXIF_BYTES else None
 
 
 def read_xmp(image: Image.Image) -> bytes | None:
@@ -254,4 +254,4 @@ def _kept_xmp(packet: bytes, kept: frozenset[str]) -> bytes | None:
         return None
     content = content.removeprefix(b"<?xml version='1.0' encoding='utf-8'?>\n")
     whole = _PACKET_START + content + _PACKET_END
-    return whole if len(whole) <= MOST_BYTES else None
+    return whole if len(whole) <= MOST_EXIF_BYTES else None

@@ -83,7 +83,7 @@ def row_strips(shape: tuple[int, ...]) -> Iterator[slice]:
         yield slice(top, min(top + step, shape[0]))
 
 
-def strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+def image_strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
     """Cut a PIL image into strips of whole rows, each with the rows that it has in the image."""
     for rows in row_strips((image.height, image.width)):
         yield rows, image.crop((0, rows.start, image.width, rows.stop))

@@ -26,7 +26,7 @@ from .color import (
 )
 from .isobmff import avif_code_points, is_sequence
 from .metadata import XMP, read_dpi, read_exif, read_xmp, turn_upright
-from .picture import Picture, strips
+from .picture import Picture, image_strips
 from .pillow_settings import (
     DECODING_ERRORS,
     SEQUENCE,
@@ -45,7 +45,7 @@ FileSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview 
 ImageSource: TypeAlias = FileSource | Image.Image | ArrayLike | Picture
 
 # fmt: off
-SUFFIXES = frozenset({
+IMAGE_SUFFIXES = frozenset({
     ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heics", ".heif", ".heifs",
     ".hif", ".ico", ".j2c", ".j2k", ".jfif", ".jif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf",
     ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi",
@@ -275,7 +275,7 @@ def picture_of(image: Image.Image, name: str) -> Picture:
         return replace(picture, profile=rgb_profile(profile))
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     opacity = np.empty(pixels.shape[:2], np.uint8) if image.has_transparency_data else None
-    for rows, strip in strips(image):
+    for rows, strip in image_strips(image):
         if opacity is not None:
             strip = strip.convert("LA" if image.mode in {"L", "LA", "La"} else "RGBA")
             opacity[rows] = np.asarray(strip.getchannel("A"))
@@ -322,7 +322,7 @@ def _from_sixteen_bit_gray(image: Image.Image, profile: bytes | None, tags: Any)
     key = image.info.get("transparency")
     opacity = np.empty(pixels.shape[:2], np.uint16) if isinstance(key, int) else None
     table = gray_table(profile) if profile and space_of(profile) == "GRAY" else None
-    for rows, strip in strips(image):
+    for rows, strip in image_strips(image):
         stored = np.asarray(strip)
         if tags.get(_BITS_PER_SAMPLE) == (32,):  # unsigned, which Pillow takes for signed
             stored = stored.view(np.uint32) >> 16

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffTags
 
 from .metadata import turn_upright
-from .picture import row_strips, strips
+from .picture import image_strips, row_strips
 
 _BITS_PER_SAMPLE, _PLANAR, _EXTRA = 258, 284, 338
 _SEPARATE, _PREMULTIPLIED = 2, 1
@@ -63,7 +63,7 @@ def read_sixteen_bit_color(
         _decode(image, "RGBA")
         pixels = np.empty((image.height, image.width, 3), np.uint16)
         opacity = np.empty(pixels.shape[:2], np.uint16)
-        for rows, strip in strips(image):
+        for rows, strip in image_strips(image):
             samples = np.asarray(strip).view(">u2")  # (rows, W, 2)
             pixels[rows], opacity[rows] = samples[..., :1], samples[..., 1]
         return pixels, opacity
@@ -134,7 +134,7 @@ def _read_planes(image: Any, channels: int) -> tuple[NDArray[np.uint16], NDArray
             if channel == 3:
                 opacity = np.empty(pixels.shape[:2], np.uint16)
             target = pixels[..., channel] if opacity is None else opacity
-            for rows, strip in strips(plane):
+            for rows, strip in image_strips(plane):
                 target[rows] = np.asarray(strip)
     return pixels, opacity
 
@@ -169,7 +169,7 @@ def _add(
     opacity: NDArray[np.uint16] | None,
 ) -> None:
     """Put the bytes of a decoded image into those samples, shifted to their place."""
-    for rows, strip in strips(image):
+    for rows, strip in image_strips(image):
         samples = np.asarray(strip, dtype=np.uint16) << shift
         pixels[rows] |= samples[..., :3]
         if opacity is not None:

@@ -17,7 +17,7 @@ from birefnet_models.base.text import printable
 from PIL import Image
 
 from ..errors import OutputError
-from .metadata import PREFIX, first_directory
+from .metadata import EXIF_PREFIX, first_directory
 from .picture import Pixels, to_eight_bits
 from .png import write_png
 
@@ -152,7 +152,7 @@ def write_image(
         OutputError: the format can't hold the picture, or the file can't be written.
     """
     encoding = encoding or Encoding(_format_for(target))
-    check_fits(encoding.format, pixels.shape, _name(target))
+    check_holds(encoding.format, pixels.shape, _name(target))
     with open_output(target) as stream:
         if encoding.format == PNG:
             write_png(stream, pixels, profile, exif, dpi, xmp)
@@ -161,7 +161,7 @@ def write_image(
         else:
             options = pillow_options(encoding)
             if exif:
-                options["exif"] = PREFIX + exif
+                options["exif"] = EXIF_PREFIX + exif
             if xmp:
                 options["xmp"] = xmp
             if dpi and encoding.format == JPEG:
@@ -213,7 +213,7 @@ def open_output(target: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]
         raise OutputError(f"{failure}: {(error.strerror or str(error)).lower()}") from error
 
 
-def check_fits(form: Format, shape: tuple[int, ...], name: str) -> None:
+def check_holds(form: Format, shape: tuple[int, ...], name: str) -> None:
     """Check that a format can hold a picture of this shape.
 
     Raises:

@@ -27,7 +27,7 @@ Builder = Callable[[str, str, str | None, FetchOptions], Path]
 lowering (None: the precision's own), fetched so, in the cache."""
 
 GROUP = "birefnet.builders"
-LOWERINGS = ("native", "rows", "gridsample")
+LOWERING_WORDS = ("native", "rows", "gridsample")
 """Words of a variant beside its precision, as the export has them."""
 
 _log = logging.getLogger("birefnet")
@@ -37,7 +37,7 @@ def variant_words(variant: str) -> tuple[str, str | None] | None:
     """Precision and lowering that the words of a variant mean, such as `fp16` or `rows-fp32`; None
     where one of them is neither."""
     words = set(variant.split("-")) - {""}
-    precisions, lowerings = words & MODEL_OF_PRECISION.keys(), words & set(LOWERINGS)
+    precisions, lowerings = words & MODEL_OF_PRECISION.keys(), words & set(LOWERING_WORDS)
     if words - precisions - lowerings or len(precisions) > 1 or len(lowerings) > 1:
         return None
     return next(iter(precisions), "fp32"), next(iter(lowerings), None)

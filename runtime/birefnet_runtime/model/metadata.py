@@ -84,10 +84,11 @@ def _preprocessing(file: Path, config: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-FORMAT = "1"
+METADATA_FORMAT = "1"
+"""Raised when the meaning of an entry changes."""
 RESIZE = "stretch-bilinear-antialias"
 OUTPUTS: tuple[OutputKind, ...] = ("logits", "alpha")
-_DEFAULT_SIZE = (1024, 1024)
+DEFAULT_SIZE = (1024, 1024)
 """What upstream trains at unless said otherwise; height and width."""
 
 
@@ -98,7 +99,7 @@ class ModelMetadata:
     The defaults are upstream's: they hold for a file that carries no facts of its own.
     """
 
-    trained_size: tuple[int, int] = _DEFAULT_SIZE
+    trained_size: tuple[int, int] = DEFAULT_SIZE
     trained_range: tuple[tuple[int, int], tuple[int, int]] | None = None
     """Smallest and largest size of a checkpoint trained at many sizes."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -164,7 +165,8 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
     Raises:
         ModelError: an entry can't be read, or states something this runtime doesn't do.
     """
-    for key, supported in (("format", (FORMAT,)), ("resize", (RESIZE,)), ("output", OUTPUTS)):
+    known = {"format": (METADATA_FORMAT,), "resize": (RESIZE,), "output": OUTPUTS}
+    for key, supported in known.items():
         stated = properties.get(f"{METADATA_PREFIX}{key}", supported[0])
         if stated not in supported:
             raise ModelError(
@@ -197,7 +199,7 @@ def unstated_size_note(properties: Mapping[str, str]) -> str | None:
     if "format" not in stated or "trained_size" in stated:
         return None
     return (
-        f"the model doesn't say at which size it was trained; {format_size(_DEFAULT_SIZE)} is "
+        f"the model doesn't say at which size it was trained; {format_size(DEFAULT_SIZE)} is "
         "assumed, and masks are poor if that is wrong: export it with --trained-size, or give a "
         "size here"
     )

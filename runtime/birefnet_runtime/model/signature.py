@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import ModelError
-from .validate import LARGEST_SIDE
+from .validate import LARGEST_INPUT_SIDE
 
 _FLOATS: dict[str, DTypeLike] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 DTYPES = _FLOATS | {"tensor(uint8)": np.uint8}
@@ -92,10 +92,13 @@ def read_signature(session: Session) -> Signature:
     sides = (height, width)
     if any(isinstance(side, int) for side in sides) and not all(isinstance(s, int) for s in sides):
         raise ModelError(f"its size is half fixed: {height}x{width}; such a graph is not supported")
-    if any(isinstance(side, int) and not 1 <= side <= LARGEST_SIDE for side in sides) or batch == 0:
+    if (
+        any(isinstance(side, int) and not 1 <= side <= LARGEST_INPUT_SIDE for side in sides)
+        or batch == 0
+    ):
         raise ModelError(
             f"its input is fixed at {list(image.shape)}: batches hold at least one image, "
-            f"sides 1 to {LARGEST_SIDE:,} pixels"
+            f"sides 1 to {LARGEST_INPUT_SIDE:,} pixels"
         )
     return Signature(
         input=str(image.name),

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from birefnet_models.base.text import format_size
 
 from ..errors import SizeError
-from .validate import LARGEST_SIDE, as_side
+from .validate import LARGEST_INPUT_SIDE, as_side
 
 Size: TypeAlias = int | tuple[int, int] | Literal["auto"] | None
 """None: the trained size; N: N x N; (height, width); "auto": the image's aspect ratio is kept."""
@@ -46,7 +46,7 @@ def parse_height_width(text: str) -> tuple[int, int]:
     except ValueError as error:
         raise SizeError(
             f"{text[:40]!r} is no size; give N, HxW (height first) or auto, "
-            f"with sides from 1 to {LARGEST_SIDE:,}"
+            f"with sides from 1 to {LARGEST_INPUT_SIDE:,}"
         ) from error
 
 
@@ -57,8 +57,8 @@ def check_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
         SizeError: a side is not a positive multiple, or too large; the message names what is
             possible.
     """
-    if max(size) > LARGEST_SIDE:
-        raise SizeError(f"{format_size(size)} is too large: sides go up to {LARGEST_SIDE:,}")
+    if max(size) > LARGEST_INPUT_SIDE:
+        raise SizeError(f"{format_size(size)} is too large: sides go up to {LARGEST_INPUT_SIDE:,}")
     if all(side > 0 and side % multiple == 0 for side in size):
         return size
     nearest = tuple(_nearest_multiple(side, multiple) * multiple for side in size)

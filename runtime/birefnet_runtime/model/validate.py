@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any
 
-LARGEST_SIDE = 16_384
+LARGEST_INPUT_SIDE = 16_384
 """Of a network's input: nobody trained at more than 2,560, and memory grows with the square."""
 LARGEST_FACT = 1_000_000
 """Characters that are read: anything longer is no fact."""
@@ -25,15 +25,19 @@ def read_json(text: str) -> Any:
 
 
 def as_side(value: object) -> int:
-    """A height or width in pixels, from 1 to `LARGEST_SIDE`.
+    """A height or width in pixels, from 1 to `LARGEST_INPUT_SIDE`.
 
     Raises:
         ValueError: it is no such number.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST_SIDE:
-        raise ValueError(f"no side from 1 to {LARGEST_SIDE:,} pixels")
+    if (
+        not isinstance(value, int)
+        or isinstance(value, bool)
+        or not 1 <= value <= LARGEST_INPUT_SIDE
+    ):
+        raise ValueError(f"no side from 1 to {LARGEST_INPUT_SIDE:,} pixels")
     return value
 
 

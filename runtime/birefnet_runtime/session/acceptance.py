@@ -42,9 +42,9 @@ from .plugins import plugin_of
 from .providers import EXECUTION_PROVIDER, Cpu, Named, Provider, TensorRT, execution_provider
 
 ACCEPTED = Store("accepted", limit_bytes=4 << 20)
-FORMAT = 1
+VERDICT_FORMAT = 1
 """Raised when an answer that was right should be asked for again."""
-NOTHING = "it took no node of this graph, so all would run on the CPU"
+NO_NODE_TAKEN = "it took no node of this graph, so all would run on the CPU"
 _CPU = EXECUTION_PROVIDER["cpu"]
 
 OF_RUNS = {
@@ -85,7 +85,7 @@ class AcceptanceKey:
     """Processor, operating system, and the libraries between picture and network."""
     engines: tuple[str, ...] = ()
     """TensorRT's, by size and time of their files."""
-    format: int = FORMAT
+    format: int = VERDICT_FORMAT
 
 
 def machine_facts() -> dict[str, str]:
@@ -128,7 +128,7 @@ def accept(
     """
     provider = opened.info.provider
     if isinstance(provider, Named) and does_nothing(opened, reference):
-        raise ProviderError(NOTHING)
+        raise ProviderError(NO_NODE_TAKEN)
     key = acceptance_key(model, opened, build)
     try:
         if ACCEPTED.find(key) is not None:

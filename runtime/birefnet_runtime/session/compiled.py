@@ -32,9 +32,9 @@ from .ort_session import start
 from .providers import Cpu, Provider
 
 FORMS = Store("compiled", limit_bytes=6 << 30)
-MODEL = "model.onnx"
-WEIGHTS = "model.onnx_data"
-FORMAT = 2
+COMPILED_MODEL = "model.onnx"
+COMPILED_WEIGHTS = "model.onnx_data"
+COMPILED_FORMAT = 2
 """Raised when what is in a form's folder changes its meaning."""
 MAKING = 3.5
 """Bytes per byte of weights that the process holds at most while a form is made, from above
@@ -54,7 +54,7 @@ class CompiledKey:
     """Its name, its kind and its instructions."""
     settings: Mapping[str, object]
     """Of the session: what ONNX Runtime optimizes with."""
-    format: int = FORMAT
+    format: int = COMPILED_FORMAT
 
 
 class CompiledStart:
@@ -159,7 +159,7 @@ class CompiledStart:
         if shutil.disk_usage(folder).free < 3 * total_bytes(self._model) + (1 << 30):
             raise OSError("the disk is nearly full")
         entries = {
-            "session.optimized_model_external_initializers_file_name": WEIGHTS,
+            "session.optimized_model_external_initializers_file_name": COMPILED_WEIGHTS,
             "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
             "session.save_external_prepacked_constant_initializers": "1",
         }
@@ -167,7 +167,10 @@ class CompiledStart:
         writing = replace(
             plan,
             entries={**plan.entries, **entries},
-            attributes={**plan.attributes, "optimized_model_filepath": str(folder / MODEL)},
+            attributes={
+                **plan.attributes,
+                "optimized_model_filepath": str(folder / COMPILED_MODEL),
+            },
         )
         self._making = start(self._model, self._provider, writing, verbose=False)
         try:
@@ -187,7 +190,7 @@ class CompiledStart:
         plan = replace(
             self._plan, attributes={**self._plan.attributes, "graph_optimization_level": off}
         )
-        return start(ModelFile(folder / MODEL), self._provider, plan, verbose=False)
+        return start(ModelFile(folder / COMPILED_MODEL), self._provider, plan, verbose=False)
 
 
 def compile_ahead(file: str | os.PathLike[str], cpu: Cpu) -> Path:
@@ -202,7 +205,7 @@ def compile_ahead(file: str | os.PathLike[str], cpu: Cpu) -> Path:
     try:
         entry = opening.find()
         if entry is not None and entry.refused is None:
-            return entry.folder / MODEL
+            return entry.folder / COMPILED_MODEL
         reason = (entry and entry.refused) or (
             f"it is small, or runs at one size only, or {FORMS.root} can't be written or has no "
             "room for it"

@@ -12,7 +12,7 @@ from ..model.locate import ModelFile
 # Which ONNX Runtime can run a graph: by its opset and its operators.
 
 
-OPSETS = {
+FIRST_RUNTIME_OF_OPSET = {
     23: "1.23", 22: "1.21", 21: "1.18", 20: "1.17", 19: "1.15", 18: "1.14", 17: "1.12", 16: "1.11"
 }  # fmt: skip
 """The first ONNX Runtime that knows an opset, from its own table of versions; 17 to 23 were tried
@@ -41,7 +41,9 @@ def required_version(operators: Collection[str], opset: int) -> Requirement:
     """
     if "DeformConv" in operators:
         return Requirement("DeformConv", DEFORM_CONV)
-    first = next((version for least, version in OPSETS.items() if opset >= least), BEFORE)
+    first = next(
+        (version for least, version in FIRST_RUNTIME_OF_OPSET.items() if opset >= least), BEFORE
+    )
     return Requirement(f"opset {opset}", first)
 
 

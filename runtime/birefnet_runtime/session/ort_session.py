@@ -31,7 +31,7 @@ from .providers import (
     OpenVINO,
     Provider,
     TensorRT,
-    check_fits,
+    check_profile,
     short_name,
 )
 
@@ -210,7 +210,7 @@ class OpenSession:
         if isinstance(self.info.provider, TensorRT) and self.info.provider.profile:
             (tensor,) = input_feed.values()
             batch, _, height, width = tensor.shape
-            check_fits(self.info.provider.profile, (batch, height, width))
+            check_profile(self.info.provider.profile, (batch, height, width))
         session = self._session
         if not self._running:
             self._was_interrupted = False

@@ -16,7 +16,7 @@ from birefnet_models.base.text import first_line, joined
 from ..errors import ProviderError
 from .ort_errors import onnxruntime_errors
 
-PREFIX = "onnxruntime_ep_"
+PLUGIN_PREFIX = "onnxruntime_ep_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ _registered: set[str] = set()
 
 def plugin_of(name: str) -> Plugin | None:
     """The installed wheel that brings the provider of this name; None where there is none."""
-    plugin = PLUGINS.get(name) or Plugin(f"{PREFIX}{name}", "hardware of its own")
+    plugin = PLUGINS.get(name) or Plugin(f"{PLUGIN_PREFIX}{name}", "hardware of its own")
     installed = plugin.module.isidentifier() and find_spec(plugin.module) is not None
     return plugin if installed else None
 
@@ -72,7 +72,9 @@ def plugin_names() -> list[str]:
         for name, plugin in PLUGINS.items()
         if plugin.module in modules or plugin.distribution in wheels
     }
-    found = {module.removeprefix(PREFIX) for module in modules if module.startswith(PREFIX)}
+    found = {
+        module.removeprefix(PLUGIN_PREFIX) for module in modules if module.startswith(PLUGIN_PREFIX)
+    }
     return sorted(known | {name for name in found if plugin_of(name)})
 
 

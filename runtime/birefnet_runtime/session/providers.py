@@ -137,7 +137,7 @@ class Named:
 
 Provider: TypeAlias = Cpu | Cuda | TensorRT | OpenVINO | Named
 
-RECORDS: dict[str, type[Cpu | Cuda | TensorRT | OpenVINO]] = {
+PROVIDER_RECORDS: dict[str, type[Cpu | Cuda | TensorRT | OpenVINO]] = {
     record.name: record for record in (Cpu, Cuda, TensorRT, OpenVINO)
 }
 """Those with a record of their own."""
@@ -220,14 +220,14 @@ def installed_others() -> list[str]:
     """Names of what the installed ONNX Runtime and wheels beside it bring without a record of its
     own, sorted."""
     names = {*map(short_name, _listed()), *plugin_names()}
-    return sorted(names - set(RECORDS) - _SILENT)
+    return sorted(names - set(PROVIDER_RECORDS) - _SILENT)
 
 
 def choice() -> str:
     """What there is to choose from, for a message: here, and with another ONNX Runtime."""
     here = installed_others()
     elsewhere = [name for name in OTHERS if name not in here]
-    parts = [f"auto, {', '.join(RECORDS)}"]
+    parts = [f"auto, {', '.join(PROVIDER_RECORDS)}"]
     if here:
         parts.append(f"installed here, too: {', '.join(here)}")
     parts.append(f"with other wheels: {', '.join(elsewhere)}")
@@ -335,14 +335,14 @@ def _records(text: str, cpu: Cpu | None) -> list[Provider]:
         return [Cuda(), cpu or Cpu(by_name=True)]
     name, rest = (*re.split("[:,]", text, maxsplit=1), "")[:2]
     name = canonical(name)
-    if name not in RECORDS:
+    if name not in PROVIDER_RECORDS:
         return [_named(name, rest)]
     options: dict[str, Any] = {}
     for word in rest.lower().split(":") if rest else ():
         options |= _option(name, word)
     if name == Cpu.name:
         return [replace(cpu or Cpu(by_name=True), **options)]
-    return [RECORDS[name](**options)]
+    return [PROVIDER_RECORDS[name](**options)]
 
 
 def _option(name: str, word: str) -> dict[str, Any]:
@@ -396,8 +396,8 @@ def _checked(record: Named) -> Named:
         ProviderError: nothing has this name, or it has a record of its own.
     """
     name = canonical(record.name)
-    if name in RECORDS:
-        raise ProviderError(f"{name} has a record of its own: {RECORDS[name].__name__}")
+    if name in PROVIDER_RECORDS:
+        raise ProviderError(f"{name} has a record of its own: {PROVIDER_RECORDS[name].__name__}")
     if execution_provider(name) is None:
         raise ProviderError(f"no provider is called {record.name!r}; there are: {choice()}")
     options = {str(key): str(value) for key, value in record.options.items()}
@@ -416,30 +416,30 @@ Shape = tuple[int, int, int]
 
 def covers(profile: Profile, needed: Profile) -> bool:
     """Whether an engine of the one profile runs all that is needed."""
-    return fits(profile, needed.smallest) and fits(profile, needed.largest)
+    return fits_profile(profile, needed.smallest) and fits_profile(profile, needed.largest)
 
 
-def fits(profile: Profile, shape: Shape) -> bool:
+def fits_profile(profile: Profile, shape: Shape) -> bool:
     """Whether this (batch, height, width) lies within the profile."""
     bounds = zip(profile.smallest, shape, profile.largest, strict=True)
     return all(low <= side <= high for low, side, high in bounds)
 
 
-def check_fits(profile: Profile, shape: Shape) -> None:
+def check_profile(profile: Profile, shape: Shape) -> None:
     """Refuse a shape before TensorRT does, which names no range.
 
     Raises:
         SizeError: the shape lies outside the profile.
     """
-    if not fits(profile, shape):
+    if not fits_profile(profile, shape):
         raise SizeError(
             f"a batch of {shape[0]} at {format_size(shape[1:])} lies outside what this TensorRT "
-            f"engine was built for ({describe(profile)}); build one for it: birefnet warm "
+            f"engine was built for ({describe_profile(profile)}); build one for it: birefnet warm "
             f"--size {format_size(shape[1:])} --batch {shape[0]}"
         )
 
 
-def describe(profile: Profile) -> str:
+def describe_profile(profile: Profile) -> str:
     """`1 to 4 at 512x512 to 1024x2048`, or `1 at 1024x1024`."""
     ends = (profile.smallest, profile.largest)
     batch = " to ".join(dict.fromkeys(str(shape[0]) for shape in ends))

@@ -19,7 +19,7 @@ from .acceptance import accept, acceptance_key, examine, note
 from .availability import Build, installed_versions
 from .judge import check_machine
 from .ort_session import OpenSession
-from .providers import Profile, TensorRT, covers, describe
+from .providers import Profile, TensorRT, covers, describe_profile
 
 # What a CUDA device is, by the number that CUDA_VISIBLE_DEVICES gives it.
 #
@@ -84,7 +84,7 @@ def derive_profile(metadata: ModelMetadata, sizes: Sequence[Size] = (), batch: i
     )
 
 
-FORMAT = 2
+ENGINE_FORMAT = 2
 """Of an engine's folder; raised when what is in it changes its meaning."""
 
 
@@ -104,7 +104,7 @@ class EngineKey:
     optimization_level: int
     workspace_bytes: int | None
     profile: Profile
-    format: int = FORMAT
+    format: int = ENGINE_FORMAT
 
 
 def engines(root: Path | None = None) -> Store:
@@ -297,7 +297,7 @@ def _what(path: Path, key: EngineKey) -> str:
     precision = "fp16" if key.fp16 else "fp32"
     return (
         f"building a TensorRT engine of {path.name} for {key.gpu} in {precision}, "
-        f"{describe(key.profile)}"
+        f"{describe_profile(key.profile)}"
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from birefnet_apps.serve import connection as connection_module
 from birefnet_apps.serve import runner as runner_module
-from birefnet_apps.serve.job import Answer
+from birefnet_apps.serve.job import Reply
 from birefnet_runtime.cutout.mask import Subject
 
 from .conftest import PATIENCE_S, HeldSession, Running, multipart, png, subject, wait_until
@@ -271,7 +271,7 @@ def test_a_connection_must_say_what_it_wants(serve, model, monkeypatch):
 def test_a_client_that_takes_nothing_is_cut_off(serve, model, photo, monkeypatch):
     monkeypatch.setattr(connection_module, "STALL_TIMEOUT_S", 0.3)
     subject = Subject(found=True, box=(0, 0, 9, 9), share=0.5)
-    large = Answer(bytes(30_000_000), "png", (48, 80), subject)  # no socket's buffer holds it
+    large = Reply(bytes(30_000_000), "png", (48, 80), subject)  # no socket's buffer holds it
     monkeypatch.setattr(runner_module, "make_answer", lambda *_: large)
     server = serve(model)
     _, body = multipart({"image_file": photo})

@@ -13,7 +13,7 @@ import pytest
 from birefnet_apps.serve import app as app_module
 from birefnet_apps.serve import connection as connection_module
 from birefnet_apps.serve import runner as runner_module
-from birefnet_apps.serve.job import Answer
+from birefnet_apps.serve.job import Reply
 from birefnet_runtime.cutout.mask import Subject
 
 from .conftest import HeldSession, Running, multipart, wait_until
@@ -26,8 +26,8 @@ LARGE = 3_000_000
 def large(serve, model, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Running]:
     """Servers whose answers have LARGE bytes."""
 
-    def make(*_: Any) -> Answer:
-        return Answer(bytes(LARGE), "png", (48, 80), Subject(found=True, box=(0, 0, 9, 9), share=1))
+    def make(*_: Any) -> Reply:
+        return Reply(bytes(LARGE), "png", (48, 80), Subject(found=True, box=(0, 0, 9, 9), share=1))
 
     monkeypatch.setattr(runner_module, "make_answer", make)
     return lambda **settings: serve(model, **settings)
@@ -211,7 +211,7 @@ def test_a_full_server_says_so_as_is_wanted(serve, photo, status):
 
 @pytest.mark.parametrize("size", [65_535, 65_536, 131_072])
 def test_an_answer_of_any_length_ends(serve, model, photo, monkeypatch, size):
-    answer = Answer(bytes(size), "png", (9, 9), Subject(found=True, box=(0, 0, 9, 9), share=1))
+    answer = Reply(bytes(size), "png", (9, 9), Subject(found=True, box=(0, 0, 9, 9), share=1))
     monkeypatch.setattr(runner_module, "make_answer", lambda *_: answer)
     server = serve(model)
     connection = server.connect()

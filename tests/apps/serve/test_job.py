@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 from birefnet_apps.files import steps
-from birefnet_apps.serve.apis.removebg import read_order
-from birefnet_apps.serve.job import weigh
+from birefnet_apps.serve.apis.removebg import read_removebg
+from birefnet_apps.serve.job import weigh_order
 from birefnet_apps.serve.settings import Settings
 from birefnet_runtime import Segmenter
 from birefnet_runtime.images.picture import Picture
@@ -36,12 +36,12 @@ def test_a_region_in_pixels_is_of_the_picture_that_was_sent(server):
 
 def test_a_background_s_memory_counts():
     one, other = png(np.zeros((300, 400, 3), np.uint8)), png(np.zeros((900, 100, 3), np.uint8))
-    order, _ = read_order({"image_file": one, "bg_image_file": other})
+    order, _ = read_removebg({"image_file": one, "bg_image_file": other})
 
-    weight = weigh(order, Settings())
+    weight = weigh_order(order, Settings())
 
-    alone = weigh(replace(order, background_image=None), Settings())
-    behind = weigh(replace(order, source=other, background_image=None), Settings())
+    alone = weigh_order(replace(order, background_image=None), Settings())
+    behind = weigh_order(replace(order, source=other, background_image=None), Settings())
     assert weight.pixels == 300 * 400 + 900 * 100
     assert weight.bytes == alone.bytes + behind.bytes
 
@@ -78,8 +78,8 @@ def test_what_is_transparent_in_a_region_is_not_shown_to_the_network(model):
     picture = np.zeros((48, 80, 4), np.uint8)
     picture[12:36, 10:30] = 255
     picture[12:36, 50:70] = (255, 255, 255, 0)
-    plain, _ = read_order({"image_file": png(picture)})
-    whole, _ = read_order({"image_file": png(picture), "roi": b"0% 0% 100% 100%"})
+    plain, _ = read_removebg({"image_file": png(picture)})
+    whole, _ = read_removebg({"image_file": png(picture), "roi": b"0% 0% 100% 100%"})
 
     with Segmenter(model, threads=1) as segmenter:
         tensors = [steps.read(order, segmenter).prepared.tensor for order in (plain, whole)]

@@ -12,7 +12,7 @@ import pytest
 from birefnet_apps.files import steps
 from birefnet_apps.serve import access
 from birefnet_apps.serve import runner as runner_module
-from birefnet_apps.serve.job import Answer
+from birefnet_apps.serve.job import Reply
 from birefnet_runtime import Segmenter
 from birefnet_runtime.cutout.mask import Subject
 from PIL import Image
@@ -227,9 +227,9 @@ def test_what_is_given_up_in_a_run_is_gone(serve: Serve):
 def test_an_answer_that_is_not_taken_is_gone(serve: Serve, model, monkeypatch):
     content = bytes(30_000_000)
 
-    def large(order: Any, ready: Any, *_: Any) -> Answer:
+    def large(order: Any, ready: Any, *_: Any) -> Reply:
         subject = Subject(found=True, box=(0, 0, 9, 9), share=0.5)
-        return Answer(content + bytes(1), "png", ready.full_size, subject)
+        return Reply(content + bytes(1), "png", ready.full_size, subject)
 
     def takes_nothing(server: Running, body: bytes) -> int:
         with opened(server) as connection, suppress(OSError):

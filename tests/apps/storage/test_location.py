@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from birefnet_apps.storage import RemotePath, is_url, parse_location, shown, typed
+from birefnet_apps.storage import RemotePath, is_url, parse_location, shown, typed_location
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,9 @@ def test_urls_keep_what_paths_would_lose():
     place = parse_location("s3://bucket/a//b/")
 
     assert place == RemotePath("s3://bucket/a//b/")
-    assert typed(place) == "s3://bucket/a//b/"
+    assert typed_location(place) == "s3://bucket/a//b/"
     assert (place.protocol, place.path, place.name, place.suffix) == ("s3", "bucket/a//b", "b", "")
-    assert typed(place / Path("c/d.png")) == "s3://bucket/a//b/c/d.png"
+    assert typed_location(place / Path("c/d.png")) == "s3://bucket/a//b/c/d.png"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from birefnet_benchmarks.bench.accuracy import AccuracyCheck, folder_name, graph_tolerance
 from birefnet_benchmarks.bench.configuration import Configuration
-from birefnet_benchmarks.bench.results import Result
+from birefnet_benchmarks.bench.results import ConfigurationResult
 from birefnet_benchmarks.errors import MeasurementError
 from birefnet_export.verify.logits import FLOAT32_TOLERANCES
 from birefnet_export.verify.masks import MASK_TOLERANCES
@@ -38,7 +38,7 @@ def check(tmp_path):
     accuracy = AccuracyCheck([tmp_path / "photo.png"], tmp_path / "run", tmp_path)
 
     def compare(process, configuration=GRAPH, **facts):
-        return accuracy.compare(process, Result(configuration, facts=facts))
+        return accuracy.compare(process, ConfigurationResult(configuration, facts=facts))
 
     return compare
 

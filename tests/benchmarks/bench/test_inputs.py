@@ -7,9 +7,9 @@ import onnx
 import pytest
 from birefnet_benchmarks.bench import inputs as models
 from birefnet_benchmarks.bench.inputs import (
+    BenchRequest,
     Export,
     Int8Options,
-    Request,
     bench_models,
     export_graph,
     trained_size,
@@ -55,7 +55,7 @@ def resolved(request, scratch=Path()):
 def test_the_size_is_what_the_graph_was_trained_or_fixed_at(tmp_path, sides, facts, size):
     file = write_graph(tmp_path / "a.onnx", *sides, **facts)
 
-    (model,) = resolved(Request((str(file),)))
+    (model,) = resolved(BenchRequest((str(file),)))
 
     assert trained_size(model) == size
 
@@ -72,7 +72,7 @@ def test_the_size_is_that_of_the_first_graph_that_can_run(tmp_path):
 
 def test_with_a_checkpoint_all_models_are_compared_with_it(tmp_path):
     files = [str(write_graph(tmp_path / f"{name}.onnx", 32, 32)) for name in ("a", "b")]
-    request = Request(tuple(files), str(CHECKPOINT), ("eager", "bf16"), ("cpu", "cuda"))
+    request = BenchRequest(tuple(files), str(CHECKPOINT), ("eager", "bf16"), ("cpu", "cuda"))
 
     (model,) = resolved(request)
 
@@ -89,7 +89,7 @@ def test_with_a_checkpoint_all_models_are_compared_with_it(tmp_path):
 def test_without_one_each_model_is_its_own(tmp_path):
     files = [str(write_graph(tmp_path / f"{name}.onnx", 32, 32)) for name in ("a", "b")]
 
-    a, b = resolved(Request(tuple(files), backends=("mine:Class",)))
+    a, b = resolved(BenchRequest(tuple(files), backends=("mine:Class",)))
 
     assert (a.name, b.name) == ("a", "b")
     assert [setup.backend for setup in a.setups] == ["onnxruntime", "mine:Class"]
@@ -107,7 +107,7 @@ def test_a_checkpoint_is_exported_and_its_failures_are_setups(monkeypatch, tmp_p
 
     monkeypatch.setattr(models, "export_graph", export)
 
-    (model,) = resolved(Request((str(CHECKPOINT),), precisions=("fp32", "int8")))
+    (model,) = resolved(BenchRequest((str(CHECKPOINT),), precisions=("fp32", "int8")))
 
     assert model.name == "nano"  # a file called model.safetensors has its folder's name
     assert [setup.backend for setup in model.setups] == ["pytorch", "onnxruntime", "onnxruntime"]
@@ -125,11 +125,11 @@ def test_a_checkpoint_is_exported_and_its_failures_are_setups(monkeypatch, tmp_p
 def test_only_int8_is_calibrated(monkeypatch, tmp_path, precision, options):
     calls = []
 
-    def run_export(*arguments):
+    def export_by_command(*arguments):
         calls.append(arguments)
         return {"file": "a.onnx"}
 
-    monkeypatch.setattr("birefnet_benchmarks.bench.inputs.run_export", run_export)
+    monkeypatch.setattr("birefnet_benchmarks.bench.inputs.export_by_command", export_by_command)
     int8 = Int8Options(Path("photos"), 0.0)
 
     file = export_graph(CHECKPOINT, Export("rows", precision), tmp_path, int8)
@@ -144,9 +144,9 @@ def test_a_model_of_the_hub_is_fetched_and_pinned_as_a_checkpoint_is(hub, tmp_pa
     lock = FetchOptions(tmp_path / "my.lock")
     hub.repo("someone/thing").commit({"onnx/model_fp16.onnx": graph.read_bytes()})
     with pytest.raises(PinError, match="--locked refuses"):
-        resolved(Request(("someone/thing",), fetching=FetchOptions(lock.lock, locked=True)))
-    (model,) = resolved(Request(("someone/thing",), fetching=lock))
-    (again,) = resolved(Request(("someone/thing",), precisions=("fp16",), fetching=lock))
+        resolved(BenchRequest(("someone/thing",), fetching=FetchOptions(lock.lock, locked=True)))
+    (model,) = resolved(BenchRequest(("someone/thing",), fetching=lock))
+    (again,) = resolved(BenchRequest(("someone/thing",), precisions=("fp16",), fetching=lock))
 
     assert [setup.source for setup in model.setups] == [setup.source for setup in again.setups]
     assert Path(model.setups[0].source).read_bytes() == graph.read_bytes()

@@ -8,14 +8,14 @@ from birefnet_benchmarks.bench.results import (
     BenchReport,
     ColdStart,
     Configuration,
-    Difference,
+    ConfigurationResult,
     GraphParity,
     MatmulPeak,
     OperationCount,
     PipelineParity,
     Preview,
-    Result,
     Round,
+    TensorDifference,
     baseline_of,
     read_report,
     write_report,
@@ -33,16 +33,18 @@ REPORT = BenchReport(
     seconds=10.0,
     environment=read_environment(),
     results=(
-        Result(
+        ConfigurationResult(
             ROW,
             ColdStart(1.0, 0.5, 2.0),
             (Round(0, 0, (0.5, 0.25), 0.125), Round(0, 1, (0.5,), 0.0, 3.5)),
             1_000_000,
             facts={"torch": "2.13.0"},
         ),
-        Result(
+        ConfigurationResult(
             OTHER,
-            graph=GraphParity(Difference(1e-5, 1e-6, 1e-7), Difference(1e-6, 1e-7, 1e-8), None),
+            graph=GraphParity(
+                TensorDifference(1e-5, 1e-6, 1e-7), TensorDifference(1e-6, 1e-7, 1e-8), None
+            ),
             previews=(
                 Preview(
                     "a.jpg",

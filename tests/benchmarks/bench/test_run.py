@@ -8,11 +8,11 @@ import onnx
 import pytest
 from birefnet_apps.cli.main import main
 from birefnet_benchmarks.bench.configuration import Configuration
-from birefnet_benchmarks.bench.inputs import Request
+from birefnet_benchmarks.bench.inputs import BenchRequest
 from birefnet_benchmarks.bench.interleave import InterleavedRuns
 from birefnet_benchmarks.bench.measure.process import Limits
 from birefnet_benchmarks.bench.measure.roofline import measure_roofline
-from birefnet_benchmarks.bench.results import MatmulPeak, Result, Round, read_report
+from birefnet_benchmarks.bench.results import ConfigurationResult, MatmulPeak, Round, read_report
 from birefnet_benchmarks.bench.run import RunSettings, _fastest, _notes
 from birefnet_benchmarks.bench.workloads import Grid
 from birefnet_benchmarks.errors import BenchmarkError
@@ -197,7 +197,7 @@ def test_an_iou_without_images_to_take_it_on_is_a_usage_error(tmp_path):
 
 def test_an_interrupted_run_keeps_what_it_has(tmp_path, monkeypatch):
     def interrupted(interleaved, configurations):
-        yield Result(configurations[0], error="was in hand")
+        yield ConfigurationResult(configurations[0], error="was in hand")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(InterleavedRuns, "run", interrupted)
@@ -216,7 +216,9 @@ def test_an_export_that_can_not_be_exported_is_a_configuration(tmp_path, monkeyp
         raise BenchmarkError(f"{export.precision} was refused")
 
     def run(interleaved, configurations):
-        return (Result(configuration, error="not run") for configuration in configurations)
+        return (
+            ConfigurationResult(configuration, error="not run") for configuration in configurations
+        )
 
     monkeypatch.setattr("birefnet_benchmarks.bench.inputs.export_graph", refuse)
     monkeypatch.setattr(InterleavedRuns, "run", run)
@@ -249,7 +251,7 @@ def test_the_faster_product_of_each_library_and_number_of_threads_counts():
 
 def noted(results=(), batches=(1,), images=()):
     settings = RunSettings(Grid((), batches, (1,)), 1.0, Limits(), images, ("mine",))
-    return " ".join(_notes(Request(("nano",)), settings, results))
+    return " ".join(_notes(BenchRequest(("nano",)), settings, results))
 
 
 def test_what_no_single_configuration_shows_is_noted():
@@ -258,14 +260,20 @@ def test_what_no_single_configuration_shows_is_noted():
     read = (Round(0, 0, (1.0,), 0.0, 2.0),)
 
     assert noted().startswith("mine ")
-    assert "Without --against" in noted([Result(graph)])
-    assert "Without --against" not in noted([Result(graph), Result(pytorch)])
+    assert "Without --against" in noted([ConfigurationResult(graph)])
+    assert "Without --against" not in noted(
+        [ConfigurationResult(graph), ConfigurationResult(pytorch)]
+    )
     assert "Without --images" in noted()
     assert "Without --images" not in noted(images=(Path("a.jpg"),))
     assert "batch 1" in noted(images=(Path("a.jpg"),), batches=(1, 2))
     assert "batch 1" not in noted(images=(Path("a.jpg"),))
-    assert "No energy counter" in noted([Result(graph, rounds=(Round(0, 0, (1.0,), 0.0),))])
-    assert "No energy counter" not in noted([Result(graph), Result(pytorch, rounds=read)])
+    assert "No energy counter" in noted(
+        [ConfigurationResult(graph, rounds=(Round(0, 0, (1.0,), 0.0),))]
+    )
+    assert "No energy counter" not in noted(
+        [ConfigurationResult(graph), ConfigurationResult(pytorch, rounds=read)]
+    )
 
 
 def test_without_an_answer_in_time_no_roofline_is_known():

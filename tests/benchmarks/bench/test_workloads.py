@@ -5,7 +5,7 @@ from pathlib import Path
 
 import birefnet_models
 import pytest
-from birefnet_benchmarks.bench.accuracy import graph_tolerance, precision_of
+from birefnet_benchmarks.bench.accuracy import computed_precision, graph_tolerance
 from birefnet_benchmarks.bench.configuration import Configuration
 from birefnet_benchmarks.bench.inputs import Export, exports_of
 from birefnet_benchmarks.bench.workloads import (
@@ -116,7 +116,7 @@ def test_a_provider_may_compute_in_another_precision(precision, provider, found)
         "a", "onnxruntime", "rows", precision, provider, (32, 32), 1, 1, ""
     )
 
-    assert precision_of(configuration) == found
+    assert computed_precision(configuration) == found
 
 
 def test_a_graph_that_gives_a_mask_is_judged_by_the_mask():

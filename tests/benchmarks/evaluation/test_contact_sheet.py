@@ -2,7 +2,7 @@ import numpy as np
 from birefnet_benchmarks.evaluation.contact_sheet import (
     COLUMNS,
     MISSING,
-    SIDE,
+    THUMBNAIL_SIDE,
     TOO_MUCH,
     SheetRow,
     _shorten,
@@ -38,7 +38,7 @@ def test_a_row_has_a_picture_for_each_column():
 
 def test_large_pictures_are_shrunk_and_their_shape_is_kept():
     for picture in case(scale=20).pictures:
-        assert picture.shape == (SIDE * 40 // 60, SIDE, 3)
+        assert picture.shape == (THUMBNAIL_SIDE * 40 // 60, THUMBNAIL_SIDE, 3)
 
 
 def test_an_outline_that_is_off_by_a_pixel_is_still_seen_when_shrunk():

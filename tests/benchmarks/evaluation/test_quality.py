@@ -4,7 +4,7 @@ import numpy as np
 import py_sod_metrics
 import pytest
 from birefnet_benchmarks.errors import DatasetError
-from birefnet_benchmarks.evaluation.dataset import HALF
+from birefnet_benchmarks.evaluation.dataset import SUBJECT_LEVEL
 from birefnet_benchmarks.evaluation.quality import EFFORTS, METRICS, Tally, metrics
 
 EMPTY = np.zeros((40, 60), np.uint8)
@@ -166,6 +166,6 @@ def test_a_subject_that_is_all_or_nothing_has_scores(truth):
     assert all(map(math.isfinite, tally_of((SQUARE, truth)).scores().values()))
 
 
-@pytest.mark.parametrize(("level", "empty"), [(HALF, 1), (HALF + 1, 0)])
+@pytest.mark.parametrize(("level", "empty"), [(SUBJECT_LEVEL, 1), (SUBJECT_LEVEL + 1, 0)])
 def test_half_is_where_the_library_cuts(level, empty):
     assert tally_of((SQUARE, SQUARE // 255 * np.uint8(level))).empty == empty

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="make test-pytorch runs what needs PyTorch")
 
 from birefnet_benchmarks.pytorch.birefnet import module_of  # noqa: E402
-from birefnet_benchmarks.pytorch.reference import PyTorchReference, open_checkpoint  # noqa: E402
+from birefnet_benchmarks.pytorch.reference import PyTorchReference, open_pytorch_reference  # noqa: E402
 from birefnet_benchmarks.pytorch.remote_code import RemoteModel  # noqa: E402
 from birefnet_export.errors import ParityError  # noqa: E402
 from birefnet_export.verify.reference import NumpyReference  # noqa: E402
@@ -62,7 +62,7 @@ def test_what_tensors_cannot_tell_is_stated(tmp_path):
     arch = replace(TINY, **SETTINGS["mul_scl_add"])
     file = saved(network(arch), tmp_path / "model.safetensors")
 
-    reference = open_checkpoint(str(file), "add", DEFAULT_OPTIONS)
+    reference = open_pytorch_reference(str(file), "add", DEFAULT_OPTIONS)
 
     assert reference.name == str(file)
     assert reference.net.arch == arch

@@ -9,14 +9,14 @@ from birefnet_benchmarks.bench.results import (
     BenchReport,
     ColdStart,
     Configuration,
-    Difference,
+    ConfigurationResult,
     GraphParity,
     MatmulPeak,
     OperationCount,
     PipelineParity,
     Preview,
-    Result,
     Round,
+    TensorDifference,
 )
 from PIL import Image
 
@@ -43,7 +43,9 @@ def rounds(*medians: float, group: int = 0, other_cores: float = 0.0, energy: fl
 
 def close(scale: float, problem: str | None = None) -> GraphParity:
     return GraphParity(
-        Difference(10 * scale, 4 * scale, scale), Difference(scale, scale / 4, scale / 20), problem
+        TensorDifference(10 * scale, 4 * scale, scale),
+        TensorDifference(scale, scale / 4, scale / 20),
+        problem,
     )
 
 
@@ -85,7 +87,7 @@ def draw(directory: Path) -> None:
             Image.fromarray(off.astype(np.uint8)).save(directory / f"disc-{configuration}-off.png")
 
 
-def results() -> tuple[Result, ...]:
+def results() -> tuple[ConfigurationResult, ...]:
     """Results of every kind: four workloads of `lite`, and one model without a baseline."""
 
     def at(configuration: Configuration, size: int = 1024, batch: int = 1) -> Configuration:
@@ -93,7 +95,7 @@ def results() -> tuple[Result, ...]:
 
     cuda = dataclasses.replace(ROWS, model="swin", variant="native", precision="fp16")
     return (
-        Result(
+        ConfigurationResult(
             BASELINE,
             ColdStart(2.0, 0.5, 9.5),
             rounds(8.0, 8.2, 8.4),
@@ -101,7 +103,7 @@ def results() -> tuple[Result, ...]:
             facts={"torch": "2.13.0"},
             previews=(preview("eager", 0),),
         ),
-        Result(
+        ConfigurationResult(
             ROWS,
             ColdStart(0.25, 0.85, 2.9),
             rounds(2.5, 2.6, 2.7),
@@ -110,7 +112,7 @@ def results() -> tuple[Result, ...]:
             graph=close(1e-6),
             previews=(preview("rows", 1),),
         ),
-        Result(
+        ConfigurationResult(
             NATIVE,
             ColdStart(0.25, 0.8, 3.1),
             rounds(2.7, 3.6, 2.8, other_cores=0.5),
@@ -118,7 +120,7 @@ def results() -> tuple[Result, ...]:
             graph=close(2e-6),
             previews=(preview("native", 1),),
         ),
-        Result(
+        ConfigurationResult(
             INT8,
             ColdStart(0.25, 0.6, 2.2),
             rounds(1.9, 1.95, 2.0, group=1),
@@ -126,19 +128,29 @@ def results() -> tuple[Result, ...]:
             graph=close(0.02, "mask: 2.0e-02 off, and 1.0e-02 are allowed"),
             previews=(preview("int8", 60, "60 levels off, and 8 are allowed"),),
         ),
-        Result(TENSORRT, error="tensorrt can't run here: libnvinfer.so.10 isn't installed"),
-        Result(OTHER, ColdStart(0.1, 0.1, 0.1), error=f"ran out of memory {HOSTILE}"),
-        Result(at(BASELINE, 512), ColdStart(2.0, 0.5, 2.5), rounds(2.0, 2.1), 1_500_000_000),
-        Result(at(ROWS, 512), None, rounds(0.64, 0.65), 467_000_000, graph=close(1e-6)),
-        Result(at(BASELINE, 512, 2), None, rounds(4.1, 4.2), 1_900_000_000),
-        Result(at(ROWS, 512, 2), None, rounds(1.28, 1.30), 537_000_000, graph=close(1e-6)),
-        Result(
+        ConfigurationResult(
+            TENSORRT, error="tensorrt can't run here: libnvinfer.so.10 isn't installed"
+        ),
+        ConfigurationResult(OTHER, ColdStart(0.1, 0.1, 0.1), error=f"ran out of memory {HOSTILE}"),
+        ConfigurationResult(
+            at(BASELINE, 512), ColdStart(2.0, 0.5, 2.5), rounds(2.0, 2.1), 1_500_000_000
+        ),
+        ConfigurationResult(
+            at(ROWS, 512), None, rounds(0.64, 0.65), 467_000_000, graph=close(1e-6)
+        ),
+        ConfigurationResult(at(BASELINE, 512, 2), None, rounds(4.1, 4.2), 1_900_000_000),
+        ConfigurationResult(
+            at(ROWS, 512, 2), None, rounds(1.28, 1.30), 537_000_000, graph=close(1e-6)
+        ),
+        ConfigurationResult(
             at(BASELINE, 2048),
             ColdStart(2.0, 0.5, 44.0),
             error="took longer than 60 s",
         ),
-        Result(at(ROWS, 2048), None, rounds(11.0), 2_300_000_000, error="took longer than 60 s"),
-        Result(
+        ConfigurationResult(
+            at(ROWS, 2048), None, rounds(11.0), 2_300_000_000, error="took longer than 60 s"
+        ),
+        ConfigurationResult(
             dataclasses.replace(cuda, provider="cuda"),
             ColdStart(0.5, 1.5, 1.0),
             rounds(0.05, 0.05, energy=30.0),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from birefnet_benchmarks.bench.results import ColdStart, Result
+from birefnet_benchmarks.bench.results import ColdStart, ConfigurationResult
 from birefnet_benchmarks.report.html import page
 from PIL import Image
 from studies.platforms import browser
@@ -59,7 +59,7 @@ def test_no_table_runs_out_of_the_page_at_1200_pixels(tab, run, report):
     wide = dataclasses.replace(
         INT8, variant="model_with_a_long_name, gridsample", provider="cuda:1"
     )
-    full = Result(
+    full = ConfigurationResult(
         wide,
         ColdStart(0.25, 0.6, 2.2),
         rounds(18.0, 18.5, 19.0, other_cores=1.5, energy=350.0),

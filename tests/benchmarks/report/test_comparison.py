@@ -5,22 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from birefnet_benchmarks.bench.results import BenchReport, Result, Round
+from birefnet_benchmarks.bench.results import BenchReport, ConfigurationResult, Round
 from birefnet_benchmarks.errors import ReportError
 from birefnet_benchmarks.report.comparison import Judgment, ResultPair, compare, resampled_medians
-from birefnet_benchmarks.report.comparison_text import as_dict, text
+from birefnet_benchmarks.report.comparison_text import comparison_as_dict, text
 
 from .sample import BASELINE, ENVIRONMENT, INT8, NATIVE, ROWS, close, make_report, preview, rounds
 
 EXPECTED = Path(__file__).parent / "expected"
 
 
-def run(*results: Result, **environment: object) -> BenchReport:
+def run(*results: ConfigurationResult, **environment: object) -> BenchReport:
     machine = dataclasses.replace(ENVIRONMENT, **environment)
     return dataclasses.replace(make_report(), results=results, environment=machine)
 
 
-def judged(before: Result, after: Result, threshold: float = 0.05) -> ResultPair:
+def judged(
+    before: ConfigurationResult, after: ConfigurationResult, threshold: float = 0.05
+) -> ResultPair:
     (pair,) = compare(run(before), run(after), threshold).pairs
     return pair
 
@@ -65,22 +67,28 @@ def test_a_run_against_itself_has_no_regression(report):
     ],
 )
 def test_only_what_lies_beyond_noise_counts(times, judgment):
-    found = judged(Result(ROWS, rounds=rounds(1.0, 1.0, 1.0)), Result(ROWS, rounds=rounds(*times)))
+    found = judged(
+        ConfigurationResult(ROWS, rounds=rounds(1.0, 1.0, 1.0)),
+        ConfigurationResult(ROWS, rounds=rounds(*times)),
+    )
 
     assert found.judgments["time"] is judgment
     assert found.regressions == (("time",) if judgment is Judgment.WORSE else ())
 
 
 def test_the_threshold_is_the_users():
-    pair = Result(ROWS, rounds=rounds(1.0, 1.0, 1.0)), Result(ROWS, rounds=rounds(1.2, 1.2, 1.2))
+    pair = (
+        ConfigurationResult(ROWS, rounds=rounds(1.0, 1.0, 1.0)),
+        ConfigurationResult(ROWS, rounds=rounds(1.2, 1.2, 1.2)),
+    )
 
     assert judged(*pair, threshold=0.05).regressions == ("time",)
     assert judged(*pair, threshold=0.5).regressions == ()
 
 
 def test_nothing_is_concluded_from_a_single_run():
-    once = Result(ROWS, rounds=(Round(0, 0, (1.0,), 0),))
-    slower = Result(ROWS, rounds=(Round(0, 0, (2.0,), 0),))
+    once = ConfigurationResult(ROWS, rounds=(Round(0, 0, (1.0,), 0),))
+    slower = ConfigurationResult(ROWS, rounds=(Round(0, 0, (2.0,), 0),))
 
     found = judged(once, slower)
 
@@ -115,7 +123,10 @@ def test_resampled_medians_are_those_of_samples():
 
 
 def test_memory_is_judged_by_its_peak():
-    less, more = (Result(ROWS, rounds=rounds(1.0), peak_rss_bytes=count) for count in (1000, 1051))
+    less, more = (
+        ConfigurationResult(ROWS, rounds=rounds(1.0), peak_rss_bytes=count)
+        for count in (1000, 1051)
+    )
 
     assert judged(less, more).regressions == ("memory",)
     assert judged(more, less).judgments["memory"] is Judgment.SAME
@@ -132,9 +143,9 @@ def test_memory_is_judged_by_its_peak():
     ],
 )
 def test_parity_is_judged_as_graph_and_as_pipeline(before, now, judgment):
-    def result(problem: str | None) -> Result:
+    def result(problem: str | None) -> ConfigurationResult:
         shown = (preview("rows", 1, problem),)
-        return Result(ROWS, graph=close(1e-3, problem), previews=shown)
+        return ConfigurationResult(ROWS, graph=close(1e-3, problem), previews=shown)
 
     found = judged(result(before), result(now)).judgments
 
@@ -142,25 +153,33 @@ def test_parity_is_judged_as_graph_and_as_pipeline(before, now, judgment):
 
 
 def test_what_is_compared_for_the_first_time_and_differs_is_a_regression():
-    assert judged(Result(ROWS), Result(ROWS, graph=close(1, "off"))).regressions == (
-        "graph parity",
+    assert judged(
+        ConfigurationResult(ROWS), ConfigurationResult(ROWS, graph=close(1, "off"))
+    ).regressions == ("graph parity",)
+    assert (
+        judged(ConfigurationResult(ROWS, graph=close(1)), ConfigurationResult(ROWS)).regressions
+        == ()
     )
-    assert judged(Result(ROWS, graph=close(1)), Result(ROWS)).regressions == ()
 
 
 def test_a_configuration_that_fails_now_is_a_regression():
-    runs, fails = Result(ROWS, rounds=rounds(1.0)), Result(ROWS, error="crashed")
+    runs, fails = (
+        ConfigurationResult(ROWS, rounds=rounds(1.0)),
+        ConfigurationResult(ROWS, error="crashed"),
+    )
 
     assert judged(runs, fails).regressions == ("running",)
     assert judged(fails, runs).judgments["running"] is Judgment.RUNS
     assert judged(fails, fails).regressions == ()
 
 
-def results(speed: float, ratio: float) -> tuple[Result, ...]:
+def results(speed: float, ratio: float) -> tuple[ConfigurationResult, ...]:
     """A baseline at this speed, and a configuration at this ratio to it."""
     base = (speed, 1.1 * speed, 1.05 * speed)
     mine = rounds(*(ratio * each for each in base))
-    return Result(BASELINE, rounds=rounds(*base)), Result(ROWS, rounds=mine)
+    return ConfigurationResult(BASELINE, rounds=rounds(*base)), ConfigurationResult(
+        ROWS, rounds=mine
+    )
 
 
 def test_what_a_configuration_shares_with_its_baseline_is_the_machines():
@@ -189,7 +208,10 @@ def test_on_a_slower_machine_only_a_worse_ratio_counts(ratios, judgment):
     slow = (16.0, 16.1, 16.2)
     mine = tuple(ratio * time_s for ratio, time_s in zip(ratios, slow, strict=True))
     before = run(*results(8.0, 0.3))
-    after = run(Result(BASELINE, rounds=rounds(*slow)), Result(ROWS, rounds=rounds(*mine)))
+    after = run(
+        ConfigurationResult(BASELINE, rounds=rounds(*slow)),
+        ConfigurationResult(ROWS, rounds=rounds(*mine)),
+    )
     if ratios[0] == 0.2:
         before = run(*results(4.0, 0.3))
 
@@ -214,7 +236,9 @@ def test_a_baseline_that_is_a_graph_is_judged_as_well():
     graph = dataclasses.replace(NATIVE, baseline=True)
     times = [rounds(*(speed * each for each in (1.0, 1.1, 1.05))) for speed in (8.0, 16.0)]
 
-    assert judged(*(Result(graph, rounds=each) for each in times)).regressions == ("time",)
+    assert judged(*(ConfigurationResult(graph, rounds=each) for each in times)).regressions == (
+        "time",
+    )
 
 
 def test_between_machines_the_ratio_to_the_baseline_is_judged():
@@ -232,8 +256,14 @@ def test_between_machines_the_ratio_to_the_baseline_is_judged():
 
 def test_another_baseline_is_no_common_measure():
     other = dataclasses.replace(NATIVE, baseline=True)
-    a = run(Result(BASELINE, rounds=rounds(8.0)), Result(ROWS, rounds=rounds(2.0)))
-    b = run(Result(other, rounds=rounds(3.0)), Result(ROWS, rounds=rounds(2.0)))
+    a = run(
+        ConfigurationResult(BASELINE, rounds=rounds(8.0)),
+        ConfigurationResult(ROWS, rounds=rounds(2.0)),
+    )
+    b = run(
+        ConfigurationResult(other, rounds=rounds(3.0)),
+        ConfigurationResult(ROWS, rounds=rounds(2.0)),
+    )
 
     (pair,) = compare(a, b).pairs
 
@@ -241,8 +271,8 @@ def test_another_baseline_is_no_common_measure():
 
 
 def test_configurations_in_one_run_only_are_named():
-    a = run(Result(ROWS), Result(NATIVE))
-    b = run(Result(ROWS), Result(INT8))
+    a = run(ConfigurationResult(ROWS), ConfigurationResult(NATIVE))
+    b = run(ConfigurationResult(ROWS), ConfigurationResult(INT8))
 
     found = compare(a, b)
 
@@ -252,19 +282,19 @@ def test_configurations_in_one_run_only_are_named():
 
 def test_nothing_in_common_is_an_error():
     with pytest.raises(ReportError, match="no configuration in common"):
-        compare(run(Result(ROWS)), run(Result(NATIVE)))
+        compare(run(ConfigurationResult(ROWS)), run(ConfigurationResult(NATIVE)))
 
 
 def test_where_a_model_came_from_does_not_set_configurations_apart():
     moved = dataclasses.replace(ROWS, source="elsewhere.onnx")
 
-    assert len(compare(run(Result(ROWS)), run(Result(moved))).pairs) == 1
+    assert len(compare(run(ConfigurationResult(ROWS)), run(ConfigurationResult(moved))).pairs) == 1
 
 
 def test_the_values_for_json(report):
     later = after()
 
-    found = as_dict(compare(report, later))
+    found = comparison_as_dict(compare(report, later))
 
     assert found["regressed"] is True
     assert found["environment"] == {"torch": ("2.13.0", "2.14.0")}

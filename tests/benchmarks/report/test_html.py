@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from birefnet_benchmarks.bench.results import Result, Round, read_report
+from birefnet_benchmarks.bench.results import ConfigurationResult, Round, read_report
 from birefnet_benchmarks.report import plots
 from birefnet_benchmarks.report import statistics as statistics
 from birefnet_benchmarks.report.html import page
-from birefnet_benchmarks.report.previews import amplification, strips
+from birefnet_benchmarks.report.previews import amplification, preview_strips
 from PIL import Image
 
 from .sample import BASELINE, HOSTILE, NATIVE, ROWS, preview, rounds
@@ -109,7 +109,7 @@ def test_hostile_text_everywhere_stays_text(run, report):
         ROWS, model=nasty, variant=nasty, source=nasty, provider=nasty
     )
     sample = preview("rows", 1, nasty)
-    result = Result(
+    result = ConfigurationResult(
         configuration,
         rounds=rounds(1.0),
         facts={nasty: nasty},
@@ -182,16 +182,18 @@ def test_a_picture_that_is_not_there_is_said(run, report):
 def test_only_pictures_of_the_run_are_shown(run, name):
     (run.parent / "secret.png").write_bytes(b"secret")
     os.mkfifo(run / "pipe.png")
-    result = Result(ROWS, previews=(dataclasses.replace(preview("rows", 1), mask=name),))
+    result = ConfigurationResult(
+        ROWS, previews=(dataclasses.replace(preview("rows", 1), mask=name),)
+    )
 
-    (strip,) = strips([result], run)
+    (strip,) = preview_strips([result], run)
 
     assert strip.configurations[0][1][0].uri is None
     assert strip.configurations[0][1][0].text.startswith(f"{name} ")
 
 
 def test_differences_are_brightened_by_the_factor_that_is_stated(run, report):
-    (strip,) = strips(report.results[:4], run)
+    (strip,) = preview_strips(report.results[:4], run)
 
     name, (_, difference), agrees = strip.configurations[2]
     assert (name, agrees) == ("ONNX Runtime, rows, int8, cpu", False)
@@ -209,7 +211,9 @@ def test_the_factor_is_a_power_of_two_that_fits(largest, factor):
 def test_names_that_a_plot_could_stumble_over():
     names = ("$x$ and $", "日本語", "a" * 80, "<b>&")
     results = [
-        Result(dataclasses.replace(ROWS, variant=name), rounds=rounds(float(index + 1)))
+        ConfigurationResult(
+            dataclasses.replace(ROWS, variant=name), rounds=rounds(float(index + 1))
+        )
         for index, name in enumerate(names)
     ]
 
@@ -224,13 +228,13 @@ def test_names_that_a_plot_could_stumble_over():
 def test_many_runs_make_no_large_plot():
     many = Round(0, 0, tuple(1 + index / 1e5 for index in range(20_000)), 0.0)
 
-    assert len(plots.time_bars([Result(ROWS, rounds=(many,))]).svg) < 20_000
+    assert len(plots.time_bars([ConfigurationResult(ROWS, rounds=(many,))]).svg) < 20_000
 
 
 def test_a_few_slow_runs_do_not_shorten_the_bars():
     times = (*(1.0,) * 8, 50.0, 60.0)
 
-    drawn = plots.time_bars([Result(ROWS, rounds=(Round(0, 0, times, 0.0),))]).svg
+    drawn = plots.time_bars([ConfigurationResult(ROWS, rounds=(Round(0, 0, times, 0.0),))]).svg
 
     assert "2 slower ›" in drawn
     assert "20 s" not in drawn
@@ -238,8 +242,11 @@ def test_a_few_slow_runs_do_not_shorten_the_bars():
 
 def test_one_slow_configuration_does_not_hide_the_others(run, report):
     """18 s beside .14 s: its bar is broken, the others stay as long, and the page says so."""
-    fast = [Result(ROWS, rounds=rounds(0.14)), Result(NATIVE, rounds=rounds(0.07))]
-    slow = Result(BASELINE, rounds=rounds(18.0))
+    fast = [
+        ConfigurationResult(ROWS, rounds=rounds(0.14)),
+        ConfigurationResult(NATIVE, rounds=rounds(0.07)),
+    ]
+    slow = ConfigurationResult(BASELINE, rounds=rounds(18.0))
 
     alone, beside = plots.time_bars(fast), plots.time_bars([*fast, slow])
 
@@ -255,7 +262,9 @@ def test_one_slow_configuration_does_not_hide_the_others(run, report):
 
 
 def test_bars_that_can_be_compared_are_whole():
-    bars = plots.time_bars([Result(ROWS, rounds=rounds(s)) for s in (10.9, 7.0, 2.8, 3.1, 2.27)])
+    bars = plots.time_bars(
+        [ConfigurationResult(ROWS, rounds=rounds(s)) for s in (10.9, 7.0, 2.8, 3.1, 2.27)]
+    )
 
     assert not bars.cut
 
@@ -267,7 +276,7 @@ def bar_lengths(svg: str, color: str = "--bar") -> list[float]:
 
 
 def test_bars_are_as_long_as_the_statistics_say():
-    results = [Result(ROWS, rounds=rounds(median)) for median in (1.0, 2.0)]
+    results = [ConfigurationResult(ROWS, rounds=rounds(median)) for median in (1.0, 2.0)]
 
     short, long = bar_lengths(plots.time_bars(results).svg)
 

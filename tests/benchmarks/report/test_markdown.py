@@ -4,11 +4,16 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from birefnet_benchmarks.bench.results import ColdStart, Difference, GraphParity, Result
+from birefnet_benchmarks.bench.results import (
+    ColdStart,
+    ConfigurationResult,
+    GraphParity,
+    TensorDifference,
+)
 from birefnet_benchmarks.errors import ReportError
 from birefnet_benchmarks.report import wording
 from birefnet_benchmarks.report.columns import cells
-from birefnet_benchmarks.report.markdown import document, headline_table, plain, summary_table
+from birefnet_benchmarks.report.markdown import document, escaped, headline_table, summary_table
 from birefnet_benchmarks.report.summary import findings, main_workloads
 from markdown_it import MarkdownIt
 
@@ -61,7 +66,7 @@ def test_hostile_names_stay_text(report):
     "text", [HOSTILE, "a*b*", "_c_", "`d`", "[e](f)", "\\|", "g\nh", "![i](j)"]
 )
 def test_plain_text_comes_out_as_it_went_in(text):
-    row = MarkdownIt("commonmark").enable("table").parse(f"| a |\n| - |\n| {plain(text)} |\n")
+    row = MarkdownIt("commonmark").enable("table").parse(f"| a |\n| - |\n| {escaped(text)} |\n")
 
     cells = [token.children for token in row if token.type == "inline"]
     assert len(cells) == 2
@@ -77,22 +82,34 @@ def test_the_workload_that_says_most_comes_first(report):
     ("results", "expected"),
     [
         (
-            [Result(BASELINE, rounds=rounds(1.0)), Result(ROWS, rounds=rounds(0.99))],
+            [
+                ConfigurationResult(BASELINE, rounds=rounds(1.0)),
+                ConfigurationResult(ROWS, rounds=rounds(0.99)),
+            ],
             "1 s: About as fast as",
         ),
         (
-            [Result(BASELINE, rounds=rounds(1.0)), Result(ROWS, rounds=rounds(0.5))],
+            [
+                ConfigurationResult(BASELINE, rounds=rounds(1.0)),
+                ConfigurationResult(ROWS, rounds=rounds(0.5)),
+            ],
             "500 ms: 2 times as fast as the baseline, PyTorch, eager, fp32, cpu (1 s), round by",
         ),
         (
-            [Result(BASELINE, error="crashed"), Result(ROWS, rounds=rounds(2.0))],
+            [
+                ConfigurationResult(BASELINE, error="crashed"),
+                ConfigurationResult(ROWS, rounds=rounds(2.0)),
+            ],
             "2 s: The baseline, PyTorch, eager, fp32, cpu, gave no times.",
         ),
-        ([Result(BASELINE, rounds=rounds(1.0))], "1 s: It is the baseline itself."),
-        ([Result(ROWS, rounds=rounds(1.0))], "1 s: There is no baseline to compare it with."),
-        ([Result(ROWS, error="crashed")], "nothing: Nothing could be timed."),
+        ([ConfigurationResult(BASELINE, rounds=rounds(1.0))], "1 s: It is the baseline itself."),
         (
-            [Result(INT8, rounds=rounds(1.0), graph=close(1, "off"))],
+            [ConfigurationResult(ROWS, rounds=rounds(1.0))],
+            "1 s: There is no baseline to compare it with.",
+        ),
+        ([ConfigurationResult(ROWS, error="crashed")], "nothing: Nothing could be timed."),
+        (
+            [ConfigurationResult(INT8, rounds=rounds(1.0), graph=close(1, "off"))],
             "nothing: Every configuration that ran differs from the baseline.",
         ),
     ],
@@ -105,7 +122,7 @@ def test_what_is_fastest(results, expected):
 
 def test_configurations_that_are_not_slower_beyond_noise_are_named():
     fast, close, slow = (
-        Result(row, rounds=rounds(median))
+        ConfigurationResult(row, rounds=rounds(median))
         for row, median in ((ROWS, 1.0), (NATIVE, 1.01), (BASELINE, 1.2))
     )
 
@@ -115,17 +132,17 @@ def test_configurations_that_are_not_slower_beyond_noise_are_named():
 
 
 def test_whether_the_answer_is_the_same():
-    right = Result(ROWS, graph=close(1e-6))
-    wrong = Result(INT8, graph=close(0.1, "off"))
+    right = ConfigurationResult(ROWS, graph=close(1e-6))
+    wrong = ConfigurationResult(INT8, graph=close(0.1, "off"))
 
-    def answer(*results: Result) -> tuple[str, bool | None]:
+    def answer(*results: ConfigurationResult) -> tuple[str, bool | None]:
         found = findings(results)[2]
         return found.figure, found.good
 
-    assert answer(right, Result(BASELINE)) == ("yes", True)
+    assert answer(right, ConfigurationResult(BASELINE)) == ("yes", True)
     assert answer(right, wrong) == ("not all", False)
     assert answer(wrong) == ("no", False)
-    assert answer(Result(NATIVE)) == ("unknown", False)
+    assert answer(ConfigurationResult(NATIVE)) == ("unknown", False)
 
 
 def test_what_is_not_quite_equal_is_not_rounded_to_it():
@@ -178,14 +195,16 @@ def test_numbers_in_words(write, value, text):
 
 
 def test_every_column_of_a_full_result():
-    baseline = Result(BASELINE, rounds=rounds(4.0, 4.0))
-    full = Result(
+    baseline = ConfigurationResult(BASELINE, rounds=rounds(4.0, 4.0))
+    full = ConfigurationResult(
         dataclasses.replace(ROWS, batch=1),
         ColdStart(0.25, 0.5, 2.0),
         rounds(1.0, 2.0, other_cores=0.5, energy=6.0),
         1_500_000_000,
         2_500_000_000,
-        graph=GraphParity(Difference(1e-3, 1e-4, 1e-5), Difference(2e-4, 2e-5, 2e-6), "off"),
+        graph=GraphParity(
+            TensorDifference(1e-3, 1e-4, 1e-5), TensorDifference(2e-4, 2e-5, 2e-6), "off"
+        ),
         previews=(preview("rows", 3, "off"),),
     )
 
@@ -210,6 +229,6 @@ def test_every_column_of_a_full_result():
         "largest mask error": "differs: 3 levels",
         "pipeline: levels, IoU, edge IoU": "differs: 3 levels, 0.9970, 0.9700",
     }
-    assert set(cells(Result(ROWS), []).values()) == {
+    assert set(cells(ConfigurationResult(ROWS), []).values()) == {
         *("ONNX Runtime, rows, fp32, cpu", "lite", "1024x1024", "")
     }

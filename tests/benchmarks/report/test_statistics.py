@@ -4,14 +4,14 @@ import dataclasses
 import math
 
 import pytest
-from birefnet_benchmarks.bench.results import ColdStart, Result, Round
+from birefnet_benchmarks.bench.results import ColdStart, ConfigurationResult, Round
 from birefnet_benchmarks.report import statistics
 
 from .sample import BASELINE, INT8, ROWS, close, make_report, preview, rounds
 
 
-def timed(*times: float, other_cores: float = 0.0) -> Result:
-    return Result(ROWS, rounds=(Round(0, 0, times, other_cores),))
+def timed(*times: float, other_cores: float = 0.0) -> ConfigurationResult:
+    return ConfigurationResult(ROWS, rounds=(Round(0, 0, times, other_cores),))
 
 
 def test_the_statistics_of_warm_times():
@@ -29,13 +29,15 @@ def test_p95_of_few_runs_is_the_slowest():
 
 
 def test_all_rounds_count_and_one_run_has_no_spread():
-    both = Result(ROWS, rounds=(Round(0, 0, (1.0,), 0), Round(0, 1, (), 0), Round(1, 0, (3.0,), 0)))
+    both = ConfigurationResult(
+        ROWS, rounds=(Round(0, 0, (1.0,), 0), Round(0, 1, (), 0), Round(1, 0, (3.0,), 0))
+    )
     one = statistics.timing(timed(2.0))
 
     assert statistics.times_s(both) == (1.0, 3.0)
     assert one is not None
     assert one.spread == 0
-    assert statistics.timing(Result(ROWS)) is None
+    assert statistics.timing(ConfigurationResult(ROWS)) is None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_all_rounds_count_and_one_run_has_no_spread():
         (timed(1.0, 1.0, 1.3, 1.3), True),  # quartiles 1.0 and 1.3
         (timed(1.0, 1.0, other_cores=0.25), False),
         (timed(1.0, 1.0, other_cores=0.26), True),
-        (Result(ROWS), False),
+        (ConfigurationResult(ROWS), False),
     ],
 )
 def test_a_configuration_is_noisy_by_its_spread_or_by_others(result, noisy):
@@ -53,20 +55,20 @@ def test_a_configuration_is_noisy_by_its_spread_or_by_others(result, noisy):
 
 
 def test_others_are_weighed_by_time():
-    result = Result(ROWS, rounds=(Round(0, 0, (3.0,), 0.0), Round(0, 1, (1.0,), 1.0)))
+    result = ConfigurationResult(ROWS, rounds=(Round(0, 0, (3.0,), 0.0), Round(0, 1, (1.0,), 1.0)))
 
     assert statistics.other_cores(result) == 0.25
 
 
 def test_throughput_is_the_batch_over_the_median():
-    result = Result(dataclasses.replace(ROWS, batch=4), rounds=rounds(2.0))
+    result = ConfigurationResult(dataclasses.replace(ROWS, batch=4), rounds=rounds(2.0))
 
     assert statistics.images_per_s(result) == 2.0
 
 
 def test_energy_counts_the_rounds_where_it_was_read():
     configuration = dataclasses.replace(ROWS, batch=2)
-    result = Result(
+    result = ConfigurationResult(
         configuration,
         rounds=(
             Round(0, 0, (1.0, 1.0), 0, 20.0),
@@ -76,15 +78,18 @@ def test_energy_counts_the_rounds_where_it_was_read():
     )
 
     assert statistics.energy_per_image_j(result) == 4.0
-    assert statistics.energy_per_image_j(Result(configuration, rounds=rounds(1.0))) is None
+    assert (
+        statistics.energy_per_image_j(ConfigurationResult(configuration, rounds=rounds(1.0)))
+        is None
+    )
 
 
 def test_a_ratio_is_taken_round_by_round():
     """The machine slows down threefold: the ratio of medians is off, that of the rounds isn't."""
-    baseline = Result(BASELINE, rounds=rounds(1.0, 2.0, 3.0))
-    result = Result(ROWS, rounds=rounds(0.5, 1.2, 1.5)[1:] + rounds(9.0, group=1))
+    baseline = ConfigurationResult(BASELINE, rounds=rounds(1.0, 2.0, 3.0))
+    result = ConfigurationResult(ROWS, rounds=rounds(0.5, 1.2, 1.5)[1:] + rounds(9.0, group=1))
 
-    found = statistics.ratio(result, baseline)
+    found = statistics.median_ratio(result, baseline)
 
     assert found is not None
     assert (found.value, found.rounds) == (pytest.approx(0.55), 2)
@@ -92,26 +97,39 @@ def test_a_ratio_is_taken_round_by_round():
 
 
 def test_a_ratio_without_a_shared_round_says_so():
-    found = statistics.ratio(
-        Result(ROWS, rounds=rounds(1.0, group=1)), Result(BASELINE, rounds=rounds(4.0))
+    found = statistics.median_ratio(
+        ConfigurationResult(ROWS, rounds=rounds(1.0, group=1)),
+        ConfigurationResult(BASELINE, rounds=rounds(4.0)),
     )
 
     assert found == statistics.Ratio(0.25, (0.25, 0.25), 0)
-    assert statistics.ratio(Result(ROWS), Result(BASELINE, rounds=rounds(4.0))) is None
+    assert (
+        statistics.median_ratio(
+            ConfigurationResult(ROWS), ConfigurationResult(BASELINE, rounds=rounds(4.0))
+        )
+        is None
+    )
 
 
-def grown(exponent: float, **changes: object) -> list[Result]:
+def grown(exponent: float, **changes: object) -> list[ConfigurationResult]:
     configurations = [
         dataclasses.replace(ROWS, size=(side, 2 * side), **changes) for side in (256, 512, 1024)
     ]
     return [
-        Result(configuration, rounds=rounds(1e-6 * math.prod(configuration.size) ** exponent))
+        ConfigurationResult(
+            configuration, rounds=rounds(1e-6 * math.prod(configuration.size) ** exponent)
+        )
         for configuration in configurations
     ]
 
 
 def test_the_exponent_over_pixels_is_found():
-    results = [*grown(1.25), *grown(1.0, batch=2), *grown(2.0, threads=1), Result(BASELINE)]
+    results = [
+        *grown(1.25),
+        *grown(1.0, batch=2),
+        *grown(2.0, threads=1),
+        ConfigurationResult(BASELINE),
+    ]
 
     found = statistics.over_size(results[0].configuration, results)
 
@@ -124,7 +142,7 @@ def test_the_exponent_over_pixels_is_found():
 def test_the_exponent_over_batch_is_found():
     configurations = [dataclasses.replace(ROWS, batch=batch) for batch in (4, 1, 2)]
     results = [
-        Result(configuration, rounds=rounds(0.5 * configuration.batch**0.8))
+        ConfigurationResult(configuration, rounds=rounds(0.5 * configuration.batch**0.8))
         for configuration in configurations
     ]
 
@@ -135,7 +153,10 @@ def test_the_exponent_over_batch_is_found():
 
 
 def test_one_point_is_no_line():
-    results = [Result(ROWS, rounds=rounds(1.0)), Result(dataclasses.replace(ROWS, size=(32, 32)))]
+    results = [
+        ConfigurationResult(ROWS, rounds=rounds(1.0)),
+        ConfigurationResult(dataclasses.replace(ROWS, size=(32, 32))),
+    ]
 
     assert statistics.over_size(ROWS, results) is None
 
@@ -144,10 +165,10 @@ def test_the_roofline_is_the_best_product_of_so_many_threads():
     report = make_report()
 
     assert statistics.roofline_s(ROWS, report) == 2 * 3.19e11 / 2.5e11
-    assert statistics.roofline_share(Result(ROWS, rounds=rounds(2.0)), report) == pytest.approx(
-        1.276
-    )
-    assert statistics.roofline_share(Result(ROWS), report) is None
+    assert statistics.roofline_share(
+        ConfigurationResult(ROWS, rounds=rounds(2.0)), report
+    ) == pytest.approx(1.276)
+    assert statistics.roofline_share(ConfigurationResult(ROWS), report) is None
 
 
 @pytest.mark.parametrize(
@@ -159,7 +180,9 @@ def test_there_is_no_roofline_where_it_means_nothing(changes):
 
 
 def test_the_worst_of_several_images_is_taken_for_each_number():
-    result = Result(INT8, previews=tuple(preview("rows", levels) for levels in (20, 60, 40)))
+    result = ConfigurationResult(
+        INT8, previews=tuple(preview("rows", levels) for levels in (20, 60, 40))
+    )
 
     worst = statistics.worst_parity(result)
 
@@ -177,25 +200,25 @@ def test_the_worst_of_several_images_is_taken_for_each_number():
 
 
 def test_a_result_differs_by_its_graph_alone_or_its_pipeline_alone():
-    assert statistics.differs(Result(INT8, graph=close(1, "off")))
-    assert statistics.differs(Result(INT8, previews=(preview("int8", 60, "off"),)))
-    both = Result(INT8, graph=close(1), previews=(preview("int8", 60),))
+    assert statistics.differs(ConfigurationResult(INT8, graph=close(1, "off")))
+    assert statistics.differs(ConfigurationResult(INT8, previews=(preview("int8", 60, "off"),)))
+    both = ConfigurationResult(INT8, graph=close(1), previews=(preview("int8", 60),))
     assert not statistics.differs(both)
 
 
 def test_what_was_not_measured_is_none_and_not_zero():
-    nothing = Result(ROWS)
+    nothing = ConfigurationResult(ROWS)
 
     assert statistics.cold_start_s(nothing) is None
     assert statistics.images_per_s(nothing) is None
     assert statistics.energy_per_image_j(nothing) is None
     assert statistics.other_cores(nothing) == 0.0
-    assert statistics.cold_start_s(Result(ROWS, ColdStart(0.25, 0.5, 2.0))) == 2.75
+    assert statistics.cold_start_s(ConfigurationResult(ROWS, ColdStart(0.25, 0.5, 2.0))) == 2.75
 
 
 def test_rounds_are_matched_by_group_and_number():
-    baseline = Result(BASELINE, rounds=(*rounds(1.0, 2.0), *rounds(4.0, group=1)))
-    result = Result(ROWS, rounds=(*rounds(0.5, group=1), *rounds(0.5, 0.5)))
+    baseline = ConfigurationResult(BASELINE, rounds=(*rounds(1.0, 2.0), *rounds(4.0, group=1)))
+    result = ConfigurationResult(ROWS, rounds=(*rounds(0.5, group=1), *rounds(0.5, 0.5)))
 
     assert sorted(statistics.round_ratios(result, baseline)) == [0.125, 0.25, 0.5]
 
@@ -205,7 +228,7 @@ def test_pipeline_parity_is_that_of_the_worst_picture():
     assert edgeless.parity
     parity = dataclasses.replace(edgeless.parity, band_mae=None, band_max_levels=None)
     edgeless = dataclasses.replace(edgeless, parity=parity)
-    result = Result(
+    result = ConfigurationResult(
         INT8, previews=(edgeless, preview("rows", 60, "too much", "cat"), preview("eager", 0))
     )
 
@@ -216,7 +239,10 @@ def test_pipeline_parity_is_that_of_the_worst_picture():
     assert (found.boundary_iou, found.band_max_levels) == (0.4, 60)
     assert found.problem == "cat.jpg: too much"
     assert statistics.differs(result)
-    alone = statistics.worst_parity(Result(ROWS, previews=(edgeless,)))
+    alone = statistics.worst_parity(ConfigurationResult(ROWS, previews=(edgeless,)))
     assert alone is not None
     assert (alone.band_mae, alone.band_max_levels, alone.problem) == (None, None, None)
-    assert statistics.worst_parity(Result(BASELINE, previews=(preview("eager", 0),))) is None
+    assert (
+        statistics.worst_parity(ConfigurationResult(BASELINE, previews=(preview("eager", 0),)))
+        is None
+    )

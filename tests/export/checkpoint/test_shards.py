@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from birefnet_export.checkpoint.shards import files_of
+from birefnet_export.checkpoint.shards import checkpoint_files
 from birefnet_export.errors import CheckpointError
 
 
@@ -9,8 +9,12 @@ def test_a_file_is_itself_and_an_index_its_shards_too(tmp_path):
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "2.safetensors", "b": "1.safetensors"}}))
 
-    assert files_of(tmp_path / "model.safetensors") == [tmp_path / "model.safetensors"]
-    assert files_of(index) == [index, tmp_path / "1.safetensors", tmp_path / "2.safetensors"]
+    assert checkpoint_files(tmp_path / "model.safetensors") == [tmp_path / "model.safetensors"]
+    assert checkpoint_files(index) == [
+        index,
+        tmp_path / "1.safetensors",
+        tmp_path / "2.safetensors",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -21,7 +25,7 @@ def test_a_file_elsewhere_is_refused(tmp_path, name):
     index.write_text(json.dumps({"weight_map": {"a": name}}))
 
     with pytest.raises(CheckpointError, match="no file beside it"):
-        files_of(index)
+        checkpoint_files(index)
 
 
 @pytest.mark.parametrize(
@@ -32,4 +36,4 @@ def test_an_index_of_anything_else_is_refused(tmp_path, content):
     index.write_text(content)
 
     with pytest.raises(CheckpointError, match="no index of shards"):
-        files_of(index)
+        checkpoint_files(index)

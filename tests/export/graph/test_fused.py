@@ -10,9 +10,9 @@ import pytest
 from birefnet_export.graph import layers
 from birefnet_export.graph.fused import decoder as fused_decoder
 from birefnet_export.graph.fused.backbone import swin_v1 as fused_backbone
-from birefnet_export.graph.fused.backbone.windows import MASKED, layout, merge_index
+from birefnet_export.graph.fused.backbone.windows import MASKED, merge_index, window_index
 from birefnet_export.graph.fused.composed_conv import composed_convs
-from birefnet_export.graph.fused.model import build
+from birefnet_export.graph.fused.model import append_birefnet
 from birefnet_export.graph.kernels import kernel_of
 from birefnet_export.graph.lowering import LOWERINGS
 from birefnet_export.network import nn
@@ -60,7 +60,9 @@ def map_of(*size: int) -> np.ndarray:
 
 def windows_of(g, x, like=None):
     """The layout of a batch as large as x's, of maps as large as `like`, or x."""
-    return layout(g, g.op("Shape", x, end=1), layers.spatial(g, x if like is None else like), 4)
+    return window_index(
+        g, g.op("Shape", x, end=1), layers.spatial(g, x if like is None else like), 4
+    )
 
 
 def rolled(grid: np.ndarray, shift: int, window: int, fill: int) -> np.ndarray:
@@ -136,7 +138,7 @@ def test_a_block_in_parts_is_the_block_whole(tiny):
             windows = windows_of(g, tokens, like).still
             return fused_backbone.swin_block(g, tokens, block, windows, parts)
 
-        return build
+        return append_birefnet
 
     whole = evaluated(fused(1), tokens, like)
     assert abs(evaluated(fused(4), tokens, like) - whole).max() < 1e-6
@@ -259,7 +261,11 @@ def test_gradient_attention_is_the_plain_one(tiny):
 def test_the_whole_is_the_plain_network(tiny: BiRefNet, size):
     x = fill.image(2, *size)
 
-    close(evaluated(lambda g, v: build(g, v, tiny, NATIVE), x), expected_logits(tiny, x), 5e-5)
+    close(
+        evaluated(lambda g, v: append_birefnet(g, v, tiny, NATIVE), x),
+        expected_logits(tiny, x),
+        5e-5,
+    )
 
 
 def test_large_stages_feed_a_quarter_of_the_tokens_forward_at_a_time(tiny: BiRefNet):

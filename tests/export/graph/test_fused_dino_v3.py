@@ -11,7 +11,7 @@ from birefnet_export.graph import layers
 from birefnet_export.graph.check import check_graph
 from birefnet_export.graph.fused import decoder as fused_decoder
 from birefnet_export.graph.fused.backbone import dino_v3 as fused
-from birefnet_export.graph.fused.model import build
+from birefnet_export.graph.fused.model import append_birefnet
 from birefnet_export.graph.kernels import kernel_of
 from birefnet_export.graph.lowering import LOWERINGS
 from birefnet_export.network import nn
@@ -23,7 +23,7 @@ from birefnet_export.precision.fp16 import needs_float32, to_half
 from birefnet_export.precision.int8 import Int8Plan, quantized
 from birefnet_export.reference import dino_v3 as plain
 from birefnet_export.reference.layers import conv, layer_norm
-from birefnet_export.verify.logits import sigmoid
+from birefnet_export.verify.logits import mask_of_logits
 
 from ..conftest import (
     TINY_DINO,
@@ -75,7 +75,7 @@ def test_the_whole_is_the_plain_network(lowering, opset, size, settings):
     net = network(replace(TINY_DINO, **settings))
     x = fill.image(2, *size)
 
-    logits = evaluated(lambda g, v: build(g, v, net, LOWERINGS[lowering]), x, opset=opset)
+    logits = evaluated(lambda g, v: append_birefnet(g, v, net, LOWERINGS[lowering]), x, opset=opset)
 
     assert abs(logits - expected_logits(net, x)).max() < 5e-5
 
@@ -159,7 +159,7 @@ def test_in_fp16_the_angles_stay_float32(graph, dino):
     half = to_half(graph, kept)
     check_graph(half)
     image = fill.image(1, 64, 96)
-    masks = [sigmoid(run(model, image)) for model in (graph, half)]
+    masks = [mask_of_logits(run(model, image)) for model in (graph, half)]
     assert abs(masks[0] - masks[1]).max() < 0.05
 
 
@@ -173,5 +173,5 @@ def test_in_int8_products_of_the_backbone_are_quantized(graph):
 
     int8 = quantized(graph, Int8Plan(products=products))
     image = fill.image(1, 64, 96)
-    masks = [sigmoid(run(model, image)) for model in (graph, int8)]
+    masks = [mask_of_logits(run(model, image)) for model in (graph, int8)]
     assert 0 < abs(masks[0] - masks[1]).mean() < 0.05

@@ -12,7 +12,7 @@ from birefnet_export.export import export_onnx
 from birefnet_export.graph import layers
 from birefnet_export.graph.check import check_graph
 from birefnet_export.graph.fused.backbone import pvt_v2
-from birefnet_export.graph.fused.model import build
+from birefnet_export.graph.fused.model import append_birefnet
 from birefnet_export.graph.lowering import LOWERINGS
 from birefnet_export.network.backbone.pvt_v2 import OverlappingPatchEmbed
 from birefnet_export.options import PRECISIONS, graph_form
@@ -139,7 +139,7 @@ def test_the_fused_form_is_the_plain_network(settings, lowering, size):
     x = fill.image(2, *size)
     opset = 17 if lowering == "gridsample" else 23
 
-    logits = evaluated(lambda g, v: build(g, v, net, LOWERINGS[lowering]), x, opset=opset)
+    logits = evaluated(lambda g, v: append_birefnet(g, v, net, LOWERINGS[lowering]), x, opset=opset)
 
     close(logits, expected_logits(net, x), 5e-5)
 

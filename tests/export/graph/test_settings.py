@@ -6,7 +6,7 @@ import onnx
 import pytest
 from birefnet_export.export import export_onnx
 from birefnet_export.graph.check import check_graph
-from birefnet_export.graph.fused.model import build
+from birefnet_export.graph.fused.model import append_birefnet
 from birefnet_export.graph.lowering import LOWERINGS
 from birefnet_export.options import graph_form
 from birefnet_export.pipeline import build_model
@@ -52,7 +52,7 @@ def test_the_fused_form_is_the_plain_network(net, size, lowering):
     x = fill.image(2, *size)
     opset = 17 if lowering == "gridsample" else 23
 
-    logits = evaluated(lambda g, v: build(g, v, net, LOWERINGS[lowering]), x, opset=opset)
+    logits = evaluated(lambda g, v: append_birefnet(g, v, net, LOWERINGS[lowering]), x, opset=opset)
 
     assert abs(logits - expected_logits(net, x)).max() < 5e-5
 

@@ -15,7 +15,13 @@ from birefnet_export.graph.save import (
     opened_view,
     write_model,
 )
-from birefnet_export.graph.weights import PAGE, SMALL, WeightsBeside, WeightsInGraph, digest_of
+from birefnet_export.graph.weights import (
+    INLINE_BYTES,
+    PAGE,
+    WeightsBeside,
+    WeightsInGraph,
+    digest_of,
+)
 from birefnet_models.base.onnx_file import read_onnx
 from onnx import numpy_helper
 
@@ -48,7 +54,7 @@ def test_large_constants_leave_the_graph_and_small_ones_stay(weights):
     places = [place_of(tensor) for tensor in model.graph.initializer]
     assert [place is None for place in places] == [False, False, True]
     assert all(place.start % PAGE == 0 for place in places if place)
-    assert model.ByteSize() < SMALL
+    assert model.ByteSize() < INLINE_BYTES
     assert [weights.array(t).tolist() for t in model.graph.initializer] == [
         LARGE.tolist(),
         SQUARE.tolist(),
@@ -105,7 +111,7 @@ def test_a_view_maps_the_bytes_of_the_finished_file(weights, tmp_path, external_
 
     with opened_view(view, file) as openable:
         assert values(onnx.load(openable)) == values(product(WeightsInGraph()))
-        assert openable.stat().st_size < SMALL
+        assert openable.stat().st_size < INLINE_BYTES
     assert [path.name for path in file.parent.iterdir() if "view" in path.name] == []
 
 

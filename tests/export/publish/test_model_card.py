@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import onnx
-from birefnet_export.publish.model_card import MARK, card_graphs, model_card
+from birefnet_export.publish.model_card import CARD_MARK, card_graphs, model_card
 
 
 def with_facts(directory: Path, tmp_path: Path, name: str = "model.onnx", **facts: str) -> Path:
@@ -21,7 +21,7 @@ def test_a_card_says_what_it_is_how_equal_and_how_it_is_used(directory):
     parity = graph.stated("parity")
 
     assert card.startswith("---\nlibrary_name: transformers.js\n")
-    assert f"---\n{MARK}\n\n# shoes-ONNX\n" in card
+    assert f"---\n{CARD_MARK}\n\n# shoes-ONNX\n" in card
     assert "It was trained at 96x160" in card
     assert graph.facts["checkpoint_sha256"] in card
     assert f"rows, 23 | {parity['logits_max_abs']:.1e} | {parity['mask_max_abs']:.1e} |" in card

@@ -5,7 +5,7 @@ import json
 import pytest
 from birefnet_export.cli.export import export
 from birefnet_export.errors import ExportError
-from birefnet_export.publish.model_card import MARK
+from birefnet_export.publish.model_card import CARD_MARK
 from birefnet_export.publish.push import Destination, checked_destination, push
 from birefnet_models import AccessError, FetchError, OfflineError
 from click.testing import CliRunner
@@ -41,7 +41,7 @@ def test_an_export_goes_up_and_comes_back_as_a_model(hub, directory):
         *(".gitattributes", "README.md", "config.json", "preprocessor_config.json"),
         *("onnx/SHA256SUMS", "onnx/model.onnx", "onnx/model.onnx_data"),
     }
-    assert MARK in files(hub)["README.md"].decode()
+    assert CARD_MARK in files(hub)["README.md"].decode()
     assert "externalData: ['model.onnx_data']" in files(hub)["README.md"].decode()
     found = find_model(REPO).path
     for name in ("model.onnx", "model.onnx_data"):
@@ -73,7 +73,7 @@ def test_a_repository_without_weights_says_what_it_is_for(hub, directory):
 def test_a_second_push_replaces_what_the_first_brought(hub, directory):
     push(directory, Destination(REPO))
     first = hub.repos[REPO].branches["main"]
-    hub.repo(REPO).commit({**files(hub), "README.md": f"{MARK} old".encode(), "x": b"theirs"})
+    hub.repo(REPO).commit({**files(hub), "README.md": f"{CARD_MARK} old".encode(), "x": b"theirs"})
     push(directory, Destination(REPO))
 
     assert b"# tiny-ONNX" in files(hub)["README.md"]

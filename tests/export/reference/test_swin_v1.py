@@ -5,7 +5,7 @@ import pytest
 from birefnet_export.network.backbone.swin_v1 import MASKED, PatchMerging, SwinBlock
 from birefnet_export.reference.layers import layer_norm, linear
 from birefnet_export.reference.swin_v1 import (
-    joined,
+    joined_windows,
     merged,
     shift_mask,
     window_attention,
@@ -22,7 +22,7 @@ def test_windows_are_cut_and_joined():
 
     assert windows.shape == (2 * 2 * 3, 16, 3)
     assert np.array_equal(windows[1].reshape(4, 4, 3), x[0, :4, 4:8])
-    assert np.array_equal(joined(windows, 4, (8, 12)), x)
+    assert np.array_equal(joined_windows(windows, 4, (8, 12)), x)
 
 
 @pytest.mark.parametrize("size", [(4, 4), (8, 12)])

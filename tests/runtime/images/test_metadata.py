@@ -6,7 +6,12 @@ import struct
 import numpy as np
 import pytest
 from birefnet_runtime.cutout.compose import Style, compose
-from birefnet_runtime.images.metadata import MOST_BYTES, PREFIX, first_directory, read_exif
+from birefnet_runtime.images.metadata import (
+    EXIF_PREFIX,
+    MOST_EXIF_BYTES,
+    first_directory,
+    read_exif,
+)
 from birefnet_runtime.images.read import read_image
 from birefnet_runtime.images.write import AVIF, FORMATS, JPEG, PNG, TIFF, WEBP, Encoding
 from hypothesis import given, settings
@@ -119,7 +124,7 @@ def test_large_entries_are_left_out_and_the_rest_stays():
 
     assert Base.ImageDescription not in first_directory(picture.exif)
     assert first_directory(picture.exif)[Base.Make] == "Maker"
-    assert len(picture.exif) < MOST_BYTES
+    assert len(picture.exif) < MOST_EXIF_BYTES
 
 
 def test_a_picture_without_any_has_none():
@@ -220,7 +225,7 @@ def test_too_much_exif_leaves_the_first_directory():
     picture = read_image(stream.getvalue())
 
     assert first_directory(picture.exif) == {Base.Artist: "Ada", Base.Copyright: "all rights"}
-    assert len(picture.exif) <= MOST_BYTES
+    assert len(picture.exif) <= MOST_EXIF_BYTES
     assert result_of(stream.getvalue(), Encoding(JPEG)).getexif()[Base.Artist] == "Ada"
 
 
@@ -238,9 +243,9 @@ def test_iptc_stands_back_behind_exif():
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 150), st.binary(min_size=1, max_size=8))
 def test_damaged_exif_never_costs_the_picture(tail, place, junk):
-    whole = PREFIX + photograph_exif
+    whole = EXIF_PREFIX + photograph_exif
     damaged = whole[: 6 + place] + junk + whole[6 + place + len(junk) :]
-    for exif in (PREFIX + tail, damaged):
+    for exif in (EXIF_PREFIX + tail, damaged):
         stream = io.BytesIO()
         Image.new("RGB", (8, 8)).save(stream, "PNG", exif=exif)
         picture = read_image(stream.getvalue())

@@ -1,6 +1,12 @@
 import numpy as np
 import pytest
-from birefnet_runtime.images.picture import full_scale, quantize, strips, to_depth, to_eight_bits
+from birefnet_runtime.images.picture import (
+    full_scale,
+    image_strips,
+    quantize,
+    to_depth,
+    to_eight_bits,
+)
 from PIL import Image
 
 
@@ -38,7 +44,7 @@ def test_shares_are_rounded(depth, kind):
 def test_strips_are_the_whole_picture(height, width):
     pixels = np.random.default_rng(0).integers(0, 256, (height, width), dtype=np.uint8)
     joined = np.zeros_like(pixels)
-    for rows, strip in strips(Image.fromarray(pixels)):
+    for rows, strip in image_strips(Image.fromarray(pixels)):
         joined[rows] = np.asarray(strip)
 
     np.testing.assert_array_equal(joined, pixels)

@@ -5,7 +5,7 @@ import math
 import pytest
 from birefnet_runtime.model.validate import (
     LARGEST_FACT,
-    LARGEST_SIDE,
+    LARGEST_INPUT_SIDE,
     as_amount,
     as_channels,
     as_side,
@@ -28,18 +28,20 @@ def test_a_side_is_a_whole_number_of_pixels(value):
     except ValueError:
         return
     assert type(side) is int
-    assert 1 <= side <= LARGEST_SIDE
+    assert 1 <= side <= LARGEST_INPUT_SIDE
     assert side == value
 
 
-@pytest.mark.parametrize("value", [0, -32, LARGEST_SIDE + 1, 64.5, math.inf, math.nan, True, "64"])
+@pytest.mark.parametrize(
+    "value", [0, -32, LARGEST_INPUT_SIDE + 1, 64.5, math.inf, math.nan, True, "64"]
+)
 def test_what_is_no_side(value):
     with pytest.raises(ValueError, match="to 16,384 pixels"):
         as_side(value)
 
 
 def test_what_is_a_side():
-    assert (as_side(1), as_side(LARGEST_SIDE), as_side(64.0)) == (1, LARGEST_SIDE, 64)
+    assert (as_side(1), as_side(LARGEST_INPUT_SIDE), as_side(64.0)) == (1, LARGEST_INPUT_SIDE, 64)
 
 
 @given(VALUES)

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from birefnet_runtime.model.locate import ModelFile
 from birefnet_runtime.session.ort_errors import log_reason, why_too_old
-from birefnet_runtime.stderr import caught_stderr, say
+from birefnet_runtime.stderr import caught_stderr, write_line
 from onnx import helper
 
 
@@ -13,7 +13,7 @@ def test_what_native_code_writes_is_caught(capfd):
     with caught_stderr() as caught:
         os.write(2, b"from C++\n")
         print("from a block that says", flush=True)
-        say("a line for people")
+        write_line("a line for people")
 
     assert caught.text == "from C++\n"
     out, err = capfd.readouterr()
@@ -28,7 +28,7 @@ def test_it_ends_with_the_block_however_that_ends(capfd):
     with pytest.raises(ValueError, match="inside"), caught_stderr() as caught:
         fail()
     os.write(2, b"after\n")
-    say("and a line")
+    write_line("and a line")
 
     assert caught.text == "before\n"
     assert capfd.readouterr().err == "after\nand a line\n"

@@ -8,7 +8,13 @@ import pytest
 from birefnet_runtime import ModelMetadata, SizeError, TensorRT
 from birefnet_runtime.session import ort_session as inference_session
 from birefnet_runtime.session.ort_options import plan_session
-from birefnet_runtime.session.providers import Profile, check_fits, covers, describe, fits
+from birefnet_runtime.session.providers import (
+    Profile,
+    check_profile,
+    covers,
+    describe_profile,
+    fits_profile,
+)
 from birefnet_runtime.session.tensorrt import CudaDevice, derive_profile, read_device
 
 SQUARE = ModelMetadata(trained_size=(1024, 1024))
@@ -53,7 +59,7 @@ def test_a_size_off_the_grid_is_refused():
     ],
 )
 def test_what_fits(shape, inside):
-    assert fits(MANY, shape) is inside
+    assert fits_profile(MANY, shape) is inside
 
 
 def test_a_wider_profile_covers_a_narrower_one():
@@ -67,16 +73,16 @@ def test_a_wider_profile_covers_a_narrower_one():
 
 
 def test_a_shape_outside_is_refused_with_the_range_and_the_command():
-    check_fits(MANY, (2, 1024, 1024))
+    check_profile(MANY, (2, 1024, 1024))
 
     with pytest.raises(SizeError) as caught:
-        check_fits(MANY, (8, 2048, 1024))
+        check_profile(MANY, (8, 2048, 1024))
 
     assert str(caught.value) == (
         "a batch of 8 at 2048x1024 lies outside what this TensorRT engine was built for (1 to 4 at "
         "512x512 to 1024x2048); build one for it: birefnet warm --size 2048x1024 --batch 8"
     )
-    assert describe(ONE) == "1 at 1024x1024"
+    assert describe_profile(ONE) == "1 at 1024x1024"
 
 
 def test_height_and_width_are_not_mixed_up(monkeypatch, model):

@@ -73,7 +73,7 @@ class Worker:
         return {}
 
 
-def serve(requests: IO[str], answers: IO[str]) -> None:
+def answer_requests(requests: IO[str], answers: IO[str]) -> None:
     """Answer each request until there are no more."""
     lines = iter(requests)
     stored = json.loads(next(lines))
@@ -107,7 +107,7 @@ def main() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints must not reach the answers
-    serve(sys.stdin, answers)
+    answer_requests(sys.stdin, answers)
 
 
 if __name__ == "__main__":

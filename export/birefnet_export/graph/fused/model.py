@@ -25,7 +25,7 @@ BACKBONES: dict[type[nn.Layer], Fused] = {
 }
 
 
-def build(g: Graph, image: Value, net: BiRefNet, lowering: Lowering) -> Value:
+def append_birefnet(g: Graph, image: Value, net: BiRefNet, lowering: Lowering) -> Value:
     """Append the network to `g`: image (batch, 3, height, width) to logits, one channel."""
     maps = backbone_maps(g, image, net)
     arch = net.arch

@@ -149,7 +149,7 @@ class Block(nn.Layer):
             self.mlp = MLP(width, record.mlp_hidden)
 
 
-class PatchEmbed(nn.Layer):
+class DinoPatchEmbed(nn.Layer):
     """Patches of 16 x 16 pixels to tokens."""
 
     def __init__(self, width: int) -> None:
@@ -166,7 +166,7 @@ class VisionTransformer(nn.Layer):
         self.record = record
         self.cls_token = 1, 1, record.width
         self.reg_token = 1, REGISTERS, record.width
-        self.patch_embed = PatchEmbed(record.width)
+        self.patch_embed = DinoPatchEmbed(record.width)
         self.blocks = nn.Sequential(Block(record) for _ in range(record.depth))
 
     def others(self) -> nn.Array:

@@ -25,7 +25,7 @@ def _never(_: Values) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class ApiParameter:
     """A parameter, and what becomes of it. A text without an entry is the documentation's.
 
     Attributes:
@@ -67,7 +67,7 @@ class Parameter:
             raise bad_parameter(name, f"{printable(text[:60])!r} {error}") from None
 
 
-Table: TypeAlias = Mapping[str, Parameter]
+Table: TypeAlias = Mapping[str, ApiParameter]
 
 
 def understand(fields: Fields, table: Table) -> tuple[dict[str, Any], list[str]]:

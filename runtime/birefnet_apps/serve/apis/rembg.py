@@ -9,7 +9,7 @@ from birefnet_runtime.cutout.compose import Style
 from ..errors import bad_parameter, url_refused
 from ..form import Fields
 from ..job import Order
-from .parameters import IGNORED, Parameter, Table, number, truth, understand
+from .parameters import IGNORED, ApiParameter, Table, number, truth, understand
 
 MODELS = (
     *("u2net", "u2netp", "u2net_human_seg", "silueta", "isnet-general-use", "isnet-anime"),
@@ -22,7 +22,7 @@ something else (garments), want something else (points), or are their owner's.""
 _COLOR = re.compile(r"\s*\(?\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)?\s*")
 
 
-def read_order(fields: Fields, model: str) -> tuple[Order, dict[str, str]]:
+def read_rembg(fields: Fields, model: str) -> tuple[Order, dict[str, str]]:
     """Read a request's fields.
 
     Args:
@@ -50,16 +50,16 @@ def read_order(fields: Fields, model: str) -> tuple[Order, dict[str, str]]:
 
 def parameters(model: str) -> Table:
     """rembg's parameters, where a model of this name runs."""
-    threshold = Parameter(
+    threshold = ApiParameter(
         ignored="0 to 255: there is no alpha matting here",
         refused="others",
         read=number(0, 255),
         is_ignored=lambda values: True,
     )
     return {
-        "file": Parameter("the picture"),
-        "url": Parameter(refused="always: no address is fetched", refuse=url_refused),
-        "model": Parameter(
+        "file": ApiParameter("the picture"),
+        "url": ApiParameter(refused="always: no address is fetched", refuse=url_refused),
+        "model": ApiParameter(
             "the name of the model that runs, as `/v1/info` tells it",
             "rembg's models that cut out a subject: " + ", ".join(f"`{name}`" for name in MODELS),
             "others, such as `sam` and `u2net_cloth_seg`",
@@ -67,16 +67,16 @@ def parameters(model: str) -> Table:
             model,
             lambda values: values["model"] != model,
         ),
-        "om": Parameter("truth: only the mask", read=truth, default=False),
-        "ppm": Parameter("truth: a smooth mask without grays", read=truth, default=False),
-        "bgc": Parameter(
+        "om": ApiParameter("truth: only the mask", read=truth, default=False),
+        "ppm": ApiParameter("truth: a smooth mask without grays", read=truth, default=False),
+        "bgc": ApiParameter(
             "`red,green,blue,alpha` of 0 to 255 each",
             "with `om`",
             "others",
             _color,
             is_ignored=lambda values: values["om"],
         ),
-        "a": Parameter(
+        "a": ApiParameter(
             "`false`",
             refused="`true`: the model's own alpha is used as it is",
             read=_no_matting,
@@ -85,7 +85,7 @@ def parameters(model: str) -> Table:
         "af": threshold,
         "ab": threshold,
         "ae": threshold,
-        "extras": Parameter(
+        "extras": ApiParameter(
             "`{}`, `null`", refused="others: the model takes no further arguments", read=_no_extras
         ),
     }

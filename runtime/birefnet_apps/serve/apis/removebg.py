@@ -24,8 +24,8 @@ from PIL import ImageColor
 from ...files.steps import Region
 from ..errors import Refusal, bad_parameter, url_refused
 from ..form import Fields
-from ..job import ENCODINGS, Answer, Order, Output
-from .parameters import IGNORED, Parameter, Table, Values, one_of, truth, understand
+from ..job import ENCODINGS, Order, Output, Reply
+from .parameters import IGNORED, ApiParameter, Table, Values, one_of, truth, understand
 
 SIZES = {
     **dict.fromkeys(("preview", "small", "regular"), 250_000),
@@ -35,7 +35,7 @@ SIZES = {
     "50MP": 50_000_000,
 }
 """The most pixels of the result; None: as many as the picture has."""
-FORMATS = ("auto", "png", "jpg", "webp", "zip")
+REMOVEBG_FORMATS = ("auto", "png", "jpg", "webp", "zip")
 TYPES = (
     *("auto", "person", "product", "animal", "car", "car_interior", "car_part"),
     *("transportation", "graphics", "other"),
@@ -52,7 +52,7 @@ ACCOUNT = {
 _HEX = re.compile(r"#?([0-9a-fA-F]{3}|[0-9a-fA-F]{4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
 
 
-def read_order(fields: Fields) -> tuple[Order, dict[str, str]]:
+def read_removebg(fields: Fields) -> tuple[Order, dict[str, str]]:
     """Read a request's parameters.
 
     Returns:
@@ -93,7 +93,7 @@ def read_order(fields: Fields) -> tuple[Order, dict[str, str]]:
     return order, headers | ({IGNORED: ", ".join(ignored)} if ignored else {})
 
 
-def answer_headers(answer: Answer) -> dict[str, str]:
+def answer_headers(answer: Reply) -> dict[str, str]:
     """What remove.bg's answers say of themselves."""
     height, width = answer.size
     facts = {"X-Width": width, "X-Height": height, "X-Credits-Charged": 0}
@@ -103,13 +103,13 @@ def answer_headers(answer: Answer) -> dict[str, str]:
     }
 
 
-def answer_json(answer: Answer) -> dict[str, Any]:
+def answer_json(answer: Reply) -> dict[str, Any]:
     """The answer where `Accept` asks for JSON."""
     content = base64.b64encode(answer.content).decode("ascii")
     return {"data": {"result_b64": content, **_foreground(answer)}}
 
 
-def _foreground(answer: Answer) -> dict[str, int]:
+def _foreground(answer: Reply) -> dict[str, int]:
     """Where the subject is, in the pixels of the picture that was sent."""
     top, left, bottom, right = answer.subject.box or (0, 0, 0, 0)
     return {
@@ -234,51 +234,51 @@ def _shadow_type(text: str) -> str:
 
 
 PARAMETERS: Table = {
-    "image_file": Parameter(
+    "image_file": ApiParameter(
         "the picture: PNG, JPEG, WebP, TIFF, GIF (first frame), BMP, PPM, AVIF, JPEG 2000, HEIC "
         "with the extra",
         refused="beside `image_file_b64`; other kinds of files",
     ),
-    "image_file_b64": Parameter(
+    "image_file_b64": ApiParameter(
         "the picture in base64, also as a `data:` address", refused="beside `image_file`"
     ),
-    "image_url": Parameter(refused="always: no address is fetched", refuse=url_refused),
-    "size": Parameter(
+    "image_url": ApiParameter(refused="always: no address is fetched", refuse=url_refused),
+    "size": ApiParameter(
         "the most pixels of the result: `full` (as it is; also `auto`, `4k`), `50MP`, `hd` (4 "
         "megapixels), `medium` (1.5), `preview` (0.25; also `small`, `regular`). **The default is "
         "`full`**, where remove.bg's is `preview`",
         refused="others",
         read=_size,
     ),
-    "format": Parameter(
+    "format": ApiParameter(
         "`auto` (PNG, or JPEG before an opaque background), `png`, `jpg` (on white if nothing else "
         "is asked for), `webp`, `zip` (`color.jpg` and `alpha.png`, of 8 bits each)",
         refused="others; `zip` with `channels=alpha`",
-        read=one_of(FORMATS),
+        read=one_of(REMOVEBG_FORMATS),
         default="auto",
     ),
-    "channels": Parameter(
+    "channels": ApiParameter(
         "`rgba`, `alpha` for the mask",
         refused="others",
         read=one_of(("rgba", "alpha")),
         default="rgba",
     ),
-    "bg_color": Parameter(
+    "bg_color": ApiParameter(
         "`ffffff`, `fff`, `ffffff80`, a name",
         "with `channels=alpha`",
         "others; beside `bg_image_file`",
         _color,
         is_ignored=_is_mask,
     ),
-    "bg_image_file": Parameter(
+    "bg_image_file": ApiParameter(
         "a picture that is scaled to fill",
         "with `channels=alpha`",
         "beside `bg_color`",
         is_ignored=_is_mask,
     ),
-    "bg_image_url": Parameter(refused="always: no address is fetched", refuse=url_refused),
-    "crop": Parameter("truth: down to the subject", read=truth, default=False),
-    "crop_margin": Parameter(
+    "bg_image_url": ApiParameter(refused="always: no address is fetched", refuse=url_refused),
+    "crop": ApiParameter("truth: down to the subject", read=truth, default=False),
+    "crop_margin": ApiParameter(
         "`30px` or `10%` of the subject, one, two or four",
         "without `crop`",
         "more than 50% or 500px",
@@ -286,46 +286,48 @@ PARAMETERS: Table = {
         (Length(0),) * 4,
         lambda values: not values["crop"],
     ),
-    "scale": Parameter("`original`, or 10% to 100% of the canvas", refused="others", read=_scale),
-    "position": Parameter(
+    "scale": ApiParameter(
+        "`original`, or 10% to 100% of the canvas", refused="others", read=_scale
+    ),
+    "position": ApiParameter(
         "`original`, `center`, `x%`, `x% y%`; `center` is the default where `scale` is given",
         refused="others",
         read=_checked_position,
     ),
-    "roi": Parameter(
+    "roi": ApiParameter(
         "`x1 y1 x2 y2` in px or %: there is no subject outside of it, and the network sees that "
         "part alone",
         refused="others; a part outside of the picture",
         read=_region,
     ),
-    "shadow_type": Parameter(
+    "shadow_type": ApiParameter(
         "`none`, `drop`, `auto` (drop)",
         "with `channels=alpha`",
         "others, such as `3D`",
         _shadow_type,
         is_ignored=_is_mask,
     ),
-    "add_shadow": Parameter(
+    "add_shadow": ApiParameter(
         "truth: the same as `shadow_type=drop`",
         "beside `shadow_type`; with `channels=alpha`",
         read=truth,
         default=False,
         is_ignored=lambda values: _is_mask(values) or values["shadow_type"] is not None,
     ),
-    "shadow_opacity": Parameter(
+    "shadow_opacity": ApiParameter(
         "`100`",
         "without a shadow; with `channels=alpha`",
         "others: shadows have one darkness",
         _whole_darkness,
         is_ignored=lambda values: _is_mask(values) or not _has_shadow(values),
     ),
-    "semitransparency": Parameter(
+    "semitransparency": ApiParameter(
         "`true`; `false` makes opaque what shines through inside the subject, such as windows; "
         "edges stay soft",
         read=truth,
         default=True,
     ),
-    "type": Parameter(
+    "type": ApiParameter(
         "`auto`",
         ", ".join(f"`{kind}`" for kind in TYPES[1:]) + ": there is one model for everything",
         "others",
@@ -333,7 +335,7 @@ PARAMETERS: Table = {
         "auto",
         lambda values: values["type"] != "auto",
     ),
-    "type_level": Parameter(
+    "type_level": ApiParameter(
         "`none`: no `X-Type`",
         "`1`, `2`, `latest`: `X-Type` is always `other`",
         "others",

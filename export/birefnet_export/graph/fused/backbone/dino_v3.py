@@ -41,7 +41,7 @@ class Turn(NamedTuple):
     sin: Value
 
 
-class Layout(NamedTuple):
+class TokenGrid(NamedTuple):
     """How many tokens there are, and how they turn."""
 
     patches: Value
@@ -91,7 +91,7 @@ def backbone(g: Graph, image: Value, vit: VisionTransformer, parts: int) -> list
 
 def with_tail(
     g: Graph, x: Value, size: Value, tail: nn.Array, parts: int, head_width: int
-) -> tuple[Value, Layout]:
+) -> tuple[Value, TokenGrid]:
     """Patches (batch, patches, width) with as much of `tail` behind them as makes parts equal.
 
     Args:
@@ -114,7 +114,7 @@ def with_tail(
     else:
         turn = Turn(*(g.op("Unsqueeze", table, [0, 2]) for table in turn))
     of_keys = Turn(*(g.op("Slice", table, [0], keys, [1]) for table in turn))
-    return concat(g, [x, behind], 1), Layout(patches, keys, turn, of_keys, parts)
+    return concat(g, [x, behind], 1), TokenGrid(patches, keys, turn, of_keys, parts)
 
 
 def angles(g: Graph, size: Value, head_width: int) -> Value:
@@ -132,7 +132,7 @@ def angles(g: Graph, size: Value, head_width: int) -> Value:
     return concat(g, lines, 2).reshape([-1, head_width // 2])
 
 
-def transformer_block(g: Graph, x: Value, block: Block, where: Layout) -> Value:
+def transformer_block(g: Graph, x: Value, block: Block, where: TokenGrid) -> Value:
     """(batch, tokens, width) to the same; the factors of its channels are in the last weights."""
     x = x + attention(g, layer_norm(g, x, block.norm1), block, where)
     mlp, normed = block.mlp, layer_norm(g, x, block.norm2)
@@ -151,7 +151,7 @@ def scaled(layer: nn.Linear, gamma: nn.Array) -> tuple[Array, Array]:
     return layer.weight.T * factor, layer.bias * factor
 
 
-def attention(g: Graph, x: Value, block: Block, where: Layout) -> Value:
+def attention(g: Graph, x: Value, block: Block, where: TokenGrid) -> Value:
     """A block's attention among normalized tokens, times its factors: (batch, tokens, width).
 
     The scores of all tokens would be its largest tensor by far, so queries come in parts.

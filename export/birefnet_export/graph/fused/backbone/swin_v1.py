@@ -12,7 +12,7 @@ from ...builder import Graph, Value
 from ...kernels import Array, kernel_of
 from ...layers import after, concat, conv, gelu, layer_norm, linear, spatial
 from .projections import Projections, folded
-from .windows import Layout, Windows, layout, merge_index
+from .windows import WindowIndex, Windows, merge_index, window_index
 
 
 def maps_of(g: Graph, images: dict[str, Value], swin: SwinTransformer) -> dict[str, list[Value]]:
@@ -27,7 +27,7 @@ def maps_of(g: Graph, images: dict[str, Value], swin: SwinTransformer) -> dict[s
     layouts = []
     for i, map_size in enumerate(sizes):
         with g.scope(f"windows{i}"):
-            layouts.append(layout(g, batch, map_size, swin.window))
+            layouts.append(window_index(g, batch, map_size, swin.window))
     maps = {}
     for scale, image in images.items():
         with g.scope(scale):
@@ -39,7 +39,7 @@ def maps_of(g: Graph, images: dict[str, Value], swin: SwinTransformer) -> dict[s
 
 
 def backbone(
-    g: Graph, image: Value, swin: SwinTransformer, layouts: list[Layout], quartered: int = 0
+    g: Graph, image: Value, swin: SwinTransformer, layouts: list[WindowIndex], quartered: int = 0
 ) -> list[Value]:
     """Four normalized maps (batch, channels, height, width), as `SwinTransformer`.
 

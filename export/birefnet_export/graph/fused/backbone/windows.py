@@ -35,7 +35,7 @@ class Windows:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class WindowIndex:
     """A map of tokens with its two ways of being cut into windows."""
 
     size: Value
@@ -44,7 +44,7 @@ class Layout:
     shifted: Windows
 
 
-def layout(g: Graph, batch: Value, size: Value, window: int) -> Layout:
+def window_index(g: Graph, batch: Value, size: Value, window: int) -> WindowIndex:
     """The windows of `batch` (1,) maps of `size` tokens, still and shifted by half a window."""
     count = g.op("ReduceProd", size, keepdims=0)
     tokens = g.op("Range", 0, count, 1).reshape(size)
@@ -64,7 +64,7 @@ def layout(g: Graph, batch: Value, size: Value, window: int) -> Layout:
     # For a batch of its own here, once for all blocks of the stage and all heads.
     each = g.op("Expand", g.op("Unsqueeze", mask, [0]), concat(g, [batch, [1, 1, 1, 1]], 0))
     each = each.reshape([-1, 1, window**2, window**2])
-    return Layout(size, still, Windows(cut, _inverse(g, cut, count), each))
+    return WindowIndex(size, still, Windows(cut, _inverse(g, cut, count), each))
 
 
 def merge_index(g: Graph, size: Value) -> Value:
