@@ -181,7 +181,7 @@ def test_what_the_model_fails_on_is_gone(serve: Serve, arrays, batch):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), MemoryError()], ids=["unexpected", "memory"])
-@pytest.mark.parametrize("step", ["read", "make_answer"])
+@pytest.mark.parametrize("step", ["read_pictures", "make_answer"])
 def test_what_breaks_in_a_thread_leaves_nothing(
     serve: Serve, model, arrays, monkeypatch, step, error
 ):

@@ -65,14 +65,14 @@ def test_one_that_leaves_a_shared_run_does_not_end_it(serve, photo):
 
 
 def test_a_thread_that_still_reads_a_picture_keeps_its_room(serve, model, photo, monkeypatch):
-    go, begun, work = threading.Event(), threading.Semaphore(0), runner_module.read
+    go, begun, work = threading.Event(), threading.Semaphore(0), runner_module.read_pictures
 
     def reads(*arguments: Any) -> Any:
         begun.release()
         assert go.wait(PATIENCE_S)
         return work(*arguments)
 
-    monkeypatch.setattr(runner_module, "read", reads)
+    monkeypatch.setattr(runner_module, "read_pictures", reads)
     server = serve(model)
     budget = server.service._runner._budget
     body = multipart({"image_file": photo})[1]
