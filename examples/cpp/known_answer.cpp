@@ -1,5 +1,5 @@
 // Whether this machine computes right: the known answer of a file from pixels to alpha
-// (docs/known-answer.md). Its exit code is 1 if not, and 2 if the file carries none.
+// (docs/reference/known-answer.md). Its exit code is 1 if not, and 2 if the file carries none.
 //
 //   g++ -std=c++17 -I/usr/include/onnxruntime known_answer.cpp -lonnxruntime -o known_answer
 //   ./known_answer model_end_to_end.onnx

@@ -1,4 +1,4 @@
-// The known answer that a file from pixels to alpha carries (docs/known-answer.md), for a page or Node.
+// The known answer that a file from pixels to alpha carries (docs/reference/known-answer.md), for a page or Node.
 
 /** The entry of the file's metadata, from the bytes of an .onnx; null if it has none. */
 export function readKnownAnswer(bytes) {

@@ -50,7 +50,7 @@ TOLERANCES: dict[str, dict[str, Tolerance]] = {
 
 fp32 is ten times what `rows`, `native` and `gridsample` were apart from the reference. fp16 is what
 the export's own check allows. int8's comes on top of twice what the file itself is off at its
-export: its sums round in another way on each kind of processor (docs/arm.md).
+export: its sums round in another way on each kind of processor (docs/howto/arm.md).
 """
 REFERENCE = 10
 """Times the memory of the graph's tensors in float32: it was 9.2, 8.6 and 7.2 times as much of nano

@@ -16,7 +16,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "examples/README.md",
-    *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
 ]
 LINKING = [
     *PAGES,
@@ -116,12 +116,14 @@ def test_every_link_leads_somewhere(page):
         assert not anchor or anchor in headings(target), link
 
 
-def test_every_page_is_in_the_index():
+def test_every_page_is_in_the_index_and_the_sites_navigation():
     index = (DOCS / "README.md").read_text(encoding="utf-8")
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
 
-    pages = {page.name for page in DOCS.glob("*.md")} - {"README.md"}
-    listed = re.findall(r"^\| \[(.+?)\]\(\1\) \|", index, flags=re.MULTILINE)
-    assert sorted(listed) == sorted(pages)
+    listed = re.findall(r"\]\(([a-z][\w/-]*\.md)\)", index)
+    assert sorted(listed) == sorted(pages - {"README.md"})
+    navigation = re.findall(r"- ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(navigation) == sorted(pages)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)

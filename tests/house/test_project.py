@@ -73,7 +73,7 @@ def test_everything_that_is_required_is_pinned_in_the_constraints():
         if not line.startswith("#")
     }
     installed = [*PROJECT["dependencies"]]
-    for extra in ("cpu", "export", "pytorch", "bench", "evaluate", "serve", "dev"):
+    for extra in ("cpu", "export", "pytorch", "bench", "evaluate", "serve", "docs", "dev"):
         installed += PROJECT["optional-dependencies"][extra]
 
     assert {requirement_name(line) for line in installed} <= pinned

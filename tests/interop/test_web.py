@@ -1,4 +1,4 @@
-"""The page of `examples/web` in a real browser, and transformers.js by the lines of docs/web.md."""
+"""`examples/web` in a real browser, and transformers.js by the lines of docs/howto/browser.md."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Statistics of a report. docs/report.md explains the same to readers of reports."""
+"""Statistics of a report. docs/reference/report.md explains the same to readers of reports."""
 
 import math
 import statistics
@@ -185,7 +185,7 @@ def roofline_s(configuration: Configuration, report: BenchReport) -> float | Non
 
 
 def roofline_share(result: ConfigurationResult, report: BenchReport) -> float | None:
-    """The roofline's time over the median time. It can be above 1: docs/report.md says why."""
+    """The roofline's time over the median time; docs/reference/report.md says why it can pass 1."""
     bound_s, known = roofline_s(result.configuration, report), timing(result)
     return bound_s / known.median_s if bound_s and known else None
 

@@ -1,8 +1,8 @@
 """The proof that a file carries: pictures that a formula draws, and what the model answers to them.
 
 `birefnet export` computes the answer in float64, by the checkpoint's definition, and writes it into
-the file's metadata as `birefnet.known_answer`. docs/known-answer.md describes the format, so that
-any language can run it.
+the file's metadata as `birefnet.known_answer`. docs/reference/known-answer.md
+describes the format, so that any language can run it.
 """
 
 import base64

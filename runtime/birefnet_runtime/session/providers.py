@@ -46,7 +46,7 @@ class Cpu:
     """Idle threads wait in a loop: faster for one image, a waste of cores between requests."""
     bf16: bool = False
     """Let products of float32 be computed in bfloat16: on Linux, on Arm processors that have it
-    (Graviton 3). What it does there is unmeasured: docs/arm.md."""
+    (Graviton 3). What it does there is unmeasured: docs/howto/arm.md."""
     kleidiai: bool = True
     """Use Arm's own kernels where they are: those of ONNX Runtime 1.27.0 are wrong with SME."""
     kernels: Literal["auto", "on", "off"] = "auto"

@@ -1,4 +1,4 @@
-"""docs/report.md names every field that a report can hold."""
+"""docs/reference/report.md names every field that a report can hold."""
 
 import dataclasses
 import re

@@ -39,7 +39,7 @@ def test_the_stored_figures_say_what_the_code_says_of_them():
             assert by_share[share]["two_boundary_iou"] > by_share[share]["one_boundary_iou"]
     margins = {name: each["two_mae_levels"] for name, each in STORED["margins"].items()}
     assert min(margins, key=margins.__getitem__) == f"{WINDOW_MARGIN:g}"
-    assert margins["0.2"] > STORED["margins"]["0.2"]["one_mae_levels"]  # docs/cutting-out.md
+    assert margins["0.2"] > STORED["margins"]["0.2"]["one_mae_levels"]  # docs/howto/cut-out.md
     for by_share in (*nano.values(), STORED["perfect"]):
         largest = by_share["0.4"]
         assert largest["looked_twice"] == 0

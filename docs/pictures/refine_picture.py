@@ -1,6 +1,6 @@
-"""Make docs/refine.jpg: a small subject's mask, found in one look and in two.
+"""Make docs/pictures/refine.jpg: a small subject's mask, found in one look and in two.
 
-.venv/bin/python docs/refine_picture.py
+.venv/bin/python docs/pictures/refine_picture.py
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from birefnet_runtime.cutout.mask import find_subject, widen
 from PIL import Image
 from studies.pictures.refine import make_case
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HEIGHT = 360
 GAP = 8
 
@@ -32,7 +32,7 @@ def main() -> None:
     for panel in panels:
         strip.paste(panel, (place, 0))
         place += panel.width + GAP
-    strip.save(ROOT / "docs/refine.jpg", quality=85)
+    strip.save(ROOT / "docs/pictures/refine.jpg", quality=85)
 
 
 if __name__ == "__main__":

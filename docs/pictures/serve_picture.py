@@ -1,6 +1,6 @@
-"""Make docs/serve.jpg: the page of `birefnet serve` with a photograph, on a desk and on a phone.
+"""Make docs/pictures/serve.jpg: the page of `birefnet serve`, on a desk and on a phone.
 
-.venv/bin/python docs/serve_picture.py, with Chromium on the path
+.venv/bin/python docs/pictures/serve_picture.py, with Chromium on the path
 """
 
 import re
@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 from studies.platforms import browser
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HEIGHT = 760
 GAP = 24
 SERVE = "from birefnet_apps.cli.main import main; main()"
@@ -59,7 +59,7 @@ def main() -> None:
     picture = Image.new("RGB", (desk.width + GAP + phone.width, HEIGHT), "white")
     picture.paste(desk, (0, 0))
     picture.paste(phone, (desk.width + GAP, 0))
-    picture.save(ROOT / "docs/serve.jpg", quality=86, optimize=True)
+    picture.save(ROOT / "docs/pictures/serve.jpg", quality=86, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Make docs/demo.jpg: each photograph of `make demo` beside its mask and its cutout.
+"""Make docs/pictures/demo.jpg: each photograph of `make demo` beside its mask and its cutout.
 
-make demo && .venv-demo/bin/python docs/demo_picture.py
+make demo && .venv-demo/bin/python docs/pictures/demo_picture.py
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WIDTH = 400
 GAP = 8
 SQUARE = 12
@@ -43,7 +43,7 @@ def main() -> None:
     for strip in strips:
         picture.paste(strip, (0, top))
         top += strip.height + GAP
-    picture.save(ROOT / "docs/demo.jpg", quality=88)
+    picture.save(ROOT / "docs/pictures/demo.jpg", quality=88)
 
 
 if __name__ == "__main__":

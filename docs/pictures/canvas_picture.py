@@ -1,6 +1,6 @@
-"""Make docs/canvas.jpg: a photograph, and its subject on canvases of other shapes.
+"""Make docs/pictures/canvas.jpg: a photograph, and its subject on canvases of other shapes.
 
-.venv/bin/python docs/canvas_picture.py
+.venv/bin/python docs/pictures/canvas_picture.py
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 from birefnet_runtime import Blur, Canvas, Clean, Color, Length, Segmenter, Style
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "examples/photos/flower.jpg"
 HEIGHT = 320
 GAP = 8
@@ -35,7 +35,7 @@ def main() -> None:
     for panel in panels:
         strip.paste(panel, (left, 0))
         left += panel.width + GAP
-    strip.save(ROOT / "docs/canvas.jpg", quality=85)
+    strip.save(ROOT / "docs/pictures/canvas.jpg", quality=85)
 
 
 if __name__ == "__main__":

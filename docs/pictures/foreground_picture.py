@@ -1,6 +1,6 @@
-"""Make docs/foreground.jpg: hair over a saturated background, cut out with and without its halo.
+"""Make docs/pictures/foreground.jpg: hair over a saturated background, with and without its halo.
 
-.venv/bin/python docs/foreground_picture.py
+.venv/bin/python docs/pictures/foreground_picture.py
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from birefnet_runtime import Color, Picture, Style, compose
 from PIL import Image
 from studies.pictures.composites import make_composite
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PART = (slice(170, 370), slice(330, 530))
 SIDE = 400
 GAP = 8
@@ -30,7 +30,7 @@ def main() -> None:
     for place, panel in enumerate(panels):
         part = Image.fromarray(panel[PART]).resize((SIDE, SIDE), Image.Resampling.NEAREST)
         strip.paste(part, (place * (SIDE + GAP), 0))
-    strip.save(ROOT / "docs/foreground.jpg", quality=90, subsampling=0)
+    strip.save(ROOT / "docs/pictures/foreground.jpg", quality=90, subsampling=0)
 
 
 if __name__ == "__main__":

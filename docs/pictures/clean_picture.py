@@ -1,6 +1,6 @@
-"""Make docs/clean.jpg: cutouts as the networks' masks are, and cleaned.
+"""Make docs/pictures/clean.jpg: cutouts as the networks' masks are, and cleaned.
 
-.venv/bin/python docs/clean_picture.py
+.venv/bin/python docs/pictures/clean_picture.py
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image
 from studies.pictures.clean import spoiled
 from studies.pictures.composites import make_composite
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "examples/photos/china.jpg"
 HEIGHT = 300
 GAP = 8
@@ -40,7 +40,7 @@ def main() -> None:
     for image in images:
         strip.paste(image, (left, 0))
         left += image.width + GAP
-    strip.save(ROOT / "docs/clean.jpg", quality=85)
+    strip.save(ROOT / "docs/pictures/clean.jpg", quality=85)
 
 
 if __name__ == "__main__":
