@@ -142,7 +142,7 @@ def transformers(tmp_path):
 
 def test_the_lines_of_the_documentation_are_right_in_node(nano, transformers):
     """As they stand there."""
-    text = (ROOT / "docs" / "web.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/howto/browser.md").read_text(encoding="utf-8")
     (lines,) = re.findall(r"^```js\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     (transformers / "cut_out.mjs").write_text(lines, encoding="utf-8")
     shutil.copy(web_pages.RESIZE, transformers)

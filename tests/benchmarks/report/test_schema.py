@@ -8,7 +8,7 @@ from pathlib import Path
 
 from birefnet_benchmarks.bench.results import BenchReport
 
-TEXT = (Path(__file__).parents[3] / "docs" / "report.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[3] / "docs/reference/report.md").read_text(encoding="utf-8")
 
 
 def records(kind: object) -> Iterator[type]:
