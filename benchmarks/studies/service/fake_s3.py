@@ -10,13 +10,19 @@ class FakeS3:
     Args:
         count: how many keys there are.
         name: the key of a number.
+        breaks_at: the page that begins there is an error; None: all come.
 
     Attributes:
         asked: the prefix of each request.
     """
 
-    def __init__(self, count: int, name: Callable[[int], str] = "in/{:08d}.jpg".format) -> None:
-        self.count, self.name = count, name
+    def __init__(
+        self,
+        count: int,
+        name: Callable[[int], str] = "in/{:08d}.jpg".format,
+        breaks_at: int | None = None,
+    ) -> None:
+        self.count, self.name, self.breaks_at = count, name, breaks_at
         self.asked: list[str] = []
         self.req_kw = {"RequestPayer": "requester"}
 
@@ -29,6 +35,8 @@ class FakeS3:
         assert query["RequestPayer"] == "requester"
         self.asked.append(query["Prefix"])
         start = int(query.get("ContinuationToken", 0))
+        if start == self.breaks_at:
+            raise OSError("Please try again")
         stop = min(self.count, start + query["MaxKeys"])
         return {
             "Contents": [{"Key": self.name(n), "Size": 1} for n in range(start, stop)],

@@ -49,7 +49,7 @@ PHOTOS = Path("examples/photos")
 def listing_row(keys: int, output: str) -> dict[str, Any]:
     """Plan so many keys in this process: core time for each, and peak memory."""
     fake: Any = FakeS3(keys)
-    remote._file_system = lambda root: fake  # type: ignore[assignment]
+    remote._file_system = lambda root, versions=False: fake  # type: ignore[assignment]
     before = peak_rss_bytes()
     started = time.process_time()
     target = RemotePath(output) if "://" in output else Path(output)

@@ -15,6 +15,7 @@ from birefnet_runtime.images.read import IMAGE_SUFFIXES
 from birefnet_runtime.images.write import FORMATS
 
 from ..storage import Location, RemotePath
+from ..storage.location import VERSION
 from ..storage.remote import RemoteFile
 from .jobs import Failure, InputFile, Job, name_results
 
@@ -117,9 +118,13 @@ def _image_keys(folder: RemotePath, output: Location, failures: list[Failure]) -
                 continue
             if results and key.startswith(results):
                 continue
+            reason = ""
             if any(part in _BESIDE for part in parts):
-                source = RemotePath(f"{folder.url.rstrip('/')}/{key}")
                 reason = "its key has an empty part, . or .. in it, which no folder can mirror"
+            elif (source := folder / PurePosixPath(key)).version:
+                reason = f"its key has {VERSION} in it, by which S3's drivers name a version"
+            if reason:
+                source = RemotePath(f"{folder.url.rstrip('/')}/{key}")
                 failures.append(Failure(source, ImageError(f"{source}: {reason}")))
             elif not any(part.startswith(".") for part in parts):
                 yield key

@@ -20,6 +20,8 @@ from birefnet_runtime.stderr import caught_stderr
 LOCAL_STORE_BYTES = 256 << 20
 """Shared memory of a Ray that is started here: paths and records go through it, no pictures."""
 _ANSWER_S = 10
+_REFUSED_TOKEN = "InvalidAuthToken"
+"""In Ray's answer to a token that is missing or wrong."""
 MOST_CPUS = 4
 """Of an actor whose CPUs nobody named: one picture gains little from more."""
 
@@ -92,7 +94,7 @@ def connected(address: str | None = None) -> Iterator[None]:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = f"at {address}" if address else "on this machine"
-        raise ClusterError(f"Ray {where} can't be reached: {first_line(error)}") from error
+        raise ClusterError(f"Ray {where} can't be reached: {_why_not(error)}") from error
     try:
         yield
     finally:
@@ -117,6 +119,19 @@ def _check_answers(address: str) -> None:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise ClusterError(f"no Ray cluster answers at {address.strip()}: {reason}") from error
+
+
+def _why_not(error: BaseException) -> str:
+    """Why Ray didn't start. A refused token stands among the causes of an error that names none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if _REFUSED_TOKEN in str(cause):
+            return (
+                "it asks for another token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or "
+                "RAY_AUTH_TOKEN_PATH, to those of the cluster"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return first_line(error)
 
 
 def quiet() -> None:
@@ -179,11 +194,19 @@ def _signals_held() -> Iterator[None]:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep what SIGTERM does here, for which Ray sets a handler of its own."""
+    """Keep what SIGTERM does here, for which Ray sets a handler of its own: it ends the process
+    with code 15, whatever is under way."""
     here = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM) if here else None
+    ended = False
     try:
         yield
+    except SystemExit as error:  # of Ray's handler, as the signal came while Ray was starting
+        ended = here and error.code == signal.SIGTERM
+        if not ended:
+            raise
     finally:
         if here:
             signal.signal(signal.SIGTERM, handler)
+    if ended:
+        signal.raise_signal(signal.SIGTERM)

@@ -15,6 +15,8 @@ STANDARD_STREAM = Path("-")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 """A scheme of two letters at least: one alone is a drive of Windows."""
 _LOCAL = ("file", "local")
+VERSION = "?versionId="
+"""Of a name of S3's: what stands behind it says which version is meant, as in its own URLs."""
 _ALIASES = {"s3a": "s3", "gcs": "gs"}
 
 
@@ -58,7 +60,13 @@ class RemotePath:
     @property
     def path(self) -> str:
         """What is behind the scheme, without slashes at the end: `bucket/folder/photo.jpg`."""
-        return self.url.partition("://")[2].rstrip("/")
+        path = self.url.partition("://")[2].rstrip("/")
+        return path.removesuffix(f"{VERSION}{self.version}") if self.version else path
+
+    @property
+    def version(self) -> str:
+        """Which version of an object of S3 is meant; empty: the newest."""
+        return self.url.partition(VERSION)[2] if self.protocol == "s3" else ""
 
     @property
     def name(self) -> str:

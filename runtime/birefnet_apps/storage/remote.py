@@ -31,8 +31,9 @@ def pages_below(fs: Any, path: str, protocol: str) -> Iterator[list[str]]:
     Args:
         fs: fsspec's file system.
         path: a folder there, as the file system names it.
-        protocol: `s3` and `gs` are listed page by page and in the order of their names' bytes,
-            which is checked; others folder by folder, each in order.
+        protocol: `s3`, `gs` and Azure's are listed page by page and in the order of their names'
+            bytes, which is checked (of Azure's, some sort each folder by itself); others folder by
+            folder, each in order.
 
     Raises:
         ImageError: the names came in another order.
@@ -47,7 +48,9 @@ def pages_below(fs: Any, path: str, protocol: str) -> Iterator[list[str]]:
     last = b""
     for page in pager(fs, bucket, prefix):
         for name in page:
-            if (encoded := name.encode("utf-8", "surrogateescape")) <= last:
+            encoded = name.encode("utf-8", "surrogateescape")
+            by_folder = protocol in _AZURE and encoded.split(b"/") > last.split(b"/")
+            if encoded <= last and not by_folder:
                 raise ImageError(
                     f"{protocol}://{path}: is listed out of order, as directory buckets are; give "
                     "the files as a list (--files-from)"
@@ -77,6 +80,22 @@ def _gs_pages(fs: Any, bucket: str, prefix: str) -> Iterator[list[str]]:
         query["pageToken"] = page["nextPageToken"]
 
 
+def _azure_pages(fs: Any, container: str, prefix: str) -> Iterator[list[str]]:
+    # Not by adlfs's `walk`, which leaves out what lies in a folder without a name, as dd//x.jpg.
+    from fsspec.asyn import sync
+
+    client = fs.service_client.get_container_client(container)
+    pages = client.list_blobs(name_starts_with=prefix, results_per_page=_PER_PAGE).by_page()
+
+    async def following() -> list[str] | None:
+        async for page in pages:
+            return [blob.name async for blob in page]
+        return None
+
+    while (page := sync(fs.loop, following)) is not None:
+        yield page
+
+
 def _folders(fs: Any, path: str) -> Iterator[list[str]]:
     """Folder by folder, those of a folder behind its files: in the memory of the largest."""
     top = path.rstrip("/")
@@ -86,12 +105,14 @@ def _folders(fs: Any, path: str) -> Iterator[list[str]]:
         yield [f"{place}/{name}" if place else name for name in sorted(names)]
 
 
+_AZURE = ("az", "abfs", "abfss")
 _PAGERS: dict[str, Callable[[Any, str, str], Iterator[list[str]]]] = {
     "s3": _s3_pages,
     "gs": _gs_pages,
+    **dict.fromkeys(_AZURE, _azure_pages),
 }
 
-DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
+DRIVERS = {"s3": "s3fs", "gs": "gcsfs", **dict.fromkeys(_AZURE, "adlfs")}
 """Packages that bring fsspec's file systems of object stores; which the user installs."""
 _ONE_PUT = {"s3": {"chunksize": 5 << 29}, "gs": {"chunksize": 5 << 29}}
 """Objects of up to 2.6 GB go in one request; the drivers would cut them at 50 or 100 MB."""
@@ -161,6 +182,8 @@ class RemoteFile:
             fs.rm_file(path)
 
     def write(self, content: bytes, origin: str = "") -> None:
+        if self.place.version:
+            raise OutputError(f"{shown(self.place)}: a version can't be written; leave it out")
         fs, path = self._opened()
         marked = _MARKED.get(self.place.protocol)
         try:
@@ -231,12 +254,19 @@ class RemoteFile:
         scheme, mark, rest = self.place.url.partition("://")
         root, slash, _ = rest.partition("/")
         try:
-            fs = _file_system(f"{scheme}{mark}{root}{slash}")
+            fs = _file_system(f"{scheme}{mark}{root}{slash}", bool(self.place.version))
             return fs, fs._strip_protocol(self.place.url)
         except MissingExtraError as error:
             raise MissingExtraError(f"{shown(self.place)}: {error}") from error
         except Exception as error:  # noqa: BLE001  as above
             self._failed(ImageError, "can't be opened", error)
+
+    def _has_root(self) -> bool:
+        """Whether its bucket is there, which drivers but that of s3 don't say."""
+        with suppress(Exception):
+            fs, path = self._opened()
+            return self.place.protocol not in {"gs", *_AZURE} or fs.exists(path.split("/")[0])
+        return True
 
     def _failed(
         self, kind: type[BirefnetError], what: str, error: Exception, rest: str = ""
@@ -246,15 +276,19 @@ class RemoteFile:
             kind = CredentialsError
         if isinstance(error, FileNotFoundError):
             is_object = kind is ImageError and not _BUCKET.search(str(error))
-            reason = "no such object" if is_object else "no such bucket"
+            reason = "no such object" if is_object and self._has_root() else "no such bucket"
         else:
             reason = f"{what}: {_without_secrets(self.place, first_line(error))}"
         raise kind(f"{shown(self.place)}: {reason}{rest}") from error
 
 
 @cache
-def _file_system(root: str) -> Any:
+def _file_system(root: str, versions: bool = False) -> Any:
     """fsspec's file system for a scheme and bucket or host; its listings are not remembered.
+
+    Args:
+        root: up to the slash behind the bucket or host.
+        versions: names end in the version that is meant.
 
     Raises:
         MissingExtraError: fsspec or the driver of this scheme is not installed.
@@ -263,6 +297,8 @@ def _file_system(root: str) -> Any:
 
     protocol = RemotePath(root).protocol
     options = {"use_listings_cache": False} if protocol in DRIVERS else {}
+    if versions:
+        options["version_aware"] = True
     try:
         fs, _ = fsspec.core.url_to_fs(root, **options)
     except ImportError as error:

@@ -1,8 +1,11 @@
 """Ray itself: one machine, and two nodes of which one is killed."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,60 @@ def test_the_command_does_the_same_on_ray(model, tmp_path, picture):
     )
     assert all(line.startswith(("birefnet: ", "cutting out")) for line in lines), made.stderr
     assert lines[-1].startswith("birefnet: 4 cutouts in ")
+
+
+SIGNALS = [
+    # Ctrl-C goes to every process of the terminal's; a second may come while the first is heard.
+    pytest.param("file", [os.killpg, os.killpg], signal.SIGINT, id="two Ctrl-C within the run"),
+    pytest.param("start", [os.killpg, os.killpg], signal.SIGINT, id="two Ctrl-C while Ray starts"),
+    pytest.param("file", [os.kill], signal.SIGTERM, id="SIGTERM within the run"),
+    pytest.param("start", [os.kill], signal.SIGTERM, id="SIGTERM while Ray starts"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("when", "sends", "number"), SIGNALS)
+def test_signals_end_a_run_on_ray_as_they_end_others(when, sends, number, tmp_path, picture):
+    """The shell's exit code, records alone on standard output, no traceback, no half file."""
+    (tmp_path / "in").mkdir()
+    for count in range(400):
+        Image.fromarray(picture).save(tmp_path / "in" / f"{count}.png")
+    command = ["cutout", "in", "-o", "out", "--on", "ray", "--json"]
+    with (
+        open(tmp_path / "lines", "w") as lines,
+        open(tmp_path / "records", "w") as records,
+        subprocess.Popen(
+            [sys.executable, "-c", COMMAND, *command],
+            cwd=tmp_path,
+            stdout=records,
+            stderr=lines,
+            start_new_session=True,
+        ) as process,
+    ):
+        marks = {
+            "file": lambda: next((tmp_path / "out").glob("*.png"), None),
+            "start": lambda: "ray/gcs" in _commands_below(process.pid),
+        }
+        while not marks[when]():
+            assert process.poll() is None, (tmp_path / "lines").read_text()
+            time.sleep(0.05)
+        for send in sends:
+            send(process.pid, number)
+        code = process.wait(120)
+
+    said = (tmp_path / "lines").read_text()
+    # The second may come when all is done and the process is at its end.
+    assert code == 128 + number or (len(sends) == 2 and code == -number), said
+    assert "Traceback" not in said
+    assert "stopped" in said
+    for line in (tmp_path / "records").read_text().splitlines():
+        assert json.loads(line)["output"]
+    assert not list(tmp_path.glob("out/.birefnet-*"))
+
+
+def _commands_below(pid: int) -> str:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return " ".join(Path(f"/proc/{child}/cmdline").read_text() for child in children)
 
 
 DEADLY = """

@@ -227,3 +227,23 @@ def test_cutout_of_paths_to_paths(model, folder):
     assert "cutout" not in made
     assert made["error"][0] is None
     assert sorted(os.listdir("out")) == ["a.webp"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_cluster_that_wants_a_token_says_so(named, monkeypatch):
+    """Ray's own error names neither: it stands among what led to it."""
+    import ray
+
+    def refuse(**_):
+        try:
+            raise RuntimeError("RPC error: InvalidAuthToken: missing" if named else "no route")
+        except RuntimeError as error:
+            raise ConnectionError("Failed to connect to Ray cluster at h:1") from error
+
+    monkeypatch.setattr(ray, "init", refuse)
+
+    with pytest.raises(ClusterError) as caught, connected():
+        raise AssertionError("not reached")
+
+    assert ("RAY_AUTH_TOKEN" in str(caught.value)) == named
+    assert ("Failed to connect" in str(caught.value)) != named

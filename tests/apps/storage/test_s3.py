@@ -313,3 +313,28 @@ def test_records_lie_beside_the_results_and_say_what_failed(model, photos, bucke
     third = run("cutout", "-o", f"{bucket}/out", "-m", model, "--retry-failed", f"{bucket}/out")
     assert "empty.jpg" in third.stderr
     assert "broken.jpg" not in third.stderr
+
+
+def test_a_version_is_read_by_its_name_and_never_written(model, bucket, photo_bytes, tmp_path):
+    """As S3's own URLs name it; without one it is the newest, which is no picture here."""
+    name = bucket.partition("://")[2]
+    fs = fsspec.filesystem("s3", version_aware=True)
+    fs.call_s3("put_bucket_versioning", Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    fs.pipe_file(f"{bucket}/a.jpg", photo_bytes)
+    version = fs.info(f"{bucket}/a.jpg")["VersionId"]
+    fs.pipe_file(f"{bucket}/a.jpg", b"not an image")
+    fs.call_s3("put_object", Bucket=name, Key="in/x?versionId=1.jpg", Body=photo_bytes)
+    first = f"{bucket}/a.jpg?versionId={version}"
+
+    done = run("cutout", first, "-o", f"{bucket}/out/", "-m", model, "--json")
+    newest = run("cutout", f"{bucket}/a.jpg", "-o", f"{bucket}/new/", "-m", model)
+    written = run("cutout", first, "-o", f"{bucket}/b.png?versionId=1", "-m", model)
+    folder = run("cutout", f"{bucket}/in/", "-o", f"{bucket}/out", "-m", model)
+
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["output"] == f"{bucket}/out/a.png"
+    assert [end.exit_code for end in (newest, written, folder)] == [1, 1, 1]
+    assert "not an image" in newest.stderr
+    assert "version can't be written" in written.stderr
+    assert "in/x?versionId=1.jpg: its key has ?versionId=" in folder.stderr
+    assert results(bucket) == ["a.png"]
