@@ -10,7 +10,7 @@ from .errors import (
     GraphError,
     ParityError,
 )
-from .export import export_onnx
+from .export import export_onnx, export_precisions
 from .inspection import CheckpointFacts, OnnxFacts, inspect_file
 from .network.architecture import Architecture
 from .options import ExportReport
@@ -30,6 +30,7 @@ __all__ = [
     "Parity",
     "ParityError",
     "export_onnx",
+    "export_precisions",
     "fetch",
     "inspect_file",
 ]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,7 @@ from numpy.typing import NDArray
 from .graph.activation_memory import activation_bytes_per_pixel
 from .graph.signature import INPUT, MEAN, STD
 from .network.birefnet import BiRefNet
-from .reference.birefnet import logits
+from .reference.birefnet import RememberedLogits
 from .room import available_memory_bytes
 from .verify.export_check import RUN_ON
 
@@ -61,20 +60,22 @@ _LEVEL = 1 / 255
 """By so much 8-bit alpha may be off beyond that, and by half of it on average."""
 
 
-def answer_facts(net: BiRefNet, precision: str, file: Path | None = None) -> dict[str, str]:
+def answer_facts(
+    reference: RememberedLogits, precision: str, file: Path | None = None
+) -> dict[str, str]:
     """The metadata_props entry of a file from tensors to logits.
 
     Args:
-        net: the checkpoint's layers, bound to their values.
+        reference: gives the checkpoint's logits.
         precision: what the file computes in.
         file: one of int8, whose own error is counted in; None where it isn't to be run.
     """
-    known = known_answer(partial(logits, net=net), precision, PICTURES, SIZE)
+    known = known_answer(reference, precision, PICTURES, SIZE)
     return {KEY: encoded(_with_own_error(known, precision, file))}
 
 
 def end_to_end_answer_facts(
-    net: BiRefNet,
+    reference: RememberedLogits,
     precision: str,
     size: tuple[int, int],
     network: Path,
@@ -86,7 +87,7 @@ def end_to_end_answer_facts(
     those of the graph inside, in ONNX Runtime; all other steps are in float64 in any case.
 
     Args:
-        net: the checkpoint's layers, bound to their values.
+        reference: gives the checkpoint's logits.
         precision: what the file computes in.
         size: (height, width) of the network.
         network: the graph inside, as a file of its own.
@@ -95,9 +96,9 @@ def end_to_end_answer_facts(
     Warns:
         UserWarning: the logits are those of the graph for want of memory, with the numbers.
     """
-    need, there = reference_bytes(net, size), available_memory_bytes()
+    need, there = reference_bytes(reference.net, size), available_memory_bytes()
     if file is not None and need <= there:
-        known = known_answer(partial(logits, net=net), precision, PICTURES[:1], size)
+        known = known_answer(reference, precision, PICTURES[:1], size)
     else:
         if file is not None:
             warnings.warn(

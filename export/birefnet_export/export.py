@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 from birefnet_models.cache import export_directory
 from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_models.zoo import lookup
 
 from .checkpoint.fetch import LocalCheckpoint, fetch
-from .errors import ExportError
-from .options import ExportReport, ExportRequest, graph_form
+from .errors import ExportError, PrecisionError
+from .options import ExportOptions, ExportReport, ExportRequest, graph_form
 from .precision.request import Precision
 
 
@@ -75,22 +77,82 @@ def export_onnx(
         ExportError: the opset, the lowering or the trained size is not possible, or the output
             can't be written.
     """
-    request = ExportRequest(
-        form=graph_form(lowering, opset, precision),
-        precision=Precision(precision, Path(calibrate) if calibrate is not None else None, min_iou),
-        trained_size=trained_size,
-        multi_scale=multi_scale,
+    (report,) = export_precisions(
+        checkpoint,
+        output_dir,
+        (precision,),
+        opset=opset,
+        lowering=lowering,
         verify=verify,
+        trained_size=trained_size,
         external_data=external_data,
+        calibrate=calibrate,
+        min_iou=min_iou,
+        name=name,
+        multi_scale=multi_scale,
         end_to_end=end_to_end,
+        fetching=fetching,
     )
-    from .pipeline import run_export
+    return report
 
+
+def export_precisions(
+    checkpoint: str | Path,
+    output_dir: str | Path | None = None,
+    precisions: Sequence[str] = ("fp32", "fp16", "int8"),
+    **options: Unpack[ExportOptions],
+) -> tuple[ExportReport, ...]:
+    """Export a checkpoint in several precisions, in one run.
+
+    The checkpoint is fetched and read once, the reference that all are compared with is computed
+    once, and a graph that two of them share is built once. A file that is finished stays, whatever
+    becomes of the next.
+
+    Args:
+        checkpoint: as of `export_onnx`.
+        output_dir: of all files; by default each lies in its own place in the cache.
+        precisions: of `PRECISIONS`, in the order in which they are made; each once.
+        options: those of `export_onnx`. Calibration images are for those of the precisions that
+            have a use for them.
+
+    Returns:
+        A report for each precision.
+
+    Raises:
+        BirefnetError: as `export_onnx` does.
+    """
+    fetching = options.get("fetching", DEFAULT_OPTIONS)
+    requests = [_request(name, precisions, options) for name in dict.fromkeys(precisions)]
+    if not requests:
+        raise PrecisionError("no precision is asked for; name one at least, such as fp32")
+    from .pipeline import Target, run_export
+
+    step = fetching.step or (lambda what: None)
+    step("fetching the checkpoint")
     fetched = fetch(checkpoint, fetching)
-    name = None if output_dir else _cache_name(name, fetched)
-    form = f"{precision}-{request.form.lowering.name}"
-    directory = Path(output_dir) if output_dir else export_directory(str(name), form)
-    return replace(run_export(fetched, directory, request), name=name)
+    name = None if output_dir else _cache_name(options.get("name"), fetched)
+    targets = []
+    for request in requests:
+        form = f"{request.precision.name}-{request.form.lowering.name}"
+        directory = Path(output_dir) if output_dir else export_directory(str(name), form)
+        targets.append(Target(directory, request))
+    return tuple(replace(report, name=name) for report in run_export(fetched, targets, step))
+
+
+def _request(name: str, among: Sequence[str], options: ExportOptions) -> ExportRequest:
+    """What is asked of one precision; images are for int8 where that is among them."""
+    calibrate, min_iou = options.get("calibrate"), options.get("min_iou")
+    if name != "int8" and "int8" in among:
+        calibrate = min_iou = None
+    return ExportRequest(
+        form=graph_form(options.get("lowering"), options.get("opset"), name),
+        precision=Precision(name, Path(calibrate) if calibrate is not None else None, min_iou),
+        trained_size=options.get("trained_size"),
+        multi_scale=options.get("multi_scale"),
+        verify=options.get("verify", True),
+        external_data=options.get("external_data", False),
+        end_to_end=options.get("end_to_end", False),
+    )
 
 
 def _cache_name(asked: str | None, fetched: LocalCheckpoint) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from birefnet_models.cache import MODEL_OF_PRECISION
+from birefnet_models.pins import FetchOptions
 
 from .errors import ExportError
 from .graph.lowering import LOWERINGS, Lowering
@@ -66,6 +67,27 @@ class ExportRequest:
     external_data: bool = False
     end_to_end: bool = False
 
+    @property
+    def images(self) -> bool:
+        """Whether it is calibrated with images."""
+        return self.precision.calibrate is not None
+
+
+class ExportOptions(TypedDict, total=False):
+    """What an export can be asked for beside its precision; `export_onnx` describes each."""
+
+    opset: int | None
+    lowering: str | None
+    verify: bool
+    trained_size: tuple[int, int] | None
+    external_data: bool
+    calibrate: str | Path | None
+    min_iou: float | None
+    name: str | None
+    multi_scale: str | None
+    end_to_end: bool
+    fetching: FetchOptions
+
 
 @dataclass(frozen=True, slots=True)
 class EndToEndReport:
@@ -75,7 +97,7 @@ class EndToEndReport:
     size: tuple[int, int]
     """(height, width) at which the network inside it runs."""
     file_bytes: int
-    """Weights beside the graph included."""
+    """WeightStore beside the graph included."""
     parity: AlphaParity | None
     """Differences to the runtime's own steps; None if it was not verified."""
 
@@ -92,7 +114,7 @@ class ExportReport:
     precision: str
     nodes: int
     file_bytes: int
-    """Weights beside the graph included."""
+    """WeightStore beside the graph included."""
     parity: Parity | None
     """None if the file was not verified."""
     quality: Quality | None
@@ -110,6 +132,14 @@ class ExportReport:
     name: str | None = None
     """What `Segmenter` and `cutout` find it by; None outside the cache."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What was written: graphs, and weights beside them."""
+        from .graph.save import model_files
+
+        graphs = (self.file, *((self.end_to_end.file,) if self.end_to_end else ()))
+        return tuple(path for graph in graphs for path in model_files(graph))
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
         whole = self.end_to_end
@@ -120,4 +150,5 @@ class ExportReport:
             "arch": self.arch.to_dict(),
             "backbone": self.arch.backbone.name,
             "end_to_end": whole and {**asdict(whole), "file": str(whole.file)},
+            "files": [str(path) for path in self.files],
         }

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 from birefnet_models.base.files import made_folder, replacing, temporary_folder
@@ -16,7 +19,7 @@ from birefnet_runtime.model.metadata import DEFAULT_SIZE
 
 from .answer import answer_facts, end_to_end_answer_facts
 from .checkpoint.fetch import LocalCheckpoint
-from .checkpoint.read import read_fetched
+from .checkpoint.read import Checkpoint, read_fetched
 from .errors import ExportError
 from .graph.builder import Graph
 from .graph.check import check_graph
@@ -31,72 +34,193 @@ from .network.birefnet import BiRefNet
 from .options import EndToEndReport, ExportReport, ExportRequest, GraphForm
 from .precision.calibration import calibration_images
 from .precision.convert import converted
+from .reference.birefnet import RememberedLogits
 from .room import require_room
 from .verify.end_to_end_check import check_end_to_end
 from .verify.export_check import check_export
-from .verify.logits import LOGITS_TOLERANCES, Parity
+from .verify.logits import LOGITS_TOLERANCES, Array, Parity
 
 LARGEST_TRAINED_SIDE = 16384
 """In pixels, far beyond any checkpoint's (2560): what is larger was mistyped."""
 
 
+class Target(NamedTuple):
+    """A file to be made, and where."""
+
+    directory: Path
+    request: ExportRequest
+
+    @property
+    def file(self) -> Path:
+        return self.directory / MODEL_OF_PRECISION[self.request.precision.name]
+
+
 def run_export(
-    checkpoint: LocalCheckpoint, directory: Path, request: ExportRequest
-) -> ExportReport:
-    """Export a checkpoint; result and errors are those of `export_onnx`."""
-    started = time.perf_counter()
-    file = directory / MODEL_OF_PRECISION[request.precision.name]
-    whole: EndToEndReport | None = None
-    with warnings.catch_warnings(record=True) as caught:
+    checkpoint: LocalCheckpoint,
+    targets: Sequence[Target],
+    step: Callable[[str], None] = lambda what: None,
+) -> list[ExportReport]:
+    """Export a checkpoint in one or several precisions, which differ in nothing else.
+
+    It is read once, its reference computed once, and calibration images are checked once. A file
+    that is finished stays, whatever becomes of the next.
+
+    Args:
+        step: called with each step, as a line for a person who waits.
+
+    Returns:
+        The result of each; they and errors are those of `export_onnx`.
+    """
+    first = targets[0]
+    with warnings.catch_warnings(record=True) as caught, ExitStack() as stack:
         warnings.simplefilter("always")
-        source = read_fetched(checkpoint).with_multi_scale(request.multi_scale)
-        size = _checked_size(request.trained_size or source.trained_size)
-        require_room(source, request, size or DEFAULT_SIZE, directory)
-        images = calibration_images(request.precision.calibrate, size or DEFAULT_SIZE)
+        started = time.perf_counter()
+        step(f"reading {checkpoint.path.name}")
+        source = read_fetched(checkpoint).with_multi_scale(first.request.multi_scale)
+        size = _checked_size(first.request.trained_size or source.trained_size)
+        for place, target in enumerate(targets):
+            before = [other.request for other in targets[:place]]
+            require_room(source, target.request, size or DEFAULT_SIZE, target.directory, before)
+        folder = next((t.request.precision.calibrate for t in targets if t.request.images), None)
+        images = calibration_images(folder, size or DEFAULT_SIZE)
         net = source.network()
         try:
-            with (
-                made_folder(file.parent),
-                temporary_folder(file.parent) as folder,
-                WeightsBeside(folder / "weights") as weights,
-            ):
-                exact = build_model(net, request.form, weights)
-                check_graph(exact, weights)
-                model, quality = converted(exact, weights, request.precision, images)
-                if model is not exact:
-                    check_graph(model, weights)
-                built = time.perf_counter()
-                known = facts(source, request.form, size, request.precision.name, quality)
-                parity = _write_model(file, model, weights, known, request, net)
-                if parity is not None:
-                    known |= parity_facts(parity)
-                if request.end_to_end:
-                    at = size or DEFAULT_SIZE
-                    whole = _write_end_to_end(file, model, weights, known, request, net, at)
-            configs = hub_config(size, external_data=request.external_data)
-            for name, content in configs.items():
-                with replacing(directory / name) as unnamed:
-                    unnamed.write_text(json.dumps(content, indent=2) + "\n")
+            for target in targets:
+                stack.enter_context(made_folder(target.file.parent))
+            scratch = stack.enter_context(temporary_folder(first.file.parent))
+            weights = stack.enter_context(WeightsBeside(scratch / "weights"))
+            exporting = _Exporting(source, net, size, images, weights, caught, step)
+            return [
+                exporting.exported(target, started if target is first else None)
+                for target in targets
+            ]
         except OSError as error:
-            raise ExportError(f"{directory}: can't be written: {error.strerror}") from error
-    finished = time.perf_counter()
-    return ExportReport(
-        directory=directory,
-        file=file,
-        arch=source.arch,
-        opset=request.form.opset,
-        lowering=request.form.lowering.name,
-        precision=request.precision.name,
-        nodes=len(model.graph.node),
-        file_bytes=sum(path.stat().st_size for path in model_files(file)),
-        parity=parity,
-        quality=quality,
-        warnings=tuple(f"{w.category.__name__}: {w.message}" for w in caught),
-        build_s=built - started,
-        verify_s=finished - built,
-        peak_rss_bytes=peak_rss_bytes(),
-        end_to_end=whole,
-    )
+            raise ExportError(
+                f"{error.filename or first.directory}: can't be written: {error.strerror}"
+            ) from error
+
+
+class _Exporting:
+    """What the files of a checkpoint share while they are made."""
+
+    def __init__(
+        self,
+        source: Checkpoint,
+        net: BiRefNet,
+        size: tuple[int, int] | None,
+        images: Sequence[Array],
+        weights: WeightsBeside,
+        caught: list[warnings.WarningMessage],
+        step: Callable[[str], None],
+    ) -> None:
+        self.source = source
+        self.reference = RememberedLogits(net)
+        self.size = size
+        self.images = images
+        self.weights = weights
+        self.step = step
+        self._caught = caught
+        self._graphs: dict[GraphForm, onnx.ModelProto] = {}
+
+    def exported(self, target: Target, started: float | None) -> ExportReport:
+        """Make a file, with the one from pixels to alpha beside it where that is asked for.
+
+        Args:
+            started: when the work began, by `perf_counter`; None for now.
+        """
+        started = time.perf_counter() if started is None else started
+        directory, request = target
+        file, precision, images = target.file, request.precision, self.images
+        self.step(f"building {precision.name}")
+        exact = self._graph(request.form)
+        if request.images and images:
+            self.step(f"calibrating {precision.name} on {len(images)} images")
+        model, quality = converted(exact, self.weights, precision, images, self.step)
+        if model is not exact:
+            check_graph(model, self.weights)
+        built = time.perf_counter()
+        known = facts(self.source, request.form, self.size, precision.name, quality)
+        self.step(f"{'proving' if request.verify else 'writing'} {precision.name}")
+        parity = self._write_model(file, model, known, request)
+        if parity is not None:
+            known |= parity_facts(parity)
+        whole = self._write_end_to_end(file, model, known, request) if request.end_to_end else None
+        configs = hub_config(self.size, external_data=request.external_data)
+        for name, content in configs.items():
+            with replacing(directory / name) as unnamed:
+                unnamed.write_text(json.dumps(content, indent=2) + "\n")
+        finished = time.perf_counter()
+        return ExportReport(
+            directory=directory,
+            file=file,
+            arch=self.source.arch,
+            opset=request.form.opset,
+            lowering=request.form.lowering.name,
+            precision=precision.name,
+            nodes=len(model.graph.node),
+            file_bytes=sum(path.stat().st_size for path in model_files(file)),
+            parity=parity,
+            quality=quality,
+            warnings=self._warnings(),
+            build_s=built - started,
+            verify_s=finished - built,
+            peak_rss_bytes=peak_rss_bytes(),
+            end_to_end=whole,
+        )
+
+    def _graph(self, form: GraphForm) -> onnx.ModelProto:
+        """The network in float32, built once for each form."""
+        if form not in self._graphs:
+            self._graphs[form] = build_model(self.reference.net, form, self.weights)
+            check_graph(self._graphs[form], self.weights)
+        return self._graphs[form]
+
+    def _warnings(self) -> tuple[str, ...]:
+        """Those that have come since the last file."""
+        found = tuple(f"{w.category.__name__}: {w.message}" for w in self._caught)
+        self._caught.clear()
+        return found
+
+    def _write_model(
+        self, file: Path, model: onnx.ModelProto, known: dict[str, str], request: ExportRequest
+    ) -> Parity | None:
+        """Write a model; it gets its name only when it is known to compute what the reference does.
+
+        Returns:
+            The differences to the reference, which stand in the file's properties as well.
+        """
+        with replacing_model(file) as unnamed:
+            view = write_model(model, unnamed, self.weights, external_data=request.external_data)
+            append_properties(unnamed, known)
+            precision = request.precision.name
+            parity, proved = None, {}
+            with opened_view(view, unnamed) as openable:
+                if request.verify:
+                    tolerance = LOGITS_TOLERANCES[precision]
+                    parity = check_export(openable, self.reference, tolerance)
+                    proved = parity_facts(parity)
+                answer = answer_facts(self.reference, precision, openable)
+            append_properties(unnamed, proved | answer)
+            return parity
+
+    def _write_end_to_end(
+        self, network: Path, model: onnx.ModelProto, known: dict[str, str], request: ExportRequest
+    ) -> EndToEndReport:
+        """Write the file from pixels to alpha beside a finished one, which it holds at one size."""
+        whole, parity = onnx.ModelProto(), None
+        whole.CopyFrom(model)
+        size, weights = self.size or DEFAULT_SIZE, self.weights
+        enclose(whole, size)
+        file, precision = end_to_end_file(network), request.precision.name
+        with replacing_model(file) as unnamed:
+            view = write_model(whole, unnamed, weights, external_data=request.external_data)
+            with opened_view(view, unnamed) as openable, weights.file_of(model) as inside:
+                if request.verify:
+                    parity = check_end_to_end(openable, inside, size)
+                asked = openable if request.verify else None
+                answer = end_to_end_answer_facts(self.reference, precision, size, inside, asked)
+            append_properties(unnamed, end_to_end_facts(known, size, parity) | answer)
+        return EndToEndReport(file, size, sum(p.stat().st_size for p in model_files(file)), parity)
 
 
 def build_model(
@@ -116,58 +240,6 @@ def build_model(
     image = g.input(INPUT.name, INPUT.axes)
     g.output(OUTPUT.name, OUTPUT.axes, append_birefnet(g, image, net, form.lowering))
     return onnx.shape_inference.infer_shapes(g.model())
-
-
-def _write_model(
-    file: Path,
-    model: onnx.ModelProto,
-    weights: WeightsBeside,
-    known: dict[str, str],
-    request: ExportRequest,
-    net: BiRefNet,
-) -> Parity | None:
-    """Write a model; it gets its name only when it is known to compute what the reference does.
-
-    Returns:
-        The differences to the reference, which stand in the file's properties as well.
-    """
-    with replacing_model(file) as unnamed:
-        view = write_model(model, unnamed, weights, external_data=request.external_data)
-        append_properties(unnamed, known)
-        precision = request.precision.name
-        parity, proved = None, {}
-        with opened_view(view, unnamed) as openable:
-            if request.verify:
-                parity = check_export(openable, net, LOGITS_TOLERANCES[precision])
-                proved = parity_facts(parity)
-            answer = answer_facts(net, precision, openable)
-        append_properties(unnamed, proved | answer)
-        return parity
-
-
-def _write_end_to_end(
-    network: Path,
-    model: onnx.ModelProto,
-    weights: WeightsBeside,
-    known: dict[str, str],
-    request: ExportRequest,
-    net: BiRefNet,
-    size: tuple[int, int],
-) -> EndToEndReport:
-    """Write the file from pixels to alpha beside a finished one, which it holds at one size."""
-    whole, parity = onnx.ModelProto(), None
-    whole.CopyFrom(model)
-    enclose(whole, size)
-    file = end_to_end_file(network)
-    with replacing_model(file) as unnamed:
-        view = write_model(whole, unnamed, weights, external_data=request.external_data)
-        with opened_view(view, unnamed) as openable, weights.file_of(model) as inside:
-            if request.verify:
-                parity = check_end_to_end(openable, inside, size)
-            asked = openable if request.verify else None
-            answer = end_to_end_answer_facts(net, request.precision.name, size, inside, asked)
-        append_properties(unnamed, end_to_end_facts(known, size, parity) | answer)
-    return EndToEndReport(file, size, sum(p.stat().st_size for p in model_files(file)), parity)
 
 
 def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:

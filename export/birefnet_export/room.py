@@ -7,6 +7,7 @@ after it began. Estimates lie above what was measured with generated weights on 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf, prod
 from pathlib import Path
@@ -68,9 +69,16 @@ def estimated(checkpoint: Checkpoint, request: ExportRequest, size: tuple[int, i
 
 
 def require_room(
-    checkpoint: Checkpoint, request: ExportRequest, size: tuple[int, int], directory: Path
+    checkpoint: Checkpoint,
+    request: ExportRequest,
+    size: tuple[int, int],
+    directory: Path,
+    before: Sequence[ExportRequest] = (),
 ) -> None:
     """Compare what the export takes with what there is.
+
+    Args:
+        before: what the same run writes first; its files take room on the disk.
 
     Raises:
         ExportError: there is too little memory or disk, or the weights don't fit one file; with the
@@ -89,9 +97,10 @@ def require_room(
             f"{format_bytes(need.memory)} of memory, and there are {format_bytes(there)}; make it "
             "on a larger machine and copy the folder" + _smaller(checkpoint, request, size, there)
         )
-    if need.disk > (free := free_disk_bytes(directory)):
+    disk = need.disk + sum(estimated(checkpoint, other, size).disk for other in before)
+    if disk > (free := free_disk_bytes(directory)):
         raise ExportError(
-            f"{directory}: the export takes {format_bytes(need.disk)} while it is made, and "
+            f"{directory}: the export takes {format_bytes(disk)} while it is made, and "
             f"{format_bytes(free)} are free there"
         )
 

@@ -157,6 +157,8 @@ class FetchOptions:
     progress: Callable[[int, int | None], None] | None = None
     """Called after each piece of a file with the bytes that have come, and of how many (None: the
     server does not say)."""
+    step: Callable[[str], None] | None = None
+    """Called with a line for each step of what is made of a fetched file."""
 
 
 DEFAULT_OPTIONS = FetchOptions()

@@ -8,6 +8,7 @@ from birefnet_export import export_onnx
 from birefnet_export.answer import TOLERANCES, answer_alpha, answer_tensor, end_to_end_answer_facts
 from birefnet_export.checkpoint.read import read_checkpoint
 from birefnet_export.graph.signature import MEAN, STD
+from birefnet_export.reference.birefnet import RememberedLogits
 from birefnet_models import embedded_path, find
 from birefnet_runtime import Segmenter
 from birefnet_runtime.images.picture import Picture
@@ -38,11 +39,11 @@ def test_masks_are_brought_back_as_the_runtime_does(size):
 
 
 def test_an_end_to_end_answer_is_the_references_where_there_is_memory(monkeypatch, tmp_path):
-    net = read_checkpoint("models/nano/model.safetensors").network()
+    reference = RememberedLogits(read_checkpoint("models/nano/model.safetensors").network())
     nano = embedded_path(find("nano"))
 
     def answer(network):
-        facts = end_to_end_answer_facts(net, "fp32", SIZE, network, nano)
+        facts = end_to_end_answer_facts(reference, "fp32", SIZE, network, nano)
         return read_known_answer(facts)
 
     by_reference = answer(tmp_path / "never opened.onnx")

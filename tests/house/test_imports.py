@@ -120,7 +120,8 @@ CONFINED = {
         # are found in one way.
         "answer.py pipeline.py room.py verify/export_check.py verify/end_to_end_check.py "
         "verify/compare_models.py verify/layer_diff.py "
-        "precision/calibration.py cli/fetch_options.py cli/export.py cli/inspect.py inspection.py"
+        "precision/calibration.py cli/fetch_options.py cli/export.py cli/inspect.py inspection.py "
+        "hub_config.py"
     ),
     ("models", "huggingface_hub"): "download.py hub.py",
     ("export", "huggingface_hub"): "publish/push.py",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from birefnet_models.base.onnx_file import read_onnx
@@ -13,7 +13,7 @@ from birefnet_models.base.text import format_size
 from birefnet_models.pins import FetchOptions
 from birefnet_runtime.model.metadata import unstated_size_note
 
-from ..export import export_onnx
+from ..export import export_precisions
 from ..graph.lowering import LOWERINGS
 from ..options import DEFAULT_LOWERING, OPSETS, PRECISIONS, EndToEndReport, ExportReport
 from ..precision.request import DEFAULT_MIN_IOU
@@ -33,6 +33,14 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
         return int(height), int(width if times else height)
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is no size; give N or HxW, height first") from error
+
+
+def _read_precisions(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
+    """`fp32,int8` as its parts, each once."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if unknown := [name for name in names if name not in PRECISIONS]:
+        raise click.BadParameter(f"{unknown[0]!r} is unknown; choose from {', '.join(PRECISIONS)}")
+    return names
 
 
 @click.command(epilog="Example: birefnet export lite")
@@ -65,11 +73,14 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
 )
 @click.option(
     "--precision",
-    type=click.Choice(PRECISIONS),
+    "precisions",
+    callback=_read_precisions,
+    metavar="|".join(PRECISIONS),
     default=PRECISIONS[0],
     show_default=True,
-    help="fp16, for GPUs, is written to onnx/model_fp16.onnx, int8, for CPUs, to "
-    "onnx/model_quantized.onnx; input and output stay float32.",
+    help="One, or several by commas, made in one run. fp16, for GPUs, is written to "
+    "onnx/model_fp16.onnx, int8, for CPUs, to onnx/model_quantized.onnx; input and output stay "
+    "float32.",
 )
 @click.option(
     "--calibrate",
@@ -120,14 +131,16 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
 )
 @click.option("--private", is_flag=True, help="For --push: only into a private repository.")
 @fetching_options
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the report, with all files, as one line of JSON."
+)
 def export(
     checkpoint: str,
     directory: Path | None,
     name: str | None,
     opset: int | None,
     lowering: str | None,
-    precision: str,
+    precisions: tuple[str, ...],
     calibrate: Path | None,
     min_iou: float | None,
     trained_size: tuple[int, int] | None,
@@ -147,10 +160,13 @@ def export(
     fetched is pinned in a lock file, and from then on the pin is what loads. Only tensors are read,
     no code is run; the architecture is read off the tensors.
     """
+    if push and len(precisions) > 1 and directory is None:
+        raise click.UsageError("--push wants several precisions in one directory; give --output")
     destination = _destination(push, private, verify)
-    report = export_onnx(
+    reports = export_precisions(
         checkpoint,
         directory,
+        precisions,
         opset=opset,
         lowering=lowering,
         verify=verify,
@@ -158,21 +174,29 @@ def export(
         external_data=external_data,
         name=name,
         fetching=fetching,
-        precision=precision,
         calibrate=calibrate,
         min_iou=min_iou,
         multi_scale=multi_scale,
         end_to_end=end_to_end,
     )
-    pushed = _push(report, destination, fetching) if destination else None
-    if note := unstated_size_note(read_onnx(report.file).properties):
+    pushed = _push(reports[0], destination, fetching) if destination else None
+    if note := unstated_size_note(read_onnx(reports[0].file).properties):
         click.echo(f"birefnet: {note}", err=True)
     if as_json:
-        click.echo(json.dumps(report.to_dict() | {"pushed": pushed}, indent=2))
+        click.echo(json.dumps(_as_json(reports) | {"pushed": pushed}))
         return
-    click.echo("\n".join(_lines(report)))
+    for report in reports:
+        click.echo("\n".join(_lines(report)))
     if destination:
         click.echo(f"pushed: {pushed}; birefnet cutout --model {destination.repo} takes it")
+
+
+def _as_json(reports: Sequence[ExportReport]) -> dict[str, Any]:
+    """One report as it is; of several the files of all, and each report."""
+    if len(reports) == 1:
+        return reports[0].to_dict()
+    each = [report.to_dict() for report in reports]
+    return {"files": [file for report in each for file in report["files"]], "reports": each}
 
 
 def _destination(push: str | None, private: bool, verify: bool) -> Destination | None:

@@ -60,6 +60,7 @@ def fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 accept_license or accept_license_of_old,
                 say=lambda line: click.echo(f"birefnet: {line}", err=True),
                 progress=progress,
+                step=progress.step if progress else None,
             )
             return command(*arguments, fetching=fetching, **others)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import onnx
 
@@ -16,7 +16,11 @@ from .sensitivity import quantized_within
 
 
 def converted(
-    model: onnx.ModelProto, weights: WeightStore, precision: Precision, images: Sequence[Array]
+    model: onnx.ModelProto,
+    weights: WeightStore,
+    precision: Precision,
+    images: Sequence[Array],
+    step: Callable[[str], None] = lambda what: None,
 ) -> tuple[onnx.ModelProto, Quality | None]:
     """Convert a model, calibrated with `images` if there are any; `weights` keeps those of both.
 
@@ -34,5 +38,5 @@ def converted(
         return quantized(model, plan, weights), None
     if precision.name == "int8":
         min_iou = DEFAULT_MIN_IOU if precision.min_iou is None else precision.min_iou
-        return quantized_within(model, weights, images, min_iou)
+        return quantized_within(model, weights, images, min_iou, step)
     return model, None

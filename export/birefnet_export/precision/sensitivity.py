@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,7 +51,11 @@ class Quantized(NamedTuple):
 
 
 def quantized_within(
-    model: onnx.ModelProto, weights: WeightStore, images: Sequence[Array], min_iou: float
+    model: onnx.ModelProto,
+    weights: WeightStore,
+    images: Sequence[Array],
+    min_iou: float,
+    step: Callable[[str], None] = lambda what: None,
 ) -> Quantized:
     """Quantize as much of a model as its masks allow.
 
@@ -61,7 +65,7 @@ def quantized_within(
     Raises:
         PrecisionError: even with every group left out, the mean IoU is below `min_iou`.
     """
-    search = _Search(model, weights, images)
+    search = _Search(model, weights, images, step)
     full = search.tried(())
     if full.quality.iou_mean >= min_iou:
         return full
@@ -89,8 +93,14 @@ class _Search:
     """What stays the same between trials: the model, the images, and what float32 gave."""
 
     def __init__(
-        self, model: onnx.ModelProto, weights: WeightStore, images: Sequence[Array]
+        self,
+        model: onnx.ModelProto,
+        weights: WeightStore,
+        images: Sequence[Array],
+        step: Callable[[str], None] = lambda what: None,
     ) -> None:
+        self._step = step
+        self._trials = 0
         self.model = model
         self.weights = weights
         self.images = images
@@ -107,6 +117,10 @@ class _Search:
 
     def tried(self, excluded: Sequence[LayerGroup], images: int | None = None) -> Quantized:
         """All but some groups in int8, and the masks of the first `images`."""
+        self._trials += 1
+        if self._trials > 1:
+            left = ", ".join(group.name for group in excluded) or "nothing"
+            self._step(f"calibrating int8, trial {self._trials}: {left} left in float32")
         candidate = quantized(self.model, self._plan(excluded), self.weights)
         logits = observe(candidate, self.images[:images], weights=self.weights).logits
         names = tuple(group.name for group in excluded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,28 @@ BACKBONES: dict[type[nn.Layer], Callable[[Array, Any], list[Array]]] = {
     DinoV3Features: dino_v3,
 }
 """Each takes an image (batch, height, width, 3) and its own layers, and gives four maps."""
+
+
+class RememberedLogits:
+    """The logits of a network's images, computed by `logits` once for each image.
+
+    Files of several precisions are proved against the same answers. They are kept: a few megabytes.
+
+    Args:
+        net: the checkpoint's layers, bound to their values.
+    """
+
+    def __init__(self, net: BiRefNet) -> None:
+        self.net = net
+        self._known: dict[bytes, Array] = {}
+
+    def __call__(self, image: NDArray[np.floating[Any]]) -> Array:
+        """Float (batch, 3, height, width) to float64 (batch, 1, height, width)."""
+        digest = sha256(f"{image.dtype}{image.shape}".encode())
+        digest.update(np.ascontiguousarray(image).data)
+        if digest.digest() not in self._known:
+            self._known[digest.digest()] = logits(image, self.net)
+        return self._known[digest.digest()]
 
 
 def logits(

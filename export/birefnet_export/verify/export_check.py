@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import ParityError
 from ..graph.signature import INPUT
-from ..network.birefnet import BiRefNet
-from ..reference.birefnet import logits
+from ..reference.birefnet import RememberedLogits
 from .logits import LOGITS_TOLERANCES, Array, InputShape, LogitsTolerance, Parity, compare_logits
 from .reference import COMPUTED_BY
 from .sample_tensors import INPUT_SHAPES, sample_image
@@ -33,11 +32,11 @@ installed, on weights as they lie in the file. Packed ones would be a second cop
 
 def check_export(
     file: Path,
-    net: BiRefNet,
+    reference: RememberedLogits,
     tolerance: LogitsTolerance = LOGITS_TOLERANCES["fp32"],
     shapes: Sequence[InputShape] = INPUT_SHAPES,
 ) -> Parity:
-    """Run an exported `.onnx` file, and the network `net` in the reference, on the same tensors.
+    """Run an exported `.onnx` file and the reference on the same tensors.
 
     The session is opened only when the reference has freed its memory.
 
@@ -45,7 +44,7 @@ def check_export(
         ParityError: a difference is beyond `tolerance`, logits are not finite or of another shape,
             or there is nothing to compare.
     """
-    expected = [logits(sample_image(shape), net) for shape in shapes]
+    expected = [reference(sample_image(shape)) for shape in shapes]
     release_memory()
     session = open_session(file, cpu=RUN_ON, accepted=False)
     parity = logits_parity(

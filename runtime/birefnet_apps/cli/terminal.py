@@ -16,14 +16,18 @@ import click
 from birefnet_models.base.text import format_seconds, printable
 from birefnet_models.pins import FetchOptions
 from birefnet_runtime.model.locate import ModelFile
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    SpinnerColumn,
     Task,
+    TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
@@ -34,8 +38,6 @@ from ..storage.models import find_any_model
 from .main import ENDING, SIGHUP, leave_terminal
 
 if TYPE_CHECKING:
-    from birefnet_models.download import Progress as OnProgress
-
     from ..files.records import RecordWriter
 
 SKIP_EXISTING = "the same command with --skip-existing goes on there"
@@ -134,19 +136,42 @@ def located(model: str | os.PathLike[str]) -> ModelFile:
 
 
 @contextmanager
-def fetch_bar() -> Iterator[OnProgress | None]:
+def fetch_bar() -> Iterator[FetchBar | None]:
     """A progress bar for downloads on a terminal; None elsewhere."""
     if not console.is_terminal:
         yield None
         return
-    columns = (TextColumn("fetching"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("fetching", visible=False)
+    bar = FetchBar()
+    with Live(Group(bar.bytes, bar.steps), console=console, transient=True):
+        yield bar
 
-        def show(have: int, total: int | None) -> None:
-            bars.update(task, completed=have, total=total, visible=have != total)
 
-        yield show
+class FetchBar:
+    """A bar of the bytes that have come, and below it the step that goes on.
+
+    Attributes:
+        bytes: shown while a file is fetched.
+        steps: shown from the first `step` on.
+    """
+
+    def __init__(self) -> None:
+        columns = (TextColumn("fetching"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self.bytes = Progress(*columns, console=console)
+        self.steps = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console
+        )
+        self._fetch = self.bytes.add_task("fetching", visible=False)
+        self._step: TaskID | None = None
+
+    def __call__(self, have: int, total: int | None) -> None:
+        """Show how much of a file is here."""
+        self.bytes.update(self._fetch, completed=have, total=total, visible=have != total)
+
+    def step(self, what: str) -> None:
+        """Show what is being done, with the time since it began."""
+        if self._step is not None:
+            self.steps.remove_task(self._step)
+        self._step = self.steps.add_task(printable(what), total=None)
 
 
 # The lines of a run of many files: one for each failure, and the last, which counts.

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from birefnet_apps.cli.main import main
+from birefnet_apps.cli.terminal import FetchBar
 from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import Segmenter
 from click.testing import CliRunner
@@ -35,6 +37,39 @@ def test_json_is_the_report(tiny_file, tmp_path):
     assert report["opset"] == 19
     assert report["backbone"] == "swin"
     assert report["file_bytes"] == (tmp_path / "out" / "onnx" / "model.onnx").stat().st_size
+    assert result.stdout.count("\n") == 1
+
+
+def test_several_precisions_are_one_line_that_lists_all_files(tiny_file, tmp_path):
+    folder = tmp_path / "out" / "onnx"
+
+    result = invoke(
+        tiny_file, "-o", tmp_path / "out", "--precision", "fp32, fp16,fp32", "--json",
+        "--no-verify", "--trained-size", 64, "--external-data",
+    )  # fmt: skip
+    report = json.loads(result.stdout)
+
+    assert result.stdout.count("\n") == 1
+    assert [each["precision"] for each in report["reports"]] == ["fp32", "fp16"]
+    names = ("model.onnx", "model.onnx_data", "model_fp16.onnx", "model_fp16.onnx_data")
+    assert report["files"] == [str(folder / name) for name in names]
+    assert all(Path(file).is_file() for file in report["files"])
+
+
+def test_a_precision_that_is_none_is_refused(tiny_file, tmp_path):
+    result = invoke(tiny_file, "-o", tmp_path / "out", "--precision", "fp32,fp8")
+
+    assert result.exit_code == 2
+    assert "'fp8'" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_each_step_is_shown_below_the_bytes():
+    bar = FetchBar()
+    bar.step("building fp32")
+    bar.step("proving fp32")
+
+    assert [task.description for task in bar.steps.tasks] == ["proving fp32"]
 
 
 def test_a_file_that_is_no_checkpoint_is_one_line_and_a_failure(tmp_path):

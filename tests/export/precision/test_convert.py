@@ -1,6 +1,7 @@
 """fp16 and int8 of the tiny network: what they compute, how large they are, what is refused."""
 
 import json
+from functools import wraps
 
 import numpy as np
 import onnx
@@ -8,11 +9,13 @@ import pytest
 from birefnet_export import pipeline
 from birefnet_export.answer import TOLERANCES
 from birefnet_export.errors import ExportError, ParityError, PrecisionError
-from birefnet_export.export import export_onnx
+from birefnet_export.export import export_onnx, export_precisions
 from birefnet_export.graph.weights import WeightsInGraph
 from birefnet_export.precision import sensitivity
 from birefnet_export.precision.calibration import calibration_images
+from birefnet_export.reference import birefnet
 from birefnet_export.verify.logits import LOGITS_TOLERANCES, mask_of_logits
+from birefnet_export.verify.sample_tensors import INPUT_SHAPES
 from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import ImageError, Segmenter
 from birefnet_runtime.model.known_answer import read_known_answer
@@ -45,17 +48,28 @@ def checkpoint(tmp_path_factory, tiny):
 
 @pytest.fixture(scope="module")
 def exported(checkpoint, photos, tmp_path_factory):
-    """Every precision of the tiny network in one directory: the reports."""
+    """Every precision of the tiny network in one directory, made in one run: the reports."""
     out = tmp_path_factory.mktemp("out")
-    options = {
-        "fp32": {},
-        "fp16": {"lowering": "rows"},
-        "int8": {"calibrate": photos, "min_iou": 0.9},
-    }
-    return {
-        precision: export_onnx(checkpoint, out, precision=precision, trained_size=(96, 160), **more)
-        for precision, more in options.items()
-    }
+    options = {"lowering": "rows", "trained_size": (96, 160), "calibrate": photos, "min_iou": 0.9}
+    counts = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((pipeline, "read_fetched"), (pipeline, "build_model")):
+            patch.setattr(module, name, counted(getattr(module, name), counts))
+        patch.setattr(birefnet, "logits", counted(birefnet.logits, counts))
+        reports = export_precisions(checkpoint, out, tuple(FILES), **options)
+    assert counts == {"read_fetched": 1, "build_model": 1, "logits": len(INPUT_SHAPES) + 1}
+    return {report.precision: report for report in reports}
+
+
+def counted(function, counts):
+    """The function, which counts its calls by its name."""
+
+    @wraps(function)
+    def call(*arguments, **options):
+        counts[function.__name__] = counts.get(function.__name__, 0) + 1
+        return function(*arguments, **options)
+
+    return call
 
 
 def constants(file) -> dict[str, TensorProto]:
@@ -174,12 +188,27 @@ def test_coordinates_of_a_map_stay_float32(checkpoint, tmp_path):
 def test_fp16_is_native_by_default_and_the_others_are_rows(
     checkpoint, tmp_path, monkeypatch, precision, lowering
 ):
-    def run(fetched, directory, request):
-        raise LookupError(request.form.lowering.name)
+    def run(fetched, targets, step):
+        raise LookupError(targets[0].request.form.lowering.name)
 
     monkeypatch.setattr(pipeline, "run_export", run)
     with pytest.raises(LookupError, match=lowering):
         export_onnx(checkpoint, tmp_path, precision=precision)
+
+
+@pytest.mark.slow
+def test_a_file_of_several_is_the_one_made_alone(checkpoint, exported, tmp_path):
+    alone = export_onnx(
+        checkpoint, tmp_path, precision="fp16", lowering="rows", trained_size=(96, 160)
+    )
+
+    assert alone.file.read_bytes() == exported["fp16"].file.read_bytes()
+    assert set(exported["fp16"].files) == {exported["fp16"].file}
+
+
+def test_no_precision_is_refused(checkpoint, tmp_path):
+    with pytest.raises(PrecisionError, match=r"name one"):
+        export_precisions(checkpoint, tmp_path, ())
 
 
 @pytest.mark.slow

@@ -161,11 +161,13 @@ def test_nothing_is_pushed_where_verification_fails_or_is_left_out(hub, tiny_fil
     assert "takes verified exports alone" in left_out.output
     alone = CliRunner().invoke(export, [str(tiny_file), "-o", "o", "--private"])
     assert alone.exit_code == 2
+    apart = CliRunner().invoke(export, ["lite", "--push", REPO, "--precision", "fp32,int8"])
+    assert (apart.exit_code, "--output" in apart.output) == (2, True)
     assert hub.repos == {}
 
 
 def test_the_command_says_where_it_is(hub, report, monkeypatch):
-    monkeypatch.setattr("birefnet_export.cli.export.export_onnx", lambda *_, **__: report)
+    monkeypatch.setattr("birefnet_export.cli.export.export_precisions", lambda *_, **__: (report,))
 
     done = CliRunner().invoke(export, ["x", "--push", REPO])
     where = f"{hub.url}/{REPO}/commit/{hub.repos[REPO].branches['main']}"
