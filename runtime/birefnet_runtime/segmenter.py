@@ -112,8 +112,9 @@ class Segmenter:
     """Bytes that `max_memory` leaves for pictures beside the model; None without a limit."""
     session_info: SessionInfo | None = None
     """The provider it runs on and those passed over; None for a session that was handed in."""
-    _what_fits: Callable[[float], str] | None = None
-    """What to ask for so that pictures that take so many bytes fit; None without a limit."""
+    what_fits: Callable[[float], str] | None = None
+    """Called with the bytes that a refused picture takes: which `--size` or `--max-memory` it fits
+    with, as the end of a sentence; None without a limit."""
     _recipe: "Callable[[], Segmenter] | None" = None
     """Opens the same model anew; None for a session that was handed in."""
 
@@ -160,7 +161,7 @@ class Segmenter:
                 choice = choose(file, footprint, size, limit, memory=memory)
             memory, size = choice.memory, choice.size
             self.memory_left = limit - choice.estimate_bytes
-            self._what_fits = partial(what_fits, footprint, size, limit)
+            self.what_fits = partial(what_fits, footprint, size, limit)
             if choice.note:
                 warnings.warn(choice.note, MemoryWarning, stacklevel=2)
         opened = open_session(
@@ -456,7 +457,7 @@ class Segmenter:
             ImageError: it doesn't; says how much it takes, how much is left, and what would do.
         """
         if self.memory_left is not None:
-            check_fits(name, size, needed, self.memory_left, self._what_fits)
+            check_fits(name, size, needed, self.memory_left, self.what_fits)
 
     def warm_up(self, size: tuple[int, int] | None = None, batch: int = 1) -> None:
         """Run the graph once on nothing, so that the first image of this shape doesn't wait.

@@ -18,7 +18,7 @@ from birefnet_runtime.images.write import Encoding, FormatName, format_named
 from birefnet_runtime.segmenter import Opening
 from birefnet_runtime.session.providers import Cpu
 
-from ..files.cutter import CutterSettings, check_style
+from ..files.cutter import LOOKED_AT, CutterSettings, check_style
 from ..files.jobs import CutoutPlan, Job, Shard, selected
 from ..files.plan import plan_again, plan_cutouts, read_list
 from ..storage import STANDARD_STREAM, CredentialsError, Location, file_at, plain
@@ -58,8 +58,6 @@ DEPTHS: dict[str, Literal[8, 16]] = {"8": 8, "16": 16}
 RECORD_FORMATS = ("jsonl", "parquet")
 RENEW = "renew the credentials, then the same command with --skip-existing goes on there"
 METADATA: dict[str, Metadata] = {"keep": "keep", "gps": "keep-gps", "strip": "strip"}
-LOOKED_AT = 32
-"""Pictures whose headers are read before the model is opened, where memory is bounded."""
 _STDOUT = frozenset({"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 
 
@@ -92,8 +90,7 @@ def run_here(
         file_at(output).check_writable()
     jobs = iter(plan.jobs)
     first = list(islice(jobs, LOOKED_AT))
-    if settings.opening.get("max_memory") is not None:
-        settings = settings.roomy(first, complete=plan.count == len(first))
+    settings = settings.roomy(first, complete=plan.count == len(first))
     jobs = chain(first, jobs)
     cutter = replace(settings, model=located(settings.model)).open()
     if note:

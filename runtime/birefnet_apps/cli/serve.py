@@ -217,6 +217,7 @@ def serve_command(
             page=not no_page,
             origins=allow_origin,
             memory_left=segmenter.memory_left,
+            what_fits=segmenter.what_fits,
         )
         name = Path(model or "nano").name.removesuffix(".onnx")  # no folders: clients see it
         serve(segmenter, settings, name, opened, signals)

@@ -31,6 +31,10 @@ MOST_UPLOAD_BYTES = 256e6
 """Of results that are on their way; one that is larger goes alone."""
 
 
+LOOKED_AT = 32
+"""Pictures whose headers are read before the model is opened, where memory is bounded."""
+
+
 def check_style(style: Style, encoding: Encoding) -> None:
     """Check that a style can be written in a format; before any work is done.
 
@@ -390,13 +394,15 @@ class CutterSettings:
     detailed: bool = False
 
     def roomy(self, jobs: Sequence[Job], *, complete: bool) -> "CutterSettings":
-        """The same, opened so that pictures fit beside the model, whose memory is bounded.
+        """The same, opened so that pictures fit beside the model, if its memory is bounded.
 
         Args:
-            jobs: the first of them, whose headers are read where they lie on this machine.
+            jobs: headers of the first `LOOKED_AT` are read where they lie on this machine.
             complete: whether these are all.
         """
-        needs = [need for job in jobs if (need := self._need(job)) is not None]
+        if self.opening.get("max_memory") is None:
+            return self
+        needs = [need for job in jobs[:LOOKED_AT] if (need := self._need(job)) is not None]
         most = max(needs, default=PICTURE_BYTES)
         if not complete or len(needs) < len(jobs):
             most = max(most, PICTURE_BYTES)

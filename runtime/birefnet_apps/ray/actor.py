@@ -166,6 +166,7 @@ class CutFiles:
         delivery: the model.
         folder: where relative paths begin, if there is such a folder on this machine.
         journal: notes what is in hand; None: nothing is.
+        complete: whether the first table is the only one there is.
     """
 
     def __init__(
@@ -174,42 +175,54 @@ class CutFiles:
         delivery: Delivery,
         folder: str,
         journal: JournalActor | None = None,
+        *,
+        complete: bool = False,
     ) -> None:
         self._notes = Notes()
         self._cutter: FileCutter | None = None
         self._error = ""
+        self._delivery = delivery
         self._journal = journal
+        self._complete = complete
         with suppress(OSError):
             os.chdir(folder)
         opening = with_threads(settings.opening, assigned_cpus())
         cv2.setNumThreads(opening["threads"] or 1)
-        if journal is not None and journal.begin(_OPENING) >= MOST_OPENINGS + journal.actors:
-            self._error = "every process that opens the model ends; is there enough memory for it?"
-            return
-        try:
-            # An error here would be Ray's, with its log, and tried again.
-            self._cutter = replace(settings, model=delivery.receive(), opening=opening).open()
-        except BirefnetError as error:
-            self._error = str(error)
-        if journal is not None:
-            journal.end(_OPENING)
+        self._settings = replace(settings, opening=opening)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         jobs = jobs_of(table)
         records = [_failure(job, error) for job, error in jobs if error is not None]
         todo = [job for job, error in jobs if error is None]
+        if todo and self._cutter is None and not self._error:
+            self._open(todo)
         if self._cutter is None:
             records += [{**_failure(job, self._error), "fatal": True} for job in todo]
-        elif todo:
+        else:
             records += [_record_of(report) for report in self._reports(self._cutter, todo)]
         if records:
             records[0] = {**records[0], "notes": self._notes.taken()}
         return record_table(records)
 
+    def _open(self, jobs: list[Job]) -> None:
+        """Open the model, or note why it can't be: an error here would be Ray's, with its log, and
+        tried again."""
+        journal = self._journal
+        if journal is not None and journal.begin(_OPENING) >= MOST_OPENINGS + journal.actors:
+            self._error = "every process that opens the model ends; is there enough memory for it?"
+            return
+        try:
+            settings = replace(self._settings, model=self._delivery.receive())
+            self._cutter = settings.roomy(jobs, complete=self._complete).open()
+        except BirefnetError as error:
+            self._error = str(error)
+        if journal is not None:
+            journal.end(_OPENING)
+
     def _reports(self, cutter: FileCutter, jobs: list[Job]) -> Iterator[FileReport]:
         """A report of each job; one by one where an earlier actor was lost on them."""
         journal = self._journal
-        if journal is None:
+        if journal is None or not jobs:
             yield from reports_of(cutter, jobs)
             return
         table = f"{len(jobs)} files from {typed_location(jobs[0].source)}"

@@ -175,6 +175,7 @@ def records_of(
             "delivery": deliver(settings.model, len(nodes)),
             "folder": _current_folder(),
             "journal": start_journal(planned.actors),
+            "complete": len(tables) == 1,
         },
         **resources,
     )

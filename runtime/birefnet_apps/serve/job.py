@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
+from birefnet_models.base.text import format_bytes
 from birefnet_runtime.cutout.background import ImageBackground
 from birefnet_runtime.cutout.compose import Result
 from birefnet_runtime.cutout.mask import Subject
+from birefnet_runtime.cutout.memory import SLACK_BYTES
 from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.errors import ImageError
 from birefnet_runtime.images.picture import Pixels, to_eight_bits
@@ -117,10 +119,21 @@ def _weigh_picture(order: Order, settings: Settings) -> Weight:
         raise Refusal(413, "resolution_too_high", title)
     left = settings.memory_left
     if left is not None and weight.bytes > budget(left, settings.held_bytes):
-        raise Refusal(
-            413, "resolution_too_high", f"{_NAMES[name]} takes more memory than this server has"
-        )
+        raise Refusal(413, "resolution_too_high", _too_heavy(name, weight, settings, left))
     return weight
+
+
+def _too_heavy(name: str, weight: Weight, settings: Settings, left: float) -> str:
+    """What to send instead, and what the server's owner can do."""
+    room = format_bytes(max(0.0, budget(left, settings.held_bytes)))
+    title = (
+        f"{_NAMES[name]} takes {format_bytes(weight.bytes)} of memory, more than the {room} that "
+        "this server has for one; send a smaller one"
+    )
+    if settings.what_fits:
+        total = weight.bytes + SLACK_BYTES + settings.held_bytes
+        title += f", or change the server's options: {settings.what_fits(total)}"
+    return title
 
 
 def read_pictures(order: Order, segmenter: Segmenter, settings: Settings) -> Ready:

@@ -1,7 +1,7 @@
 """What a server is told: where it listens, what it lets in, how much it takes on."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -111,6 +111,8 @@ class Settings:
         page: whether `GET /` shows the page.
         origins: of other sites whose pages may use the server from a browser; `*` for all.
         memory_left: bytes that a limit of memory leaves beside the model; None without one.
+        what_fits: told how many bytes a picture takes, says how the server takes it; None without
+            a limit.
     """
 
     queue: int = 16
@@ -128,6 +130,7 @@ class Settings:
     page: bool = True
     origins: tuple[str, ...] = ()
     memory_left: float | None = None
+    what_fits: Callable[[float], str] | None = None
 
     @property
     def queue_pixels(self) -> int:

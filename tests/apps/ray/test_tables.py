@@ -18,6 +18,7 @@ from birefnet_apps.ray.tables import job_tables, jobs_of, plain_record, record_t
 from birefnet_apps.storage import RemotePath
 from birefnet_runtime.errors import ClusterError, ImageError
 from birefnet_runtime.segmenter import Segmenter
+from birefnet_runtime.session.memory import PICTURE_BYTES
 from PIL import Image
 
 
@@ -94,6 +95,24 @@ def test_a_model_that_cannot_be_opened_is_the_error_of_every_row(folder, jobs):
 
     assert [row["fatal"] for row in made] == [True] * 3
     assert "gone.onnx" in made[0]["error"]
+
+
+@pytest.mark.parametrize(("complete", "room"), [(True, "their own"), (False, "any photograph's")])
+def test_an_actor_looks_at_its_pictures_before_a_limit_chooses(
+    complete, room, folder, jobs, monkeypatch
+):
+    """As a run over files does; where there are more tables, the rest may be larger."""
+    opened = []
+    monkeypatch.setattr(CutterSettings, "open", lambda self: opened.append(self) or cutter)
+    cutter = FileCutter(Segmenter("nano"))
+    settings = CutterSettings(opening={"max_memory": "1GB"})
+    sound = [job for job in jobs if "b.png" not in str(job.source)]
+    (table,) = job_tables(sound, [], 10)
+
+    CutFiles(settings, deliver("nano", 1), str(folder), complete=complete)(table)
+
+    (needed,) = [one.opening["picture_bytes"] for one in opened]
+    assert (needed < PICTURE_BYTES) == (room == "their own")
 
 
 def test_a_bug_is_a_row_and_no_end(model, folder, jobs, monkeypatch):

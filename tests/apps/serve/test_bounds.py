@@ -295,12 +295,20 @@ def test_chunks_of_a_byte_are_not_put_up_with(serve, model):
 
 
 def test_a_limit_of_memory_holds_for_pictures(serve, model, photo):
-    server = serve(model, memory_left=120e6, max_upload_bytes=1_000_000)
+    asked = []
+    server = serve(
+        model,
+        memory_left=120e6,
+        max_upload_bytes=1_000_000,
+        what_fits=lambda taken: asked.append(taken) or "it fits with --size 64",
+    )
     large = png(np.zeros((3000, 3000, 3), np.uint8))
 
     refused = server.removebg(large)
 
     assert (refused.status, refused.code()) == (413, "resolution_too_high")
+    assert all(word in refused.title() for word in ("smaller", "--size 64"))
+    assert 120e6 < asked[0] < 1e9
     assert server.removebg(photo).status == 200
 
 
