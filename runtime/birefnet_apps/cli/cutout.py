@@ -90,7 +90,8 @@ def run_here(
         file_at(output).check_writable()
     jobs = iter(plan.jobs)
     first = list(islice(jobs, LOOKED_AT))
-    settings = settings.roomy(first, complete=plan.count == len(first))
+    if settings.opening.get("max_memory") is not None:
+        settings = settings.roomy(first, complete=plan.count == len(first))
     jobs = chain(first, jobs)
     cutter = replace(settings, model=located(settings.model)).open()
     if note:

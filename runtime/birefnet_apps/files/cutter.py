@@ -394,14 +394,12 @@ class CutterSettings:
     detailed: bool = False
 
     def roomy(self, jobs: Sequence[Job], *, complete: bool) -> "CutterSettings":
-        """The same, opened so that pictures fit beside the model, if its memory is bounded.
+        """The same, opened so that pictures fit beside the model, whose memory is bounded.
 
         Args:
             jobs: headers of the first `LOOKED_AT` are read where they lie on this machine.
             complete: whether these are all.
         """
-        if self.opening.get("max_memory") is None:
-            return self
         needs = [need for job in jobs[:LOOKED_AT] if (need := self._need(job)) is not None]
         most = max(needs, default=PICTURE_BYTES)
         if not complete or len(needs) < len(jobs):

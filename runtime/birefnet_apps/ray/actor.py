@@ -213,7 +213,9 @@ class CutFiles:
             return
         try:
             settings = replace(self._settings, model=self._delivery.receive())
-            self._cutter = settings.roomy(jobs, complete=self._complete).open()
+            if settings.opening.get("max_memory") is not None:
+                settings = settings.roomy(jobs, complete=self._complete)
+            self._cutter = settings.open()
         except BirefnetError as error:
             self._error = str(error)
         if journal is not None:
