@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
+from birefnet_models.base.extras import naming_extras
 from birefnet_models.cache import export_directory
 from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_models.zoo import lookup
@@ -17,6 +18,7 @@ from .options import ExportOptions, ExportReport, ExportRequest, graph_form
 from .precision.request import Precision
 
 
+@naming_extras()
 def export_onnx(
     checkpoint: str | Path,
     output_dir: str | Path | None = None,

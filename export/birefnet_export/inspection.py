@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from birefnet_models.base.extras import naming_extras
 from birefnet_models.base.hashes import sha256_of
 from birefnet_models.base.names import METADATA_PREFIX, PREPROCESSOR_FILE
 from birefnet_models.base.onnx_file import OnnxFile, ValueInfo, read_onnx
@@ -94,6 +95,7 @@ class OnnxFacts:
 Facts: TypeAlias = CheckpointFacts | OnnxFacts
 
 
+@naming_extras()
 def inspect_file(path: str | Path) -> Facts:
     """Read the facts of a file, or of the first graph or the weights that a directory holds.
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         CacheError,
         FetchError,
         LicenseError,
+        MissingExtraError,
         OfflineError,
         OnlyCheckpointError,
         OnnxFileError,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         UnknownModelError,
     )
     from .base.files import cache_root
+    from .base.version import __version__
     from .cache import CachedExport, cached_exports
     from .zoo import ModelCard, Score, Weights, all_cards, embedded_path, find, search
 
@@ -29,6 +31,7 @@ __all__ = [
     "CachedExport",
     "FetchError",
     "LicenseError",
+    "MissingExtraError",
     "ModelCard",
     "OfflineError",
     "OnlyCheckpointError",
@@ -37,6 +40,7 @@ __all__ = [
     "Score",
     "UnknownModelError",
     "Weights",
+    "__version__",
     "all_cards",
     "cache_root",
     "cached_exports",
@@ -51,9 +55,11 @@ __getattr__ = lazily(
         ".cache": "CachedExport cached_exports",
         ".base.files": "cache_root",
         ".base.errors": (
-            "AccessError BirefnetError CacheError FetchError LicenseError OfflineError "
-            "OnlyCheckpointError OnnxFileError PinError UnknownModelError"
+            "AccessError BirefnetError CacheError FetchError LicenseError "
+            "MissingExtraError OfflineError OnlyCheckpointError OnnxFileError PinError "
+            "UnknownModelError"
         ),
+        ".base.version": "__version__",
         ".zoo": "ModelCard Score Weights all_cards embedded_path find search",
     },
 )

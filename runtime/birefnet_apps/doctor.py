@@ -13,6 +13,7 @@ from types import ModuleType
 import cv2
 import numpy as np
 from birefnet_models.base.errors import BirefnetError
+from birefnet_models.base.extras import install_command
 from birefnet_models.base.text import first_line, joined
 from birefnet_runtime.errors import ProviderError
 from birefnet_runtime.machine import (
@@ -221,7 +222,7 @@ class Diagnosis:
     def advice(self) -> str:
         """One line: what to do, or what to use."""
         if self.build is None:
-            return "onnxruntime is not installed; install it with: pip install 'birefnet-ort[cpu]'"
+            return f"onnxruntime is not installed; install it with: {install_command('cpu')}"
         if self.build.conflict:
             return self.build.conflict
         states = {state.name: state for state in self.providers}

@@ -5,7 +5,20 @@ from typing import TYPE_CHECKING
 from birefnet_models.base.lazy import lazily
 
 if TYPE_CHECKING:
-    from birefnet_models.base.errors import BirefnetError
+    from birefnet_models.base.errors import (
+        AccessError,
+        BirefnetError,
+        CacheError,
+        FetchError,
+        LicenseError,
+        MissingExtraError,
+        OfflineError,
+        OnlyCheckpointError,
+        OnnxFileError,
+        PinError,
+        UnknownModelError,
+    )
+    from birefnet_models.base.version import __version__
 
     from .cutout.background import Background, Blur, Color, ImageBackground
     from .cutout.compose import Result, Style, compose
@@ -15,41 +28,49 @@ if TYPE_CHECKING:
     from .cutout.refine import Prediction
     from .errors import (
         ImageError,
+        Interrupted,
         MemoryLimitError,
         MemoryWarning,
-        MissingExtraError,
         ModelError,
         OutputError,
         ProviderError,
         ProviderWarning,
         SizeError,
         SizeWarning,
+        WrongAnswerError,
     )
     from .images.picture import Picture
-    from .images.read import read_image
+    from .images.read import ImageSource, read_image
     from .images.write import Encoding, write_image
     from .model.graph_io import Prepared
     from .model.metadata import ModelMetadata
     from .model.signature import Session
     from .model.size import Size
-    from .segmenter import Segmenter
+    from .segmenter import Opening, Segmenter
     from .session.memory import Memory
+    from .session.ort_session import SessionInfo
     from .session.providers import Cpu, Cuda, Named, OpenVINO, TensorRT
 
 __all__ = [
+    "AccessError",
     "Background",
     "BirefnetError",
     "Blur",
+    "CacheError",
     "Canvas",
     "Clean",
     "Color",
     "Cpu",
     "Cuda",
     "Encoding",
+    "FetchError",
     "ImageBackground",
     "ImageError",
+    "ImageSource",
+    "Interrupted",
     "Layout",
     "Length",
+    "LicenseError",
     "Memory",
     "MemoryLimitError",
     "MemoryWarning",
@@ -57,9 +78,14 @@ __all__ = [
     "ModelError",
     "ModelMetadata",
     "Named",
+    "OfflineError",
+    "OnlyCheckpointError",
+    "OnnxFileError",
     "OpenVINO",
+    "Opening",
     "OutputError",
     "Picture",
+    "PinError",
     "Prediction",
     "Prepared",
     "ProviderError",
@@ -67,12 +93,16 @@ __all__ = [
     "Result",
     "Segmenter",
     "Session",
+    "SessionInfo",
     "Size",
     "SizeError",
     "SizeWarning",
     "Style",
     "Subject",
     "TensorRT",
+    "UnknownModelError",
+    "WrongAnswerError",
+    "__version__",
     "compose",
     "estimate_foreground",
     "find_subject",
@@ -83,26 +113,31 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "birefnet_models.base.errors": "BirefnetError",
+        "birefnet_models.base.errors": (
+            "AccessError BirefnetError CacheError FetchError LicenseError MissingExtraError "
+            "OfflineError OnlyCheckpointError OnnxFileError PinError UnknownModelError"
+        ),
+        "birefnet_models.base.version": "__version__",
         ".cutout.background": "Background Blur Color ImageBackground",
-        ".cutout.layout": "Canvas Layout Length",
-        ".cutout.mask": "Clean Subject find_subject",
         ".cutout.compose": "Result Style compose",
         ".cutout.foreground": "estimate_foreground",
+        ".cutout.layout": "Canvas Layout Length",
+        ".cutout.mask": "Clean Subject find_subject",
         ".cutout.refine": "Prediction",
         ".errors": (
-            "ImageError MemoryLimitError MemoryWarning MissingExtraError ModelError "
-            "OutputError ProviderError ProviderWarning SizeError SizeWarning"
+            "ImageError Interrupted MemoryLimitError MemoryWarning ModelError OutputError "
+            "ProviderError ProviderWarning SizeError SizeWarning WrongAnswerError"
         ),
         ".images.picture": "Picture",
-        ".images.read": "read_image",
+        ".images.read": "ImageSource read_image",
         ".images.write": "Encoding write_image",
         ".model.graph_io": "Prepared",
-        ".model.size": "Size",
         ".model.metadata": "ModelMetadata",
         ".model.signature": "Session",
-        ".segmenter": "Segmenter",
+        ".model.size": "Size",
+        ".segmenter": "Opening Segmenter",
         ".session.memory": "Memory",
+        ".session.ort_session": "SessionInfo",
         ".session.providers": "Cpu Cuda Named OpenVINO TensorRT",
     },
 )

@@ -9,11 +9,12 @@ BirefnetError                  birefnet_models.base.errors
 ├── ClusterError               the cluster of other machines can't do the work; says why
 ├── ProviderError              the execution provider asked for can't run; says why
 │   └── WrongAnswerError       what computes here computes wrong; says how far off it is
-├── ServeError                 the server can't be started as it was asked to
-└── MissingExtraError          an optional package is needed; names the install command
+├── Interrupted                the run was ended on request
+└── ServeError                 the server can't be started as it was asked to
 """
 
 from birefnet_models.base.errors import BirefnetError
+from birefnet_models.base.errors import MissingExtraError as MissingExtraError
 
 
 class ImageError(BirefnetError):
@@ -52,8 +53,11 @@ class ServeError(BirefnetError):
     """A server that can't be started as it was asked to."""
 
 
-class MissingExtraError(BirefnetError):
-    """A package is missing that one of the distribution's extras installs."""
+class Interrupted(BirefnetError):
+    """A run that was ended on request, as by `Segmenter.interrupt`."""
+
+    def __init__(self, text: str = "the run was ended on request") -> None:
+        super().__init__(text)
 
 
 class SizeWarning(UserWarning):
@@ -67,43 +71,3 @@ class MemoryWarning(UserWarning):
 class ProviderWarning(UserWarning):
     """The session runs on a fallback, slow parts of the graph run on the CPU under a GPU, or the
     sums of an older int8 file saturate on this processor."""
-
-
-# Which extra of the distribution brings which optional module.
-
-
-EXTRA_OF_MODULE = {
-    "fsspec": "remote",
-    "jinja2": "bench",
-    "matplotlib": "bench",
-    "msgspec": "bench",
-    "onnx": "export",
-    "onnxruntime": "cpu",
-    "pillow_heif": "heic",
-    "prometheus_client": "serve",
-    "psutil": "bench",
-    "pyarrow": "ray",
-    "py_sod_metrics": "evaluate",
-    "pymatting": "matting",
-    "python_multipart": "serve",
-    "ray": "ray",
-    "safetensors": "export",
-    "starlette": "serve",
-    "threadpoolctl": "export",
-    "torch": "pytorch",
-    "transformers": "pytorch",
-    "uvicorn": "serve",
-}
-CPU_BUILD_OF_PYTORCH = "--extra-index-url https://download.pytorch.org/whl/cpu"
-"""With which pip takes PyTorch's CPU build; PyPI's, on Linux, brings 3 GB of CUDA."""
-
-
-def missing_extra(module: str | None) -> MissingExtraError | None:
-    """The error for a module that could not be imported; None if no extra brings that module."""
-    extra = EXTRA_OF_MODULE.get((module or "").partition(".")[0])
-    if extra is None:
-        return None
-    options = f" {CPU_BUILD_OF_PYTORCH}" if extra == "pytorch" else ""
-    return MissingExtraError(
-        f"{module} is not installed; install it with: pip install 'birefnet-ort[{extra}]'{options}"
-    )

@@ -4,11 +4,13 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Any, Generic, TypeVar
 
 from birefnet_models.base.errors import BirefnetError
 
+from .errors import Interrupted
 from .machine import usable_cores
 
 Item = TypeVar("Item")
@@ -59,6 +61,8 @@ class _Stages(Generic[Item, Prepared, Answer, Done]):
     finish: Callable[[Prepared, Answer], Done]
     failed: Callable[[Item, Exception], Done] | None
     pool: ThreadPoolExecutor
+    interrupted: Event = field(default_factory=Event)
+    """Set once a run was ended on request: nothing else is begun then."""
 
     def advance(self, batch: Iterable[_UnderWay[Item]]) -> None:
         """Run together what needs it of a batch, and begin to finish that."""
@@ -87,6 +91,9 @@ class _Stages(Generic[Item, Prepared, Answer, Done]):
         """A stage's result; of an item that failed the one that stands for it, if one is wanted."""
         try:
             return stage(*arguments)
+        except Interrupted:
+            self.interrupted.set()
+            raise
         except _OF_ONE_ITEM as error:
             if self.failed is None:
                 raise
@@ -94,7 +101,9 @@ class _Stages(Generic[Item, Prepared, Answer, Done]):
 
     def _failure(self, item: Item, error: Exception) -> Future[Any]:
         stage: Future[Any] = Future()
-        if self.failed is None:
+        if isinstance(error, Interrupted):
+            self.interrupted.set()
+        if self.failed is None or isinstance(error, Interrupted):
             stage.set_exception(error)
         else:
             stage.set_result(Finished(self.failed(item, error)))
@@ -161,7 +170,8 @@ def overlap(
             prepared already goes together; nothing is waited for to fill a batch.
         finish: what was prepared and its answer to the result.
         failed: the result of an item for which a stage raised a BirefnetError, MemoryError or
-            ArithmeticError, so that the others go on. By default that is raised like anything else.
+            ArithmeticError, so that the others go on. By default that is raised like anything else,
+            as Interrupted always is, in its place: nothing else is begun then.
         weigh: how heavy an item is.
         capacity: how much may be under way together; an item that is heavier goes alone.
         workers: threads for the first and last stage; by default as many as cores may be used.
@@ -179,11 +189,12 @@ def overlap(
     load = 0.0
     pool = ThreadPoolExecutor(workers)
     stages = _Stages(run, finish, failed, pool)
+    interrupted = stages.interrupted.is_set
     try:
         while True:
             while (
                 following is not None
-                and not stopped()
+                and not (interrupted() or stopped())
                 and len(preparing) < ahead
                 and (load == 0 or load + following[1] <= capacity)
             ):
@@ -193,7 +204,7 @@ def overlap(
                 )
                 load += weight
                 following = next(waiting, None)
-            if preparing and not stopped():
+            if preparing and not (interrupted() or stopped()):
                 taken = [preparing.popleft()]
                 while preparing and len(taken) < batch and preparing[0].stage.done():
                     taken.append(preparing.popleft())
@@ -201,9 +212,15 @@ def overlap(
                 finishing.extend(taken)
                 del taken
             elif not finishing:
+                if interrupted():  # while an item was prepared
+                    raise Interrupted
                 return
             while finishing and (
-                stopped() or not preparing or len(finishing) > ahead or finishing[0].stage.done()
+                interrupted()
+                or stopped()
+                or not preparing
+                or len(finishing) > ahead
+                or finishing[0].stage.done()
             ):
                 oldest = finishing.popleft()
                 load -= oldest.weight

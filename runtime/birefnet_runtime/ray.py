@@ -5,9 +5,12 @@ import warnings
 from birefnet_models.base.lazy import lazily
 
 warnings.warn(
-    "birefnet_runtime.ray is birefnet_apps.ray now; the old name goes with version 0.5",
+    "birefnet_runtime.ray is birefnet_apps.ray now, and its cutout_files is cutout_dataset there; "
+    "the old names go with version 0.5",
     DeprecationWarning,
     stacklevel=2,
 )
 
-__getattr__ = lazily(__name__, {"birefnet_apps.ray": "Cutout cutout_files"})
+__getattr__ = lazily(
+    __name__, {"birefnet_apps.ray.dataset": "cutout_files", "birefnet_apps.ray": "Cutout"}
+)

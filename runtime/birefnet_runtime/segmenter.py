@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypedDict
 
 import numpy as np
-from birefnet_models.base.text import first_line, joined
+from birefnet_models.base.text import first_line, format_size, joined
 from numpy.typing import NDArray
 
 from .cutout.compose import Result, Style, compose, shown_alpha
@@ -244,6 +244,13 @@ class Segmenter:
             )
         return self._recipe, ()
 
+    def __repr__(self) -> str:
+        info = self.session_info
+        where = f", {info.provider.name}" if info else ""
+        size = "auto" if self._fixed_size is None else format_size(self._fixed_size)
+        closed = ", closed" if self._session is None else ""
+        return f"<Segmenter: {size}{where}{closed}>"
+
     def __call__(self, image: ImageSource) -> NDArray[np.float32]:
         """The same as `alpha`."""
         return self.alpha(image)
@@ -423,6 +430,7 @@ class Segmenter:
             SizeError: the network can't run at this height and width.
             ModelError: the run failed, its answer holds NaN or infinity, the model is closed, or
                 it gives alpha and no logits.
+            Interrupted: `interrupt` ended it.
         """
         if self.metadata.output == "alpha":
             raise ModelError("this model gives alpha, and its logits stay inside the graph")
@@ -431,7 +439,7 @@ class Segmenter:
         return self._run(tensor)[:, None]
 
     def interrupt(self) -> None:
-        """End the runs that are under way in other threads: each raises ModelError.
+        """End the runs that are under way in other threads: each raises Interrupted.
 
         On the CPU within milliseconds, at the graph's next node; a session that was handed in runs
         on if it can't be told.

@@ -1,5 +1,9 @@
-"""The process's stderr: a line, ONNX Runtime's own lines caught, a sign of life in long waits."""
+"""ONNX Runtime's own lines on stderr caught; a sign of life in long waits, for the logger.
 
+Nothing of ours is written to stderr from here, but for `write_line`, which the command line uses.
+"""
+
+import logging
 import os
 import sys
 import tempfile
@@ -11,6 +15,8 @@ from dataclasses import dataclass
 
 from birefnet_models.base.text import format_seconds
 
+log = logging.getLogger("birefnet")
+"""The library's: what takes long and what is fetched or made, at INFO."""
 _lock = threading.Lock()
 _terminal: int | None = None
 """Where stderr went before it was caught."""
@@ -63,21 +69,21 @@ def write_line(line: str) -> None:
 
 @contextmanager
 def ticking(what: str, promise: str | None = None, every_s: float = 10.0) -> Iterator[None]:
-    """Say on stderr how long `what` has taken, every so often until the block ends.
+    """Log how long `what` has taken, every so often until the block ends.
 
-    With a promise of how long it may take, that is said at once, and at the end how long it was.
+    With a promise of how long it may take, that is logged at once, and at the end how long it was.
     """
     started, done = time.monotonic(), threading.Event()
 
     def tick(how: str = "") -> None:
-        write_line(f"birefnet: {what}: {how}{format_seconds(time.monotonic() - started)}")
+        log.info("%s: %s%s", what, how, format_seconds(time.monotonic() - started))
 
     def keep_ticking() -> None:
         while not done.wait(every_s):
             tick()
 
     if promise:
-        write_line(f"birefnet: {what}; {promise}")
+        log.info("%s; %s", what, promise)
     ticker = threading.Thread(target=keep_ticking, daemon=True)
     ticker.start()
     try:

@@ -19,6 +19,7 @@ from birefnet_apps.doctor import (
     check_provider,
     diagnose,
 )
+from birefnet_models.base.extras import install_command
 from birefnet_runtime.machine import Driver, Gpu
 from birefnet_runtime.session.ort_session import NodePlacement, OpenSession
 from click.testing import CliRunner
@@ -117,7 +118,7 @@ def test_without_onnxruntime(run):
     result = run(build=None, providers=())
 
     assert result.exit_code == 1
-    assert "pip install 'birefnet-ort[cpu]'" in result.stdout
+    assert install_command("cpu") in result.stdout
 
 
 def state(name, *steps, reason=None):

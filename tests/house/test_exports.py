@@ -2,11 +2,23 @@
 for readers and for Python, and both agree."""
 
 import ast
+import builtins
 import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
-PACKAGES = ["birefnet_models", "birefnet_runtime", "birefnet_export", "birefnet_benchmarks"]
+PACKAGES = [
+    "birefnet_models",
+    "birefnet_runtime",
+    "birefnet_apps",
+    "birefnet_export",
+    "birefnet_benchmarks",
+]
 OF_THE_FACE = {"_telemetry", "TYPE_CHECKING", "lazily"}
 """Not handed on: one acts when it is imported, two make a face lazy."""
 
@@ -53,3 +65,43 @@ def test_what_is_exported_exists_and_nothing_else(name):
         assert hasattr(package, exported)
     with pytest.raises(AttributeError, match="has no attribute 'no_such'"):
         _ = package.no_such
+    assert {*package.__all__} <= {*dir(package)}
+    assert package.__version__ == version("birefnet-ort")
+
+
+def docstrings(package) -> Iterator[tuple[str, str]]:
+    """Names and docstrings of what a package exports, methods among them."""
+    for name in package.__all__:
+        value = getattr(package, name)
+        if not (inspect.isclass(value) or inspect.isfunction(value)):
+            continue
+        yield name, inspect.getdoc(value) or ""
+        for method, inner in vars(value).items() if inspect.isclass(value) else ():
+            if not method.startswith("_") and callable(inner):
+                yield f"{name}.{method}", inspect.getdoc(inner) or ""
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_error_that_a_docstring_names_is_public(name):
+    """In the package itself, so that it needs one import to use a function and catch its errors."""
+    package = importlib.import_module(name)
+    known = {*package.__all__, *dir(importlib.import_module("birefnet_runtime")), *dir(builtins)}
+
+    unknown = {
+        (where, error)
+        for where, text in docstrings(package)
+        for line in text.partition("Raises")[2].splitlines()
+        if (raised := re.fullmatch(r" +((?:\w+, )*\w+): .*", line))
+        for error in raised[1].split(", ")
+        if error not in known
+    }
+
+    assert unknown == set()
+
+
+def test_user_code_that_is_checked_for_types_uses_every_public_name():
+    source = (Path(__file__).parent / "plain_user_code.py").read_text(encoding="utf-8")
+    used = {*re.findall(r"\w+", source)}
+
+    for name in ("birefnet_runtime", "birefnet_apps"):
+        assert {*importlib.import_module(name).__all__} - used == set()

@@ -350,7 +350,7 @@ def run_blocked(program: str, *arguments: object) -> subprocess.CompletedProcess
 @pytest.mark.parametrize(
     ("old", "new", "name"),
     [
-        ("birefnet_runtime.ray", "birefnet_apps.ray", "cutout_files"),
+        ("birefnet_runtime.ray", "birefnet_apps.ray", "Cutout"),
         ("birefnet_runtime.cli.main", "birefnet_apps.cli.main", "main"),
     ],
 )

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from birefnet_runtime.errors import EXTRA_OF_MODULE
+from birefnet_models.base.extras import EXTRA_OF_MODULE
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -1,29 +1,31 @@
-"""What is said on stderr while something takes long."""
+"""What is logged while something takes long."""
 
+import logging
 import time
 
-from birefnet_runtime import stderr
+import pytest
 from birefnet_runtime.stderr import ticking
 
 
-def test_progress_goes_on_while_it_runs(monkeypatch):
-    said = []
-    monkeypatch.setattr(stderr, "write_line", said.append)
+@pytest.fixture
+def logged(caplog):
+    caplog.set_level(logging.INFO, "birefnet")
+    return lambda: caplog.messages
 
+
+def test_progress_goes_on_while_it_runs(logged, capfd):
     with ticking("building", "this takes minutes, once", every_s=0.01):
-        while len(said) < 3:
+        while len(logged()) < 3:
             time.sleep(0.005)
 
-    assert said[0] == "birefnet: building; this takes minutes, once"
-    assert all(line.startswith("birefnet: building: ") for line in said[1:])
-    assert ": took " in said[-1]
+    assert logged()[0] == "building; this takes minutes, once"
+    assert all(line.startswith("building: ") for line in logged()[1:])
+    assert ": took " in logged()[-1]
+    assert capfd.readouterr() == ("", "")
 
 
-def test_what_is_soon_done_says_nothing(monkeypatch):
-    said = []
-    monkeypatch.setattr(stderr, "write_line", said.append)
-
+def test_what_is_soon_done_says_nothing(logged):
     with ticking("comparing"):
         pass
 
-    assert said == []
+    assert logged() == []

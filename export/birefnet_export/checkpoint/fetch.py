@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefnet_models.base.errors import AccessError, FetchError, OfflineError
+from birefnet_models.base.extras import naming_extras
 from birefnet_models.base.hashes import sha256_of
 from birefnet_models.base.names import PREPROCESSOR_FILE, WEIGHTS_FILE, choose_weights
 from birefnet_models.base.text import shortened
@@ -47,6 +48,7 @@ class LocalCheckpoint:
     """`REPO@COMMIT` or the URL; None for a local file."""
 
 
+@naming_extras()
 def fetch(checkpoint: str | Path, how: FetchOptions = DEFAULT_OPTIONS) -> LocalCheckpoint:
     """Find or download a checkpoint, and compare it with its pin.
 

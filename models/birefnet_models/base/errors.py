@@ -10,6 +10,7 @@ BirefnetError
 │   ├── AccessError            the server wants a login or a right that is not there
 │   └── LicenseError           a license has to be accepted first
 ├── PinError                   a file is not the pinned one, or nothing is pinned
+├── MissingExtraError          an optional package is needed; names the install command
 ├── birefnet_runtime.errors
 └── birefnet_export.errors
 """
@@ -53,3 +54,7 @@ class LicenseError(FetchError):
 
 class PinError(BirefnetError):
     """A file that is not the one in the lock file, or a reference that the lock file lacks."""
+
+
+class MissingExtraError(BirefnetError, ImportError):
+    """A package is missing that one of the distribution's extras installs."""

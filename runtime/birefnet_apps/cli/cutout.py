@@ -5,7 +5,6 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, islice
 from typing import IO, Literal, get_args
 
 import click
@@ -18,10 +17,10 @@ from birefnet_runtime.images.write import Encoding, FormatName, format_named
 from birefnet_runtime.segmenter import Opening
 from birefnet_runtime.session.providers import Cpu
 
-from ..files.cutter import LOOKED_AT, CutterSettings, check_style
+from ..files.cutter import CutterSettings, check_style
 from ..files.jobs import CutoutPlan, Job, Shard, selected
-from ..files.plan import plan_again, plan_cutouts, read_list
-from ..storage import STANDARD_STREAM, CredentialsError, Location, file_at, plain
+from ..files.plan import made_ready, plan_again, plan_cutouts, read_list
+from ..storage import STANDARD_STREAM, CredentialsError, Location, plain
 from .options import (
     CutoutCommand,
     ListType,
@@ -86,13 +85,7 @@ def run_here(
     if plan.count == 0:
         summary.close(None)
         return
-    if plan.count != 1:  # before the first picture costs work
-        file_at(output).check_writable()
-    jobs = iter(plan.jobs)
-    first = list(islice(jobs, LOOKED_AT))
-    if settings.opening.get("max_memory") is not None:
-        settings = settings.roomy(first, complete=plan.count == len(first))
-    jobs = chain(first, jobs)
+    settings, jobs = made_ready(plan, settings, output)
     cutter = replace(settings, model=located(settings.model)).open()
     if note:
         say(note)

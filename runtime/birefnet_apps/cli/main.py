@@ -5,6 +5,7 @@ nor NumPy, and a distribution that registers a command in the group `birefnet.co
 """
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -18,14 +19,13 @@ from types import FrameType
 from typing import IO, Any
 
 import click
-from birefnet_models.base.errors import BirefnetError
+from birefnet_models.base.errors import BirefnetError, MissingExtraError
+from birefnet_models.base.extras import missing_extra
 from birefnet_models.base.text import printable
 from birefnet_runtime.errors import (
     MemoryWarning,
-    MissingExtraError,
     ProviderWarning,
     SizeWarning,
-    missing_extra,
 )
 
 # What `birefnet --help` says of our own commands, so that none is loaded to be listed.
@@ -73,6 +73,8 @@ LISTED = {
 }
 """By the value of the entry point; a command that is not ours is loaded for its own words."""
 
+LOGGER = "birefnet"
+"""The library's, which has no handler of its own."""
 COMMANDS = "birefnet.commands"
 SERVICES = frozenset({"serve"})
 """Commands that run until they are told to end, which is not a failure."""
@@ -153,7 +155,7 @@ class EntryPointGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _warnings_as_lines(), _termination_as_interrupt(ctx.meta[SERVICE]):
+            with _notes_as_lines(), _termination_as_interrupt(ctx.meta[SERVICE]):
                 return super().invoke(ctx)
         except BirefnetError as error:
             raise OneLine(str(error)) from error
@@ -213,9 +215,23 @@ def _unavailable(name: str, missing: MissingExtraError) -> click.Command:
     )
 
 
+class _LineHandler(logging.Handler):
+    """Shows what the library logs as the command line's own lines, past a stderr that is caught."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == LOGGER:  # the server's has a handler of its own
+            from birefnet_runtime.stderr import write_line  # for what takes long alone
+
+            write_line(printable(f"birefnet: {record.getMessage()}"))
+
+
 @contextmanager
-def _warnings_as_lines() -> Iterator[None]:
-    """Show the library's own warnings like its errors, without the source line."""
+def _notes_as_lines() -> Iterator[None]:
+    """Show what the library logs, and its own warnings, like its errors: without a source line."""
+    log, handler = logging.getLogger(LOGGER), _LineHandler()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
     with warnings.catch_warnings():
         show = warnings.showwarning
 
@@ -229,7 +245,11 @@ def _warnings_as_lines() -> Iterator[None]:
                 show(message, category, *rest, **named)
 
         warnings.showwarning = showwarning
-        yield
+        try:
+            yield
+        finally:
+            log.setLevel(level)
+            log.removeHandler(handler)
 
 
 @contextmanager

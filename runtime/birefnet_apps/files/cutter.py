@@ -19,7 +19,16 @@ from birefnet_runtime.pipeline import Finished, ahead, bare, overlap
 from birefnet_runtime.segmenter import Opening, Segmenter
 from birefnet_runtime.session.memory import PICTURE_BYTES
 
-from ..storage import CredentialsError, LocalFile, RemotePath, absolute, file_at, plain, shown
+from ..storage import (
+    CredentialsError,
+    InMemory,
+    LocalFile,
+    RemotePath,
+    absolute,
+    file_at,
+    plain,
+    shown,
+)
 from .animation import cut_out_frames
 from .jobs import Job, may_be_of, origin_mark
 from .steps import Ready, Task, Weight, budget, finish, read, weigh
@@ -82,9 +91,20 @@ class FileReport:
     seconds: dict[str, float] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def source(self) -> str:
+        """The file: its path or URL, without secrets."""
+        return plain(self.job.source)
+
+    @property
+    def target(self) -> str | None:
+        """Where its result goes: a path or URL; None where that doesn't lie anywhere."""
+        return None if isinstance(self.job.target, InMemory) else plain(self.job.target)
+
     def as_record(self) -> dict[str, Any]:
         """The same as JSON has it."""
-        target = plain(self.job.target)
+        nowhere = isinstance(self.job.target, InMemory)
+        target = None if nowhere else plain(self.job.target)
         record: dict[str, Any] = {"input": plain(self.job.source), "output": target}
         if self.error is not None:
             return {**record, "output": None, "target": target, "error": str(self.error)}
@@ -417,17 +437,18 @@ class CutterSettings:
             return None
         return weight.bytes + SLACK_BYTES
 
-    def open(self) -> FileCutter:
-        """Open the model.
+    def open(self, segmenter: Segmenter | None = None) -> FileCutter:
+        """Open the model, unless one that is open is given.
 
         Raises:
             BirefnetError: as `Segmenter`.
         """
+        segmenter = segmenter or Segmenter(self.model, **self.opening)
         # Where memory is bounded, no more is held than each picture's own count has.
-        bounded = self.opening.get("max_memory") is not None
+        bounded = segmenter.memory_left is not None
         downloads, uploads = (1, 0) if bounded else (DOWNLOADS, UPLOADS)
         return FileCutter(
-            Segmenter(self.model, **self.opening),
+            segmenter,
             self.style,
             self.encoding,
             self.all_frames,

@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from birefnet_models.base.errors import BirefnetError
@@ -22,6 +22,7 @@ from ..storage import (
     file_at,
     parse_location,
 )
+from .cutter import LOOKED_AT, CutterSettings
 from .jobs import CutoutPlan, Failure, InputFile, Job, name_results
 
 
@@ -83,6 +84,26 @@ def plan_cutouts(
     jobs = _pair(files, targets, failures, explicit=single)
     remote = any(isinstance(place, RemotePath) for place in (*inputs, output))
     return CutoutPlan(jobs, tuple(failures), form, len(jobs), remote)
+
+
+def made_ready(
+    plan: CutoutPlan, settings: CutterSettings, output: Location
+) -> tuple[CutterSettings, Iterator[Job]]:
+    """Check what can be checked before the model is opened.
+
+    Returns:
+        The settings, so that the first pictures fit where memory is bounded, and the jobs.
+
+    Raises:
+        OutputError: nothing can be written there.
+    """
+    if plan.count != 1:  # before the first picture costs work
+        file_at(output).check_writable()
+    jobs = iter(plan.jobs)
+    first = list(islice(jobs, LOOKED_AT))
+    if settings.opening.get("max_memory") is not None:
+        settings = settings.roomy(first, complete=plan.count == len(first))
+    return settings, chain(first, jobs)
 
 
 def plan_again(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any, Unpack
 
+from birefnet_models.base.extras import naming_extras
 from birefnet_models.base.text import first_line, printable
 from birefnet_runtime.cutout.compose import Style
 from birefnet_runtime.errors import ClusterError
@@ -30,7 +31,8 @@ _TASKS_PER_ACTOR = 8
 """At least, where there are pictures enough: the last tasks end at different times."""
 
 
-def cutout_files(
+@naming_extras()
+def cutout_dataset(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
@@ -91,6 +93,10 @@ def cutout_files(
     return records_of(plan, settings, pool, failures=True).data
 
 
+cutout_files = cutout_dataset
+"""Its name in 0.3, which `birefnet_runtime.ray` hands on until 0.5."""
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """A Dataset of records that begins when it is iterated over, and anew each time.
@@ -149,7 +155,7 @@ def records_of(
         failures: whether the plan's own failures are rows, too.
 
     Raises:
-        ClusterError, ModelError: as `cutout_files`.
+        ClusterError, ModelError: as `cutout_dataset`.
     """
     import ray
 

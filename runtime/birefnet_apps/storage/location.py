@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TypeAlias
 from urllib.parse import unquote
@@ -95,7 +95,7 @@ class InMemory:
     """
 
     name: str
-    content: bytes | None = None
+    content: bytes | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.name

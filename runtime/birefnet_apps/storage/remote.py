@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
 from birefnet_models.base.errors import BirefnetError
+from birefnet_models.base.extras import naming_extras
 from birefnet_models.base.text import first_line
 from birefnet_runtime.errors import ImageError, MissingExtraError, OutputError
 from birefnet_runtime.images.read import MOST_PIPE_BYTES
@@ -293,7 +294,8 @@ def _file_system(root: str, versions: bool = False) -> Any:
     Raises:
         MissingExtraError: fsspec or the driver of this scheme is not installed.
     """
-    import fsspec
+    with naming_extras():
+        import fsspec
 
     protocol = RemotePath(root).protocol
     options = {"use_listings_cache": False} if protocol in DRIVERS else {}

@@ -85,6 +85,9 @@ class ImageBackground:
             image = Image.composite(image, Image.new("RGB", image.size, "white"), opacity)
         self._image = image
 
+    def __repr__(self) -> str:
+        return f"<ImageBackground: {self._image.width} x {self._image.height}>"
+
     def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
         top, left, bottom, right = _covering((self._image.height, self._image.width), size)
         box = (left, top, right, bottom)

@@ -22,10 +22,11 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
+from birefnet_models.base.extras import naming_extras
 from birefnet_models.base.text import format_size
 from numpy.typing import NDArray
 
-from ..errors import ImageError, missing_extra
+from ..errors import ImageError
 from ..images.picture import Pixels, as_share, full_scale
 from ..machine import usable_cores
 
@@ -217,12 +218,8 @@ def _mean_of(shares: Any, weights: Any, side: int) -> _Floats:
 
 
 def _by_pymatting(pixels: Pixels, alpha: NDArray[np.float32]) -> _Floats:
-    try:
+    with naming_extras():
         estimate_foreground_ml = _pymatting()
-    except ModuleNotFoundError as error:
-        if missing := missing_extra(error.name):
-            raise missing from error
-        raise
     scale = np.float32(full_scale(pixels))
     colors: _Floats = estimate_foreground_ml(pixels / scale, alpha) * scale
     return colors

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
+from birefnet_models.base.text import format_size
 from numpy.typing import NDArray
 
 from ..images.picture import Picture, row_strips
@@ -45,6 +46,10 @@ class Refined:
     first: NDArray[Any]
     second: NDArray[Any]
     window: Box
+
+    def __repr__(self) -> str:
+        shapes = " and ".join(format_size(each.shape) for each in (self.first, self.second))
+        return f"<Refined: {shapes}, window {self.window}>"
 
 
 Prediction: TypeAlias = NDArray[Any] | Refined

@@ -35,6 +35,12 @@ class Picture:
     dpi: tuple[float, float] | None = None
     xmp: bytes | None = None
 
+    def __repr__(self) -> str:
+        kind = "RGB" if self.opacity is None else "RGBA"
+        profile = "" if self.profile is None else ", with a profile"
+        height, width = self.size
+        return f"<Picture: {width} x {height} {kind}, {self.pixels.dtype}{profile}>"
+
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
+from birefnet_models.base.extras import install_command
 from birefnet_models.base.text import format_bytes, printable
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
@@ -382,9 +383,7 @@ def _identify(file: BinaryIO, name: str) -> Image.Image:
         raise ImageError(f"{name}: a raw file ({kind}); develop it first, to TIFF or PNG")
     heif = start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
     if heif and not _heif_is_read():
-        raise ImageError(
-            f"{name}: HEIC needs a plugin; install it with: pip install 'birefnet-ort[heic]'"
-        )
+        raise ImageError(f"{name}: HEIC needs a plugin; install it with: {install_command('heic')}")
     chunks = without_texts(file) if start.startswith(_PNG) else None
     if chunks and chunks.for_apple:
         raise ImageError(f"{name}: a PNG of Apple's own kind (CgBI); save it as plain PNG")

@@ -4,7 +4,6 @@ That is the export, which this library doesn't import: an entry point of the gro
 `birefnet.builders` names a function that takes a checkpoint, a precision and a lowering.
 """
 
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from birefnet_models.base.errors import BirefnetError, CacheError, LicenseError, PinError
+from birefnet_models.base.extras import install_command, missing_extra
 from birefnet_models.base.files import cache_root, exclusive
 from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.base.onnx_file import read_onnx
@@ -20,7 +20,8 @@ from birefnet_models.cache import MODEL_OF_PRECISION, CachedExport, cached_expor
 from birefnet_models.pins import LOCK_FILE, FetchOptions
 from birefnet_models.zoo import lookup
 
-from ..errors import MissingExtraError, ModelError, missing_extra
+from ..errors import MissingExtraError, ModelError
+from ..stderr import log
 
 Builder = Callable[[str, str, str | None, FetchOptions], Path]
 """Makes the `.onnx` of a checkpoint (a name of the zoo, or a repository) in a precision and a
@@ -29,8 +30,6 @@ lowering (None: the precision's own), fetched so, in the cache."""
 GROUP = "birefnet.builders"
 LOWERING_WORDS = ("native", "rows", "gridsample")
 """Words of a variant beside its precision, as the export has them."""
-
-_log = logging.getLogger("birefnet")
 
 
 def variant_words(variant: str) -> tuple[str, str | None] | None:
@@ -75,7 +74,7 @@ def built(name: str, variant: str, how: FetchOptions) -> Path:
         )
     precision, lowering = words
     builder = _builder(name)
-    how = replace(how, say=how.say or _log.info)
+    how = replace(how, say=how.say or log.info)
     try:
         place = export_directory(name, precision).parent
         place.mkdir(parents=True, exist_ok=True)
@@ -138,7 +137,7 @@ def _builder(name: str) -> Builder:
 def _not_installed(name: str, what: str) -> MissingExtraError:
     return MissingExtraError(
         f"{name} is not in the cache, and what makes it from its checkpoint is not "
-        f"installed{what}: pip install 'birefnet-ort[export]'; or {_instead(name)}"
+        f"installed{what}: {install_command('export')}; or {_instead(name)}"
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from birefnet_models.base.text import format_size
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -165,6 +166,10 @@ class Prepared:
 
     picture: Picture
     tensor: NDArray[Any]
+
+    def __repr__(self) -> str:
+        shape = format_size(self.tensor.shape)
+        return f"<Prepared: {shape} {self.tensor.dtype} of {self.picture}>"
 
 
 class Form(Protocol):

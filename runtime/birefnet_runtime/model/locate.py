@@ -1,6 +1,7 @@
 """From what is typed as a model to its `.onnx` file, and what is known of that file."""
 
 import os
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from birefnet_models.reference import DEFAULT_REVISION, HubModel, Remote, parse_
 from birefnet_models.zoo import all_cards, embedded_path, lookup
 
 from ..errors import ModelError
+from ..stderr import log
 from .build import built, is_made_of_its_repository, variant_words
 
 
@@ -130,7 +132,7 @@ def find_model(model: str | os.PathLike[str], how: FetchOptions = DEFAULT_OPTION
 
 
             A `Path` is always a file or a directory. A model that was found is taken as it is.
-        how: how it is fetched and pinned.
+        how: how it is fetched and pinned. Without `say` a logger, `birefnet`, gets the lines.
 
     Raises:
         ModelError: there is none; the message says what was found instead, and what makes it.
@@ -208,7 +210,7 @@ def _from_hub(model: str, reference: Remote | None, how: FetchOptions) -> Path |
 def _fetched(reference: Remote, how: FetchOptions) -> Path:
     from birefnet_models.fetch import ready_made  # an HTTP client, for this alone
 
-    return ready_made(reference, how)
+    return ready_made(reference, replace(how, say=how.say or log.info))
 
 
 def _in_directory(directory: Path) -> Path:

@@ -16,6 +16,7 @@ from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
+from birefnet_models.base.extras import install_command
 from birefnet_models.base.text import joined
 
 from .plugins import PLUGINS, plugin_of
@@ -337,10 +338,10 @@ def is_installed(provider: str, build: Build) -> bool:
 def _not_installed(provider: str, build: Build) -> str:
     if provider == "openvino":
         wheel = PLUGINS[provider].wheel
-        return f"{wheel} is not installed; install it with: pip install 'birefnet-ort[openvino]'"
+        return f"{wheel} is not installed; install it with: {install_command('openvino')}"
     if build.conflict:
         return build.conflict
     there = ", ".join(short_name(name) for name in build.providers if "Azure" not in name)
-    replace_it = f"replace it: pip uninstall -y {build.package} && pip install 'birefnet-ort[gpu]'"
+    replace_it = f"replace it: pip uninstall -y {build.package} && {install_command('gpu')}"
     how = OTHERS[provider].install if provider in OTHERS else replace_it
     return f"{build.package} {build.version} is a build without it (it has {there}); {how}"

@@ -14,7 +14,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from ..errors import ProviderError, WrongAnswerError, missing_extra
+from ..errors import ProviderError, WrongAnswerError
 from ..machine import has_arm_bf16, usable_cores
 from ..model.locate import as_model_file
 from ..model.size import Size
@@ -76,6 +76,8 @@ def open_session(
     try:
         build = installed_build()
     except ModuleNotFoundError as error:
+        from birefnet_models.base.extras import missing_extra  # for messages alone
+
         if missing := missing_extra(error.name):
             raise missing from error
         raise

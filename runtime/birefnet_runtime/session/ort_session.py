@@ -16,7 +16,7 @@ from birefnet_models.base.errors import BirefnetError
 from birefnet_models.base.text import first_line
 from numpy.typing import NDArray
 
-from ..errors import ModelError, ProviderError
+from ..errors import Interrupted, ModelError, ProviderError
 from ..model.locate import ModelFile
 from ..stderr import Caught, caught_stderr
 from .device_buffers import BoundRunner
@@ -119,19 +119,15 @@ class SessionInfo:
                 for other, reason in self.skipped
             )
             lines.append(f"running on {name}, for {reasons} (birefnet doctor says what to do)")
-        if self.placement and self._copies_to_the_cpu():
+        copies = name in ("cuda", "tensorrt")  # to the CPU's kernels and back
+        if isinstance(self.provider, Named):
+            copies = not (name in OTHERS and OTHERS[name].on_cpu)
+        if self.placement and copies:
             heavy = self.placement.heavy_on("CPUExecutionProvider")
             if heavy:
                 there = ", ".join(f"{number} {operator}" for operator, number in heavy.items())
                 lines.append(f"under {name}, the CPU runs {there}: expect it to be slow")
         return lines
-
-    def _copies_to_the_cpu(self) -> bool:
-        """Whether nodes that are left to the CPU's kernels cost a copy there and back."""
-        name = self.provider.name
-        if isinstance(self.provider, Named):
-            return not (name in OTHERS and OTHERS[name].on_cpu)
-        return name in ("cuda", "tensorrt")
 
 
 class OpenSession:
@@ -151,6 +147,7 @@ class OpenSession:
 
     Raises, when it runs:
         SizeError: TensorRT's engine was built for other shapes.
+        Interrupted: it was ended on request.
         ModelError: in a forked process, it can't be opened anew.
         ProviderError: the same, for the provider's sake: CUDA doesn't survive a fork.
     """
@@ -218,7 +215,7 @@ class OpenSession:
             return self._run_once(output_names, input_feed)
         except onnxruntime_errors(RuntimeError) as error:
             if self._was_interrupted:
-                raise
+                raise Interrupted from error
             again = partial(self._run_once, output_names, input_feed)
             with self._opening:
                 if session is self._session:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from birefnet_apps.cli import main as cli
+from birefnet_models.base.extras import missing_extra
 from birefnet_runtime.model.locate import ModelFile
 from click.testing import CliRunner
 from PIL import Image
@@ -412,6 +413,4 @@ def test_without_onnxruntime_one_line_says_what_to_install(model, photo, tmp_pat
     result = run("cutout", photo, "-o", tmp_path / "out.png", "-m", model)
 
     assert result.exit_code == 1
-    assert result.stderr == (
-        "birefnet: onnxruntime is not installed; install it with: pip install 'birefnet-ort[cpu]'\n"
-    )
+    assert result.stderr == f"birefnet: {missing_extra('onnxruntime')}\n"

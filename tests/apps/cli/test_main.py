@@ -13,6 +13,7 @@ import pytest
 from birefnet_apps.cli import cutout
 from birefnet_apps.cli import main as cli
 from birefnet_apps.cli.main import LISTED, with_patterns
+from birefnet_models.base.extras import install_command, missing_extra
 from birefnet_runtime.errors import ModelError
 from click.testing import CliRunner
 from PIL import Image
@@ -233,9 +234,7 @@ def test_a_command_whose_extra_is_missing_says_what_to_install(registered, monke
     result = run("export", "model.safetensors", "--output", "x")
 
     assert result.exit_code == 1
-    assert result.stderr == (
-        "birefnet: onnx is not installed; install it with: pip install 'birefnet-ort[export]'\n"
-    )
+    assert result.stderr == f"birefnet: {missing_extra('onnx')}\n"
     assert "export  (onnx is not installed)" in run("--help").stdout
 
 
@@ -250,7 +249,7 @@ def test_an_import_inside_a_running_command_says_it_too(registered, monkeypatch)
     result = run("lazy")
 
     assert result.exit_code == 1
-    assert "pip install 'birefnet-ort[export]'" in result.stderr
+    assert install_command("export") in result.stderr
 
 
 def test_a_broken_import_is_not_taken_for_a_missing_extra(registered, monkeypatch, tmp_path):

@@ -122,11 +122,11 @@ def _commands_below(pid: int) -> str:
 DEADLY = """
 import json, os, sys
 import ray
-from birefnet_apps.ray import cutout_files
+from birefnet_apps.ray import cutout_dataset
 
 ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False,
          runtime_env={"env_vars": {"PYTHONPATH": sys.argv[2]}})
-rows = cutout_files("in", "out", model=sys.argv[1], gpus_per_actor=1).take_all()
+rows = cutout_dataset("in", "out", model=sys.argv[1], gpus_per_actor=1).take_all()
 print(json.dumps([[os.path.basename(row["input"]), row["error"]] for row in rows]))
 """
 

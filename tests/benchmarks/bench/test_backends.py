@@ -26,5 +26,5 @@ def test_a_package_that_is_missing_is_told_by_its_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "birefnet_benchmarks.bench.backends.pytorch", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
 
-    with pytest.raises(MissingExtraError, match=r"birefnet-ort\[pytorch\].*--extra-index-url"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[pytorch\].*--extra-index-url"):
         backend_class("pytorch")

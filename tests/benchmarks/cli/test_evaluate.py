@@ -10,6 +10,7 @@ import pytest
 from birefnet_apps.cli import main as cli
 from birefnet_benchmarks.cli import evaluate as command
 from birefnet_benchmarks.evaluation.quality import EFFORTS, METRICS
+from birefnet_models.base.extras import missing_extra
 from birefnet_runtime import Segmenter
 from click.testing import CliRunner
 from PIL import Image
@@ -272,7 +273,4 @@ def test_without_the_metrics_library_the_extra_is_named(folder, blocked):
     done = run_without(blocked, "evaluate", "nano", "--images", folder)
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        "birefnet: py_sod_metrics is not installed; "
-        "install it with: pip install 'birefnet-ort[evaluate]'\n"
-    )
+    assert done.stderr == f"birefnet: {missing_extra('py_sod_metrics')}\n"

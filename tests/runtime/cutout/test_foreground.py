@@ -136,7 +136,7 @@ def test_none_leaves_the_picture():
 def test_pymatting_that_is_missing_names_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymatting", None)
 
-    with pytest.raises(MissingExtraError, match=r"pip install 'birefnet-ort\[matting\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[matting\]"):
         estimate_foreground(np.zeros((4, 4, 3), np.uint8), disc(4, 4), estimator="pymatting")
 
 

@@ -163,7 +163,7 @@ INSTEAD = "take a ready-made file (--model onnx-community/BiRefNet_lite-ONNX)"
 @pytest.mark.parametrize(
     ("entries", "error", "says"),
     [
-        ([], MissingExtraError, "pip install 'birefnet-ort[export]'"),
+        ([], MissingExtraError, "[export]'"),
         ([Entry(ModuleNotFoundError("no", name="onnx"))], MissingExtraError, "onnx is missing"),
         ([Entry(OfflineError("x: HF_HUB_OFFLINE"))], OfflineError, "x: HF_HUB_OFFLINE"),
         ([Entry(FetchError("x: interrupted"))], FetchError, "x: interrupted"),

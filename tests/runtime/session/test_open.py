@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from birefnet_models.base.extras import install_command
 from birefnet_runtime import Cpu, Cuda, ModelError, ProviderError, ProviderWarning, Segmenter
 from birefnet_runtime.session import open as sessions
 from birefnet_runtime.session.availability import Build
@@ -57,7 +58,7 @@ def test_a_provider_that_is_not_built_in_is_an_error_that_says_what_to_install(m
     with pytest.raises(ProviderError, match=r"cuda can't run here: onnxruntime .* without it") as e:
         open_session(model, providers="cuda")
 
-    assert "pip install 'birefnet-ort[gpu]'" in str(e.value)
+    assert install_command("gpu") in str(e.value)
     assert "\n" not in str(e.value)
 
 

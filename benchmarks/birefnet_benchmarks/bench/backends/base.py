@@ -7,6 +7,7 @@ from pkgutil import resolve_name
 from typing import Protocol
 
 import numpy as np
+from birefnet_models.base.extras import missing_extra
 from numpy.typing import NDArray
 
 from ...errors import BenchmarkError
@@ -64,9 +65,6 @@ def backend_class(name: str) -> type[Backend]:
     try:
         backend: type[Backend] = resolve_name(BACKENDS.get(name, name))
     except (ImportError, AttributeError, ValueError) as error:
-        # Imported here, so that the runtime takes no memory in a process of PyTorch.
-        from birefnet_runtime.errors import missing_extra
-
         if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error.name)):
             raise missing from error
         known = ", ".join(BACKENDS)
