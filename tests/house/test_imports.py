@@ -121,7 +121,7 @@ CONFINED = {
         "answer.py pipeline.py room.py verify/export_check.py verify/end_to_end_check.py "
         "verify/compare_models.py verify/layer_diff.py "
         "precision/calibration.py cli/fetch_options.py cli/export.py cli/inspect.py inspection.py "
-        "hub_config.py"
+        "hub_config.py metadata.py"
     ),
     ("models", "huggingface_hub"): "download.py hub.py",
     ("export", "huggingface_hub"): "publish/push.py",
