@@ -123,8 +123,7 @@ def to_dict(facts: Facts) -> dict[str, Any]:
 
 def _checkpoint_facts(path: Path) -> CheckpointFacts:
     from .checkpoint.read import architecture_of, mismatches, stated_size
-    from .checkpoint.shards import checkpoint_files
-    from .checkpoint.tensors import file_format, read_state_dict, weights_file
+    from .checkpoint.tensors import checkpoint_files, file_format, read_state_dict, weights_file
 
     file = weights_file(path)
     try:

@@ -1,4 +1,5 @@
-"""Facts about an export that its `.onnx` file carries in its metadata_props."""
+"""Facts about an export: in the metadata_props of its `.onnx` file, and for transformers.js in
+`config.json` and `preprocessor_config.json` beside it."""
 
 from __future__ import annotations
 
@@ -6,9 +7,9 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from birefnet_models.base.names import METADATA_PREFIX
+from birefnet_models.base.names import METADATA_PREFIX, PREPROCESSOR_FILE
 from birefnet_models.base.text import format_size
-from birefnet_runtime.model.metadata import METADATA_FORMAT
+from birefnet_runtime.model.metadata import DEFAULT_SIZE, METADATA_FORMAT
 
 from .checkpoint.read import Checkpoint
 from .graph.activation_memory import activation_bytes_per_pixel, attention_bytes
@@ -81,3 +82,27 @@ def end_to_end_facts(
 def parity_facts(parity: Parity) -> dict[str, str]:
     """The metadata_props entry of a verified file: the measured differences to the reference."""
     return {METADATA_PREFIX + "parity": json.dumps(parity.to_dict())}
+
+
+def hub_config(size: tuple[int, int] | None, *, external_data: bool) -> dict[str, dict[str, Any]]:
+    """Contents of `config.json` and `preprocessor_config.json`, by file name.
+
+    The first names the architecture as the hub does and says where the weights are, the second
+    describes upstream's preprocessing at `size`, (height, width), by default 1024 x 1024.
+    """
+    config: dict[str, Any] = {"architectures": ["BiRefNet"], "model_type": "birefnet"}
+    if external_data:
+        config["transformers.js_config"] = {"use_external_data_format": True}
+    height, width = size or DEFAULT_SIZE
+    preprocessor = {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": height, "width": width},
+        "resample": 2,  # Pillow's bilinear
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(MEAN),
+        "image_std": list(STD),
+    }
+    return {"config.json": config, PREPROCESSOR_FILE: preprocessor}

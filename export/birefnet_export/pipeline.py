@@ -22,14 +22,12 @@ from .checkpoint.fetch import LocalCheckpoint
 from .checkpoint.read import Checkpoint, read_fetched
 from .errors import ExportError
 from .graph.builder import Graph
-from .graph.check import check_graph
 from .graph.end_to_end import enclose
 from .graph.fused.model import append_birefnet
 from .graph.save import append_properties, model_files, opened_view, replacing_model, write_model
-from .graph.signature import INPUT, OUTPUT, SIZE_MULTIPLE
+from .graph.signature import INPUT, OUTPUT, SIZE_MULTIPLE, check_graph
 from .graph.weights import WeightsBeside, WeightStore
-from .hub_config import hub_config
-from .metadata import end_to_end_facts, facts, parity_facts
+from .metadata import end_to_end_facts, facts, hub_config, parity_facts
 from .network.birefnet import BiRefNet
 from .options import EndToEndReport, ExportReport, ExportRequest, GraphForm
 from .precision.calibration import calibration_images

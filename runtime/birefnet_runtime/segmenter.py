@@ -30,7 +30,6 @@ from .model.size import Size, auto_size, check_fixed, check_size, quality_note
 from .pipeline import overlap
 from .session.memory import (
     DEFAULT,
-    PICTURE_BYTES,
     SETTINGS,
     Memory,
     as_bytes,
@@ -155,10 +154,7 @@ class Segmenter:
         if max_memory is not None:
             limit = as_bytes(max_memory)
             footprint = footprint_of(file, limit)
-            room = PICTURE_BYTES if picture_bytes is None else picture_bytes
-            choice = choose(file, footprint, size, limit, room, memory)
-            if picture_bytes is None and choice.estimate_bytes + room > limit:
-                choice = choose(file, footprint, size, limit, memory=memory)
+            choice = choose(file, footprint, size, limit, picture_bytes, memory)
             memory, size = choice.memory, choice.size
             self.memory_left = limit - choice.estimate_bytes
             self.what_fits = partial(what_fits, footprint, size, limit)

@@ -9,7 +9,7 @@ import pytest
 from birefnet_export import pipeline
 from birefnet_export.errors import ParityError
 from birefnet_export.export import export_onnx
-from birefnet_export.verify.sample_tensors import sample_pixels
+from birefnet_export.verify.logits import sample_pixels
 from birefnet_models.base.hashes import changed_file, read_checksums
 from birefnet_runtime import Segmenter
 

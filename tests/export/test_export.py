@@ -12,7 +12,7 @@ from birefnet_export.export import export_onnx
 from birefnet_export.graph.lowering import LOWERINGS
 from birefnet_export.graph.signature import check_signature
 from birefnet_export.options import OPSETS
-from birefnet_export.verify.sample_tensors import INPUT_SHAPES
+from birefnet_export.verify.logits import INPUT_SHAPES
 from safetensors.numpy import save_file
 
 from .conftest import SETTINGS, drawn, expected_logits, fill, golden, golden_cases, key_list, saved

@@ -5,7 +5,8 @@ A run's folder holds `report.json`, which is a `BenchReport`, and `pictures/` wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -285,3 +286,9 @@ def baseline_of(
     workload = configuration.workload
     others = ((result.configuration, result) for result in results)
     return next((r for other, r in others if other.baseline and other.workload == workload), None)
+
+
+def write_results(output: Path, stored: Mapping[str, Any]) -> None:
+    """Write a results file; a reader finds the old one or the new one."""
+    with replacing(output) as unnamed:
+        unnamed.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")

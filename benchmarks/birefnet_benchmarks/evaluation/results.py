@@ -14,7 +14,7 @@ from birefnet_models.zoo import Score
 from birefnet_runtime import OutputError
 
 from ..bench.environment import read_environment
-from ..bench.results_file import write_results
+from ..bench.results import write_results
 from .contact_sheet import draw_sheet
 from .published import card_of, published_scores
 from .quality import LIBRARY, Metric, Tally, metrics

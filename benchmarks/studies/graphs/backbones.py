@@ -19,7 +19,7 @@ from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.inputs import export_by_command
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_models.base.text import format_bytes, format_seconds, format_size
 
 from studies.graphs.golden_checkpoints import write_checkpoint

@@ -21,7 +21,7 @@ from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.inputs import COMMAND
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_benchmarks.errors import BenchmarkError
 from birefnet_models.base.text import format_bytes, format_seconds
 

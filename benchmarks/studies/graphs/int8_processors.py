@@ -24,7 +24,7 @@ from unittest import mock
 
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_export import export_onnx
 from birefnet_export.precision import int8
 from birefnet_export.precision.calibration import calibration_images

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.base.text import format_bytes
 from birefnet_runtime.machine import usable_cores

@@ -16,7 +16,7 @@ from unittest.mock import patch
 import cv2
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_models.base.text import format_seconds
 from birefnet_runtime import Clean
 from birefnet_runtime.cutout import mask as clean

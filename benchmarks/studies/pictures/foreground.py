@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_models.base.text import format_seconds
 from birefnet_runtime import MissingExtraError, estimate_foreground
 from birefnet_runtime.cutout.foreground import Estimator

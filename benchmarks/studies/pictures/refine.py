@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeAlias
 import cv2
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_export.verify.masks import boundary_iou
 from birefnet_runtime import Segmenter, estimate_foreground
 from birefnet_runtime.cutout import refine

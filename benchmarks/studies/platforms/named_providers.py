@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_runtime import Named, ProviderError, Segmenter
 from birefnet_runtime.model.locate import find_model
 from birefnet_runtime.session.acceptance import fixed_dimensions

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_export.export import export_onnx
 from birefnet_models.base.text import format_seconds
 from birefnet_runtime import Segmenter

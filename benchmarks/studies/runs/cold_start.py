@@ -22,7 +22,7 @@ from statistics import median
 from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_models.base.text import format_bytes, format_seconds
 
 from studies.tables import table_lines

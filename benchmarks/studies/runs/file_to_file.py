@@ -29,7 +29,7 @@ from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.inputs import COMMAND
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_models.base.text import format_bytes, format_seconds
 from birefnet_runtime import Color, Segmenter, Style, compose, estimate_foreground, read_image
 from birefnet_runtime.images.write import AVIF, JPEG, PNG, WEBP, Encoding, write_image

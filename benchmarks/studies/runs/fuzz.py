@@ -31,7 +31,7 @@ from typing import Any
 
 from birefnet_apps.cli.main import main as birefnet
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from PIL import Image
 
 from studies.runs import fuzz_cases

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_runtime import Blur, Canvas, Clean, Color, Encoding, Segmenter, Style
 from birefnet_runtime.cutout.memory import SLACK_BYTES, peak_bytes
 from birefnet_runtime.images.read import open_image

@@ -21,7 +21,7 @@ from birefnet_apps.files.cutter import FileCutter
 from birefnet_apps.files.jobs import Job
 from birefnet_apps.files.plan import plan_cutouts
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_runtime import Segmenter, Style
 from birefnet_runtime.images.write import Encoding
 from birefnet_runtime.machine import peak_rss_bytes, usable_cores

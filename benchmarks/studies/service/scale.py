@@ -29,7 +29,7 @@ from birefnet_apps.files.plan import plan_cutouts
 from birefnet_apps.storage import RemotePath, remote
 from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.inputs import COMMAND
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_models.base.text import format_bytes, format_seconds
 from birefnet_runtime.machine import peak_rss_bytes
 

@@ -23,7 +23,7 @@ from typing import Any
 import click
 import numpy as np
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 from birefnet_models.base.text import format_bytes, format_seconds, format_size
 from birefnet_runtime import Segmenter
 from birefnet_runtime.machine import peak_rss_bytes

@@ -27,8 +27,8 @@ from birefnet_models.pins import (
 from birefnet_models.reference import DEFAULT_REVISION, HubModel, UrlModel, endpoint
 from birefnet_models.zoo import ModelCard
 
-from .shards import checkpoint_files
 from .source import LocalSource, parse_source
+from .tensors import checkpoint_files
 
 if TYPE_CHECKING:
     from birefnet_models.hub import Listing

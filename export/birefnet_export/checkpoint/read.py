@@ -20,9 +20,8 @@ from ..network.architecture import Architecture
 from ..network.backbone.swin_v1 import SwinV1, relative_position_index
 from ..network.birefnet import BiRefNet
 from .fetch import LocalCheckpoint
-from .shards import checkpoint_files
 from .state_dict import StoredTensor
-from .tensors import read_state_dict, weights_file
+from .tensors import checkpoint_files, read_state_dict, weights_file
 
 _TRAINING_ONLY = re.compile(
     r"decoder\.(conv_ms_spvn_\d|gdt_convs_pred_\d\.\d)\.(weight|bias)|.+\.num_batches_tracked"

@@ -1,19 +1,19 @@
-"""Files of tensors, read without running code from them."""
+"""Files of tensors, in one piece or in shards, read without running code from them."""
 
 from __future__ import annotations
 
+import json
 import stat
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from birefnet_models.base.names import WEIGHTS_FILE, choose_weights
+from birefnet_models.base.names import WEIGHTS_FILE, choose_weights, stays_inside
 from birefnet_models.base.text import first_line, shortened
 
 from ..errors import CheckpointError
 from .pytorch_file import read_pytorch
 from .safetensors_file import read_safetensors
-from .shards import checkpoint_files, is_index
 from .state_dict import StoredTensor, find_state_dict
 
 _MOST_EXPANSION = 4
@@ -121,3 +121,34 @@ def _describe(head: bytes) -> str:
     if head.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer; fetch the file itself with `git lfs pull`"
     return f"starts with {head[:8]!r}"
+
+
+_SUFFIX = ".index.json"
+_MOST_BYTES = 64 << 20
+"""Of an index; one of 100,000 tensors has ten."""
+
+
+def is_index(file: Path) -> bool:
+    """Whether a file is an index of shards, by its name."""
+    return file.name.endswith(_SUFFIX)
+
+
+def checkpoint_files(file: Path) -> list[Path]:
+    """The files that hold a checkpoint: itself, or an index and its shards in the same folder.
+
+    Raises:
+        CheckpointError: an index that can't be read, or lists files elsewhere.
+    """
+    if not is_index(file):
+        return [file]
+    try:
+        with file.open("rb") as stream:
+            names = set(json.loads(stream.read(_MOST_BYTES))["weight_map"].values())
+    except OSError as error:
+        raise CheckpointError(f"{file}: can't be read: {error.strerror}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{file}: is no index of shards, or a damaged one") from error
+    for name in names:
+        if not stays_inside(name) or "/" in name:
+            raise CheckpointError(f"{file}: lists {name!r}, which is no file beside it")
+    return [file, *(file.with_name(name) for name in sorted(names))]

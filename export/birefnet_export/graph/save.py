@@ -23,8 +23,7 @@ from birefnet_models.base.hashes import checksums_of, record_checksums
 from onnx import GraphProto, ModelProto, TensorProto
 
 from ..errors import GraphError
-from .external_data import Place, place_of, put
-from .weights import PAGE, WeightsBeside
+from .weights import PAGE, Place, WeightsBeside, place_of, put
 
 LARGEST_FILE = (1 << 31) - 1
 """Bytes of a protobuf message, beyond which nothing reads it."""

@@ -1,4 +1,5 @@
-"""What goes into the graph and what comes out: the one table that everything derives from."""
+"""What goes into the graph and what comes out: the one table that everything derives from, and the
+check of a finished graph."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import onnx
 from onnx import TensorProto
 
 from ..errors import GraphError
+from .weights import WeightsInGraph, WeightStore
 
 
 class TensorSpec(NamedTuple):
@@ -55,3 +57,22 @@ def check_signature(
         ]
         if actual != expected:
             raise GraphError(f"the graph's {kind}s are {actual}, expected {expected}")
+
+
+def check_graph(model: onnx.ModelProto, weights: WeightStore | None = None) -> None:
+    """onnx.checker with full check, strict shape inference, and the table of inputs and outputs.
+
+    Args:
+        model: a whole model.
+        weights: what keeps its weights; by default they are in it.
+
+    Raises:
+        GraphError: one of them found something; its own message follows.
+    """
+    try:
+        with (weights or WeightsInGraph()).file_of(model) as file:
+            onnx.checker.check_model(str(file), full_check=True)
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise GraphError(f"the graph is not valid ONNX: {error}") from error
+    check_signature(model)

@@ -12,14 +12,12 @@ from contextlib import AbstractContextManager, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, NamedTuple, Protocol, Self
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-
-from .external_data import Place, place_of, put
 
 Array = NDArray[Any]
 
@@ -135,3 +133,33 @@ class WeightsBeside:
             yield file
         finally:
             file.unlink()
+
+
+class Place(NamedTuple):
+    """Where values lie."""
+
+    location: str
+    """A file in the graph's folder."""
+    start: int
+    """The first byte in it."""
+    size: int
+    """In bytes."""
+
+
+def place_of(tensor: TensorProto) -> Place | None:
+    """Where the values of a tensor lie; None if the graph holds them."""
+    if tensor.data_location != TensorProto.EXTERNAL:
+        return None
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    return Place(entries["location"], int(entries["offset"]), int(entries["length"]))
+
+
+def put(tensor: TensorProto, place: Place) -> None:
+    """Have a tensor say that its values lie there."""
+    tensor.ClearField("external_data")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (
+        ("location", place.location), ("offset", place.start), ("length", place.size)
+    ):  # fmt: skip
+        tensor.external_data.add(key=key, value=str(value))

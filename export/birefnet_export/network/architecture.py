@@ -9,8 +9,7 @@ from typing import Any
 from ..errors import ArchitectureError
 from .backbone.read import read_backbone
 from .backbone.record import Backbone
-from .shapes import Shapes, shape_of
-from .unsupported import refuse_other_variants
+from .shapes import Shapes, refuse_other_variants, shape_of
 
 _SQUEEZE = re.compile(r"squeeze_module\.(\d+)\.")
 _DEFORMABLE = re.compile(r"aspp_deforms\.(\d+)\.atrous_conv\.regular_conv\.weight")

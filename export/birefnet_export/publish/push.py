@@ -18,7 +18,7 @@ from birefnet_models.reference import endpoint
 from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
 from ..errors import ExportError
-from ..hub_config import hub_config
+from ..metadata import hub_config
 from .model_card import CARD_MARK, CardGraph, card_graphs, model_card
 
 _CARD = "README.md"

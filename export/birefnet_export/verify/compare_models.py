@@ -26,10 +26,9 @@ from birefnet_runtime.session.open import open_session
 from ..errors import ExportError, ParityError
 from .export_check import logits_parity
 from .layer_diff import BOUNDS, LayerDifferences, compare_layers
-from .logits import LOGITS_TOLERANCES, LogitsTolerance, Parity
+from .logits import INPUT_SHAPES, LOGITS_TOLERANCES, LogitsTolerance, Parity, sample_image
 from .masks import MaskParity, MaskTolerance, compare_masks, mask_tolerance
 from .reference import OpenReference, Reference, open_numpy_reference
-from .sample_tensors import INPUT_SHAPES, sample_image
 from .upstream_pipeline import brought_back, ignored_of, reference_mask
 
 CARD_LEVELS = 2

@@ -14,8 +14,7 @@ from birefnet_runtime.session.open import open_session
 from ..graph.signature import IMAGE, INPUT, MEAN, STD
 from .alphas import ALPHA_TOLERANCE, AlphaParity, Alphas, compare_alphas
 from .export_check import RUN_ON
-from .logits import InputShape
-from .sample_tensors import sample_pixels
+from .logits import InputShape, sample_pixels
 
 IMAGE_SHAPES: tuple[InputShape, ...] = ((1, 427, 640), (2, 75, 31), (1, 1, 211))
 """A photograph's aspect ratio, a batch of small upright ones, and a single line."""

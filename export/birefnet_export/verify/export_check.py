@@ -23,7 +23,6 @@ from ..graph.signature import INPUT
 from ..reference.birefnet import RememberedLogits
 from .logits import LOGITS_TOLERANCES, Array, InputShape, LogitsTolerance, Parity, compare_logits
 from .reference import COMPUTED_BY
-from .sample_tensors import INPUT_SHAPES, sample_image
 
 RUN_ON = Cpu(prepack=False, kernels="off")
 """How graphs are run while they are proved: by ONNX Runtime's own kernels, whatever else is

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from ..errors import ParityError
 from ..graph.signature import INPUT, OUTPUT
 from ..graph.weights import WeightsInGraph
-from .logits import Array, InputShape
+from .logits import Array, InputShape, sample_image
 from .reference import Reference
-from .sample_tensors import sample_image
 
 POINTS = (
     *(f"backbone.{scale}.stage{i}" for scale in ("full", "half") for i in range(4)),

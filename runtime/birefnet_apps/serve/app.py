@@ -23,9 +23,8 @@ from starlette.types import Message, Receive, Scope, Send
 from ..files.steps import Weight
 from .access import REQUEST_ID, Access, Record, log
 from .apis import rembg, removebg
-from .apis.accept import prefers_json
 from .errors import HungUp, Outcome, Refusal, outcome_of, url_refused
-from .form import Fields, joined_fields, parse_fields, parse_query, read_body
+from .form import Fields, joined_fields, parse_fields, parse_query, prefers_json, read_body
 from .job import OUTPUT_MEDIA_TYPES, READ_FORMATS, Order, Reply, weigh_order
 from .limits import RequestQueue, UploadBudget
 from .metrics import MEDIA_TYPE, Metrics

@@ -167,7 +167,7 @@ def choose(
     footprint: Footprint,
     size: Size,
     limit_bytes: float,
-    picture_bytes: float = 0,
+    picture_bytes: float | None = 0,
     memory: Memory | None = None,
 ) -> Choice:
     """The largest size, and there the fastest settings, at which model and pictures fit together.
@@ -181,7 +181,8 @@ def choose(
         footprint: what is known of its memory.
         size: what was asked for.
         limit_bytes: that the process may take.
-        picture_bytes: of those, what pictures need at once.
+        picture_bytes: of those, what pictures need at once; None: `PICTURE_BYTES` if any size
+            leaves that, else nothing.
         memory: the settings, if they were asked for.
 
     Raises:
@@ -190,8 +191,9 @@ def choose(
     """
     settings = SETTINGS if memory is None else (memory,)
     sizes = list(_sizes(footprint, size))
-    for fitted, tried in product(sizes, settings):
-        if footprint.peak_bytes(fitted, tried) + picture_bytes <= limit_bytes:
+    needs = (PICTURE_BYTES, 0) if picture_bytes is None else (picture_bytes,)
+    for needed, fitted, tried in product(needs, sizes, settings):
+        if footprint.peak_bytes(fitted, tried) + needed <= limit_bytes:
             return _choice(footprint, size, fitted, tried, limit_bytes)
     least, smallest = memory or "low", sizes[-1]
     taken = footprint.peak_bytes(smallest, least)

@@ -1,5 +1,5 @@
 import pytest
-from birefnet_apps.serve.apis.accept import prefers_json
+from birefnet_apps.serve.form import prefers_json
 
 PICTURE, JSON = False, True
 

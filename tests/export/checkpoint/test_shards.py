@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from birefnet_export.checkpoint.shards import checkpoint_files
+from birefnet_export.checkpoint.tensors import checkpoint_files
 from birefnet_export.errors import CheckpointError
 
 

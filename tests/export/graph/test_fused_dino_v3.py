@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import pytest
 from birefnet_export.graph import layers
-from birefnet_export.graph.check import check_graph
 from birefnet_export.graph.fused import decoder as fused_decoder
 from birefnet_export.graph.fused.backbone import dino_v3 as fused
 from birefnet_export.graph.fused.model import append_birefnet
 from birefnet_export.graph.kernels import kernel_of
 from birefnet_export.graph.lowering import LOWERINGS
+from birefnet_export.graph.signature import check_graph
 from birefnet_export.network import nn
 from birefnet_export.network.backbone.dino_v3 import DinoV3
 from birefnet_export.network.birefnet import BiRefNet

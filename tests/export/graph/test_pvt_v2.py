@@ -10,10 +10,10 @@ import onnx
 import pytest
 from birefnet_export.export import export_onnx
 from birefnet_export.graph import layers
-from birefnet_export.graph.check import check_graph
 from birefnet_export.graph.fused.backbone import pvt_v2
 from birefnet_export.graph.fused.model import append_birefnet
 from birefnet_export.graph.lowering import LOWERINGS
+from birefnet_export.graph.signature import check_graph
 from birefnet_export.network.backbone.pvt_v2 import OverlappingPatchEmbed
 from birefnet_export.options import PRECISIONS, graph_form
 from birefnet_export.pipeline import build_model

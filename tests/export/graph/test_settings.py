@@ -5,9 +5,9 @@ from dataclasses import replace
 import onnx
 import pytest
 from birefnet_export.export import export_onnx
-from birefnet_export.graph.check import check_graph
 from birefnet_export.graph.fused.model import append_birefnet
 from birefnet_export.graph.lowering import LOWERINGS
+from birefnet_export.graph.signature import check_graph
 from birefnet_export.options import graph_form
 from birefnet_export.pipeline import build_model
 from PIL import Image

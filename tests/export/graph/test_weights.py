@@ -8,7 +8,6 @@ import pytest
 from birefnet_export.errors import GraphError
 from birefnet_export.graph import save
 from birefnet_export.graph.builder import Graph
-from birefnet_export.graph.external_data import place_of
 from birefnet_export.graph.save import (
     append_properties,
     data_path,
@@ -21,6 +20,7 @@ from birefnet_export.graph.weights import (
     WeightsBeside,
     WeightsInGraph,
     digest_of,
+    place_of,
 )
 from birefnet_models.base.onnx_file import read_onnx
 from onnx import numpy_helper

@@ -25,8 +25,7 @@ from birefnet_export.network.backbone.swin_v1 import WindowAttention
 from birefnet_export.options import graph_form
 from birefnet_export.pipeline import build_model
 from birefnet_export.reference.birefnet import logits
-from birefnet_export.verify.logits import LOGITS_TOLERANCES
-from birefnet_export.verify.sample_tensors import INPUT_SHAPES, sample_image
+from birefnet_export.verify.logits import INPUT_SHAPES, LOGITS_TOLERANCES, sample_image
 
 from ..conftest import TINY, TINY_DINO, TINY_PVT, network
 

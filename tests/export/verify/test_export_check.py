@@ -7,7 +7,7 @@ from birefnet_export.export import export_onnx
 from birefnet_export.network.birefnet import BiRefNet
 from birefnet_export.reference.birefnet import RememberedLogits
 from birefnet_export.verify.export_check import check_export, logits_parity
-from birefnet_export.verify.sample_tensors import INPUT_SHAPES
+from birefnet_export.verify.logits import INPUT_SHAPES
 
 from ..conftest import saved, weights_of
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from birefnet_export.verify.sample_tensors import sample_image
+from birefnet_export.verify.logits import sample_image
 from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.machine import peak_rss_bytes
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ...errors import ArchitectureError
-from ..shapes import Shapes
-from ..unsupported import SUPPORTED
+from ..shapes import SUPPORTED, Shapes
 from .dino_v3 import DinoV3
 from .pvt_v2 import PvtV2
 from .record import Backbone

@@ -1,6 +1,6 @@
 """The files that transformers.js reads beside an export."""
 
-from birefnet_export.hub_config import hub_config
+from birefnet_export.metadata import hub_config
 
 
 def test_upstreams_preprocessing_at_the_trained_size():
