@@ -118,10 +118,9 @@ CONFINED = {
     ("export", "birefnet_runtime"): (
         # How much memory an export took is read as everywhere, downloads have one bar, models are
         # found in one way, and who writes metadata has it of who reads it.
-        "answer.py metadata.py pipeline.py room.py verify/export_check.py verify/end_to_end_check.py "
-        "verify/compare_models.py verify/layer_diff.py "
-        "precision/calibration.py cli/fetch_options.py cli/export.py cli/inspect.py inspection.py "
-        "hub_config.py metadata.py"
+        "answer.py metadata.py pipeline.py room.py verify/export_check.py "
+        "verify/end_to_end_check.py verify/compare_models.py verify/layer_diff.py "
+        "precision/calibration.py cli/fetch_options.py cli/export.py cli/inspect.py inspection.py"
     ),
     ("models", "huggingface_hub"): "download.py hub.py",
     ("export", "huggingface_hub"): "publish/push.py",
@@ -377,8 +376,7 @@ def test_help_runs_without_torch_and_lists_the_commands():
 def test_answers_are_compared_without_torch():
     """By a process that has the memory of one backend to measure and no other."""
     done = run_blocked(
-        "from birefnet_export.verify import logits, masks\n"
-        "assert logits.LOGITS_TOLERANCES"
+        "from birefnet_export.verify import logits, masks\nassert logits.LOGITS_TOLERANCES"
     )
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,8 +1,8 @@
 """The real photographs that nano is judged on and never trained on.
 
-They come out of wheels (provenance and licenses in README.md); their masks are in real/.
-`python photographs.py DATA` fetches the photographs to `DATA/photographs` and writes the masks
-again from real/outlines.json.
+They come out of wheels (provenance and licenses in models/nano/README.md); their masks are in its
+folder real/. `python photographs.py DATA` fetches the photographs to `DATA/photographs` and writes
+the masks again from real/outlines.json.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from outline import Pixels, mask_from, overlay
 
-REAL = Path(__file__).parent / "real"
+REAL = Path(__file__).parents[2] / "models" / "nano" / "real"
 SIDE = 512
 WHEELS = {
     "scikit-image==0.26.0": (

@@ -1,6 +1,6 @@
 """Turn the fetched packages into two packs: cut-outs (RGBA) and backgrounds (RGB).
 
-`python data.py /work/nano-data` writes `packs/{cutouts,backgrounds,photographs}.{bin,json}` there.
+`python data.py ~/nano-data` writes `packs/{cutouts,backgrounds,photographs}.{bin,json}` there.
 A pack is one flat uint8 file, memory-mapped by every process, and a JSON list of what lies where.
 """
 

@@ -1,7 +1,8 @@
 """Fetch the openly licensed packages that the training images come from.
 
 Everything comes through apt and npm into a folder outside the repository:
-`python sources.py /work/nano-data` fills `/work/nano-data/raw/<package>/`. README.md has licenses.
+`python sources.py ~/nano-data` fills `~/nano-data/raw/<package>/`. Licenses are in
+models/nano/README.md.
 """
 
 import argparse
