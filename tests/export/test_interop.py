@@ -134,7 +134,7 @@ def test_the_cpp_example_gives_the_runtimes_alpha(exported, whole, photo, tmp_pa
 
     done = subprocess.run([program, whole, photo, tmp_path / "no.pgm"], stderr=subprocess.PIPE)
     assert done.returncode == 1
-    assert done.stderr.decode() == f"alpha: {photo}: is no binary PPM of 8 bits\n"
+    assert done.stderr.decode().startswith(f"alpha: {photo}: is no binary PPM")
 
 
 def in_cpp(compiled) -> list[str | Path]:

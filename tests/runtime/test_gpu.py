@@ -183,7 +183,7 @@ def test_a_profile_holds_several_sizes_and_refuses_others(engines, on_cpu):
         tensor = sample_image(shape)
         parity = compare(session.run(None, {"input_image": tensor})[0], on_cpu(tensor))
         assert parity["mean"] <= FP32.mean
-    with pytest.raises(SizeError, match="outside what this TensorRT engine was built for"):
+    with pytest.raises(SizeError, match=r"outside what .*TensorRT engine"):
         session.run(None, {"input_image": sample_image((1, 256, 256))})
 
 

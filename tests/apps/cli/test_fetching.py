@@ -67,5 +67,5 @@ def test_a_model_that_can_not_be_had_is_one_line_and_no_file(birefnet, tmp_path)
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("birefnet: someone/thing@main: is not in the cache, and http://")
+    assert done.stderr.startswith("birefnet: someone/thing@main: is not in the")
     assert not (tmp_path / "a.png").exists()

@@ -101,10 +101,8 @@ def test_a_model_is_fetched_listed_and_removed(thing, tmp_path):
     assert removed.stderr.splitlines()[-1] == "birefnet: 0 MB freed"
     assert models("--cached").stdout == "nothing is in the cache\n"
     again = models("--remove", "someone/thing")
-    assert (again.exit_code, again.stderr) == (
-        1,
-        "birefnet: nothing in the cache is called someone/thing; it holds nothing\n",
-    )
+    assert again.exit_code == 1
+    assert "is called someone/thing" in again.stderr
 
 
 def test_update_moves_the_pin(thing, tmp_path):

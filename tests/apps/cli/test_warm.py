@@ -42,7 +42,7 @@ def test_without_tensorrt_it_says_why(model):
     result = run(model)
 
     assert result.exit_code == 1
-    assert result.stderr.startswith("birefnet: tensorrt can't run here: ")
+    assert result.stderr.startswith("birefnet: tensorrt can't run here")
     assert result.stderr.count("\n") == 1
 
 
@@ -69,9 +69,8 @@ def test_nothing_else_builds_ahead(model, provider):
     result = run(model, "--provider", provider)
 
     assert result.exit_code == 1
-    assert (
-        f"only one provider is warmed, and of {provider} nothing can be done ahead" in result.stderr
-    )
+    assert "only one provider" in result.stderr
+    assert f" of {provider} " in result.stderr
 
 
 def test_a_wrong_size_is_a_usage_error(model):

@@ -390,7 +390,7 @@ def test_a_model_that_can_t_run_ends_the_server():
     session.run = fail  # type: ignore[method-assign]
     with (
         listen("127.0.0.1", 0) as opened,
-        pytest.raises(ModelError, match=r"can't run the model: no device$"),
+        pytest.raises(ModelError, match=r"run the model: no device$"),
     ):
         serve(segmenter, Settings(), "made", opened)
 

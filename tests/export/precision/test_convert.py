@@ -253,7 +253,7 @@ def test_int8_without_images_quantizes_no_convolution(checkpoint, tmp_path, expo
 def test_masks_that_lose_too_much_are_refused(checkpoint, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(sensitivity._Search, "ranked", lambda self: [])
 
-    with pytest.raises(PrecisionError, match=r"IoU of 0\.\d+ .* less than the 1.* asked for"):
+    with pytest.raises(PrecisionError, match=r"IoU of 0\.\d+ .* less than"):
         export_onnx(checkpoint, tmp_path / "out", precision="int8", calibrate=photos, min_iou=1.0)
 
     assert not (tmp_path / "out").exists()

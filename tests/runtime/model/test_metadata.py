@@ -91,7 +91,7 @@ def test_damaged_facts_are_an_error_that_shows_them(key, value):
 
 def test_a_trained_size_below_the_multiple_is_refused():
     """At `auto` there would be no size within its number of pixels."""
-    with pytest.raises(ModelError, match="trained at 16x16, and that its sides are multiples of 3"):
+    with pytest.raises(ModelError, match=r"trained at 16x16, .* multiples of 3"):
         read_metadata({"birefnet.trained_size": "16x16"})
     read_metadata({"birefnet.trained_size": "16x16", "birefnet.size_multiple": "8"})
 
@@ -136,5 +136,5 @@ def test_metadata_that_is_no_text_is_one_line(make_model):
     assert content.count(b"birefnet.mean") == 1
     model.write_bytes(content.replace(b"birefnet.mean", b"birefnet.me\xf5n"))
 
-    with pytest.raises(ModelError, match=r"made\.onnx: damaged: its metadata is no UTF-8 text"):
+    with pytest.raises(ModelError, match=r"made\.onnx: damaged: its metadata"):
         Segmenter(model)

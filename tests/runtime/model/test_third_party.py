@@ -296,7 +296,7 @@ def test_a_size_that_the_network_cannot_run_at_is_refused(tmp_path):
     path = write(tmp_path / "model.onnx")
     (tmp_path / "preprocessor_config.json").write_text('{"size": 16}')
 
-    with pytest.raises(ModelError, match="trained at 16x16, and that its sides are multiples of"):
+    with pytest.raises(ModelError, match=r"trained at 16x16, .* multiples of"):
         Segmenter(path, size="auto")
 
 

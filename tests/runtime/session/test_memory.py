@@ -238,7 +238,7 @@ def test_a_file_that_says_nothing_is_run_once(silent, monkeypatch):
 def test_a_trial_ends_before_it_takes_more_than_it_may(silent):
     limit = (rss_bytes() or 0) + 90e6
 
-    with pytest.raises(MemoryLimitError, match=r"model\.onnx .*a trial took more than 90 MB"):
+    with pytest.raises(MemoryLimitError, match=r"model\.onnx .*a trial .* 90 MB"):
         trial.footprint_of(silent, limit)
     assert trial.footprint_of(silent, 2e9).bytes_per_pixel > 0  # and nothing was noted
 
@@ -276,5 +276,5 @@ def test_amounts_are_read_with_their_unit(text, count):
     "text", ["", "much", "-1GB", "nan", "inf", "0", "1 G i B", "GB", "1KiBB", "0x10"]
 )
 def test_what_is_no_amount_is_refused(text):
-    with pytest.raises(MemoryLimitError, match="is not an amount of memory; give 500KB"):
+    with pytest.raises(MemoryLimitError, match=r"not an amount .*; give 500KB"):
         parse_bytes(text)

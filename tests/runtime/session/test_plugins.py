@@ -63,9 +63,7 @@ def test_a_wheel_without_a_device_says_what_is_there(wheel, monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_ep_devices", lambda: [device("CPU", "Other")])
     wheel("made2", GOOD)
 
-    with pytest.raises(
-        ProviderError, match=r"onnxruntime-ep-made2 lists no device here: .* sees Maker CPU$"
-    ):
+    with pytest.raises(ProviderError, match=r"onnxruntime-ep-made2 lists no device .* Maker CPU$"):
         plugin_devices(plugin_of("made2"), EP)
 
 

@@ -174,7 +174,7 @@ def test_a_directory_that_is_not_what_it_says_is_not_used(tmp_path, damage):
 
 @pytest.mark.parametrize("answer", [-2.0, 2.8, float("nan")])
 def test_an_engine_that_answers_something_else_is_refused_and_gone(tmp_path, answer):
-    with pytest.raises(ProviderError, match=r"tensorrt's mask of .*m\.onnx is wrong"):
+    with pytest.raises(ProviderError, match=r"tensorrt's .*m\.onnx is wrong"):
         build(tmp_path, Fake(answer))
 
     assert list(tmp_path.iterdir()) == []
@@ -214,7 +214,7 @@ def test_a_build_that_throws_leaves_nothing(tmp_path):
 
     fake.run = run
 
-    with pytest.raises(ProviderError, match=r"to run m\.onnx: TensorRT EP could not build engine$"):
+    with pytest.raises(ProviderError, match=r"m\.onnx: .*could not build"):
         build(tmp_path, fake)
     assert list(tmp_path.iterdir()) == []
 
@@ -230,14 +230,14 @@ def test_no_engine_at_all_is_an_error(tmp_path):
 
     fake.on_tensorrt = without_engine
 
-    with pytest.raises(ProviderError, match="it took no part of the graph"):
+    with pytest.raises(ProviderError, match="no part of"):
         build(tmp_path, fake)
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_bytes(b"")
 
-    with pytest.raises(ProviderError, match="engines can't be kept there"):
+    with pytest.raises(ProviderError, match="engines can't be kept"):
         build(tmp_path, Fake(), cache=tmp_path / "file")
 
 
@@ -365,7 +365,7 @@ def test_the_whole_way_of_a_session(model, gpu, tmp_path):
     (kept,) = (tmp_path / "engines").iterdir()
     assert ready.providers[0][1]["trt_engine_cache_path"] == str(kept)
     assert answers_right(session)
-    with pytest.raises(SizeError, match="outside what this TensorRT engine was built for"):
+    with pytest.raises(SizeError, match=r"outside what .*TensorRT engine"):
         session.run(None, {"input_image": np.ones((1, 3, 96, 64), np.float32)})
 
     opened(model, cache=tmp_path / "engines")
