@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from ..errors import ParityError
 from ..graph.signature import INPUT
 from ..reference.birefnet import RememberedLogits
-from .logits import LOGITS_TOLERANCES, Array, InputShape, LogitsTolerance, Parity, compare_logits
+from .logits import (
+    INPUT_SHAPES,
+    LOGITS_TOLERANCES,
+    Array,
+    InputShape,
+    LogitsTolerance,
+    Parity,
+    compare_logits,
+    sample_image,
+)
 from .reference import COMPUTED_BY
 
 RUN_ON = Cpu(prepack=False, kernels="off")

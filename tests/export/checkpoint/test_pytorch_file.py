@@ -199,7 +199,7 @@ def test_code_is_refused_by_name_and_never_runs(
     content = {"bb.weight": tensor(BASE), beside: Call(function, argument)}
     file = saved(content, tmp_path / "evil.pth", protocol)
 
-    with pytest.raises(CheckpointError, match=f"wants to run code{name}., which"):
+    with pytest.raises(CheckpointError, match=f"run code .*[(]{name}[)]"):
         read_pytorch(file)
 
     assert capsys.readouterr().out == ""

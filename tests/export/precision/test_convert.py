@@ -14,8 +14,7 @@ from birefnet_export.graph.weights import WeightsInGraph
 from birefnet_export.precision import sensitivity
 from birefnet_export.precision.calibration import calibration_images
 from birefnet_export.reference import birefnet
-from birefnet_export.verify.logits import LOGITS_TOLERANCES, mask_of_logits
-from birefnet_export.verify.sample_tensors import INPUT_SHAPES
+from birefnet_export.verify.logits import INPUT_SHAPES, LOGITS_TOLERANCES, mask_of_logits
 from birefnet_models.base.onnx_file import read_onnx
 from birefnet_runtime import ImageError, Segmenter
 from birefnet_runtime.model.known_answer import read_known_answer

@@ -1,6 +1,6 @@
 """Faults put into graphs, and that an export's check notices each of them.
 
-The shapes at which exports are compared (`sample_tensors.INPUT_SHAPES`) were chosen by this table:
+The shapes at which exports are compared (`logits.INPUT_SHAPES`) were chosen by this table:
 they are the smallest set found that notices what (1, 32, 32), (1, 96, 160), (2, 224, 160),
 (1, 256, 256) and (1, 192, 352) notice. Some faults show at odd maps alone, some in a batch, some
 where height and width differ, some below a window.

@@ -70,11 +70,7 @@ def test_a_fallback_is_taken_only_if_it_was_named(model):
     assert name == "cuda"
     assert "without it" in reason
     (note,) = info.notes()
-    assert re.fullmatch(
-        r"on cpu, for cuda here: onnxruntime \S+ is a build without it "
-        r"\(it has cpu\) \(birefnet doctor says what to do\)",
-        note,
-    )
+    assert re.fullmatch(r"running on cpu, .* onnxruntime \S+ .*\(birefnet doctor .*\)", note)
 
 
 def test_auto_does_not_miss_what_is_not_installed(model):
