@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from birefnet_runtime.errors import ClusterError, ServeError
 
     from .files.cutout import CutoutRun, cutout_files
-    from .files.cutter import FileReport
+    from .files.jobs import FileReport
 
 __all__ = [
     "BirefnetError",
@@ -29,7 +29,7 @@ __getattr__ = lazily(
         "birefnet_models.base.errors": "BirefnetError MissingExtraError",
         "birefnet_models.base.version": "__version__",
         "birefnet_runtime.errors": "ClusterError ServeError",
-        ".files.cutter": "FileReport",
+        ".files.jobs": "FileReport",
         ".files.cutout": "CutoutRun cutout_files",
     },
 )

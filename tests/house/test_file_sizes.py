@@ -16,8 +16,8 @@ FACES = {"__init__.py", "__main__.py", "errors.py"}
 """What a package hands on, and the errors that are its own: as long as they are."""
 SMALL = {
     # Each does one thing when it is imported, before anything else may be.
-    "models/birefnet_models/base/lazy.py",
     "models/birefnet_models/base/telemetry.py",
+    "models/birefnet_models/base/version.py",
     # Old places of public names, until version 0.5.
     "runtime/birefnet_runtime/cli/main.py",
     "runtime/birefnet_runtime/ray.py",

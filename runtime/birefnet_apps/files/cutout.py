@@ -14,8 +14,8 @@ from birefnet_runtime.segmenter import Opening, Segmenter
 
 from ..storage import InMemory, Location, parse_location
 from ..storage.models import find_any_model
-from .cutter import CutterSettings, FileCutter, FileReport, check_style
-from .jobs import CutoutPlan, Failure, Job
+from .cutter import CutterSettings, FileCutter, check_style
+from .jobs import CutoutPlan, Failure, FileReport, Job
 from .plan import made_ready, plan_cutouts
 
 Place: TypeAlias = str | os.PathLike[str]

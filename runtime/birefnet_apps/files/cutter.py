@@ -4,13 +4,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from birefnet_models.base.errors import BirefnetError
 from birefnet_runtime.cutout.compose import Result, Style
-from birefnet_runtime.cutout.mask import Subject
 from birefnet_runtime.cutout.memory import SLACK_BYTES
 from birefnet_runtime.cutout.refine import Prediction
 from birefnet_runtime.errors import ImageError, ModelError, OutputError
@@ -21,16 +20,14 @@ from birefnet_runtime.session.memory import PICTURE_BYTES
 
 from ..storage import (
     CredentialsError,
-    InMemory,
     LocalFile,
     RemotePath,
     absolute,
     file_at,
-    plain,
     shown,
 )
 from .animation import cut_out_frames
-from .jobs import Job, may_be_of, origin_mark
+from .jobs import FileReport, Job, may_be_of, origin_mark
 from .steps import Ready, Task, Weight, budget, finish, read, weigh
 
 DOWNLOADS, UPLOADS = 8, 16
@@ -61,63 +58,6 @@ def check_style(style: Style, encoding: Encoding) -> None:
         raise OutputError("only a transparent cutout has colors to premultiply")
     if style.layout is not None and style.crop is not None:
         raise OutputError("a canvas has a frame of its own; leave the crop out, or the canvas")
-
-
-@dataclass(frozen=True, slots=True)
-class FileReport:
-    """Result of one file.
-
-    Attributes:
-        job: the file, and where its result went.
-        error: why there is no result.
-        skipped: whether the result was there already.
-        image_size: (height, width) in pixels.
-        model_size: (height, width) at which the network ran.
-        subject: the subject, in the image's pixels; of an animation, in its first frame.
-        frames: how many were written.
-        seconds: wall time of each step: `read`, `run`, `compose`, `write`.
-        details: where they are asked for, what records of a run say beside that: `etag` of the
-            source, `source_bytes`, `result_bytes`, `started` and `finished` in seconds since the
-            epoch.
-    """
-
-    job: Job
-    error: BirefnetError | None = None
-    skipped: bool = False
-    image_size: tuple[int, int] | None = None
-    model_size: tuple[int, int] | None = None
-    subject: Subject | None = None
-    frames: int = 1
-    seconds: dict[str, float] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def source(self) -> str:
-        """The file: its path or URL, without secrets."""
-        return plain(self.job.source)
-
-    @property
-    def target(self) -> str | None:
-        """Where its result goes: a path or URL; None where that doesn't lie anywhere."""
-        return None if isinstance(self.job.target, InMemory) else plain(self.job.target)
-
-    def as_record(self) -> dict[str, Any]:
-        """The same as JSON has it."""
-        nowhere = isinstance(self.job.target, InMemory)
-        target = None if nowhere else plain(self.job.target)
-        record: dict[str, Any] = {"input": plain(self.job.source), "output": target}
-        if self.error is not None:
-            return {**record, "output": None, "target": target, "error": str(self.error)}
-        if self.skipped:
-            return {**record, "skipped": True}
-        return {
-            **record,
-            "image_size": self.image_size,
-            "model_size": self.model_size,
-            "frames": self.frames,
-            **(asdict(self.subject) if self.subject else {}),
-            "seconds": {step: round(took, 4) for step, took in self.seconds.items()},
-        }
 
 
 @dataclass(slots=True)

@@ -12,13 +12,15 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from birefnet_models.base.errors import BirefnetError
+from birefnet_runtime.cutout.mask import Subject
 from birefnet_runtime.images.write import PNG, Format
 
-from ..storage import STANDARD_STREAM, Location, RemotePath, absolute, file_at
+from ..storage import STANDARD_STREAM, InMemory, Location, RemotePath, absolute, file_at, plain
 
 _MARK_VERSION = "1"
 _HASH_DIGITS = 16
@@ -48,6 +50,63 @@ class Job:
     def name(self) -> str:
         """The source as messages call it."""
         return "standard input" if self.source == STANDARD_STREAM else str(self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """Result of one file.
+
+    Attributes:
+        job: the file, and where its result went.
+        error: why there is no result.
+        skipped: whether the result was there already.
+        image_size: (height, width) in pixels.
+        model_size: (height, width) at which the network ran.
+        subject: the subject, in the image's pixels; of an animation, in its first frame.
+        frames: how many were written.
+        seconds: wall time of each step: `read`, `run`, `compose`, `write`.
+        details: where they are asked for, what records of a run say beside that: `etag` of the
+            source, `source_bytes`, `result_bytes`, `started` and `finished` in seconds since the
+            epoch.
+    """
+
+    job: Job
+    error: BirefnetError | None = None
+    skipped: bool = False
+    image_size: tuple[int, int] | None = None
+    model_size: tuple[int, int] | None = None
+    subject: Subject | None = None
+    frames: int = 1
+    seconds: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """The file: its path or URL, without secrets."""
+        return plain(self.job.source)
+
+    @property
+    def target(self) -> str | None:
+        """Where its result goes: a path or URL; None where that doesn't lie anywhere."""
+        return None if isinstance(self.job.target, InMemory) else plain(self.job.target)
+
+    def as_record(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        nowhere = isinstance(self.job.target, InMemory)
+        target = None if nowhere else plain(self.job.target)
+        record: dict[str, Any] = {"input": plain(self.job.source), "output": target}
+        if self.error is not None:
+            return {**record, "output": None, "target": target, "error": str(self.error)}
+        if self.skipped:
+            return {**record, "skipped": True}
+        return {
+            **record,
+            "image_size": self.image_size,
+            "model_size": self.model_size,
+            "frames": self.frames,
+            **(asdict(self.subject) if self.subject else {}),
+            "seconds": {step: round(took, 4) for step, took in self.seconds.items()},
+        }
 
 
 @dataclass(frozen=True, slots=True)

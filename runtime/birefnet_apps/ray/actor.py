@@ -18,8 +18,8 @@ from birefnet_runtime.errors import ImageError, MemoryWarning, ProviderWarning, 
 from birefnet_runtime.model.locate import find_model
 from birefnet_runtime.segmenter import Opening
 
-from ..files.cutter import CutterSettings, FileCutter, FileReport
-from ..files.jobs import Job
+from ..files.cutter import CutterSettings, FileCutter
+from ..files.jobs import FileReport, Job
 from ..storage import CredentialsError, plain, typed_location
 from ..storage.models import is_in_a_store, keep
 from .journal import JournalActor

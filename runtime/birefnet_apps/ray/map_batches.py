@@ -10,8 +10,8 @@ from birefnet_runtime.images.write import Encoding
 from birefnet_runtime.segmenter import Opening
 from numpy.typing import NDArray
 
-from ..files.cutter import DOWNLOADS, UPLOADS, CutterSettings, FileReport, check_style
-from ..files.jobs import Job
+from ..files.cutter import DOWNLOADS, UPLOADS, CutterSettings, check_style
+from ..files.jobs import FileReport, Job
 from ..storage import InMemory, Location, RemotePath, parse_location
 from .actor import assigned_cpus, reports_of, with_threads
 
