@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -241,6 +242,14 @@ class Kserve(BaseHTTPRequestHandler):
     """Triton as far as its JSON goes, with ONNX Runtime behind it."""
 
     fault = staticmethod(lambda x: x)
+    config: object = None
+    """Of the model, as Triton tells it; other servers of the protocol have none."""
+
+    def do_GET(self):
+        assert self.path == "/v2/models/nano/config"
+        self.send_response(404 if self.config is None else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps(self.config).encode())
 
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -283,6 +292,28 @@ def test_a_server_is_asked_for_the_known_answer(server, monkeypatch, tmp_path):
     bare = write_model(tmp_path / "bare.onnx")
     with pytest.raises(ModelError, match="no known answer"):
         check_server(server, "bare", bare)
+
+
+ENGINE = {"name": "tensorrt", "parameters": {"precision_mode": "FP16"}}
+TENSORRT = {"execution_accelerators": {"gpu_execution_accelerator": [ENGINE]}}
+
+
+@pytest.mark.parametrize(
+    ("config", "allowed"),
+    [
+        (None, False),
+        ([], False),
+        ({"instance_group": [{"kind": "KIND_CPU"}]}, False),
+        ({"instance_group": [{"kind": "KIND_GPU"}]}, True),
+        ({"optimization": TENSORRT}, True),
+    ],
+)
+def test_a_server_on_a_gpu_may_compute_coarser(server, monkeypatch, config, allowed):
+    monkeypatch.setattr(Kserve, "config", config)
+    monkeypatch.setattr(Kserve, "fault", staticmethod(lambda x: x + np.float32(2e-3)))
+
+    with nullcontext() if allowed else pytest.raises(WrongAnswerError, match="logits"):
+        check_server(server, "nano", NANO)
 
 
 def test_the_request_and_its_answer_lie_in_the_repository(server, tmp_path):
