@@ -55,8 +55,9 @@ def export_onnx(
         external_data: write the weights beside the graph, to `onnx/model.onnx_data`. ONNX Runtime
             maps them into memory instead of copying them.
         precision: one of `PRECISIONS`; input and output are float32 with each.
-        calibrate: for int8, a folder of images like those to come. With them the large
-            convolutions are quantized too, and the masks are compared with float32's.
+        calibrate: a folder of images like those to come, for int8 and fp16. With them int8's large
+            convolutions are quantized too, and the masks are compared with float32's; fp16's
+            head-room is measured on them instead of the package's two photographs.
         min_iou: the mean IoU of these masks below which int8 is refused; by default .99.
         name: in the cache; by default the zoo's or the repository's. A local checkpoint has none.
         multi_scale: `none` or `add`, which the tensors of some fine-tunes can't tell apart
@@ -142,10 +143,12 @@ def export_precisions(
 
 
 def _request(name: str, among: Sequence[str], options: ExportOptions) -> ExportRequest:
-    """What is asked of one precision; images are for int8 where that is among them."""
+    """What is asked of one precision, less what only others of them have a use for."""
     calibrate, min_iou = options.get("calibrate"), options.get("min_iou")
+    if name == "fp32" and len(among) > 1:
+        calibrate = None
     if name != "int8" and "int8" in among:
-        calibrate = min_iou = None
+        min_iou = None
     return ExportRequest(
         form=graph_form(options.get("lowering"), options.get("opset"), name),
         precision=Precision(name, Path(calibrate) if calibrate is not None else None, min_iou),

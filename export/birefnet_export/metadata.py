@@ -17,6 +17,7 @@ from .graph.signature import MEAN, SIZE_MULTIPLE, STD
 from .options import GraphForm
 from .precision.int8 import PAIR_LIMIT
 from .verify.alphas import AlphaParity
+from .verify.headroom import HeadRoom
 from .verify.logits import Parity
 from .verify.quality import Quality
 
@@ -27,12 +28,14 @@ def facts(
     trained_size: tuple[int, int] | None,
     precision: str,
     quality: Quality | None,
+    headroom: HeadRoom | None = None,
 ) -> dict[str, str]:
     """The metadata_props of an export; what is not known has no entry.
 
     Args:
         trained_size: height and width.
-        quality: what quantization does to masks.
+        quality: what fp16 or int8 does to masks of photographs.
+        headroom: how near values of an fp16 file come to where float16 ends.
     """
     attention = attention_bytes(checkpoint.arch, form.opset)
     peak = activation_bytes_per_pixel(checkpoint.arch, form.lowering.name)
@@ -60,6 +63,7 @@ def facts(
         "activation_bytes_per_pixel": f"{peak:.0f}",
         "attention_bytes": attention and json.dumps(attention),
         "quality": quality and json.dumps(quality.to_dict()),
+        "headroom": headroom and headroom.to_json(),
     }
     return {METADATA_PREFIX + key: value for key, value in known.items() if value}
 

@@ -14,6 +14,7 @@ from .graph.lowering import LOWERINGS, Lowering
 from .network.architecture import Architecture
 from .precision.request import Precision
 from .verify.alphas import AlphaParity
+from .verify.headroom import HeadRoom
 from .verify.logits import Parity
 from .verify.quality import Quality
 
@@ -67,11 +68,6 @@ class ExportRequest:
     external_data: bool = False
     end_to_end: bool = False
 
-    @property
-    def images(self) -> bool:
-        """Whether it is calibrated with images."""
-        return self.precision.calibrate is not None
-
 
 class ExportOptions(TypedDict, total=False):
     """What an export can be asked for beside its precision; `export_onnx` describes each."""
@@ -118,7 +114,10 @@ class ExportReport:
     parity: Parity | None
     """None if the file was not verified."""
     quality: Quality | None
-    """What int8 does to the masks of the calibration images; None without any."""
+    """What int8 does to the masks of the calibration images, or fp16 to those of photographs; None
+    where it wasn't measured."""
+    headroom: HeadRoom | None
+    """How near fp16's values come to where float16 ends; None where it wasn't measured."""
     warnings: tuple[str, ...]
     """Every Python warning on the way. The graph is built, not traced: no tracer adds to them."""
     build_s: float
@@ -150,5 +149,6 @@ class ExportReport:
             "arch": self.arch.to_dict(),
             "backbone": self.arch.backbone.name,
             "end_to_end": whole and {**asdict(whole), "file": str(whole.file)},
+            "headroom": self.headroom and self.headroom.to_dict(),
             "files": [str(path) for path in self.files],
         }

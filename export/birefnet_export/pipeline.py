@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import onnx
 from birefnet_models.base.files import made_folder, replacing, temporary_folder
-from birefnet_models.base.text import format_size
+from birefnet_models.base.text import format_bytes, format_size
 from birefnet_models.cache import MODEL_OF_PRECISION, end_to_end_file
 from birefnet_runtime.machine import peak_rss_bytes
 from birefnet_runtime.model.metadata import DEFAULT_SIZE
@@ -32,8 +32,9 @@ from .network.birefnet import BiRefNet
 from .options import EndToEndReport, ExportReport, ExportRequest, GraphForm
 from .precision.calibration import calibration_images
 from .precision.convert import converted
+from .precision.headroom import headroom_images
 from .reference.birefnet import RememberedLogits
-from .room import require_room
+from .room import available_memory_bytes, headroom_bytes, require_room
 from .verify.end_to_end_check import check_end_to_end
 from .verify.export_check import check_export
 from .verify.logits import LOGITS_TOLERANCES, Array, Parity
@@ -79,8 +80,8 @@ def run_export(
         for place, target in enumerate(targets):
             before = [other.request for other in targets[:place]]
             require_room(source, target.request, size or DEFAULT_SIZE, target.directory, before)
-        folder = next((t.request.precision.calibrate for t in targets if t.request.images), None)
-        images = calibration_images(folder, size or DEFAULT_SIZE)
+        folders = {t.request.precision.name: t.request.precision.calibrate for t in targets}
+        images = calibration_images(folders.get("int8"), size or DEFAULT_SIZE)
         net = source.network()
         try:
             for target in targets:
@@ -131,13 +132,16 @@ class _Exporting:
         file, precision, images = target.file, request.precision, self.images
         self.step(f"building {precision.name}")
         exact = self._graph(request.form)
-        if request.images and images:
+        if precision.name == "int8" and images:
             self.step(f"calibrating {precision.name} on {len(images)} images")
-        model, quality = converted(exact, self.weights, precision, images, self.step)
+        photographs = self._photographs(request)
+        model, quality, headroom = converted(
+            exact, self.weights, precision, images, photographs, self.step
+        )
         if model is not exact:
             check_graph(model, self.weights)
         built = time.perf_counter()
-        known = facts(self.source, request.form, self.size, precision.name, quality)
+        known = facts(self.source, request.form, self.size, precision.name, quality, headroom)
         self.step(f"{'proving' if request.verify else 'writing'} {precision.name}")
         parity = self._write_model(file, model, known, request)
         if parity is not None:
@@ -159,6 +163,7 @@ class _Exporting:
             file_bytes=sum(path.stat().st_size for path in model_files(file)),
             parity=parity,
             quality=quality,
+            headroom=headroom,
             warnings=self._warnings(),
             build_s=built - started,
             verify_s=finished - built,
@@ -172,6 +177,25 @@ class _Exporting:
             self._graphs[form] = build_model(self.reference.net, form, self.weights)
             check_graph(self._graphs[form], self.weights)
         return self._graphs[form]
+
+    def _photographs(self, request: ExportRequest) -> list[Sequence[Array]]:
+        """What fp16's head-room is measured on; nothing for others, or where it doesn't fit.
+
+        Warns:
+            UserWarning: it doesn't fit into memory, with the numbers.
+        """
+        if request.precision.name != "fp16" or not request.verify:
+            return []
+        size = self.size or DEFAULT_SIZE
+        need, there = headroom_bytes(self.source, request, size), available_memory_bytes()
+        if need > there:
+            warnings.warn(
+                f"fp16's head-room was not measured on photographs: at {format_size(size)} that "
+                f"takes {format_bytes(need)}, and there are {format_bytes(there)}",
+                stacklevel=2,
+            )
+            return []
+        return headroom_images(request.precision.calibrate, size)
 
     def _warnings(self) -> tuple[str, ...]:
         """Those that have come since the last file."""

@@ -19,6 +19,7 @@ from birefnet_runtime.machine import memory_limit_bytes
 from .checkpoint.read import Checkpoint
 from .errors import ExportError
 from .graph.activation_memory import activation_bytes_per_pixel, attention_bytes
+from .graph.lowering import LOWERINGS
 from .graph.save import LARGEST_FILE
 from .options import ExportRequest
 
@@ -66,6 +67,14 @@ def estimated(checkpoint: Checkpoint, request: ExportRequest, size: tuple[int, i
     beside = weights if precision == "fp32" else weights + file
     disk = beside + file * (2 if request.end_to_end else 1)
     return Need(EXPORT_PROGRAM_BYTES + memory, disk, file)
+
+
+def headroom_bytes(checkpoint: Checkpoint, request: ExportRequest, size: tuple[int, int]) -> float:
+    """Memory that measuring fp16's head-room takes at most, at (height, width)."""
+    weights = 4.0 * sum(prod(tensor.shape) for tensor in checkpoint.tensors.values())
+    form = replace(request.form, lowering=LOWERINGS["rows"])
+    tensors = _tensor_bytes(checkpoint, replace(request, form=form), size)
+    return EXPORT_PROGRAM_BYTES + CHECKED["fp16"] * weights + WATCHED_PACKING * tensors
 
 
 def require_room(

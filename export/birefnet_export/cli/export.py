@@ -86,8 +86,8 @@ def _read_precisions(_: click.Context, __: click.Parameter, text: str) -> tuple[
     "--calibrate",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="For int8: a folder of images like those to come. Convolutions are then quantized too, "
-    "and masks are compared with fp32's.",
+    help="A folder of images like those to come. With int8 convolutions are then quantized too; "
+    "fp16's head-room is measured on them. Masks are compared with fp32's.",
 )
 @click.option(
     "--min-iou",
@@ -236,8 +236,10 @@ def _lines(report: ExportReport) -> Iterator[str]:
         yield from _end_to_end(report.end_to_end)
     if report.name:
         yield f"use it as: birefnet cutout --model {report.name}"
-    if report.precision == "int8":
-        yield from _int8_quality(report.quality)
+    if report.precision == "int8" or report.quality:
+        yield from _quality(report.quality)
+    if report.headroom:
+        yield from report.headroom.lines()
     yield f"{len(report.warnings)} warnings; built, not traced"
     yield from (f"  {text}" for text in report.warnings)
     peak = report.peak_rss_bytes
@@ -260,15 +262,16 @@ def _end_to_end(report: EndToEndReport) -> Iterator[str]:
         )
 
 
-def _int8_quality(quality: Quality | None) -> Iterator[str]:
-    """What int8 does to the masks of the images that it was calibrated with."""
+def _quality(quality: Quality | None) -> Iterator[str]:
+    """What a precision does to the masks of photographs."""
     if quality is None:
         yield "masks not compared with fp32's, convolutions not quantized: no --calibrate FOLDER"
         return
     yield (
         f"masks against fp32's on {quality.images} images at {format_size(quality.size)}: "
         f"IoU {quality.iou_mean:.4f} (worst {quality.iou_min:.4f}), "
-        f"MAE {quality.mae_mean:.5f} (worst {quality.mae_max:.5f})"
+        f"MAE {quality.mae_mean:.5f} (worst {quality.mae_max:.5f}), "
+        f"largest {quality.max_abs:.3f}"
     )
     if quality.excluded:
         yield f"  not quantized, because sensitive: {', '.join(quality.excluded)}"

@@ -74,19 +74,7 @@ def calibration_images(folder: Path | None, size: tuple[int, int]) -> Images:
     """
     if folder is None:
         return Images((), size)
-    try:
-        files = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in IMAGE_SUFFIXES
-            and not path.name.startswith(".")
-            and path.is_file()
-        )
-    except OSError as error:
-        reason = (error.strerror or first_line(error)).lower()
-        if isinstance(error, FileNotFoundError):
-            reason = "no such folder"
-        raise PrecisionError(f"{folder}: {reason}; --calibrate wants a folder of images") from error
+    files = images_of(folder)
     if len(files) < MIN_IMAGES:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise PrecisionError(
@@ -101,25 +89,52 @@ def calibration_images(folder: Path | None, size: tuple[int, int]) -> Images:
     return images
 
 
+def images_of(folder: Path) -> list[Path]:
+    """The images in a folder, by name.
+
+    Raises:
+        PrecisionError: it can't be read.
+    """
+    try:
+        return sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in IMAGE_SUFFIXES
+            and not path.name.startswith(".")
+            and path.is_file()
+        )
+    except OSError as error:
+        reason = (error.strerror or first_line(error)).lower()
+        if isinstance(error, FileNotFoundError):
+            reason = "no such folder"
+        raise PrecisionError(f"{folder}: {reason}; --calibrate wants a folder of images") from error
+
+
 def observe(
     model: onnx.ModelProto,
     images: Sequence[Array],
     values: Sequence[str] = (),
     *,
     weights: WeightStore | None = None,
+    by_channel: bool = True,
+    in_order: bool = False,
 ) -> Observations:
     """Run a model on each image, watching the named values between input and output.
 
     Args:
         values: maps (1, channels, height, width).
         weights: what keeps the model's weights; by default they are in it.
+        by_channel: a range for each channel of a map; else one for each value, of any shape.
+        in_order: nodes run in the order of the graph, as they do where values are watched.
     """
-    watched = _watching(model, values)
+    watched = _watching(model, values, by_channel)
     logits: list[Array] = []
     lows: list[Array] = []
     highs: list[Array] = []
     with (weights or WeightsInGraph()).file_of(watched) as file:
-        session = open_session(file, cpu=_IN_ORDER if values else RUN_ON, accepted=False)
+        session = open_session(
+            file, cpu=_IN_ORDER if values or in_order else RUN_ON, accepted=False
+        )
         for image in images:
             output, *ends = session.run(None, {INPUT.name: image})
             logits.append(np.array(output))  # a copy: the output itself would hold on to the arena
@@ -132,7 +147,7 @@ def observe(
     return Observations(logits, dict(zip(values, ranges, strict=True)))
 
 
-def _watching(model: onnx.ModelProto, values: Sequence[str]) -> onnx.ModelProto:
+def _watching(model: onnx.ModelProto, values: Sequence[str], by_channel: bool) -> onnx.ModelProto:
     """The model with least and greatest element of values, by channel, as further outputs.
 
     Each value is looked at as soon as it is computed, by nodes right behind the one that gives it,
@@ -146,10 +161,10 @@ def _watching(model: onnx.ModelProto, values: Sequence[str]) -> onnx.ModelProto:
     graph = watched.graph
     axes = numpy_helper.from_array(np.array([2, 3]), "watched:axes")
     opset = next(o.version for o in model.opset_import if o.domain == "")
-    if opset >= AXES_ARE_INPUTS:
+    if by_channel and opset >= AXES_ARE_INPUTS:
         graph.initializer.append(axes)
     graph.ClearField("node")
-    watches = {name: _ends(name, axes, opset) for name in values}
+    watches = {name: _ends(name, axes if by_channel else None, opset) for name in values}
     for info in graph.input:
         graph.node.extend(watches.get(info.name, ()))
     for node in model.graph.node:
@@ -158,17 +173,21 @@ def _watching(model: onnx.ModelProto, values: Sequence[str]) -> onnx.ModelProto:
             graph.node.extend(watches.get(name, ()))
     for end in (end for watch in watches.values() for end in watch):
         graph.output.append(
-            helper.make_tensor_value_info(end.output[0], TensorProto.FLOAT, (1, None))
+            helper.make_tensor_value_info(
+                end.output[0], TensorProto.FLOAT, (1, None) if by_channel else ()
+            )
         )
     return watched
 
 
-def _ends(name: str, axes: onnx.TensorProto, opset: int) -> list[onnx.NodeProto]:
-    """Nodes that find the least and the greatest element of each channel, (1, channels)."""
-    operands = [name, axes.name]
+def _ends(name: str, axes: onnx.TensorProto | None, opset: int) -> list[onnx.NodeProto]:
+    """Nodes that find the least and the greatest element of each channel, (1, channels), or of all
+    where there are no axes."""
+    operands = [name]
     attributes: dict[str, Any] = {"keepdims": 0}
-    if opset < AXES_ARE_INPUTS:
-        operands = [name]
+    if axes is not None and opset >= AXES_ARE_INPUTS:
+        operands.append(axes.name)
+    elif axes is not None:
         attributes["axes"] = numpy_helper.to_array(axes)
     return [
         helper.make_node(kind, operands, [f"{name}:{kind}"], **attributes)

@@ -14,6 +14,7 @@ from math import prod
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from ..errors import GraphError
@@ -28,6 +29,9 @@ MOVING = frozenset(
 """Operators that move values without computing: they take them as they come."""
 SMALL_CONSTANT = 4096
 """Elements up to which a constant of a float32 node stays float32; larger ones are halved."""
+POOR = 2.0**-9
+"""What rounding may take of a constant, as a share of its norm; of one that float16 has all digits
+for it takes a quarter of that at most."""
 
 
 def needs_float32(model: onnx.ModelProto) -> frozenset[str]:
@@ -93,6 +97,17 @@ def to_half(
     return work.finished()
 
 
+def poorly_halved(values: NDArray[np.float32]) -> bool:
+    """Whether float16 has no room for a constant's values, or few of their digits.
+
+    Below 6e-5 float16 has fewer digits from one power of two to the next, and below 6e-8 none.
+    """
+    if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+        return True
+    lost = np.linalg.norm(values - values.astype(np.float16).astype(np.float32))
+    return bool(lost > POOR * np.linalg.norm(values))
+
+
 def _operand(work: Rewriting, name: str, came: int | None, target: int) -> str:
     """A float value as `target`: itself, a cast of it, or a constant stored anew."""
     suffix = "fp16" if target == HALF else "fp32"
@@ -101,6 +116,8 @@ def _operand(work: Rewriting, name: str, came: int | None, target: int) -> str:
     if target == FLOAT and prod(work.shape(name)) <= SMALL_CONSTANT:
         return name
     values = work.array(name)
+    if target == FLOAT and poorly_halved(values):
+        return name
     if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
         raise GraphError(f"{name} holds values beyond float16's range")
     half = work.constant(f"{name}:fp16", values.astype(np.float16))

@@ -83,6 +83,10 @@ class Rewriting:
             )
         return name
 
+    def names(self) -> list[str]:
+        """Of the nodes that were emitted so far."""
+        return [node.name for node in self._emitted]
+
     def finished(self) -> onnx.ModelProto:
         """The new model: the old inputs, outputs, opset and facts."""
         used = {name for node in self._emitted for name in node.input}

@@ -1,4 +1,4 @@
-"""Masks of a quantized graph compared with those of float32: IoU and mean absolute error."""
+"""Masks of fp16 and int8 compared with those of float32: IoU and mean absolute error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .masks import intersection_over_union
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Masks of a quantized graph against those of the float32 graph, on the same images."""
+    """Masks of a graph in fp16 or int8 against those of the float32 graph, on the same images."""
 
     iou_mean: float
     """Of the masks cut at one half; 1 where both are empty."""
@@ -30,6 +30,8 @@ class Quality:
     """Height and width at which the network ran."""
     excluded: tuple[str, ...] = ()
     """Groups of layers that were left in float32 because they are sensitive."""
+    max_abs: float = 0.0
+    """The largest difference of a pixel of the masks."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -47,12 +49,14 @@ def quality(
     if not expected:
         raise PrecisionError("nothing was compared: there are no images")
     if not all(np.isfinite(logits).all() for logits in [*quantized, *expected]):
-        raise PrecisionError("the quantized graph gives NaN or infinite logits")
-    ious, errors = [], []
+        raise PrecisionError("the graph gives NaN or infinite logits")
+    ious, errors, largest = [], [], 0.0
     for pair in zip(quantized, expected, strict=True):
         mask, exact = map(mask_of_logits, pair)
         ious.append(intersection_over_union(mask >= 0.5, exact >= 0.5))
-        errors.append(float(np.abs(mask - exact).mean()))
+        off = np.abs(mask - exact)
+        errors.append(float(off.mean()))
+        largest = max(largest, float(off.max()))
     return Quality(
         iou_mean=float(np.mean(ious)),
         iou_min=min(ious),
@@ -61,4 +65,5 @@ def quality(
         images=len(ious),
         size=(expected[0].shape[2], expected[0].shape[3]),
         excluded=excluded,
+        max_abs=largest,
     )
