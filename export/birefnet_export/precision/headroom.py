@@ -20,9 +20,8 @@ from ..errors import PrecisionError
 from ..graph.fused.backbone.windows import MASKED
 from ..graph.weights import WeightStore
 from ..verify.headroom import FACTOR, HALF_END, WORST, HeadRoom, NodeRoom
-from ..verify.logits import LOGITS_TOLERANCES, Array
+from ..verify.logits import LOGITS_TOLERANCES, Array, sample_image
 from ..verify.quality import Quality, quality
-from ..verify.sample_tensors import sample_image
 from .calibration import Images, images_of, observe
 from .fp16 import MOVING, needs_float32, poorly_halved, to_half
 from .graph_rewriter import Rewriting, float_values

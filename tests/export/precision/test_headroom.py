@@ -13,8 +13,7 @@ from birefnet_export.pipeline import build_model
 from birefnet_export.precision.fp16 import needs_float32, to_half
 from birefnet_export.precision.headroom import halved, in_rows, largest_values
 from birefnet_export.verify.headroom import FACTOR, HALF_END
-from birefnet_export.verify.logits import LOGITS_TOLERANCES, mask_of_logits
-from birefnet_export.verify.sample_tensors import sample_image
+from birefnet_export.verify.logits import LOGITS_TOLERANCES, mask_of_logits, sample_image
 from birefnet_models.base.onnx_file import read_onnx
 from onnx import TensorProto
 
