@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from .base.errors import UnknownModelError
+from .base.text import did_you_mean
 
 RELEASE_URL = "https://github.com/ZhengPeng7/BiRefNet/releases/download/v1/"
 """Where the files named by `ModelCard.release_file` lie."""
@@ -130,9 +130,8 @@ def find(name: str) -> ModelCard:
 def unknown_model(name: str) -> str:
     """The message that no model has this name: the nearest one, and all there are."""
     names = [card.name for card in all_cards()]
-    near = get_close_matches(name.lower(), names, n=1)
-    hint = f"did you mean {near[0]}? there are" if near else "there are"
-    return f"no model is named {name!r}; {hint}: {', '.join(names)}"
+    hint = did_you_mean(name, names) or ";"
+    return f"no model is named {name!r}{hint} there are: {', '.join(names)}"
 
 
 def search(words: str) -> tuple[ModelCard, ...]:

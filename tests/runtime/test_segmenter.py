@@ -100,8 +100,8 @@ def test_an_export_directory_opens(make_model, picture):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("nothing.onnx", r"nothing\.onnx: no such file, and no embedded model .*nano"),
-        ("litle", "no embedded model has that name"),
+        ("nothing.onnx", r"nothing\.onnx: no such file.*birefnet models"),
+        ("litle", r"did you mean lite\?"),
         ("model.safetensors", "is a checkpoint; first: birefnet export"),
         ("BiRefNet.pth", "is a checkpoint"),
     ],

@@ -13,7 +13,7 @@ from birefnet_export.cli.fetch_options import fetching_options
 from birefnet_export.graph.lowering import LOWERINGS
 from birefnet_export.options import DEFAULT_LOWERING, PRECISIONS
 from birefnet_models.base.errors import BirefnetError
-from birefnet_models.base.text import printable
+from birefnet_models.base.text import did_you_mean, printable
 from birefnet_models.pins import FetchOptions
 from birefnet_runtime.machine import usable_cores
 from birefnet_runtime.model.size import parse_size
@@ -89,7 +89,7 @@ def _count(text: str) -> int:
 def _among(*known: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in known:
-            raise ValueError(f"{text!r} is none of {', '.join(known)}")
+            raise ValueError(f"{text!r} is none of {', '.join(known)}{did_you_mean(text, known)}")
         return text
 
     return read

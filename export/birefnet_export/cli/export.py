@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from birefnet_models.base.onnx_file import read_onnx
-from birefnet_models.base.text import format_size
+from birefnet_models.base.text import did_you_mean, format_size
 from birefnet_models.pins import FetchOptions
 from birefnet_runtime.model.metadata import unstated_size_note
 
@@ -39,7 +39,10 @@ def _read_precisions(_: click.Context, __: click.Parameter, text: str) -> tuple[
     """`fp32,int8` as its parts, each once."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     if unknown := [name for name in names if name not in PRECISIONS]:
-        raise click.BadParameter(f"{unknown[0]!r} is unknown; choose from {', '.join(PRECISIONS)}")
+        hint = did_you_mean(unknown[0], PRECISIONS)
+        raise click.BadParameter(
+            f"{unknown[0]!r} is unknown; choose from {', '.join(PRECISIONS)}{hint}"
+        )
     return names
 
 

@@ -26,6 +26,14 @@ def shortened(names: Iterable[str], most: int = 20) -> str:
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean lite?`: the nearest of the known words; empty where none is near."""
+    from difflib import get_close_matches  # for messages alone
+
+    near = get_close_matches(word.lower(), list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def printable(text: object) -> str:
     r"""Escape what a terminal would act on: `\x1b`, `\n`, `\u202e`.
 

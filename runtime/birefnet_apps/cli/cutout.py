@@ -28,6 +28,7 @@ from .options import (
     batch_option,
     clean_option,
     foreground_option,
+    model_names,
     opening_options,
     parse_actors,
     parse_canvas,
@@ -142,6 +143,7 @@ def run_here(
     "--model",
     "-m",
     metavar="MODEL",
+    shell_complete=model_names,
     help=MODEL_HELP,
 )
 @opening_options

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 from birefnet_models.base.text import format_seconds
-from birefnet_runtime.session.providers import canonical, choice, execution_provider
+from birefnet_runtime.session.providers import canonical, execution_provider, unknown_provider
 from rich.console import Console
 from rich.table import Table
 
@@ -71,7 +71,7 @@ def _names(require: str | None) -> list[str]:
     names = [canonical(name) for name in (require or "").split(",") if name.strip()]
     for name in names:
         if execution_provider(name) is None:
-            raise click.BadParameter(f"no provider is called {name!r}; there are: {choice()}")
+            raise click.BadParameter(unknown_provider(name))
     return names
 
 

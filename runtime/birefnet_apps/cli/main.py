@@ -14,19 +14,20 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import glob
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from types import FrameType
 from typing import IO, Any
 
 import click
 from birefnet_models.base.errors import BirefnetError, MissingExtraError
 from birefnet_models.base.extras import missing_extra
-from birefnet_models.base.text import printable
+from birefnet_models.base.text import did_you_mean, printable
 from birefnet_runtime.errors import (
     MemoryWarning,
     ProviderWarning,
     SizeWarning,
 )
+from click.shell_completion import CompletionItem
 
 # What `birefnet --help` says of our own commands, so that none is loaded to be listed.
 #
@@ -48,6 +49,9 @@ LISTED = {
     ),
     "birefnet_export.cli.inspect:inspect": (
         "Say what is in FILE: a checkpoint, an .onnx, or a directory that holds one of them."
+    ),
+    "birefnet_apps.cli.completion:completion": (
+        "Print the script that makes a SHELL complete this command: bash, zsh or fish."
     ),
     "birefnet_apps.cli.cutout:cutout": (
         "Cut the subject out of images: files, whole folders, - for standard input."
@@ -76,6 +80,8 @@ LISTED = {
 LOGGER = "birefnet"
 """The library's, which has no handler of its own."""
 COMMANDS = "birefnet.commands"
+OWN = EntryPoints([EntryPoint("completion", "birefnet_apps.cli.completion:completion", COMMANDS)])
+"""A command of this one's, which no distribution has to register."""
 SERVICES = frozenset({"serve"})
 """Commands that run until they are told to end, which is not a failure."""
 SERVICE = "birefnet.service"
@@ -128,10 +134,13 @@ class EntryPointGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(entry_points(group=COMMANDS).names)
+        return sorted({*entry_points(group=COMMANDS).names, *OWN.names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        for entry_point in entry_points(group=COMMANDS, name=cmd_name):
+        for entry_point in (
+            *entry_points(group=COMMANDS, name=cmd_name),
+            *OWN.select(name=cmd_name),
+        ):
             try:
                 command: click.Command = entry_point.load()
             except ModuleNotFoundError as error:
@@ -140,12 +149,27 @@ class EntryPointGroup(click.Group):
                     raise
                 return _unavailable(cmd_name, missing)
             return command
+        hint = did_you_mean(cmd_name, self.list_commands(ctx))
+        if hint and not ctx.resilient_parsing and not cmd_name.startswith("-"):
+            raise click.UsageError(f"no such command {cmd_name!r}{hint}", ctx)
         return None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin so, none of them loaded; of a word with a dash the options."""
+        found = [
+            CompletionItem(each.name, help=LISTED.get(each.value))
+            for each in (*entry_points(group=COMMANDS), *OWN)
+            if each.name.startswith(incomplete)
+        ]
+        return [
+            *sorted(found, key=lambda item: item.value),
+            *click.Command.shell_complete(self, ctx, incomplete),
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands, without loading those whose summary is known."""
         listed = click.Group(ctx.info_name)
-        for entry_point in sorted(entry_points(group=COMMANDS), key=lambda one: one.name):
+        for entry_point in sorted((*entry_points(group=COMMANDS), *OWN), key=lambda one: one.name):
             summary = LISTED.get(entry_point.value)
             known = click.Command(entry_point.name, short_help=summary) if summary else None
             command = known or self.get_command(ctx, entry_point.name)

@@ -9,6 +9,7 @@ from typing import IO, Any, TypeAlias, TypeVar
 
 import click
 from birefnet_models.base.errors import BirefnetError
+from birefnet_models.zoo import all_cards
 from birefnet_runtime.cutout.foreground import ESTIMATORS
 from birefnet_runtime.cutout.layout import Canvas, parse_padding, parse_place, parse_shape
 from birefnet_runtime.cutout.mask import parse_clean
@@ -17,6 +18,7 @@ from birefnet_runtime.model.size import Size, parse_size
 from birefnet_runtime.segmenter import Opening
 from birefnet_runtime.session.memory import DEFAULT, SETTINGS, parse_bytes
 from birefnet_runtime.session.providers import parse_providers
+from click.shell_completion import CompletionItem
 
 from ..files.jobs import Shard
 from ..storage import Location, RemotePath, file_at, is_url, parse_location
@@ -32,6 +34,17 @@ class LocationType(click.ParamType):  # type: ignore[type-arg]  # not generic in
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Location:
         return parse_location(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
+
+
+def model_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Completion of a model: the names of the zoo that begin so, else files."""
+    names = [card.name for card in all_cards() if card.name.startswith(incomplete)]
+    return list(map(CompletionItem, names)) or [CompletionItem(incomplete, type="file")]
 
 
 class ListType(click.File):

@@ -14,6 +14,7 @@ from ..serve.settings import Proxies, Settings, read_keys
 from .cutout import DEMONSTRATION
 from .options import (
     batch_option,
+    model_names,
     opening_options,
     read_bytes,
 )
@@ -37,6 +38,7 @@ def read_proxies(context: click.Context, option: click.Parameter, text: str) -> 
     "--model",
     "-m",
     metavar="MODEL",
+    shell_complete=model_names,
     help=MODEL_HELP,
 )
 @opening_options

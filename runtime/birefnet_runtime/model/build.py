@@ -15,7 +15,7 @@ from birefnet_models.base.extras import install_command, missing_extra
 from birefnet_models.base.files import cache_root, exclusive
 from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.base.onnx_file import read_onnx
-from birefnet_models.base.text import joined, printable
+from birefnet_models.base.text import did_you_mean, joined, printable
 from birefnet_models.cache import MODEL_OF_PRECISION, CachedExport, cached_exports, export_directory
 from birefnet_models.pins import LOCK_FILE, FetchOptions
 from birefnet_models.zoo import lookup
@@ -71,6 +71,7 @@ def built(name: str, variant: str, how: FetchOptions) -> Path:
         raise ModelError(
             f"{name}:{printable(variant)}: {printable(variant)} is not a precision "
             f"({joined(list(MODEL_OF_PRECISION), ' or ')})"
+            f"{did_you_mean(variant, MODEL_OF_PRECISION)}"
         )
     precision, lowering = words
     builder = _builder(name)

@@ -15,8 +15,8 @@ from birefnet_models.base.hashes import (
 )
 from birefnet_models.base.names import CHECKPOINT_SUFFIXES
 from birefnet_models.base.onnx_file import OnnxFile, read_onnx
-from birefnet_models.base.text import printable
-from birefnet_models.cache import END_TO_END, MODEL, cached_exports
+from birefnet_models.base.text import did_you_mean, printable
+from birefnet_models.cache import END_TO_END, MODEL, MODEL_OF_PRECISION, cached_exports
 from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_models.reference import DEFAULT_REVISION, HubModel, Remote, parse_reference
 from birefnet_models.zoo import all_cards, embedded_path, lookup
@@ -122,7 +122,8 @@ def find_model(model: str | os.PathLike[str], how: FetchOptions = DEFAULT_OPTION
             - a name of the zoo or of an export in the cache, with `:VARIANT` behind it where one of
               several is meant: `lite`, `lite:fp16`. It wins over a file that is called the same;
               write `./lite` for the file;
-            - an `.onnx` file, or a directory that holds `onnx/model.onnx` or a single `.onnx` file;
+            - an `.onnx` file, or a directory that holds `onnx/model.onnx` or a single `.onnx` file,
+              with `:PRECISION` behind it where it holds several: `shoes-onnx:int8`;
             - a repository of the hub, `OWNER/NAME[@REVISION][:PRECISION]`, where neither an export
               nor a file here is called so; or the URL of an `.onnx`. These two are fetched into the
               cache once, checked and pinned;
@@ -153,6 +154,9 @@ def _by_path(model: str | os.PathLike[str]) -> Path:
         return _in_directory(path)
     if path.suffix in CHECKPOINT_SUFFIXES:
         raise ModelError(f"{model} is a checkpoint; first: birefnet export {model} --output DIR")
+    folder, colon, precision = str(model).rpartition(":")
+    if colon and not path.is_file() and os.path.isdir(folder):
+        return _in_directory_at(Path(folder), precision)
     if not path.is_file():
         raise ModelError(_unknown(str(model)))
     return path
@@ -229,10 +233,20 @@ def _in_directory(directory: Path) -> Path:
     raise ModelError(f"{directory}: an export directory holds {MODEL.as_posix()}; this one doesn't")
 
 
+def _in_directory_at(directory: Path, precision: str) -> Path:
+    """The model of an export directory in a precision: `shoes-onnx:int8`."""
+    if precision in MODEL_OF_PRECISION and (directory / MODEL_OF_PRECISION[precision]).is_file():
+        return directory / MODEL_OF_PRECISION[precision]
+    held = {name for name, file in MODEL_OF_PRECISION.items() if (directory / file).is_file()}
+    here = f"holds {', '.join(sorted(held))}" if held else "holds no export"
+    raise ModelError(
+        f"{directory} {here}, not {printable(precision)}{did_you_mean(precision, held)}"
+    )
+
+
 def _unknown(model: str) -> str:
-    embedded = ", ".join(card.name for card in all_cards() if card.embedded)
-    zoo = ", ".join(card.name for card in all_cards() if not card.embedded)
+    hint = did_you_mean(model, [card.name for card in all_cards()]) or ";"
     return (
-        f"{printable(model)}: no such file, and no embedded model has that name ({embedded}), "
-        f"nor one that can be exported ({zoo}); a repository of the hub is OWNER/NAME"
+        f"{printable(model)}: no such file, and no model is named so{hint} `birefnet models` lists "
+        "what is known by name; a repository of the hub is OWNER/NAME"
     )

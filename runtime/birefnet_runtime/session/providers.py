@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from birefnet_models.base.text import format_size
+from birefnet_models.base.text import did_you_mean, format_size
 
 from ..errors import ProviderError, SizeError
 from .plugins import execution_provider_of, plugin_names, plugin_of
@@ -223,6 +223,13 @@ def installed_others() -> list[str]:
     return sorted(names - set(PROVIDER_RECORDS) - _SILENT)
 
 
+def unknown_provider(name: str) -> str:
+    """The message that no provider has this name: the nearest one, and all there are."""
+    meant = "cuda" if name == "gpu" else name  # by its letters that would be cpu
+    hint = did_you_mean(meant, ["auto", *PROVIDER_RECORDS, *OTHERS]) or ";"
+    return f"no provider is called {name!r}{hint} there are: {choice()}"
+
+
 def choice() -> str:
     """What there is to choose from, for a message: here, and with another ONNX Runtime."""
     here = installed_others()
@@ -399,7 +406,7 @@ def _checked(record: Named) -> Named:
     if name in PROVIDER_RECORDS:
         raise ProviderError(f"{name} has a record of its own: {PROVIDER_RECORDS[name].__name__}")
     if execution_provider(name) is None:
-        raise ProviderError(f"no provider is called {record.name!r}; there are: {choice()}")
+        raise ProviderError(unknown_provider(record.name))
     options = {str(key): str(value) for key, value in record.options.items()}
     return replace(record, name=name, options=options)
 

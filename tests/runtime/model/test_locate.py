@@ -96,6 +96,16 @@ def test_another_tools_folder_with_one_model_is_taken_and_with_several_is_not():
     assert find_model("community/onnx/model_q4.onnx").path.is_file()
 
 
+def test_a_directory_is_asked_for_a_precision_by_the_word_behind_it():
+    whole, small = Path("shoes/onnx/model.onnx"), Path("shoes/onnx/model_quantized.onnx")
+    write_model(whole), write_model(small)
+
+    assert find_model("shoes").path == whole
+    assert find_model("shoes:int8").path == find_model("./shoes:int8").path == small
+    assert "shoes holds fp32, int8, not fp16" in refused("shoes:fp16")
+    assert "did you mean int8?" in refused("shoes:in8")
+
+
 def test_a_folder_without_a_model_says_what_it_should_hold():
     Path("empty").mkdir()
 

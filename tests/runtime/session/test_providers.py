@@ -43,7 +43,7 @@ def test_what_can_be_asked_for(asked, found):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ("gpu", "no provider is called 'gpu'; there are: auto, cpu, cuda, tensorrt, openvino"),
+        ("gpu", r"'gpu'; did you mean cuda\? there are: auto, cpu, cuda, tensorrt, openvino"),
         ("", "no provider is called ''"),
         ("cuda,,cpu", "no provider is called ''"),
         ([], "no provider asked for"),
@@ -55,7 +55,7 @@ def test_what_can_be_asked_for(asked, found):
         ([Cuda(), Cuda(device_id=1)], "asked twice for cuda"),
         (
             "coremll",
-            "'coremll'; there are: auto, cpu, .*; with other wheels: birefnet, coreml, direct",
+            r"'coremll'; did you mean coreml\? there are: auto, cpu, .*; with other wheels: birefnet, coreml, direct",
         ),
         (Named("coremll"), "no provider is called 'coremll'"),
         (Named("cuda"), "cuda has a record of its own: Cuda"),

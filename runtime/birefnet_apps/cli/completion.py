@@ -1,0 +1,29 @@
+"""`birefnet completion`: what makes a shell complete commands, options and their values."""
+
+from typing import Any
+
+import click
+from click.shell_completion import get_completion_class
+
+PROGRAM = "birefnet"
+VARIABLE = "_BIREFNET_COMPLETE"
+"""By which the script asks the program, as click names it."""
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command(
+    epilog='Example: eval "$(birefnet completion bash)"  # in ~/.bashrc; zsh alike; for fish '
+    "birefnet completion fish > ~/.config/fish/completions/birefnet.fish"
+)
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the script that makes a SHELL complete this command: bash, zsh or fish.
+
+    It is read when the shell starts, and asks birefnet at each Tab. Names of files are the shell's
+    own.
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None
+    command: Any = ctx.find_root().command
+    click.echo(kind(command, {}, PROGRAM, VARIABLE).source())
