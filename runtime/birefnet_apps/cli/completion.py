@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 PROGRAM = "birefnet"
-VARIABLE = "_BIREFNET_COMPLETE"
+COMPLETION_VARIABLE = "_BIREFNET_COMPLETE"
 """By which the script asks the program, as click names it."""
 SHELLS = ("bash", "zsh", "fish")
 
@@ -26,4 +26,4 @@ def completion(ctx: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     command: Any = ctx.find_root().command
-    click.echo(kind(command, {}, PROGRAM, VARIABLE).source())
+    click.echo(kind(command, {}, PROGRAM, COMPLETION_VARIABLE).source())

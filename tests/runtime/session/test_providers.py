@@ -55,7 +55,7 @@ def test_what_can_be_asked_for(asked, found):
         ([Cuda(), Cuda(device_id=1)], "asked twice for cuda"),
         (
             "coremll",
-            r"'coremll'; did you mean coreml\? there are: auto, cpu, .*; with other wheels: birefnet, coreml, direct",
+            r"'coremll'; did you mean coreml\? there are: auto, cpu, .*; with other wheels",
         ),
         (Named("coremll"), "no provider is called 'coremll'"),
         (Named("cuda"), "cuda has a record of its own: Cuda"),
