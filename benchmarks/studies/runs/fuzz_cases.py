@@ -10,8 +10,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -21,18 +20,16 @@ import birefnet_models
 import click
 import numpy as np
 import onnx
-import tifffile
 from birefnet_apps.cli.main import main as birefnet
 from birefnet_export.network.architecture import Architecture
 from birefnet_export.network.backbone.swin_v1 import SwinV1
-from numpy.typing import NDArray
 from PIL import Image
+
+from studies.runs.fuzz_pictures import color_chunks, others, with_checksums
+from studies.runs.fuzz_stores import register, store_case
 
 ROOT = Path(__file__).parents[3]
 PHOTO = ROOT / "examples" / "photos" / "china.jpg"
-
-
-ADOBE_CHRM = (31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
 
 
 def words(text: str) -> list[str]:
@@ -60,7 +57,7 @@ PREPROCESSOR_VALUES: tuple[object, ...] = (
 
 def image_case(random: Random, folder: Path) -> list[str]:
     """A damaged or odd picture, cut out."""
-    name, content = random.choice(_pictures())
+    name, content = random.choice(pictures())
     file = folder / f"photo.{name}"
     damaged = mutated(random, content) if random.random() < 0.8 else content
     file.write_bytes(with_checksums(damaged) if random.random() < 0.5 else damaged)
@@ -130,7 +127,7 @@ def checkpoint_case(random: Random, folder: Path) -> list[str]:
 
 def option_case(random: Random, folder: Path) -> list[str]:
     """A command with values that its options don't expect."""
-    (folder / "photo.jpg").write_bytes(_pictures()[0][1])
+    (folder / "photo.jpg").write_bytes(pictures()[0][1])
     context = click.Context(birefnet)
     name = str(
         random.choice(["cutout"] * 6 + ["models", "doctor", "video", "inspect", "export", "verify"])
@@ -154,9 +151,31 @@ def option_case(random: Random, folder: Path) -> list[str]:
     return [name, *arguments]
 
 
+def container_case(random: Random, folder: Path) -> list[str]:
+    """A damaged picture of Photoshop's, a phone's, or a camera's."""
+    kinds = [one for one in pictures() if one[0] in {"psd", "heic", "avif", "tif"}]
+    name, content = random.choice(kinds)
+    # Where the structure is: boxes and tags lie in the first part, and at the end of a TIFF.
+    cut = random.choice([128, 1024, len(content)])
+    whole = mutated(random, content[:cut]) + content[cut:]
+    if random.random() < 0.3:
+        whole = content[:-cut] + mutated(random, content[-cut:])
+    (folder / f"photo.{name}").write_bytes(whole)
+    extra = random.choice([[], ["--depth", "16"], ["--all-frames"], ["--mask"]])
+    return [
+        "cutout",
+        f"photo.{name}",
+        "--output",
+        f"cutout{random.choice(['.png', '.tif'])}",
+        *extra,
+    ]
+
+
 CASES: dict[str, tuple[Callable[[Random, Path], list[str]], float]] = {
-    "images": (image_case, 0.45),
+    "images": (image_case, 0.25),
+    "PSD, HEIF, AVIF, TIFF": (container_case, 0.15),
     "videos": (video_case, 0.05),
+    "object stores": (store_case, 0.05),
     "model files": (model_case, 0.2),
     "checkpoints": (checkpoint_case, 0.1),
     "options": (option_case, 0.2),
@@ -192,31 +211,18 @@ def mutated(random: Random, content: bytes) -> bytes:
     return bytes(data)
 
 
-def with_checksums(content: bytes) -> bytes:
-    """A PNG whose chunks have the checksums of what they hold, so that more than those is met."""
-    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return content
-    data, at = bytearray(content), 8
-    while at + 12 <= len(data):
-        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        if end + 4 > len(data):
-            break
-        data[end : end + 4] = zlib.crc32(data[at + 4 : end]).to_bytes(4, "big")
-        at = end + 4
-    return bytes(data)
-
-
 def prepare() -> None:
     """Read and make what cases have in common, once."""
-    _pictures()
+    pictures()
     _videos()
+    register()
     _nano_bytes()
     _nano_properties()
     _checkpoints()
 
 
 @cache
-def _pictures() -> Sequence[tuple[str, bytes]]:
+def pictures() -> Sequence[tuple[str, bytes]]:
     """A small photograph in many formats and modes, by suffix."""
     with Image.open(PHOTO) as opened:
         photo = opened.convert("RGB").resize((160, 107))
@@ -257,40 +263,7 @@ def _pictures() -> Sequence[tuple[str, bytes]]:
         buffer = io.BytesIO()
         image.save(buffer, kind, **options)
         encoded.append((suffix, buffer.getvalue()))
-    return [*encoded, *_with_color_chunks(encoded[3][1]), *_odd_tiffs(np.asarray(photo))]
-
-
-def _with_color_chunks(png: bytes) -> Iterator[tuple[str, bytes]]:
-    """A PNG that says what its colors are in several ways."""
-    chunks = {
-        b"cICP": (b"\x0c\x0d\0\1", b"\x09\x10\0\1", b"\x09\x12\0\0", b"\1\x08\0\1"),
-        b"gAMA": ((45455).to_bytes(4, "big"), (100_000).to_bytes(4, "big")),
-        b"cHRM": (b"".join(value.to_bytes(4, "big") for value in ADOBE_CHRM),),
-    }
-    for kind, contents in chunks.items():
-        for content in contents:
-            chunk = len(content).to_bytes(4, "big") + kind + content + bytes(4)
-            yield "png", with_checksums(png[:33] + chunk + png[33:])
-
-
-def _odd_tiffs(photo: NDArray[np.uint8]) -> Iterator[tuple[str, bytes]]:
-    """TIFF files in planes, of 32 bits, and with a thumbnail first."""
-    planes = np.ascontiguousarray(photo.transpose(2, 0, 1)).astype(np.uint16) * 257
-    separate = {"photometric": "rgb", "planarconfig": "separate", "compression": "adobe_deflate"}
-    for pixels, options in (
-        (planes, separate),
-        (planes, {**separate, "predictor": True, "byteorder": ">"}),
-        (planes, {**separate, "tile": (64, 64)}),
-        (photo[..., 0].astype(np.uint32) << 24, {"photometric": "minisblack"}),
-    ):
-        buffer = io.BytesIO()
-        tifffile.imwrite(buffer, pixels, metadata=None, **options)
-        yield "tif", buffer.getvalue()
-    buffer = io.BytesIO()
-    with tifffile.TiffWriter(buffer) as writer:
-        writer.write(photo[::4, ::4], photometric="rgb", subfiletype=1)
-        writer.write(photo, photometric="rgb")
-    yield "tif", buffer.getvalue()
+    return [*encoded, *color_chunks(encoded[3][1]), *others(np.asarray(photo))]
 
 
 @cache

@@ -81,6 +81,17 @@ class BoundedConnection(H11Protocol):
             self._saying = True
             self._cut_off_in(HEADER_TIMEOUT_S)
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, and close. A request that is under way gets no other answer."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:  # a second head would stand in the middle of the answer
+                self.abort()
+                return
+        super().send_400_response(msg)
+
     def on_response_complete(self) -> None:
         """Wait for the next request; what is left of the answer must go, too."""
         super().on_response_complete()

@@ -238,3 +238,18 @@ def test_what_two_threads_of_clients_do_with_one_address_is_not_mixed(server, ph
         response = http.client.HTTPResponse(slow)
         response.begin()
         assert {*results, response.read()} == {expected}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/health", REMOVEBG, "/nowhere"])
+def test_a_body_that_is_no_http_is_refused_once(server, caplog, method, path):
+    """The parser's 400 is the answer: none of ours comes after it, nor a traceback in the log."""
+    with opened(server) as connection:
+        lines = (f"{method} {path} HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", "", "ZZ", "")
+        connection.sendall("\r\n".join(lines).encode())
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    wait_until(lambda: not server.server.server_state.tasks)
+    assert not [record for record in caplog.records if record.exc_info]

@@ -105,11 +105,17 @@ def test_it_is_compared_at_the_first_opening_of_each_kind_and_never_again(mac, m
     assert mac.opened[5:] == [[COREML, CPU], [CPU]], "a note of something else"
 
 
-@pytest.mark.parametrize("what", ["version", "model", "processor"])
+@pytest.mark.parametrize("what", ["version", "model", "processor", "device"])
 def test_a_note_holds_for_what_was_compared_alone(mac, model, make_model, monkeypatch, what):
     open_session(model, providers="coreml")
     if what == "version":
         mac.build = dataclasses.replace(mac.build, version="1.32.0")
+    elif what == "device":
+        device = SimpleNamespace(
+            type=SimpleNamespace(name="GPU"), vendor="Apple", device_id=2, metadata={}
+        )
+        listed = [SimpleNamespace(ep_name=COREML, ep_metadata={}, device=device)]
+        monkeypatch.setattr(onnxruntime, "get_ep_devices", lambda: listed)
     elif what == "processor":
         other = Processor("M9", ())
         monkeypatch.setattr("birefnet_runtime.session.acceptance.read_processor", lambda: other)

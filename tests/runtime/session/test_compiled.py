@@ -8,9 +8,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from birefnet_apps.cli.main import main
 from birefnet_models import CacheError, embedded_path, find
@@ -145,6 +148,58 @@ def test_whatever_differs_of_the_key_is_another_form(field, other):
     key = compiled_key(ModelFile(NANO), plan_session(Cpu(), 1))
 
     assert entry_name(dataclasses.replace(key, **{field: other})) != entry_name(key)
+
+
+@pytest.mark.parametrize("other", ["flags", "build"])
+def test_a_form_is_kept_for_one_set_of_instructions_and_one_build(other, monkeypatch):
+    """Of a processor's name and ONNX Runtime's version there are several of both."""
+    key = compiled_key(ModelFile(NANO), PLAN)
+    if other == "flags":
+        fewer = dataclasses.replace(read_processor(), flags=("sse2",))
+        monkeypatch.setattr(compiled, "read_processor", lambda: fewer)
+    else:
+        monkeypatch.setattr(onnxruntime, "get_build_info", lambda: "built elsewhere")
+
+    assert entry_name(compiled_key(ModelFile(NANO), PLAN)) != entry_name(key)
+
+
+def test_a_form_that_says_something_else_of_itself_is_not_the_same(graph):
+    """Of a form without its metadata mean and size would be guessed."""
+    session = onnxruntime.InferenceSession(graph)
+    other = Mock(wraps=session)
+    other.get_modelmeta.return_value = SimpleNamespace(custom_metadata_map={"a": "b"})
+
+    assert compiled.same_answers(session, session, ModelFile(graph))
+    assert not compiled.same_answers(session, other, ModelFile(graph))
+
+
+def test_a_form_is_not_optimized_anew(graph, monkeypatch):
+    """It would take the time that a form saves."""
+    levels = []
+
+    def start(file, provider, plan, **how):
+        levels.append(plan.attributes.get("graph_optimization_level"))
+        return real(file, provider, plan, **how)
+
+    answer(graph)
+    real = compiled.start
+    monkeypatch.setattr(compiled, "start", start)
+
+    answer(graph)
+
+    assert levels == [onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL]
+
+
+@pytest.mark.parametrize(("spare", "made"), [((1 << 30) - 1, 0), (1 << 30, 1)])
+def test_a_form_leaves_a_gigabyte_free(graph, cache, monkeypatch, spare, made):
+    """Beyond three times the model, of which a form took 1.6."""
+    free = 3 * (graph.stat().st_size + (graph.parent / "weights.bin").stat().st_size) + spare
+    usage = shutil.disk_usage("/")._replace(free=free)
+    monkeypatch.setattr(compiled.shutil, "disk_usage", lambda _: usage)
+
+    answer(graph)
+
+    assert len(forms(cache)) == made
 
 
 def test_new_weights_beside_the_same_graph_are_not_answered_with_the_old_ones(graph, cache):

@@ -1,5 +1,6 @@
 """Settings and limits of memory: estimates, choices, refusals."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -206,6 +207,13 @@ def test_nothing_that_fits_is_an_error_with_the_numbers(memory, limit, advice):
     size = 1024 if memory else None
     with pytest.raises(MemoryLimitError, match=f"model.onnx doesn't fit in .*{advice}"):
         choose(PLACE, LITE, size, limit, memory=memory)
+
+
+def test_a_graph_of_one_size_is_given_no_other():
+    fixed = replace(LITE, fixed=True)
+
+    with pytest.raises(MemoryLimitError, match="at 1024x1024"):
+        choose(PLACE, fixed, None, LITE.peak_bytes((512, 512), "low"))
 
 
 def test_a_size_that_cannot_be_is_refused_first():
