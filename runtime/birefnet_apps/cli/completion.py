@@ -3,7 +3,8 @@
 from typing import Any
 
 import click
-from click.shell_completion import get_completion_class
+from birefnet_models.zoo import all_cards
+from click.shell_completion import CompletionItem, get_completion_class
 
 PROGRAM = "birefnet"
 COMPLETION_VARIABLE = "_BIREFNET_COMPLETE"
@@ -27,3 +28,9 @@ def completion(ctx: click.Context, shell: str) -> None:
     assert kind is not None
     command: Any = ctx.find_root().command
     click.echo(kind(command, {}, PROGRAM, COMPLETION_VARIABLE).source())
+
+
+def model_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Completion of a model: the names of the zoo that begin so, else files."""
+    names = [card.name for card in all_cards() if card.name.startswith(incomplete)]
+    return list(map(CompletionItem, names)) or [CompletionItem(incomplete, type="file")]

@@ -21,6 +21,7 @@ from ..files.cutter import CutterSettings, check_style
 from ..files.jobs import CutoutPlan, Job, Shard, selected
 from ..files.plan import made_ready, plan_again, plan_cutouts, read_list
 from ..storage import STANDARD_STREAM, CredentialsError, Location, plain
+from .completion import model_names
 from .options import (
     CutoutCommand,
     ListType,
@@ -28,7 +29,6 @@ from .options import (
     batch_option,
     clean_option,
     foreground_option,
-    model_names,
     opening_options,
     parse_actors,
     parse_canvas,

@@ -80,7 +80,9 @@ LISTED = {
 LOGGER = "birefnet"
 """The library's, which has no handler of its own."""
 COMMANDS = "birefnet.commands"
-OWN = EntryPoints([EntryPoint("completion", "birefnet_apps.cli.completion:completion", COMMANDS)])
+OWN_COMMANDS = EntryPoints(
+    [EntryPoint("completion", "birefnet_apps.cli.completion:completion", COMMANDS)]
+)
 """A command of this one's, which no distribution has to register."""
 SERVICES = frozenset({"serve"})
 """Commands that run until they are told to end, which is not a failure."""
@@ -134,12 +136,12 @@ class EntryPointGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*entry_points(group=COMMANDS).names, *OWN.names})
+        return sorted({*entry_points(group=COMMANDS).names, *OWN_COMMANDS.names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for entry_point in (
             *entry_points(group=COMMANDS, name=cmd_name),
-            *OWN.select(name=cmd_name),
+            *OWN_COMMANDS.select(name=cmd_name),
         ):
             try:
                 command: click.Command = entry_point.load()
@@ -158,7 +160,7 @@ class EntryPointGroup(click.Group):
         """The commands that begin so, none of them loaded; of a word with a dash the options."""
         found = [
             CompletionItem(each.name, help=LISTED.get(each.value))
-            for each in (*entry_points(group=COMMANDS), *OWN)
+            for each in (*entry_points(group=COMMANDS), *OWN_COMMANDS)
             if each.name.startswith(incomplete)
         ]
         return [
@@ -169,7 +171,9 @@ class EntryPointGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands, without loading those whose summary is known."""
         listed = click.Group(ctx.info_name)
-        for entry_point in sorted((*entry_points(group=COMMANDS), *OWN), key=lambda one: one.name):
+        for entry_point in sorted(
+            (*entry_points(group=COMMANDS), *OWN_COMMANDS), key=lambda one: one.name
+        ):
             summary = LISTED.get(entry_point.value)
             known = click.Command(entry_point.name, short_help=summary) if summary else None
             command = known or self.get_command(ctx, entry_point.name)

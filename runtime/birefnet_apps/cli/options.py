@@ -9,7 +9,6 @@ from typing import IO, Any, TypeAlias, TypeVar
 
 import click
 from birefnet_models.base.errors import BirefnetError
-from birefnet_models.zoo import all_cards
 from birefnet_runtime.cutout.foreground import ESTIMATORS
 from birefnet_runtime.cutout.layout import Canvas, parse_padding, parse_place, parse_shape
 from birefnet_runtime.cutout.mask import parse_clean
@@ -39,12 +38,6 @@ class LocationType(click.ParamType):  # type: ignore[type-arg]  # not generic in
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         return [CompletionItem(incomplete, type="file")]
-
-
-def model_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Completion of a model: the names of the zoo that begin so, else files."""
-    names = [card.name for card in all_cards() if card.name.startswith(incomplete)]
-    return list(map(CompletionItem, names)) or [CompletionItem(incomplete, type="file")]
 
 
 class ListType(click.File):

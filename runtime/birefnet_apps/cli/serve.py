@@ -11,10 +11,10 @@ from ..serve.access import log, logging_started
 from ..serve.listening import answering, is_local, listen, listen_unix
 from ..serve.server import Signals, serve
 from ..serve.settings import Proxies, Settings, read_keys
+from .completion import model_names
 from .cutout import DEMONSTRATION
 from .options import (
     batch_option,
-    model_names,
     opening_options,
     read_bytes,
 )

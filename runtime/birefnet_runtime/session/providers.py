@@ -224,21 +224,16 @@ def installed_others() -> list[str]:
 
 
 def unknown_provider(name: str) -> str:
-    """The message that no provider has this name: the nearest one, and all there are."""
+    """The message that no provider has this name: the nearest one, and what there is, here and with
+    another ONNX Runtime."""
     meant = "cuda" if name == "gpu" else name  # by its letters that would be cpu
     hint = did_you_mean(meant, ["auto", *PROVIDER_RECORDS, *OTHERS]) or ";"
-    return f"no provider is called {name!r}{hint} there are: {choice()}"
-
-
-def choice() -> str:
-    """What there is to choose from, for a message: here, and with another ONNX Runtime."""
     here = installed_others()
-    elsewhere = [name for name in OTHERS if name not in here]
     parts = [f"auto, {', '.join(PROVIDER_RECORDS)}"]
     if here:
         parts.append(f"installed here, too: {', '.join(here)}")
-    parts.append(f"with other wheels: {', '.join(elsewhere)}")
-    return "; ".join(parts)
+    parts.append(f"with other wheels: {', '.join(each for each in OTHERS if each not in here)}")
+    return f"no provider is called {name!r}{hint} there are: {'; '.join(parts)}"
 
 
 def _listed() -> list[str]:
@@ -315,7 +310,7 @@ def parse_providers(asked: Providers, cpu: Cpu | None = None) -> Requested:
         else:
             records.append(name)
     if not records:
-        raise ProviderError(f"no provider asked for; there are: {choice()}")
+        raise ProviderError("no provider asked for; give one, as cpu, or auto")
     often, times = Counter(record.name for record in records).most_common(1)[0]
     if times > 1:
         raise ProviderError(f"asked twice for {often}")

@@ -288,7 +288,7 @@ def test_an_unknown_command_is_a_usage_error():
 @pytest.mark.parametrize("command", sorted(cli.main.list_commands(click.Context(cli.main))))
 def test_the_list_of_commands_says_what_each_says_of_itself(command):
     registered = importlib.metadata.entry_points(group=cli.COMMANDS, name=command)
-    (entry_point,) = registered or cli.OWN.select(name=command)
+    (entry_point,) = registered or cli.OWN_COMMANDS.select(name=command)
 
     own = entry_point.load().get_short_help_str(limit=1000)
 
