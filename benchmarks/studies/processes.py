@@ -15,8 +15,11 @@ from birefnet_benchmarks.bench.inputs import COMMAND
 
 from studies.graphs.graph_row import GraphRow
 
-MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
-"""Version 1 of Linux's control groups; writable for root only."""
+_GROUPS = Path("/sys/fs/cgroup")
+_IS_V2 = (_GROUPS / "cgroup.controllers").exists()
+MEMORY_GROUPS = _GROUPS if _IS_V2 else _GROUPS / "memory"
+"""Linux's control groups of memory, of version 1 or 2; writable for root only."""
+_LIMIT = "memory.max" if _IS_V2 else "memory.limit_in_bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def limited(limit_bytes: int | None) -> Iterator[Any]:
     group = MEMORY_GROUPS / f"birefnet-{os.getpid()}"
     group.mkdir()
     try:
-        (group / "memory.limit_in_bytes").write_text(str(limit_bytes))
-        yield lambda: (group / "tasks").write_text(str(os.getpid()))
+        (group / _LIMIT).write_text(str(limit_bytes))
+        yield lambda: (group / "cgroup.procs").write_text(str(os.getpid()))
     finally:
         group.rmdir()

@@ -10,12 +10,14 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from birefnet_models.pins import Pin, write_pin
 from PIL import Image
 from safetensors.numpy import save_file
+from studies.processes import MEMORY_GROUPS, can_limit, limited
 
 from ..golden import fill
 from ..hub_server import etag
@@ -24,7 +26,6 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REPO = "ZhengPeng7/BiRefNet_lite"
 LIMIT_BYTES = 1 << 30
-GROUPS = Path("/sys/fs/cgroup")
 
 pytestmark = pytest.mark.slow
 
@@ -66,30 +67,15 @@ def lite(hub, weights):
     return hub
 
 
-@pytest.fixture
-def limited():
-    """A control group of 1 GB, of version 1 or 2, that a child of ours can join."""
-    name = f"birefnet-test-{os.getpid()}"
-    version_2 = (GROUPS / "cgroup.controllers").exists()
-    group = GROUPS / name if version_2 else GROUPS / "memory" / name
-    try:
-        group.mkdir()
-        file = group / ("memory.max" if version_2 else "memory.limit_in_bytes")
-        file.write_text(str(LIMIT_BYTES))
-    except OSError as error:
-        pytest.skip(f"no control group of memory can be made here: {error}")
-    yield group
-    group.rmdir()
-
-
-def one_line(installed: Path, group: Path | None = None) -> subprocess.CompletedProcess[str]:
+def one_line(
+    installed: Path, join: Callable[[], object] | None = None
+) -> subprocess.CompletedProcess[str]:
     line = re.findall(r"```sh\n(.*?)\n", README)[0]
     install, command = line.partition("#")[0].split(" && ")
     assert install == "pip install '.[cpu,export]'"
     program, action, photo, *rest = shlex.split(command)
     assert (action, photo, rest[-2:]) == ("cutout", "photo.jpg", ["--model", "lite"])
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
-    join = (lambda: (group / "cgroup.procs").write_text(str(os.getpid()))) if group else None
     return subprocess.run(
         [installed / program, action, ROOT / "examples/photos/china.jpg", *rest],
         env=environment,
@@ -120,8 +106,11 @@ def test_the_first_line_gives_a_cutout_and_then_opens_at_once(installed, lite):
         assert (image.mode, image.size) == ("RGBA", (640, 427))
 
 
-def test_it_runs_through_in_a_gigabyte(installed, lite, limited):
-    done = one_line(installed, limited)
+def test_it_runs_through_in_a_gigabyte(installed, lite):
+    if not can_limit():
+        pytest.skip(f"{MEMORY_GROUPS} can't be written to: no control group can be made here")
+    with limited(LIMIT_BYTES) as join:
+        done = one_line(installed, join)
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert Path("cutout.png").is_file()
