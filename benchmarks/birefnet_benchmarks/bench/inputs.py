@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from birefnet_export.checkpoint.fetch import fetch
 from birefnet_models.base.names import CHECKPOINT_SUFFIXES
 from birefnet_models.base.onnx_file import read_onnx
-from birefnet_models.base.text import format_seconds
+from birefnet_models.base.text import format_seconds, printable
 from birefnet_models.cache import MODEL_OF_PRECISION
 from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_runtime.model.locate import find_model
@@ -133,10 +134,26 @@ def bench_models(
     except OSError as error:
         raise BenchmarkError(f"{error.filename}: can't be read: {error.strerror}") from error
     if reference is None:
-        return tuple(_with_pytorch(model, request) for model in models)
+        named = _told_apart(models, request.models)
+        return tuple(_with_pytorch(model, request) for model in named)
     checkpoint = next((m.checkpoint for m in (reference, *models) if m.checkpoint), None)
     setups = tuple(setup for model in models for setup in model.setups)
     return (_with_pytorch(BenchModel(reference.name, setups, checkpoint), request, reference),)
+
+
+def _told_apart(models: Sequence[BenchModel], typed: Sequence[str]) -> list[BenchModel]:
+    """The models, those that have one name called as they were typed.
+
+    Raises:
+        BenchmarkError: two were typed alike.
+    """
+    if twice := [text for text, count in Counter(typed).items() if count > 1]:
+        raise BenchmarkError(f"asked twice for {printable(twice[0])}")
+    often = Counter(model.name for model in models)
+    return [
+        replace(model, name=text) if often[model.name] > 1 else model
+        for model, text in zip(models, typed, strict=True)
+    ]
 
 
 def _with_pytorch(

@@ -179,6 +179,8 @@ class BenchReport:
     results: tuple[ConfigurationResult, ...]
     matmul_peaks: tuple[MatmulPeak, ...] = ()
     operation_counts: tuple[OperationCount, ...] = ()
+    trained_sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """(height, width) by model, as far as its file says."""
     notes: tuple[str, ...] = ()
     """Remarks for readers: what was left out, and why."""
     schema: str = REPORT_SCHEMA

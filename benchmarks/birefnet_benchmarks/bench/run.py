@@ -14,7 +14,6 @@ from typing import Any
 from birefnet_models.base.text import format_size
 from birefnet_runtime.images.read import read_image
 
-from ..errors import BenchmarkError
 from .accuracy import AccuracyCheck
 from .environment import read_environment
 from .inputs import BenchRequest, Log, bench_models, trained_size
@@ -84,14 +83,12 @@ class Run:
         with tempfile.TemporaryDirectory() as temporary:
             scratch = Path(temporary)
             models = bench_models(request, scratch, self._log, self._clock)
+            trained = {model.name: trained_size(model) for model in models}
+            self._write(trained_sizes=trained)
             grids = {
-                model.name: replace(
-                    settings.grid, sizes=settings.grid.sizes or (trained_size(model),)
-                )
-                for model in models
+                name: replace(settings.grid, sizes=settings.grid.sizes or (size,))
+                for name, size in trained.items()
             }
-            if len(grids) < len(models):
-                raise BenchmarkError("two models have the same name; rename one")
             self._measure_roofline(models, grids)
             workloads = [
                 workload for model in models for workload in workloads_of(model, grids[model.name])

@@ -106,7 +106,7 @@ def _among(*known: str) -> Callable[[str], str]:
     metavar="DIR",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for report.json, report.md, report.html and pictures/.",
+    help="Folder for report.json, report.csv, report.md, report.html and pictures/.",
 )
 @click.option(
     "--against",
@@ -228,6 +228,11 @@ def _among(*known: str) -> Callable[[str], str]:
     is_flag=True,
     help="Run the Python code of a transformers: baseline. It has all your rights on this machine.",
 )
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="End with 0 where configurations failed, too; by default the exit code is then 1.",
+)
 @fetching_options
 def run(
     models: tuple[str, ...],
@@ -249,6 +254,7 @@ def run(
     notes: tuple[str, ...],
     backends: tuple[str, ...],
     trust_remote_code: bool,
+    keep_going: bool,
     fetching: FetchOptions,
 ) -> None:
     """Measure configurations of models on this machine, and write a report.
@@ -257,7 +263,7 @@ def run(
     one, or a checkpoint, which is exported for this and compared with itself in PyTorch. Each
     configuration (backend, variant, precision, provider) runs in a process of its own; those of one
     model and size are interleaved, so that drift of the machine favors none. A configuration that
-    fails is a result, not an error.
+    fails is a result, and the others are still measured; the exit code is then 1.
     """
     if min_iou is not None and calibrate is None:
         raise click.UsageError("--min-iou judges the images of --calibrate; give both")
@@ -266,7 +272,7 @@ def run(
     from ..bench.previews import image_files
     from ..bench.run import Run, RunSettings
     from ..bench.workloads import Grid
-    from ..report.markdown import summary_table
+    from ..report.markdown import summary_text
 
     request = BenchRequest(
         models=models,
@@ -295,6 +301,14 @@ def run(
     except KeyboardInterrupt:
         measurement.interrupted()
         raise
-    click.echo(summary_table(measured))
+    click.echo(summary_text(measured))
     for file in write_documents(directory):
         click.echo(f"birefnet: {file}", err=True)
+    failed = [result for result in measured.results if result.error]
+    if failed and not keep_going:
+        click.echo(
+            f"birefnet: {len(failed)} of {len(measured.results)} configurations failed; the report "
+            "says why (--keep-going ends with 0 all the same)",
+            err=True,
+        )
+        raise click.exceptions.Exit(1)

@@ -8,6 +8,7 @@ one hour to the next; the ratios to a baseline in the same run do.
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,19 +98,27 @@ class Comparison:
         return any(pair.regressions for pair in self.pairs)
 
 
-def compare(a: BenchReport, b: BenchReport, threshold: float = 0.05) -> Comparison:
+def compare(
+    a: BenchReport, b: BenchReport, threshold: float = 0.05, of: tuple[str, str] | None = None
+) -> Comparison:
     """Match the configurations of two runs, and judge each.
 
     Args:
         threshold: a configuration that is slower by less than this share is no regression.
+        of: words of a configuration of `a` and of one of `b`, as "native fp32", which are compared
+            with each other at each size, batch and number of threads; by default the same ones are.
 
     Raises:
-        ReportError: the runs have no configuration in common.
+        ReportError: the runs have no configuration in common, or the words fit none or several.
     """
     before, after = (
         {(r.configuration.workload, r.configuration.setup): r for r in x.results} for x in (a, b)
     )
+    if of is not None:
+        before, after = (_meant(each, words) for each, words in zip((a, b), of, strict=True))
     both = [key for key in before if key in after]
+    if not both and of is not None:
+        raise ReportError("those two have no size, batch and number of threads in common")
     if not both:
         raise ReportError(
             "the two runs have no configuration in common: none agrees in model, size, batch, "
@@ -125,6 +134,30 @@ def compare(a: BenchReport, b: BenchReport, threshold: float = 0.05) -> Comparis
         only_a=tuple(result.configuration for key, result in before.items() if key not in after),
         only_b=tuple(result.configuration for key, result in after.items() if key not in before),
     )
+
+
+def _meant(report: BenchReport, words: str) -> dict[Any, ConfigurationResult]:
+    """The results of the one configuration that has all of these words, by size, batch, threads.
+
+    Raises:
+        ReportError: none has, or several have.
+    """
+    wanted = words.replace(",", " ").lower().split()
+    found: dict[tuple[str, ...], dict[Any, ConfigurationResult]] = {}
+    for result in report.results:
+        c = result.configuration
+        own = {word.lower() for part in (c.model, *c.setup) for word in part.split()}
+        if own.issuperset(wanted):
+            key = (c.size, c.batch, c.threads)
+            found.setdefault((c.model, *c.setup), {})[key] = result
+    if len(found) != 1:
+        every = found or {
+            (r.configuration.model, *r.configuration.setup): {} for r in report.results
+        }
+        names = "; ".join(" ".join(name) for name in every)
+        how = "fits several" if found else "fits none"
+        raise ReportError(f"{words!r} {how}: {names}; give words of one")
+    return next(iter(found.values()))
 
 
 def _pair(

@@ -56,6 +56,7 @@ def comparison_as_dict(comparison: Comparison) -> dict[str, Any]:
         "configurations": [
             {
                 "configuration": asdict(pair.b.configuration),
+                "before": asdict(pair.a.configuration),
                 "time": asdict(pair.time) if pair.time else None,
                 "vs_baseline": asdict(pair.vs_baseline) if pair.vs_baseline else None,
                 "peak_rss_bytes": [pair.a.peak_rss_bytes, pair.b.peak_rss_bytes],
@@ -82,7 +83,7 @@ def _sorted(pairs: Sequence[ResultPair]) -> list[ResultPair]:
 
 def _cells(pair: ResultPair) -> tuple[str, ...]:
     return (
-        wording.configuration_name(pair.a.configuration),
+        _name(pair),
         wording.median(pair.a) or "failed",
         wording.median(pair.b) or "failed",
         f"{pair.time.ratio:.2f}" if pair.time else "",
@@ -92,6 +93,12 @@ def _cells(pair: ResultPair) -> tuple[str, ...]:
         _memory(pair.b),
         _conclusion_of(pair),
     )
+
+
+def _name(pair: ResultPair) -> str:
+    """The configuration, or both where they differ."""
+    a, b = (wording.configuration_name(each.configuration) for each in (pair.a, pair.b))
+    return a if a == b else f"{a} -> {b}"
 
 
 def _interval(change: Change | None) -> str:

@@ -3,7 +3,14 @@
 import html
 from collections.abc import Iterable, Sequence
 
-from birefnet_models.base.text import format_bytes, format_seconds, format_size, joined, printable
+from birefnet_models.base.text import (
+    aligned,
+    format_bytes,
+    format_seconds,
+    format_size,
+    joined,
+    printable,
+)
 
 from ..bench.results import BenchReport, ConfigurationResult, baseline_of
 from ..errors import ReportError
@@ -75,6 +82,20 @@ def summary_table(report: BenchReport) -> str:
     names = "; ".join(escaped(wording.workload_name(workload)) for workload in chosen)
     marks = "".join(meaning for mark, meaning in MARKS.items() if escaped(mark) in text)
     return f"{text}\n\n{names}. {_origin(report)}{marks}"
+
+
+def summary_text(report: BenchReport) -> str:
+    """The same for a terminal: columns without markup, then what the marks mean, and failures."""
+    groups, chosen = workloads(report), main_workloads(report)
+    results = [result for workload in chosen for result in groups[workload]]
+    several = ("model", "size") if len(chosen) > 1 else ()
+    heads, rows = result_table((*several, *BRIEFLY), results)
+    names = "; ".join(wording.workload_name(workload) for workload in chosen)
+    cells = [cell for row in rows for cell in row]
+    marks = "".join(text for mark, text in MARKS.items() if any(mark in cell for cell in cells))
+    origin = f"{wording.machine(report)}; {wording.versions_line(report)}."
+    last = f"{names}. {origin}{marks}".replace("\\*", "*")
+    return "\n".join(map(printable, [*aligned([heads, *rows]), "", last]))
 
 
 def headline_table(report: BenchReport) -> str:

@@ -38,13 +38,14 @@ def workloads(report: BenchReport) -> dict[WorkloadKey, list[ConfigurationResult
 
 
 def main_workloads(report: BenchReport) -> list[WorkloadKey]:
-    """Of each model the workload with most timed configurations; among those the one of most
-    pixels, then of the smallest batch and most threads."""
+    """Of each model the workload at the size it was trained at; among those, and where none is, the
+    one with most timed configurations, then of most pixels, the smallest batch, most threads."""
     best: dict[str, tuple[tuple[float, ...], WorkloadKey]] = {}
     for workload, results in workloads(report).items():
         model, size, batch, threads = workload
         timed = sum(1 for result in results if statistics.times_s(result))
-        weight = (timed, math.prod(size), -batch, threads)
+        trained = bool(timed) and report.trained_sizes.get(model) == size
+        weight = (trained, timed, math.prod(size), -batch, threads)
         if model not in best or weight > best[model][0]:
             best[model] = weight, workload
     return [workload for _, workload in best.values()]
@@ -89,8 +90,16 @@ def _speed(winner: ConfigurationResult, results: Sequence[ConfigurationResult]) 
     ratio, timing = statistics.median_ratio(winner, baseline), statistics.timing(baseline)
     if ratio is None or timing is None:
         return f"The baseline, {name}, gave no times."
-    speed = f"{1 / ratio.value:.2g} times as fast as" if ratio.value < 0.95 else "About as fast as"
-    how = "round by round" if ratio.rounds else "not interleaved"
+    own = statistics.timing(winner)
+    assert own is not None
+    # Of the medians that are shown; round by round, where the machine's drift cancels out, it may
+    # be another figure.
+    factor, by_round = f"{timing.median_s / own.median_s:.2g}", f"{1 / ratio.value:.2g}"
+    faster = own.median_s < 0.95 * timing.median_s
+    speed = f"{factor} times as fast as" if faster else "About as fast as"
+    how = "not interleaved"
+    if ratio.rounds:
+        how = "round by round" if by_round == factor else f"{by_round} times round by round"
     return f"{speed} the baseline, {name} ({format_seconds(timing.median_s)}), {how}."
 
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from birefnet_apps.cli.main import main
 from birefnet_benchmarks.bench.configuration import Configuration
-from birefnet_benchmarks.bench.inputs import BenchRequest
+from birefnet_benchmarks.bench.inputs import BenchRequest, bench_models
 from birefnet_benchmarks.bench.interleave import InterleavedRuns
 from birefnet_benchmarks.bench.measure.process import Limits
 from birefnet_benchmarks.bench.measure.roofline import measure_roofline
@@ -139,7 +139,7 @@ def test_the_documents_can_be_made_anew_and_a_run_is_no_regression_of_itself(run
         (["nano", "--images", "nowhere"], "nowhere: no such image"),
         (["nano", "--against", "transformers:a/b@c"], "add --trust-remote-code"),
         (["nano", "--against", "transformers:a/b", "--trust-remote-code"], "name the revision"),
-        (["nano", "nano"], "have the same name"),
+        (["nano", "nano"], "asked twice for nano"),
         (["nano", "--images", "x" * 5000], "can't be read: File name too long"),
         (["nano", "--images", __file__], "test_run.py"),
         (["nano", "--against", ""], "--against names nothing"),
@@ -226,7 +226,9 @@ def test_an_export_that_can_not_be_exported_is_a_configuration(tmp_path, monkeyp
 
     done = bench(CHECKPOINT, "--precisions", "fp32,int8", "--output", tmp_path, "--note", "mine")
 
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 1, done.output
+    assert "3 of 3 configurations failed" in done.stderr
+    assert "--keep-going" in done.stderr
     found = read_report(tmp_path)
     errors = {
         each.configuration.precision + each.configuration.backend: each.error
@@ -239,6 +241,18 @@ def test_an_export_that_can_not_be_exported_is_a_configuration(tmp_path, monkeyp
     }
     assert {each.configuration.model for each in found.results} == {"nano"}
     assert "mine" in found.notes
+
+
+def test_models_of_one_name_are_called_as_they_were_typed(tmp_path):
+    places = [tmp_path / name / "model.onnx" for name in "ab"]
+    for place in places:
+        place.parent.mkdir()
+        write_foreign(place)
+    request = BenchRequest(models=tuple(map(str, (*places, "nano"))))
+
+    models = bench_models(request, tmp_path, print, lambda: 0.0)
+
+    assert [model.name for model in models] == [*map(str, places), "nano"]
 
 
 def test_the_faster_product_of_each_library_and_number_of_threads_counts():

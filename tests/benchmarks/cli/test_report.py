@@ -35,7 +35,8 @@ def test_both_documents_are_made_anew(run):
 
     done = invoke(report, [str(run)])
 
-    assert (done.exit_code, done.output) == (0, f"{run / 'report.md'}\n{run / 'report.html'}\n")
+    assert done.exit_code == 0
+    assert done.output.split() == [str(run / f"report.{kind}") for kind in ("md", "html", "csv")]
     assert (run / "report.md").read_text(encoding="utf-8").startswith("# lite and swin, measured\n")
     assert (run / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>\n")
 
@@ -75,7 +76,7 @@ def test_the_command_behind_bench_needs_no_torch_either(run):
     )
 
     assert done.stderr == ""
-    assert done.stdout.splitlines() == [str(run / "report.md"), str(run / "report.html")]
+    assert str(run / "report.csv") in done.stdout.splitlines()
 
 
 def test_help_meets_neither_matplotlib_nor_jinja():
@@ -85,6 +86,21 @@ def test_help_meets_neither_matplotlib_nor_jinja():
     )
 
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
+def test_two_configurations_of_one_run_are_compared_by_their_words(run):
+    for words, how in (("native", "fits several"), ("swift", "fits none")):
+        done = invoke(compare, [str(run), "--of", words, "pytorch"])
+        assert how in str(done.exception)
+        assert "lite onnxruntime native fp32 cpu" in str(done.exception)
+
+    done = invoke(compare, [str(run), "--of", "lite,onnxruntime,native", "lite,pytorch", "--json"])
+
+    found = json.loads(done.stdout)["configurations"]
+    assert {each["before"]["variant"] for each in found} == {"native"}
+    assert {each["configuration"]["backend"] for each in found} == {"pytorch"}
+    assert all(each["time"]["ratio"] > 1 for each in found)
+    assert invoke(compare, [str(run)]).exit_code == 2
 
 
 def test_no_regression_is_exit_code_0(run):
