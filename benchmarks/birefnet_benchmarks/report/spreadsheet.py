@@ -8,7 +8,7 @@ from typing import Any
 from ..bench.results import BenchReport, ConfigurationResult, baseline_of
 from . import statistics
 
-COLUMNS = (
+CSV_COLUMNS = (
     *("model", "backend", "variant", "precision", "provider", "height", "width", "batch"),
     *("threads", "baseline", "source", "runs", "median_s", "p95_s", "first_quartile_s"),
     *("third_quartile_s", "time_of_baseline", "images_per_s", "import_s", "load_s", "first_s"),
@@ -21,11 +21,11 @@ COLUMNS = (
 def as_csv(report: BenchReport) -> str:
     """The results with a head line; empty where nothing is known (RFC 4180, but for line ends)."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n", restval="")
+    writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
     for result in report.results:
         cells = _cells(result, report)
-        writer.writerow({name: _text(cells.get(name)) for name in COLUMNS})
+        writer.writerow({name: _text(cells.get(name)) for name in CSV_COLUMNS})
     return stream.getvalue()
 
 
