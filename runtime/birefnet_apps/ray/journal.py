@@ -53,11 +53,16 @@ class JournalActor:
 
 
 def start_journal(actors: int) -> JournalActor:
-    """Start a journal for so many actors on this machine, which the run can't do without anyway."""
+    """Start a journal for so many actors: on this machine, which the run can't do without anyway.
+
+    Where Ray put it on another after all, which then dies, it begins anew elsewhere, empty.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     context: Any = ray.get_runtime_context()
     here = NodeAffinitySchedulingStrategy(context.get_node_id(), soft=True)
     journal: Any = ray.remote(Journal)
-    return JournalActor(journal.options(num_cpus=0, scheduling_strategy=here).remote(), actors)
+    options = {"num_cpus": 0, "scheduling_strategy": here}
+    options |= {"max_restarts": -1, "max_task_retries": -1}
+    return JournalActor(journal.options(**options).remote(), actors)
