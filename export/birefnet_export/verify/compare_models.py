@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from birefnet_models.base.names import METADATA_PREFIX
+from birefnet_models.base.text import format_size
 from birefnet_models.pins import DEFAULT_OPTIONS, FetchOptions
 from birefnet_runtime import ModelError, Segmenter
 from birefnet_runtime.model.locate import ModelFile, find_model
@@ -136,7 +137,8 @@ def compare_models(
         tolerance: largest difference of logits that passes (of masks, where the graph gives
             masks); by default what an export of that precision must keep.
         multi_scale: as `export_onnx` takes it; by default what the model's metadata says.
-        fetching: how a checkpoint from elsewhere is fetched and pinned.
+        fetching: how a checkpoint from elsewhere is fetched and pinned; its `step` is called with
+            what is being compared.
         open_reference: what computes the reference; by default NumPy.
 
     Raises:
@@ -149,8 +151,10 @@ def compare_models(
     """
     if tolerance is not None and not 0 <= tolerance < inf:
         raise ExportError(f"tolerance {tolerance:g}: give a finite number that is not negative")
+    step = fetching.step or (lambda what: None)
     found = find_model(model, fetching)
     file = found.path
+    step(f"opening {file.name} and its reference")
     # What it answers is judged here, so a wrong file has to open.
     session = open_session(found, accepted=False)
     stated = model_facts(read_properties(session, found), read_signature(session), found)
@@ -161,13 +165,22 @@ def compare_models(
     precision = _precision(found, segmenter)
     multi_scale = multi_scale or _stated_multi_scale(found)
     against = open_reference(reference, multi_scale, fetching)
+    if layers:
+        step("comparing layers")
     differences = compare_layers(file, against, precision) if layers else None
-    on_images = tuple(_on_image(segmenter, against, image, precision) for image in images)
+    on_images = []
+    for number, image in enumerate(images, 1):
+        step(f"image {number} of {len(images)}: {image.name}")
+        on_images.append(_on_image(segmenter, against, image, precision))
     if gives_alpha:
-        return ModelComparison(file, against.name, None, on_images, None)
+        return ModelComparison(file, against.name, None, tuple(on_images), None)
     metadata = segmenter.metadata
     shapes = ((1, *metadata.trained_size),) if metadata.fixed else INPUT_SHAPES
-    expected = [against.logits(sample_image(shape).astype(np.float64)) for shape in shapes]
+    expected = []
+    for shape in shapes:
+        step(f"{against.name} at {format_size(shape)}, by {against.computed_by}")
+        expected.append(against.logits(sample_image(shape).astype(np.float64)))
+    step("the graph on the same tensors")
     try:
         parity = logits_parity(
             segmenter.logits, expected, shapes, f"{against.name}, {against.computed_by}"
@@ -177,7 +190,7 @@ def compare_models(
             raise
         raise ParityError(f"{error}; first layer that differs: {differences.first}") from error
     graph = GraphComparison(parity, _tolerance(precision, segmenter, tolerance))
-    return ModelComparison(file, against.name, graph, on_images, differences)
+    return ModelComparison(file, against.name, graph, tuple(on_images), differences)
 
 
 def _stated_multi_scale(file: ModelFile) -> str | None:

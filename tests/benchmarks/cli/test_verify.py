@@ -10,6 +10,7 @@ import pytest
 from birefnet_apps.cli.main import main
 from birefnet_export.export import export_onnx
 from birefnet_export.verify.compare_models import compare_models
+from birefnet_models.pins import FetchOptions
 from click.testing import CliRunner
 from onnx import numpy_helper
 from PIL import Image
@@ -36,6 +37,16 @@ def test_an_export_equals_its_checkpoint(exported):
     assert result.exit_code == 0, result.output
     assert "equal: within logits" in result.stdout
     assert "at 1x32x32, 2x96x160, 1x352x96" in result.stdout
+
+
+def test_each_step_is_told_to_whom_waits(exported):
+    told = []
+    checkpoint = exported.parent / "model.safetensors"
+
+    compare_models(exported, str(checkpoint), fetching=FetchOptions(step=told.append))
+
+    assert [line for line in told if "96x160" in line and "float64" in line]
+    assert told[-1].startswith("the graph")
 
 
 def test_another_checkpoint_is_not_equal(exported, tmp_path):
