@@ -120,7 +120,8 @@ CONFINED = {
         # found in one way, and who writes metadata has it of who reads it.
         "answer.py metadata.py pipeline.py room.py verify/export_check.py "
         "verify/end_to_end_check.py verify/compare_models.py verify/layer_diff.py "
-        "precision/calibration.py cli/fetch_options.py cli/export.py cli/inspect.py inspection.py"
+        "precision/calibration.py precision/feedback.py cli/fetch_options.py cli/export.py "
+        "cli/inspect.py inspection.py"
     ),
     ("models", "huggingface_hub"): "download.py hub.py",
     ("export", "huggingface_hub"): "publish/push.py",

@@ -126,22 +126,26 @@ def _lines(comparison: ModelComparison) -> Iterator[str]:
         shapes = ", ".join(map(format_size, parity.cases))
         yield f"{comparison.model} against {parity.reference}, {parity.runtime}"
         yield f"graph, at {shapes}:"
-        yield from _verdict(comparison.graph)
+        yield from _verdict(comparison.graph, comparison.precision)
     else:
         yield f"{comparison.model}, which takes pixels, against {comparison.reference}"
     for image in comparison.images:
         note = f" (upstream ignores {image.ignored})" if image.ignored else ""
         yield f"pipeline, {image.file} at {format_size(image.network_size)}{note}:"
-        yield from _verdict(image)
+        yield from _verdict(image, comparison.precision)
         yield f"  the model card's 8-bit mask: {image.card_levels:g} levels apart at most"
     if comparison.layers:
         yield f"layers, at {format_size(comparison.layers.case)}:"
         yield from (f"  {line}" for line in comparison.layers.lines())
 
 
-def _verdict(comparison: GraphComparison | ImageComparison) -> Iterator[str]:
+def _verdict(comparison: GraphComparison | ImageComparison, precision: str) -> Iterator[str]:
+    """The differences, and whether they pass: only float32 is called equal."""
     yield from (f"  {line}" for line in comparison.parity.lines())
-    if comparison.problem:
-        yield f"  NOT equal: {comparison.problem}"
+    allowed = comparison.tolerance.describe()
+    if precision == "fp32":
+        good, bad = f"equal: within {allowed}", "NOT equal"
     else:
-        yield f"  equal: within {comparison.tolerance.describe()}"
+        within = f"within {precision}'s tolerance"
+        good, bad = f"{within}: {allowed}", f"NOT {within}"
+    yield f"  {bad}: {comparison.problem}" if comparison.problem else f"  {good}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from ..verify.logits import Array
 from .int8 import ActivationRange
 
 MIN_IMAGES = 2
+FEW_IMAGES = 12
+"""Below which a warning says that more would do better."""
 MAX_IMAGES = 32
 """Images of a folder that are used, spread evenly over it; more take longer and add little."""
 AXES_ARE_INPUTS = 18
@@ -71,6 +74,9 @@ def calibration_images(folder: Path | None, size: tuple[int, int]) -> Images:
     Raises:
         PrecisionError: the folder can't be read, or holds too few images in it.
         ImageError: a file in it can't be read.
+
+    Warns:
+        UserWarning: there are fewer than a dozen.
     """
     if folder is None:
         return Images((), size)
@@ -86,6 +92,12 @@ def calibration_images(folder: Path | None, size: tuple[int, int]) -> Images:
     images = Images([files[place] for place in places], size)
     for _ in images:  # what can't be read is said before any work
         pass
+    if len(images) < FEW_IMAGES:
+        warnings.warn(
+            f"{folder}: int8 is calibrated on {len(images)} images, and cuts off what they don't "
+            f"show; give {FEW_IMAGES} or more of those to come",
+            stacklevel=2,
+        )
     return images
 
 

@@ -18,7 +18,7 @@ same on every processor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
@@ -85,6 +85,28 @@ class Int8Plan:
     convolutions: frozenset[str] = frozenset()
     """Conv nodes; `ranges` must know their input and, by channel, their (rectified) output."""
     ranges: Mapping[str, ActivationRange] = field(default_factory=dict)
+    rounded: Mapping[str, RoundedWeight] = field(default_factory=dict)
+    """Weights that were rounded with regard to their inputs, by name; others go to the nearest."""
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The parts of each concatenation, by its output, that is read by one of `convolutions`: each
+    has steps of its own, of its range, and weights are in units of these."""
+
+    def part_steps(self, concatenated: str) -> tuple[NDArray[np.float32], np.uint8]:
+        """Steps of each channel of a concatenation, (channels,), and their common zero."""
+        ranges = [self.ranges[part] for part in self.parts[concatenated]]
+        zero = MIDDLE if any(one.low.min() < 0 for one in ranges) else 0
+        steps = []
+        for one in ranges:
+            reach = max(one.high.max() / (255 - zero), -one.low.min() / zero if zero else 0)
+            steps.append(np.full(len(one.high), reach or 1, np.float32))
+        return np.concatenate(steps), np.uint8(zero)
+
+    def weight_in_steps(self, node: NodeProto, weight: LayerWeight) -> LayerWeight:
+        """A weight in units of its inputs' steps, where these have some of their own."""
+        if node.input[0] not in self.parts:
+            return weight
+        steps, _ = self.part_steps(node.input[0])
+        return weight._replace(read=lambda: weight.read() * steps[:, None, None])
 
 
 class LayerWeight(NamedTuple):
@@ -98,6 +120,11 @@ class LayerWeight(NamedTuple):
     shape: tuple[int, ...]
     read: Callable[[], NDArray[np.float32]]
     """Its values."""
+
+    @property
+    def inputs(self) -> int:
+        """How many values an output is a sum of."""
+        return prod(self.shape) // self.shape[self.axis]
 
     @property
     def intensity(self) -> float:
@@ -127,23 +154,26 @@ def quantized(
     """
     work = Rewriting(model, weights)
     relus = folded_relus(model)
-    offsets = offset_predictors(model)
+    offsets, readers = offset_predictors(model), consumers(model)
     dropped: set[str] = set()
     for node in work.nodes:
         weight = weight_of(work, node)
         if node.name in dropped:
             continue
-        if weight is None:
+        if node.output[0] in plan.parts:
+            if not {reader.name for reader in readers[node.output[0]]} <= plan.convolutions:
+                work.copy(node)
+        elif weight is None:
             work.copy(node)
         elif node.name in plan.products:
-            _dynamic_product(work, node, weight)
+            _dynamic_product(work, node, weight, plan)
         elif node.name in plan.convolutions:
             relu = relus.get(node.name)
             if relu:
                 dropped.add(relu.name)
             output = (relu or node).output[0]
             steps = plan.ranges[output].symmetric() if node.name in offsets else None
-            _static_convolution(work, node, weight, output, plan.ranges, steps)
+            _static_convolution(work, node, weight, output, plan, steps)
         else:
             half = work.constant(f"{weight.name}:fp16", weight.read().astype(np.float16))
             restored = work.emit("Cast", [half], f"{weight.name}:fp32", to=TensorProto.FLOAT)
@@ -196,38 +226,66 @@ def offset_predictors(model: onnx.ModelProto) -> frozenset[str]:
 
 
 def round_for_sums(weight: LayerWeight) -> RoundedWeight:
-    """The nearest int8 whose neighbors keep within `PAIR_LIMIT`, in the order they are summed in.
+    """The nearest int8 whose neighbors keep within `PAIR_LIMIT`.
 
-    That is along the rows of a product; for a convolution, which ONNX Runtime unfolds with the
-    channels first or last, in both orders.
+    Rounding adds one half to each of two neighbors at most, so that a sum stays within it.
     """
     values = weight.read()
     channels = np.moveaxis(values, weight.axis, 0)
-    orders = [channels] if channels.ndim == 2 else [channels, np.moveaxis(channels, 1, -1)]
-    largest = np.zeros(len(channels), np.float32)
-    for order in orders:
-        flat = order.reshape(len(channels), -1)
-        pairs = np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))).reshape(len(channels), -1, 2)
-        for sign in (1, -1):
-            largest = np.maximum(largest, np.maximum(sign * pairs, 0).sum(2).max(1))
-    return round_to(values, weight.axis, largest)
+    sums = largest_sums(channels.reshape(len(channels), -1), neighbors(weight))
+    return round_to(values, weight.axis, sums)
 
 
 def round_to(values: NDArray[np.float32], axis: int, largest: NDArray[np.float32]) -> RoundedWeight:
-    """A weight in steps of which the `largest` of each channel, or a sum of two, takes 127.
-
-    Rounding adds one half to each of the two at most, so that a sum stays within `PAIR_LIMIT`.
-    """
-    scale = np.where(largest > 0, largest / (PAIR_LIMIT - 1), 1).astype(np.float32)
+    """A weight in the `steps_of` the largest of each channel, or of a sum of two."""
+    scale = steps_of(largest)
     shape = [1] * values.ndim
     shape[axis] = -1
     return RoundedWeight(np.rint(values / scale.reshape(shape)).astype(np.int8), scale)
 
 
-def _dynamic_product(work: Rewriting, node: NodeProto, weight: LayerWeight) -> None:
+def steps_of(largest: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Steps of which the `largest` takes 127, one less than `PAIR_LIMIT`."""
+    return np.where(largest > 0, largest / (PAIR_LIMIT - 1), 1).astype(np.float32)
+
+
+def neighbors(weight: LayerWeight) -> list[NDArray[np.int64]]:
+    """The other one of each input's pair in a sum, -1 where it is alone, in each order of sums.
+
+    That is along the rows of a product; for a convolution, which ONNX Runtime unfolds with the
+    channels first or last, in both orders.
+    """
+    inputs = np.arange(weight.inputs)
+    orders = [inputs]
+    if len(weight.shape) > 2:
+        orders.append(np.moveaxis(inputs.reshape(weight.shape[1:]), 0, -1).ravel())
+    others = []
+    for order in orders:
+        other = np.full(len(inputs), -1)
+        pairs = order[: len(order) // 2 * 2].reshape(-1, 2)
+        other[pairs[:, 0]], other[pairs[:, 1]] = pairs[:, 1], pairs[:, 0]
+        others.append(other)
+    return others
+
+
+def largest_sums(
+    rows: NDArray[np.floating[Any]], others: Sequence[NDArray[np.int64]]
+) -> NDArray[np.float32]:
+    """The largest weight of each row, (outputs, inputs), or sum of two neighbors of one sign."""
+    largest = np.abs(rows).max(1)
+    for other in others:
+        paired = np.flatnonzero(other >= 0)
+        for sign in (1, -1):
+            parts = np.maximum(sign * rows, 0)
+            sums = parts[:, paired] + parts[:, other[paired]]
+            largest = np.maximum(largest, sums.max(1, initial=0))
+    return np.asarray(largest, np.float32)
+
+
+def _dynamic_product(work: Rewriting, node: NodeProto, weight: LayerWeight, plan: Int8Plan) -> None:
     """x @ w, x quantized by the range that it turns out to have."""
     x, (product,) = node.input[0], node.output
-    values, scale = round_for_sums(weight)
+    values, scale = plan.rounded.get(weight.name) or round_for_sums(weight)
     x_u8, x_scale, x_zero = (f"{x}:{part}" for part in ("u8", "u8_scale", "u8_zero"))
     work.emit_all("DynamicQuantizeLinear", [x], [x_u8, x_scale, x_zero])
     w = work.constant(f"{weight.name}:int8", values)
@@ -244,7 +302,7 @@ def _static_convolution(
     node: NodeProto,
     weight: LayerWeight,
     output: str,
-    ranges: Mapping[str, ActivationRange],
+    plan: Int8Plan,
     steps: NDArray[np.float32] | None,
 ) -> None:
     """Input, weight, bias and output quantized; a Relu is the lower end of the output's range.
@@ -254,17 +312,23 @@ def _static_convolution(
     far as another's, so one scale for all would round most of them to half pixels. (A
     `DequantizeLinear` by channel would do without the product, and takes longer than it.)
     """
-    x = node.input[0]
-    values, scale = round_for_sums(weight)
+    x, ranges = node.input[0], plan.ranges
+    in_steps = plan.weight_in_steps(node, weight)
+    values, scale = plan.rounded.get(weight.name) or round_for_sums(in_steps)
+    if x in plan.parts:
+        restored, step = _concatenated(work, x, plan), np.float32(1)
+    else:
+        step = ranges[x].affine()[0]
+        restored = _through_u8(work, x, f"{x}:restored", ranges[x].affine())
     bias = work.array(node.input[2]) if len(node.input) > 2 else np.zeros_like(scale)
     if steps is not None:
         scale, bias = scale / steps, bias / steps
     # The bias in units of the products that it is added to.
-    unit = scale * ranges[x].affine()[0]
+    unit = scale * step
     limits = np.iinfo(np.int32)
     added = np.clip(np.rint(bias / unit.astype(np.float64)), limits.min, limits.max)
     inputs = {
-        0: _through_u8(work, x, f"{x}:restored", ranges[x].affine()),
+        0: restored,
         1: _restored_channels(work, weight.name, values, scale),
         2: _restored_channels(work, f"{node.name}:bias", added.astype(np.int32), unit),
     }
@@ -276,6 +340,23 @@ def _static_convolution(
     whole = _through_u8(work, convolved, f"{output}:steps", (np.float32(1), np.uint8(MIDDLE)))
     by_channel = work.constant(f"{output}:step", steps[:, None, None])
     work.emit("Mul", [whole, by_channel], output)
+
+
+def _concatenated(work: Rewriting, x: str, plan: Int8Plan) -> str:
+    """Parts rounded to uint8, each in its own steps, put together, and as whole numbers in float32.
+
+    ONNX Runtime fuses what it gives with the convolution behind.
+    """
+    steps, zero = plan.part_steps(x)
+    stored, first = [], 0
+    offset = work.constant(f"{x}:zero", np.asarray(zero))
+    for part in plan.parts[x]:
+        scale = work.constant(f"{x}:scale{first}", np.asarray(steps[first]))
+        stored.append(work.emit("QuantizeLinear", [part, scale, offset], f"{x}:u8 at {first}"))
+        first += len(plan.ranges[part].low)
+    together = work.emit("Concat", stored, f"{x}:u8", axis=1)
+    one = work.constant(f"{x}:one", np.float32(1))
+    return work.emit("DequantizeLinear", [together, one, offset], f"{x}:restored")
 
 
 def _restored_channels(

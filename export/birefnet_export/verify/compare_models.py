@@ -85,6 +85,8 @@ class ModelComparison:
     images: tuple[ImageComparison, ...]
     layers: LayerDifferences | None
     """Layer by layer; None if that was not asked for."""
+    precision: str = "fp32"
+    """What the model computes in, by its own word: the tolerances are this one's."""
 
     @property
     def passed(self) -> bool:
@@ -97,6 +99,7 @@ class ModelComparison:
         return {
             "model": str(self.model),
             "reference": self.reference,
+            "precision": self.precision,
             "graph": self.graph and _plain(self.graph),
             "pictures": [
                 {
@@ -173,7 +176,7 @@ def compare_models(
         step(f"image {number} of {len(images)}: {image.name}")
         on_images.append(_on_image(segmenter, against, image, precision))
     if gives_alpha:
-        return ModelComparison(file, against.name, None, tuple(on_images), None)
+        return ModelComparison(file, against.name, None, tuple(on_images), None, precision)
     metadata = segmenter.metadata
     shapes = ((1, *metadata.trained_size),) if metadata.fixed else INPUT_SHAPES
     expected = []
@@ -190,7 +193,7 @@ def compare_models(
             raise
         raise ParityError(f"{error}; first layer that differs: {differences.first}") from error
     graph = GraphComparison(parity, _tolerance(precision, segmenter, tolerance))
-    return ModelComparison(file, against.name, graph, tuple(on_images), differences)
+    return ModelComparison(file, against.name, graph, tuple(on_images), differences, precision)
 
 
 def _stated_multi_scale(file: ModelFile) -> str | None:

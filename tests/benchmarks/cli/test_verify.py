@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from birefnet_apps.cli.main import main
+from birefnet_benchmarks.cli.verify import _lines
 from birefnet_export.export import export_onnx
-from birefnet_export.verify.compare_models import compare_models
+from birefnet_export.verify.compare_models import GraphComparison, ModelComparison, compare_models
+from birefnet_export.verify.logits import LogitsTolerance, Parity
 from birefnet_models.pins import FetchOptions
 from click.testing import CliRunner
 from onnx import numpy_helper
@@ -104,6 +107,28 @@ def test_there_are_two_figures_each_with_its_verdict(exported, photo):
     assert 0 < pictures[0]["card_levels"] <= 2
     assert pictures[0]["parity"]["boundary_iou"] > 0.999
     assert found["layers"] is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "said"),
+    [("fp32", "equal: within mask"), ("int8", "within int8's tolerance: mask mean")],
+)
+def test_only_float32_is_called_equal(precision, said):
+    off = dict.fromkeys(("max", "p99", "mean"), 1e-6)
+    figures = {f"{what}_{how}_abs": by for what in ("logits", "mask") for how, by in off.items()}
+    parity = Parity(**figures, cases=((1, 32, 32),), reference="numpy", runtime="onnxruntime")
+    tolerance = LogitsTolerance(mask_mean_abs=5e-2)
+    graph = GraphComparison(parity, tolerance)
+    beyond = replace(graph, tolerance=LogitsTolerance(0.0))
+
+    last, bad = (
+        list(_lines(ModelComparison(Path("m.onnx"), "lite", each, (), None, precision)))[-1]
+        for each in (graph, beyond)
+    )
+
+    assert said in last
+    assert ("NOT equal" in bad) == (precision == "fp32")
+    assert "NOT" in bad
 
 
 @pytest.mark.slow
