@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -118,7 +119,8 @@ def _of_phones(photo: NDArray[np.uint8]) -> Iterator[tuple[str, bytes]]:
         ([picture], {"color_primaries": 9, "transfer_characteristics": 16}),
     ):
         buffer = io.BytesIO()
-        file = pillow_heif.HeifFile()
+        make: Any = pillow_heif.HeifFile  # without types
+        file = make()
         for image in images:
             file.add_from_pillow(image)
         file.save(buffer, quality=50, **options)

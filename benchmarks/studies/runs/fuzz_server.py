@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from birefnet_apps.serve.apis import rembg, removebg
 from birefnet_benchmarks.bench.environment import read_environment
-from birefnet_benchmarks.bench.results_file import write_results
+from birefnet_benchmarks.bench.results import write_results
 
 from studies.runs.fuzz_cases import ODD_VALUES, mutated, pictures
 from studies.service.serve_bad_paths import flatness, rss_at_rest

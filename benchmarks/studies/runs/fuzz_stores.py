@@ -53,7 +53,7 @@ class OddStore(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
         top = self._strip_protocol(path).rstrip("/")
         for key in self._keys(path):
             self._may_fail(random, 0.02)
-            folder, _, name = key.rpartition("/")
+            folder, _slash, name = key.rpartition("/")
             yield f"{top}/{folder}" if folder else top, [], [name]
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
