@@ -10,6 +10,7 @@ GPU_VENV := .venv-gpu
 LOWEST_VENV := .venv-lowest
 PYTORCH_VENV := .venv-pytorch
 PYTORCH_INDEX ?=
+MODELS ?=
 DIST_VENV := .venv-dist
 KERNELS_VENV := .venv-kernels
 LINT_VENV := .venv-lint
@@ -24,7 +25,7 @@ PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check --const
 ORT_INSTALL := python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-pytorch test-gpu test-lowest check fix bench interop web arm kernels kernels-wheels dist check-tag image docs clean
+.PHONY: help demo test test-slow test-pytorch test-gpu test-lowest check fix bench interop web arm kernels kernels-wheels dist check-tag image docs verify-official gpu-report push-exports clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -74,6 +75,22 @@ bench: $(PYTORCH_VENV)/.installed  ## measure nano here against PyTorch: some mi
 	$(PYTORCH_VENV)/$(BIN)/birefnet bench models/nano/model.safetensors --output out/bench --images examples/photos \
 	  --sizes 192,512 --pytorch eager,bf16 --lowerings native,rows,gridsample --precisions fp32,fp16,int8 \
 	  --seconds 5
+
+verify-official: $(PYTORCH_VENV)/.installed  ## fetch lite and general, compare exports with PyTorch, cut out: benchmarks/results/official.json (needs the hub)
+	$(PYTORCH_VENV)/$(BIN)/python -m studies.graphs.official benchmarks/results/official.json $(MODELS)
+
+gpu-report: $(GPU_VENV)/.installed  ## test and measure CUDA and TensorRT: benchmarks/results/gpu (needs an NVIDIA GPU)
+	$(GPU_VENV)/$(BIN)/python -m studies.platforms.gpu --look
+	$(MAKE) $(GPU_VENV)/.cuda
+	$(GPU_VENV)/$(BIN)/birefnet doctor --require cuda,tensorrt
+	$(GPU_VENV)/$(BIN)/python -m pytest -m gpu
+	$(GPU_VENV)/$(BIN)/python -m studies.platforms.gpu benchmarks/results/gpu
+
+push-exports: $(VENV)/.installed  ## export MODELS (lite, general) in all precisions and push each to OWNER/NAME-ONNX on the hub (needs a login)
+	for model in $(or $(MODELS),lite general); do \
+	  $(VENV)/$(BIN)/birefnet export $$model --output out/hub/$$model --precision fp32,fp16,int8 --end-to-end \
+	    --push $(OWNER)/$$model-ONNX || exit 1; \
+	done
 
 interop: $(VENV)/.installed .interop/.installed .interop/cpp/root .web/.installed  ## try exports in transformers.js and rembg, clients of the server (needs Node), pages in Chromium
 	$(VENV)/$(BIN)/python -m pytest -m interop

@@ -28,6 +28,7 @@ from studies.graphs import (
     export,
     int8_processors,
     lowerings,
+    official,
     precision,
     targets,
 )
@@ -98,6 +99,23 @@ def bench_summary(folder: str) -> str:
 def stored(table: Callable[[dict[str, Any]], str]) -> Callable[[str], str]:
     """A block that is the table of a results file."""
     return lambda file: f"{table(json.loads((ROOT / file).read_text()))} From `{file}`.\n"
+
+
+def when_run(verb: str, table: Callable[[str], str]) -> Callable[[str], str]:
+    """A block of results that only some machines can make; before that, the command that does."""
+
+    def block(source: str) -> str:
+        return (
+            table(source) if (ROOT / source).exists() else f"Not run yet: `make {verb}` does it.\n"
+        )
+
+    return block
+
+
+def gpu_tables(folder: str) -> str:
+    """The summaries of what `make gpu-report` measured."""
+    runs = sorted(file.parent for file in (ROOT / folder).glob("*/report.json"))
+    return "\n".join(bench_summary(run.relative_to(ROOT).as_posix()) for run in runs)
 
 
 def zoo(_: str) -> str:
@@ -210,6 +228,8 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "roundings": stored(precision.roundings_table),
     "web": stored(web.markdown_table),
     "transformers_js": stored(web.steps_table),
+    "official": when_run("verify-official", stored(official.markdown_table)),
+    "gpu": when_run("gpu-report", gpu_tables),
     "zoo": zoo,
     "metrics": quality_metrics,
     "parameters": parameters,

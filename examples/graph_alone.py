@@ -1,4 +1,4 @@
-"""Run the graph alone on a batch of tensors, with preprocessing of one's own.
+"""Run the graph alone on a batch of tensors, with preprocessing of your own.
 
 pip install 'birefnet-ort[cpu]'
 python examples/graph_alone.py examples/photos/china.jpg examples/photos/flower.jpg

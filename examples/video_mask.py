@@ -1,4 +1,4 @@
-"""Write the mask of a video as a gray video, steadied in time. Needs ffmpeg.
+"""Write the mask of a video as a gray video, smoothed in time. Needs ffmpeg.
 
 pip install 'birefnet-ort[cpu]'
 python examples/video_mask.py clip.mp4 mask.webm

@@ -5,7 +5,7 @@ BirefnetError
 │   └── MeasurementError    one configuration failed; the text is stored as its result
 ├── RemoteCodeError         somebody's code would be run without consent, or failed
 ├── DatasetError            folders that hold no images with masks, or don't fit together
-└── ReportError             a file that is no report, or can't be read
+└── ReportError             a file that is not a report, or can't be read
 """
 
 from birefnet_models.base.errors import BirefnetError
@@ -20,7 +20,7 @@ class MeasurementError(BenchmarkError):
 
 
 class ReportError(BirefnetError):
-    """A file that is no report, or one that can't be read."""
+    """A file that is not a report, or one that can't be read."""
 
 
 class DatasetError(BirefnetError):

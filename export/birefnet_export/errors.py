@@ -2,7 +2,7 @@
 
 BirefnetError
 └── ExportError
-    ├── CheckpointError        the file is no checkpoint, or its tensors don't fit
+    ├── CheckpointError        the file is not a checkpoint, or its tensors don't fit
     │   └── ArchitectureError  the tensors show a network that is not supported
     ├── GraphError             the graph that was built breaks its own contract
     ├── ParityError            the graph computes something other than the checkpoint

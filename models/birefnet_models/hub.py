@@ -103,7 +103,7 @@ class Listing:
             return self._bring(listed, how)
         if problem := listed.problem(there):
             raise FetchError(
-                f"{there}: {problem}; it was damaged in the cache, delete it to fetch it anew"
+                f"{there}: {problem}; it was damaged in the cache, delete it to fetch it again"
             )
         return there
 
@@ -120,7 +120,7 @@ class Listing:
             if blob.exists():  # of another revision, with the same content
                 came = self._known_to_client(listed.name)
                 if problem := listed.problem(came):
-                    raise FetchError(f"{came}: {problem}; delete {blob} to fetch it anew")
+                    raise FetchError(f"{came}: {problem}; delete {blob} to fetch it again")
             else:
                 came = download(
                     url,
@@ -225,7 +225,7 @@ def token() -> str | None:
 
     found = "" if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token() or ""
     if not re.fullmatch(r"[!-~]*", found):
-        raise AccessError("HF_TOKEN holds characters that no token has; set it anew")
+        raise AccessError("HF_TOKEN holds characters that no token has; set it again")
     return found or None
 
 

@@ -74,7 +74,7 @@ def read_lock(path: Path) -> dict[str, Pin]:
         raise PinError(f"{path}: can't be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PinError(
-            f"{path}: is not a lock file, or a damaged one; restore it, or delete it to pin anew"
+            f"{path}: is not a lock file, or a damaged one; restore it, or delete it to pin again"
         ) from error
 
 
@@ -114,7 +114,7 @@ def check_pin(
     if sha256 != pin.sha256:
         raise PinError(
             f"{file} is not what {lock} pins for {reference}: it has sha256 {sha256}, pinned is "
-            f"{pin.sha256}; delete the file to fetch it anew, or move the pin with --update"
+            f"{pin.sha256}; delete the file to fetch it again, or move the pin with --update"
         )
 
 
@@ -148,7 +148,7 @@ class FetchOptions:
     locked: bool = False
     """Refuse what the lock file does not pin, and leave it as it is."""
     update: bool = False
-    """Resolve anew, and move the pin."""
+    """Resolve again, and move the pin."""
     accept_license: bool = False
     """The terms of a model that has some are accepted."""
     say: Callable[[str], None] | None = None

@@ -65,7 +65,7 @@ class ModelCard:
     """Of a checkpoint trained at many sizes: the one that it is run at by default."""
     parameters: int
     """Of the inference network, counted element by element."""
-    time: Literal["a blink", "seconds", "tens of seconds", "minutes"]
+    time: Literal["under a second", "seconds", "tens of seconds", "minutes"]
     """How long one image takes at the trained size, in fp32 on two cores of a server CPU.
 
     `BiRefNet_lite` and `BiRefNet` at 1024 x 1024 were measured (5 s and 14 s with the first graph

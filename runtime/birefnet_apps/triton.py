@@ -128,7 +128,9 @@ def _tensors(kind: str, values: Iterable[ValueInfo]) -> Iterator[str]:
     """Name, type and dims; the batch, which comes first, is `max_batch_size`'s matter."""
     for value in values:
         if value.dtype not in _TYPES:
-            raise ModelError(f"{value.name} is {value.dtype}, which is no tensor of an image model")
+            raise ModelError(
+                f"{value.name} is {value.dtype}, which is not a tensor of an image model"
+            )
         dims = ", ".join(str(d) if isinstance(d, int) else "-1" for d in _shape(value)[1:])
         yield f"{kind} [ {{"
         yield from (f"  {line}" for line in _field("name", value.name))
@@ -327,7 +329,7 @@ def check_server(url: str, name: str, file: str | os.PathLike[str]) -> dict[str,
     """
     model = as_model_file(file)
     if (asked := known_request(model)) is None:
-        raise ModelError(f"{model.path}: carries no known answer; export it anew")
+        raise ModelError(f"{model.path}: carries no known answer; export it again")
     known, request, prepared = asked
     place = f"{url.rstrip('/')}/v2/models/{quote(name)}/infer"
     call = Request(place, json.dumps(request).encode(), {"Content-Type": "application/json"})

@@ -1,11 +1,11 @@
 """What can go wrong between an image and its cutout.
 
 BirefnetError                  birefnet_models.base.errors
-├── ImageError                 the input is no image that can be used; names the file
+├── ImageError                 the input is not an image that can be used; names the file
 ├── OutputError                the result can't be written there
 ├── SizeError                  the network can't run at that size; names the nearest that works
 ├── MemoryLimitError           no setting keeps the model below the limit; says what would
-├── ModelError                 the file is no model that the runtime can run, or the run failed
+├── ModelError                 the file is not a model that the runtime can run, or the run failed
 ├── ClusterError               the cluster of other machines can't do the work; says why
 ├── ProviderError              the execution provider asked for can't run; says why
 │   └── WrongAnswerError       what computes here computes wrong; says how far off it is
@@ -18,7 +18,7 @@ from birefnet_models.base.errors import MissingExtraError as MissingExtraError
 
 
 class ImageError(BirefnetError):
-    """An input that is no image, or not one in the layout that was promised."""
+    """An input that is not an image, or not one in the layout that was promised."""
 
 
 class OutputError(BirefnetError):
@@ -34,7 +34,7 @@ class MemoryLimitError(BirefnetError):
 
 
 class ModelError(BirefnetError):
-    """A file that is no model for this runtime, or a model whose run failed."""
+    """A file that is not a model for this runtime, or a model whose run failed."""
 
 
 class ProviderError(BirefnetError):

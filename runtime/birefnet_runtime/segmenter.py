@@ -100,7 +100,7 @@ class Segmenter:
         ModelError: no such model, or a file that ONNX Runtime can't load.
         FetchError, PinError: a model that can't be fetched, or is not the pinned one.
         ProviderError: none of the providers can run here; says why and what to install.
-        SizeError: `size` is no multiple of what the network needs.
+        SizeError: `size` is not a multiple of what the network needs.
         MemoryLimitError: no settings keep the model below `max_memory`; says what would.
         MissingExtraError: onnxruntime is not installed.
         TypeError: a session together with what says how one is to be opened.

@@ -225,7 +225,7 @@ def test_the_command(exported, tmp_path, capsys):
     shutil.rmtree(repository)
     with pytest.raises(SystemExit):
         main([*arguments[:4], "--warmup", "huge"])
-    assert "'huge' is no size" in capsys.readouterr().err
+    assert "'huge' is not a size" in capsys.readouterr().err
 
 
 def test_the_copied_model_runs(exported, tmp_path):

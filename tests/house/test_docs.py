@@ -24,6 +24,8 @@ LINKING = [
     *(ROOT / f"{folder}/README.md" for folder in ("benchmarks", "models/nano", "tests")),
     ROOT / "examples/photos/README.md",
 ]
+MADE_ELSEWHERE = {"benchmarks/results/official.json", "benchmarks/results/gpu"}
+"""Results that need the hub or a GPU: pages say so as long as there are none."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 
 
@@ -129,7 +131,7 @@ def test_every_page_is_in_the_index_and_the_sites_navigation():
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_every_results_file_that_is_named_exists(page):
     for file in re.findall(r"benchmarks/results/[\w./-]*\w", page.read_text(encoding="utf-8")):
-        assert (ROOT / file).exists(), file
+        assert file in MADE_ELSEWHERE or (ROOT / file).exists(), file
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
@@ -137,7 +139,7 @@ def test_every_file_of_the_project_that_is_named_exists(page):
     names = r"`((?:benchmarks|docs|examples|models|runtime|export|tests)/[\w./-]+\.\w+)`"
 
     for file in re.findall(names, page.read_text(encoding="utf-8")):
-        assert (ROOT / file).exists(), file
+        assert file in MADE_ELSEWHERE or (ROOT / file).exists(), file
 
 
 def test_every_results_file_has_the_script_that_wrote_it():

@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
             elif name.startswith("slow") and not self.server.go_on.wait(30):
                 self.refuse(500, "the test forgot to go on")
             elif "<" in name or name.startswith("bad"):
-                self.refuse(400, f"{name} is no picture")
+                self.refuse(400, f"{name} is not a picture")
             else:
                 self.answer(200, "image/png", cutout(fields["image_file"].get_content()))
 

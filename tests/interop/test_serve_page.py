@@ -136,7 +136,7 @@ def test_what_cannot_be_cut_out_says_so_as_text(page, files):
     tab.choose_files("#files", files(EVIL, "good.png"))
     tab.wait_for(f"{DONE} === 1 && document.querySelector('[data-state=failed]')")
 
-    assert states(tab)[0] == f"{EVIL} is no picture"
+    assert states(tab)[0] == f"{EVIL} is not a picture"
     assert tab.value("document.querySelector('.name').textContent") == EVIL
     assert tab.value("document.querySelectorAll('img[src=x]').length") == 0
     again = "getComputedStyle(document.querySelector('.again')).display"

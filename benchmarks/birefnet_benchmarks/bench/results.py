@@ -93,7 +93,7 @@ class PipelineParity:
     band_mae: float | None
     """As `mae`, in the band; None where there is no edge."""
     band_max_levels: float | None
-    """As `max_levels`, likewise."""
+    """As `max_levels`."""
     boundary_iou: float
     """As `iou`, of the parts of both masks that lie along their own edges."""
     problem: str | None
@@ -111,7 +111,7 @@ class Preview:
     mask: str
     """The configuration's mask, scaled down, 8-bit gray; a path from the run's folder."""
     difference: str | None = None
-    """To the baseline's mask: 8-bit levels, the largest of each tile; a path likewise."""
+    """To the baseline's mask: 8-bit levels, the largest of each tile; a path, too."""
     parity: PipelineParity | None = None
     """None for the baseline itself, and where there is none."""
 

@@ -69,9 +69,9 @@ def _size(text: str) -> tuple[int, int]:
     size = parse_size(text)
     height_width = (size, size) if isinstance(size, int) else size
     if not isinstance(height_width, tuple):
-        raise ValueError(f"{text!r} is no size; give N or HxW, height first")
+        raise ValueError(f"{text!r} is not a size; give N or HxW, height first")
     if not all(1 <= side <= LARGEST_SIDE for side in height_width):
-        raise ValueError(f"{text!r} is no size that can run; sides go from 1 to {LARGEST_SIDE}")
+        raise ValueError(f"{text!r} is not a size that can run; sides go from 1 to {LARGEST_SIDE}")
     return height_width
 
 
@@ -82,7 +82,7 @@ def _provider(text: str) -> str:
 
 def _count(text: str) -> int:
     if not (text.isdecimal() and len(text) < 9 and 1 <= int(text) <= MOST):
-        raise ValueError(f"{text[:40]!r} is no whole number from 1 to {MOST}")
+        raise ValueError(f"{text[:40]!r} is not a whole number from 1 to {MOST}")
     return int(text)
 
 
@@ -163,7 +163,7 @@ def _among(*known: str) -> Callable[[str], str]:
     "--precisions",
     metavar="NAMES",
     callback=_listed(_among(*PRECISIONS)),
-    help=f"Precisions: {', '.join(PRECISIONS)}. A checkpoint is exported in each (all but the "
+    help=f"Precisions: {', '.join(PRECISIONS)}. A checkpoint is exported in each (all except the "
     "first in the first lowering only); of an exported model the files are looked up.",
 )
 @click.option(

@@ -126,7 +126,7 @@ def _say_left_out(dataset: Dataset) -> None:
         say(f"{dataset.training} is for training and left out; name it to score it")
     if dataset.unmatched:
         files = shortened(map(str, dataset.unmatched), 3)
-        say(f"left out for want of a counterpart: {len(dataset.unmatched)} ({files})")
+        say(f"left out without a counterpart: {len(dataset.unmatched)} ({files})")
 
 
 def _score(evaluator: Evaluator, samples: Sequence[Sample], evaluation: Evaluation) -> bool:

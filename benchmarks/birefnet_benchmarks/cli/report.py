@@ -21,7 +21,7 @@ class FiniteRange(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail(f"{value!r} is no number", param, ctx)
+            self.fail(f"{value!r} is not a number", param, ctx)
         return number
 
 
@@ -56,7 +56,7 @@ def write_documents(directory: Path) -> tuple[Path, ...]:
     "directory", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False)
 )
 def report(directory: Path) -> None:
-    """Write report.md, report.html and report.csv anew from the report.json in DIR.
+    """Write report.md, report.html and report.csv again from the report.json in DIR.
 
     Nothing is measured. The page is one file: it contains the pictures beside it.
     """

@@ -108,7 +108,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
         uint8 (H, W), 0–255.
 
     Raises:
-        ImageError: the file is no image, or a mask in which all that isn't black is darker than
+        ImageError: the file is not an image, or a mask in which all that isn't black is darker than
             half, as in files that number their classes 0, 1, 2.
     """
     picture = read_image(path)

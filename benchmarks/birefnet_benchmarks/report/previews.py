@@ -113,9 +113,9 @@ def _content(directory: Path, name: str) -> bytes | str:
         if not path.is_relative_to(directory.resolve()):
             return f"{name} lies outside of the run's folder"
         if path.suffix.lower() not in PREVIEW_MEDIA_TYPES:
-            return f"{name} is no image that a page can show"
+            return f"{name} is not an image that a page can show"
         if path.exists() and not (path.is_file() and path.stat().st_size <= LARGEST_BYTES):
-            return f"{name} is no file of a preview's size"
+            return f"{name} is not a file of a preview's size"
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         return f"{name} can't be read: {getattr(error, 'strerror', error)}"

@@ -217,16 +217,16 @@ def markdown_table(stored: dict[str, Any]) -> str:
         looked, of = (sum(each[key] for each in kinds) for key in ("looked_twice", "pictures"))
         rows.append([*cells, f"{looked} of {of}"])
     heads = ("box", "nano: MAE, fur", "out of focus", "photograph", "boundary IoU",
-             "perfect: MAE", "boundary IoU", "looked twice")  # fmt: skip
+             "perfect: MAE", "boundary IoU", "run twice")  # fmt: skip
     machine, times = stored["environment"], stored["time"]
     return "\n".join(
         [
             *table_lines(heads, rows),
             "",
-            "From one look to two, by the share of a picture of 12 megapixels that the subject's "
+            "From one run to two, by the share of a picture of 12 megapixels that the subject's "
             "box takes; MAE in levels of 255. Perfect: the alpha itself, of hair and fur, at "
             "1024 x 1024. "
-            f"Of nano's time, from pixels to alpha, two looks take {times['ratio']:.2f} times that "
+            f"Of nano's time, from pixels to alpha, two runs take {times['ratio']:.2f} times that "
             f"of one; {stored['threads']} thread, {machine['processor']}.",
         ]
     )

@@ -191,10 +191,10 @@ def markdown_table(stored: Record) -> str:
     environment = stored["environment"]
     caption = (
         f"A JPEG of {PHOTO[1]}x{PHOTO[0]}, lite's size of network with generated weights at "
-        f"{SIZE}x{SIZE}, {THREADS} threads. Steps: the mask is nano's; all but the network takes "
-        f"{1 - steps['network'] / whole:.1%}; of composing, the foreground's colors take "
-        f"{format_seconds(steps['foreground'])}. Programs: the mask is noise, which takes every "
-        f"one of them longest behind the network. {environment['processor']}, "
+        f"{SIZE}x{SIZE}, {THREADS} threads. Steps: the mask is nano's; everything except the "
+        f"network takes {1 - steps['network'] / whole:.1%}; of composing, the foreground's colors "
+        f"take {format_seconds(steps['foreground'])}. Programs: the mask is noise, which takes "
+        f"every one of them longest behind the network. {environment['processor']}, "
         f"{environment['cores']} cores; onnxruntime {environment['packages']['onnxruntime']}."
     )
     return "\n".join([*lines, "", *table_lines(heads, cells), "", caption])

@@ -90,7 +90,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Every value is looked at once, one tensor after the other; none is kept in memory.
 
     Raises:
-        CheckpointError: the file can't be read, is no checkpoint, or its tensors don't fit.
+        CheckpointError: the file can't be read, is not a checkpoint, or its tensors don't fit.
         ArchitectureError: the tensors show a network that is not supported.
     """
     file = weights_file(Path(path))
@@ -145,7 +145,7 @@ def architecture_of(stored: Mapping[str, StoredTensor]) -> Architecture:
     """
     if not any(name.startswith("bb.") for name in stored):
         raise ArchitectureError(
-            "it has no backbone, and so is no BiRefNet: of its tensors' names none starts with "
+            "it has no backbone, and so is not a BiRefNet: of its tensors' names none starts with "
             f"'bb.'; they are {shortened(stored, 5)}"
         )
     return Architecture.from_shapes({name: t.shape for name, t in stored.items()})
@@ -205,7 +205,7 @@ def stated_size(file: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{file}: is no JSON object: {first_line(error)}") from error
+        raise CheckpointError(f"{file}: is not a JSON object: {first_line(error)}") from error
     if isinstance(size, dict):
         height, width = size.get("height"), size.get("width")
     else:

@@ -74,8 +74,8 @@ def find_state_dict(content: Any) -> dict[str, StoredTensor]:
         raise CheckpointError(f"holds a {type(content).__name__}, not a mapping of tensors")
     entries = shortened(map(str, content))
     raise CheckpointError(
-        "is no state dict: it holds "
-        + (f"entries that are no tensors: {entries}" if entries else "no tensors")
+        "is not a state dict: it holds "
+        + (f"entries that are not tensors: {entries}" if entries else "no tensors")
     )
 
 

@@ -34,7 +34,7 @@ def weights_file(path: Path) -> Path:
     try:
         if not path.is_dir():
             if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait
-                raise CheckpointError(f"{path}: is no regular file")
+                raise CheckpointError(f"{path}: is not a regular file")
             return path
         names = sorted(entry.name for entry in path.iterdir())
     except FileNotFoundError as error:
@@ -105,7 +105,7 @@ def _read_shard(file: Path) -> dict[str, StoredTensor]:
     except CheckpointError as error:
         raise CheckpointError(f"lists {file.name}, which {error}") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"lists {file.name}, which is no state dict")
+        raise CheckpointError(f"lists {file.name}, which is not a state dict")
     return content
 
 
@@ -147,8 +147,8 @@ def checkpoint_files(file: Path) -> list[Path]:
     except OSError as error:
         raise CheckpointError(f"{file}: can't be read: {error.strerror}") from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{file}: is no index of shards, or a damaged one") from error
+        raise CheckpointError(f"{file}: is not an index of shards, or a damaged one") from error
     for name in names:
         if not stays_inside(name) or "/" in name:
-            raise CheckpointError(f"{file}: lists {name!r}, which is no file beside it")
+            raise CheckpointError(f"{file}: lists {name!r}, which is not a file beside it")
     return [file, *(file.with_name(name) for name in sorted(names))]

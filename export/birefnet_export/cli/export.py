@@ -32,7 +32,7 @@ def _read_size(_: click.Context, __: click.Parameter, text: str | None) -> tuple
     try:
         return int(height), int(width if times else height)
     except ValueError as error:
-        raise click.BadParameter(f"{text!r} is no size; give N or HxW, height first") from error
+        raise click.BadParameter(f"{text!r} is not a size; give N or HxW, height first") from error
 
 
 def _read_precisions(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:

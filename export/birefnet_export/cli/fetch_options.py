@@ -24,7 +24,7 @@ _OPTIONS = (
         is_flag=True,
         help="Refuse what is not pinned; the lock file stays as it is. For CI.",
     ),
-    click.option("--update", is_flag=True, help="Resolve anew, and move the pin."),
+    click.option("--update", is_flag=True, help="Resolve again, and move the pin."),
     click.option(
         "--accept-license", is_flag=True, help="Accept the terms of a model that has some."
     ),

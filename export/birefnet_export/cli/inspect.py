@@ -24,7 +24,7 @@ from ..inspection import CheckpointFacts, Facts, OnnxFacts, inspect_file, to_dic
 def inspect(file: str, as_json: bool) -> None:
     """Say what is in FILE: a checkpoint, an .onnx, or a directory that holds one of them.
 
-    What is no file may be the name of a model, as `birefnet cutout --model` takes it.
+    What is not a file may be the name of a model, as `birefnet cutout --model` takes it.
     The weights stay on the disk, and no code from the file is run. An .onnx needs neither torch nor
     onnx.
     """

@@ -38,12 +38,12 @@ def checked_destination(repo: str, *, private: bool = False) -> Destination:
     """Find out whether anything can be pushed, before it is made.
 
     Raises:
-        ExportError: `repo` is no name of a repository.
+        ExportError: `repo` is not a name of a repository.
         OfflineError: the network must not be used, or the hub can't be reached.
         AccessError: nobody is logged in, or with a token that may only read.
     """
     if not REPOSITORY.fullmatch(repo):
-        raise ExportError(f"--push {printable(repo)}: is no repository; give OWNER/NAME")
+        raise ExportError(f"--push {printable(repo)}: is not a repository; give OWNER/NAME")
     if offline():
         raise OfflineError(f"--push {repo}: HF_HUB_OFFLINE forbids it")
     if not get_token():

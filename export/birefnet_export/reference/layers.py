@@ -29,7 +29,7 @@ def linear(x: Array, layer: nn.Linear) -> Array:
 def conv(x: Array, layer: nn.Conv2d) -> Array:
     """A convolution: the sum over the kernel's taps of one matrix product each.
 
-    A side that is no multiple of the stride loses its last rows.
+    A side that is not a multiple of the stride loses its last rows.
     """
     (rows, columns), (stride, _), (dilation, _) = layer.kernel_size, layer.stride, layer.dilation
     x = padded(x, *layer.padding)

@@ -132,7 +132,7 @@ def _in_graph(file: Path, image: Array, points: list[str]) -> dict[str, Array]:
     if missing := [point for point in points if point not in known]:
         raise ParityError(
             f"{file}: no tensor in it is called {missing[0]}: it is another exporter's, or older "
-            "than these names; export the checkpoint anew with birefnet export"
+            "than these names; export the checkpoint again with birefnet export"
         )
     for point in points[:-1]:  # the last is an output already
         model.graph.output.append(onnx.ValueInfoProto(name=point))

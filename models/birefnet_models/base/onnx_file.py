@@ -139,18 +139,18 @@ def read_onnx(path: str | Path) -> OnnxFile:
     """Read an `.onnx` file.
 
     Raises:
-        OnnxFileError: the file can't be read, or is no ONNX model.
+        OnnxFileError: the file can't be read, or is not an ONNX model.
     """
     path = Path(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-            raise OnnxFileError(f"{path}: is no regular file")  # opening a pipe would wait
+            raise OnnxFileError(f"{path}: is not a regular file")  # opening a pipe would wait
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
             return _onnx_file(path, _Message(_Wire(m), (0, len(m)), "ModelProto"))
     except OSError as error:
         raise OnnxFileError(f"{path}: can't be read: {error.strerror}") from error
     except ValueError as error:  # an empty file, a field that runs past the end
-        raise OnnxFileError(f"{path}: is no ONNX model, or a damaged one") from error
+        raise OnnxFileError(f"{path}: is not an ONNX model, or a damaged one") from error
 
 
 def _onnx_file(path: Path, model: _Message) -> OnnxFile:

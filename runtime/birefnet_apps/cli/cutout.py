@@ -157,7 +157,7 @@ def run_here(
 @click.option(
     "--refine",
     is_flag=True,
-    help="Look twice: where the subject fills little of the picture, at its surroundings alone, "
+    help="Run twice: where the subject fills little of the picture, at its surroundings alone, "
     "too. Its edge gets finer, and the network runs twice.",
 )
 @click.option(

@@ -149,7 +149,7 @@ def warm(
     memory: Memory | None,
     verbose: bool,
 ) -> None:
-    """Do what MODEL's first opening on a provider takes ahead, so that no user waits for it.
+    """Do in advance what MODEL's first opening on a provider takes, so that no user waits.
 
     MODEL is what `birefnet cutout --model` takes. For TensorRT that is building an engine, for the
     CPU the compiled form. What coreml, directml, webgpu and others answer is compared with the
@@ -175,7 +175,7 @@ def warm(
             ready = _engine(located(model), record, sizes, batch, verbose=verbose)
         case _:
             raise ProviderError(
-                f"only one provider is warmed, and of {provider} nothing can be done ahead"
+                f"only one provider is warmed, and of {provider} nothing can be done in advance"
             )
     took = format_seconds(time.perf_counter() - started)
     click.echo(f"birefnet: {model} {ready} ({took})")

@@ -60,7 +60,7 @@ LISTED = {
         "Write a model repository for NVIDIA's Triton Inference Server, 26.07 or later."
     ),
     "birefnet_apps.cli.deploy:warm": (
-        "Do what MODEL's first opening on a provider takes ahead, so that no user waits for it."
+        "Do in advance what MODEL's first opening on a provider takes, so that no user waits."
     ),
     "birefnet_apps.cli.doctor:doctor": "Say what this machine can run on, by trying it.",
     "birefnet_apps.cli.models:models": (

@@ -31,7 +31,7 @@ from .terminal import fetch_bar, say
     is_flag=True,
     help="Fetch each NAME (OWNER/NAME, or the URL of an .onnx) into the cache, and run nothing.",
 )
-@click.option("--update", is_flag=True, help="The same anew: what NAME stands for now is pinned.")
+@click.option("--update", is_flag=True, help="The same again: what NAME stands for now is pinned.")
 @click.option("--remove", "removing", is_flag=True, help="Remove each NAME from the cache.")
 @click.option(
     "--lock",

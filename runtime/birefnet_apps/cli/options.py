@@ -122,7 +122,7 @@ clean_option = click.option(
     metavar="WHAT",
     callback=parsed(parse_clean),
     help="Out of the mask: specks and holes of up to 0.5% of the subject's area (specks), of "
-    "another share (1%), or all but the main subject (main).",
+    "another share (1%), or everything except the main subject (main).",
 )
 
 provider_option = click.option(

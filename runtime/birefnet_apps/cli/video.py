@@ -56,7 +56,7 @@ from .terminal import interruptible, located, progress_bar, say
 @click.option(
     "--smooth",
     is_flag=True,
-    help="Steady the mask in time where the picture stays the same; its edge flickers less.",
+    help="Smooth the mask in time where the picture stays the same; its edge flickers less.",
 )
 def video(
     source: Path,
@@ -72,7 +72,7 @@ def video(
 ) -> None:
     """Cut the subject out of a video, with ffmpeg, into a video with alpha; - for standard input.
 
-    Sound is kept. Every frame is cut out by itself; --smooth steadies the masks. The file appears
+    Sound is kept. Every frame is cut out by itself; --smooth smooths the masks. The file appears
     whole or not at all.
     """
     if raw and source != STANDARD_STREAM:

@@ -218,7 +218,7 @@ def read_list(content: bytes) -> list[Location]:
         try:
             content = content.decode("utf-16").encode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
-            raise ImageError(f"the list of files is no UTF-16: {error.reason}") from error
+            raise ImageError(f"the list of files is not UTF-16: {error.reason}") from error
     content = content.removeprefix(codecs.BOM_UTF8)
     end = b"\0" if b"\0" in content else b"\n"
     lines = (line.rstrip(b"\r") for line in content.split(end) if line.strip())

@@ -146,7 +146,7 @@ def details_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(name: str | None) -> str | None:
-    """A name that Arrow can hold: as it is, but for one that is no text."""
+    """A name that Arrow can hold: as it is, but for one that is not a text."""
     if name is None:
         return None
     try:

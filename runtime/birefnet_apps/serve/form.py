@@ -160,7 +160,7 @@ def _add(fields: Fields, name: bytes, value: bytes) -> None:
     try:
         text = name.decode("utf-8")
     except UnicodeDecodeError:
-        raise _malformed("a parameter's name is no UTF-8") from None
+        raise _malformed("a parameter's name is not UTF-8") from None
     if len(name) > MOST_NAME_BYTES:
         raise _malformed("a parameter's name is too long")
     if text in fields:
@@ -288,7 +288,7 @@ def _json(body: bytes) -> Fields:
     except (ValueError, RecursionError):
         raise _malformed("no valid JSON") from None
     if not isinstance(values, _Pairs):
-        raise _malformed("the JSON is no object")
+        raise _malformed("the JSON is not an object")
     fields: Fields = {}
     for name, value in values:
         if value is None:

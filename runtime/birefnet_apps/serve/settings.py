@@ -153,7 +153,7 @@ def read_keys(path: Path) -> tuple[bytes, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ServeError(f"{path}: the keys can't be read: {reason.lower()}") from error
     keys = [key for line in lines if (key := line.strip()) and not key.startswith("#")]
     for number, key in enumerate(keys, 1):

@@ -88,8 +88,7 @@ def cut_out_video(
     was filmed doesn't.
 
     Args:
-        source: any file that ffmpeg reads, or bare frames. What is no regular file, as a pipe, is
-            copied to a temporary one.
+        source: any file that ffmpeg reads, or bare frames. A pipe is copied to a temporary file.
         target: ends in `.mov` for ProRes 4444 or `.webm` for VP9, both with alpha; appears whole
             or not at all. A stream is given bare frames of 8-bit RGBA, as they are made.
         segmenter: the open model.
@@ -109,7 +108,7 @@ def cut_out_video(
 
     Raises:
         MissingExtraError: ffmpeg is not installed.
-        ImageError: the file is no video that ffmpeg reads, is damaged, or ends early; says at
+        ImageError: the file is not a video that ffmpeg reads, is damaged, or ends early; says at
             which frame.
         OutputError: it can't be written, or was stopped.
         BrokenPipeError: the reader of a stream has left.

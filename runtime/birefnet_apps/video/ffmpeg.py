@@ -220,7 +220,7 @@ def probe(source: Path, name: str | None = None) -> Footage:
 
     Raises:
         MissingExtraError: ffmpeg is not installed.
-        ImageError: the file is no video that ffmpeg reads, or its colors need another decoder.
+        ImageError: the file is not a video that ffmpeg reads, or its colors need another decoder.
     """
     command = [tool("ffprobe"), "-v", "error", "-print_format", "json", "-show_streams"]
     command += ["-show_format", named(source)]

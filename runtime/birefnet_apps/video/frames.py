@@ -166,8 +166,8 @@ def parse_raw(text: str) -> RawFormat:
         return RawFormat((as_side(int(height)), as_side(int(width))), rate)
     except (ValueError, ZeroDivisionError) as error:
         raise ImageError(
-            f"{text[:40]!r} is no format of frames; give WxH@FPS, width first, as 1280x720@25 or "
-            "1920x1080@30000/1001"
+            f"{text[:40]!r} is not a format of frames; give WxH@FPS, width first, as 1280x720@25 "
+            "or 1920x1080@30000/1001"
         ) from error
 
 

@@ -72,7 +72,7 @@ class ImageBackground:
         source: as `read_image` takes it.
 
     Raises:
-        ImageError: it is no image.
+        ImageError: it is not an image.
     """
 
     def __init__(self, source: ImageSource) -> None:

@@ -150,7 +150,7 @@ def compose(
 
     Raises:
         MissingExtraError: `pymatting` is asked for and not installed.
-        ImageError: the background is no image.
+        ImageError: the background is not an image.
     """
     style = style or Style()
     result = _painted(picture, alpha, style, threads)

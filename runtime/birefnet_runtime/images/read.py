@@ -131,7 +131,7 @@ def open_image(
         max_pixels: as in `read_image`.
 
     Raises:
-        ImageError: it is no image that is read, it is too large, or the block finds it damaged.
+        ImageError: it is not an image that is read, it is too large, or the block finds it damaged.
     """
     try:
         opened, own_name = _opened(source)

@@ -97,7 +97,7 @@ class ModelFile(os.PathLike[str]):
             ) from error
         if changed is not None:
             what = (
-                "get it anew"
+                "get it again"
                 if source == "the zoo"
                 else "make or fetch it again, or remove its line there"
             )

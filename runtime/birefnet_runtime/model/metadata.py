@@ -127,7 +127,9 @@ def read_properties(session: Session, file: ModelFile | None) -> Mapping[str, st
     try:
         properties: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError as error:
-        raise ModelError(f"{file and file.path}: damaged: its metadata is no UTF-8 text") from error
+        raise ModelError(
+            f"{file and file.path}: damaged: its metadata is not UTF-8 text"
+        ) from error
     return properties
 
 

@@ -45,7 +45,7 @@ def parse_height_width(text: str) -> tuple[int, int]:
         return as_side(int(height)), as_side(int(width))
     except ValueError as error:
         raise SizeError(
-            f"{text[:40]!r} is no size; give N, HxW (height first) or auto, "
+            f"{text[:40]!r} is not a size; give N, HxW (height first) or auto, "
             f"with sides from 1 to {LARGEST_INPUT_SIDE:,}"
         ) from error
 

@@ -43,7 +43,7 @@ def saturation_notes(properties: Mapping[str, str]) -> list[str]:
         return []
     return [
         f"sums of this int8 file saturate on {processor.model}, which lacks VNNI, and masks are "
-        "off; export it anew (birefnet export --precision int8), or use fp32"
+        "off; export it again (birefnet export --precision int8), or use fp32"
     ]
 
 

@@ -77,7 +77,7 @@ def test_there_is_no_option_for_a_key_itself():
         (None, "the keys can't be read: no such file or directory"),
         ("\n# nothing\n", "holds no key"),
         ("schlüssel\n", "can't be sent in a header"),
-        (b"\xff\n", "it is no utf-8 text"),
+        (b"\xff\n", "it is not utf-8 text"),
     ],
 )
 def test_a_file_without_keys_is_refused(started, tmp_path, content, said):

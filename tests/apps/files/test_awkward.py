@@ -135,7 +135,7 @@ def broken() -> dict[str, tuple[bytes, str]]:
     noise = np.random.default_rng(1).integers(0, 65536, (*SIZE, 3)).astype(np.uint16)
     return {
         "empty.jpg": (b"", "the file is empty"),
-        "text.png": (b"hello, this is no image", "not an image"),
+        "text.png": (b"hello, this is not an image", "not an image"),
         "cut.png": (png(noise.astype(np.uint8), 2)[:5000], "damaged"),
         "cut16.png": (png(noise, 2)[:5000], "damaged"),
         "cut16.tif": (tiff(noise, 1)[:9000], "not an image"),  # its directory comes last

@@ -268,7 +268,7 @@ def test_lists_of_windows_programs(encoding, end):
 
 
 def test_a_list_that_is_cut_short_is_an_error():
-    with pytest.raises(ImageError, match=r"no UTF-16"):
+    with pytest.raises(ImageError, match=r"not UTF-16"):
         read_list("\ufeffa.jpg".encode("utf-16-le")[:-1])
 
 

@@ -316,7 +316,7 @@ def test_records_lie_beside_the_results_and_say_what_failed(model, photos, bucke
 
 
 def test_a_version_is_read_by_its_name_and_never_written(model, bucket, photo_bytes, tmp_path):
-    """As S3's own URLs name it; without one it is the newest, which is no picture here."""
+    """As S3's own URLs name it; without one it is the newest, which is not a picture here."""
     name = bucket.partition("://")[2]
     fs = fsspec.filesystem("s3", version_aware=True)
     fs.call_s3("put_bucket_versioning", Bucket=name, VersioningConfiguration={"Status": "Enabled"})

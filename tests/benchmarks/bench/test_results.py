@@ -1,4 +1,4 @@
-"""A run on the disk: what goes in comes out, and what is no report is told from one."""
+"""A run on the disk: what goes in comes out, and what is not a report is told from one."""
 
 import dataclasses
 

@@ -235,4 +235,4 @@ def test_layers_of_a_file_without_names_are_refused_in_one_line(exported):
     result = verified("nano", exported.parent / "model.safetensors", "--layers")
 
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert "export the checkpoint anew" in result.stderr
+    assert "export the checkpoint again" in result.stderr

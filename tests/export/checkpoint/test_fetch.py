@@ -301,7 +301,10 @@ def test_shards_come_along_and_are_pinned_together(hub, tmp_path, monkeypatch):
 
 
 def test_a_shard_that_is_not_there_or_elsewhere_is_named(hub):
-    for name, says in (("gone.safetensors", "lists gone"), ("../a.safetensors", "no file beside")):
+    for name, says in (
+        ("gone.safetensors", "lists gone"),
+        ("../a.safetensors", "not a file beside"),
+    ):
         index = json.dumps({"weight_map": {"a": name}}).encode()
         hub.repo("a/large").commit({"model.safetensors.index.json": index})
         with pytest.raises(BirefnetError, match=says):
@@ -319,7 +322,7 @@ def test_the_preprocessor_file_comes_along(hub, tmp_path, monkeypatch):
 def test_a_release_file_is_pinned_by_its_hash(hub, monkeypatch):
     hub.files["/r/download/v1/w.pth"] = b"first"
     url = f"{hub.url}/r/download/v1/w.pth"
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # so that it is no URL of the hub
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # so that it is not an URL of the hub
 
     fetched = fetch(url)
     assert (fetched.name, fetched.origin, fetched.path.read_bytes()) == ("w", url, b"first")

@@ -126,7 +126,7 @@ def test_a_size_that_no_image_has_is_refused(tiny_file, size):
 def test_a_preprocessor_file_of_anything_else_is_named(tiny_file, content):
     (tiny_file.parent / "preprocessor_config.json").write_bytes(content)
 
-    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json: is no JSON object"):
+    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json: is not a JSON"):
         read_checkpoint(tiny_file)
 
 
@@ -330,7 +330,7 @@ def test_a_pickle_without_tensors_is_refused(tmp_path, content):
     file = tmp_path / "other.pth"
     torch_files.saved(content, file)
 
-    refused(file, "not a mapping|no state dict")
+    refused(file, "not a mapping|not a state dict")
 
 
 def test_a_missing_file_and_an_empty_directory_are_named(tmp_path):

@@ -112,9 +112,9 @@ def test_without_a_backbone_the_largest_mapping_is_given_to_be_judged():
     [
         ([1, 2], "holds a list, not a mapping of tensors"),
         (3, "holds a int, not a mapping"),
-        ({}, "is no state dict: it holds no tensors"),
-        ({"epoch": 3, "lr": 1}, "entries that are no tensors: epoch, lr"),
-        ({"state": {0: {1: tensor()}}}, "entries that are no tensors: state"),
+        ({}, "is not a state dict: it holds no tensors"),
+        ({"epoch": 3, "lr": 1}, "entries that are not tensors: epoch, lr"),
+        ({"state": {0: {1: tensor()}}}, "entries that are not tensors: state"),
     ],
 )
 def test_what_holds_no_tensors_is_described(content, message):

@@ -61,7 +61,7 @@ def test_a_path_that_no_system_has_is_one_line(path):
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.pth")
 
-    with pytest.raises(CheckpointError, match="is no regular file"):
+    with pytest.raises(CheckpointError, match="not a regular file"):
         weights_file(tmp_path / "a.pth")
 
 

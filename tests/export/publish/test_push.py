@@ -120,8 +120,8 @@ def test_a_folder_without_an_export_is_none(hub, tmp_path):
         (REPO, {"HF_TOKEN": ""}, AccessError, "nobody is logged in; `hf auth login` with a token"),
         (REPO, {"HF_TOKEN": "hf_wrong"}, FetchError, "HTTP 401|no such repository"),
         (REPO, {"HF_HUB_OFFLINE": "1"}, OfflineError, "HF_HUB_OFFLINE forbids it"),
-        ("tiny", {}, ExportError, "is no repository; give OWNER/NAME"),
-        ("a/b/../c", {}, ExportError, "is no repository; give OWNER/NAME"),
+        ("tiny", {}, ExportError, "is not a repository; give OWNER/NAME"),
+        ("a/b/../c", {}, ExportError, "is not a repository; give OWNER/NAME"),
     ],
 )
 def test_what_can_not_work_is_refused_before_the_export_begins(

@@ -46,7 +46,7 @@ def test_norms_have_upstreams_epsilons():
 
 
 def test_attention_is_to_the_tokens_of_the_reduced_map():
-    """A side that is no multiple of the reduction loses its last rows."""
+    """A side that is not a multiple of the reduction loses its last rows."""
     attn = with_values(ReducedAttention(4, 1, 2))
     x = np.random.default_rng(0).standard_normal((1, 5, 3, 4))
 

@@ -31,7 +31,7 @@ def test_where_it_is_said(monkeypatch, properties, processor, said):
     assert bool(notes) == said
     for note in notes:
         assert processor.model in note
-        assert "export it anew" in note
+        assert "export it again" in note
         assert "\n" not in note
 
 

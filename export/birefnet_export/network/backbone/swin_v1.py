@@ -105,7 +105,7 @@ def _window(rows: int) -> int:
     side = isqrt(rows)
     if side * side != rows or side % 2 == 0:
         raise ArchitectureError(
-            f"a relative position bias table has {rows} rows, which is no (2 * window - 1) ** 2"
+            f"a relative position bias table has {rows} rows, which is not (2 * window - 1) ** 2"
         )
     return (side + 1) // 2
 

@@ -123,7 +123,7 @@ def number(least: int, most: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and least <= int(text[:9]) <= most):
-            raise ValueError(f"is no whole number of {least} to {most}")
+            raise ValueError(f"is not a whole number of {least} to {most}")
         return int(text)
 
     return read

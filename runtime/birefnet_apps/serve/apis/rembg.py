@@ -112,6 +112,6 @@ def _color(text: str) -> Color | None:
     found = _COLOR.fullmatch(text)
     channels = [int(number) for number in found.groups()] if found else []
     if not channels or max(channels) > 255:
-        raise ValueError("is no color; give red,green,blue,alpha of 0 to 255 each")
+        raise ValueError("is not a color; give red,green,blue,alpha of 0 to 255 each")
     red, green, blue, opacity = channels
     return Color((red, green, blue), opacity / 255) if opacity else None

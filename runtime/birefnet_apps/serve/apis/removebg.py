@@ -183,7 +183,7 @@ def _color(text: str) -> Color:
     try:
         channels = ImageColor.getrgb(f"#{digits[1]}" if digits else text)
     except ValueError:
-        raise ValueError("is no color; give ffffff, fff, ffffff80 or a name") from None
+        raise ValueError("is not a color; give ffffff, fff, ffffff80 or a name") from None
     red, green, blue, *opacity = channels
     return Color((red, green, blue), opacity[0] / 255 if opacity else 1)
 

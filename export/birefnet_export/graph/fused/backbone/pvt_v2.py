@@ -143,7 +143,7 @@ def attention(g: Graph, x: Value, size: Value, attn: ReducedAttention, parts: in
     of = Projections(*g.constants(attn, lambda: projections(attn)))
     reduced = x
     if attn.reduction > 1:
-        # A side that is no multiple of the stride loses its last rows, as in the plain form.
+        # A side that is not a multiple of the stride loses its last rows, as in the plain form.
         smaller = conv(g, as_map(g, x, size), kernel_of(attn.sr), stride=attn.reduction)
         reduced = layer_norm(g, as_tokens(smaller), attn.norm)
     q, k, v = x @ of.q + of.q_bias, reduced @ of.k, reduced @ of.v
