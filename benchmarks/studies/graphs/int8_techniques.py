@@ -28,7 +28,6 @@ from birefnet_export.precision.int8 import Int8Plan, faster_in_int8, quantized
 from birefnet_export.verify.logits import Array, mask_of_logits
 from birefnet_export.verify.masks import intersection_over_union
 from birefnet_runtime.session.open import open_session
-from birefnet_runtime.session.providers import Cpu
 
 ROUNDS = 3
 LARGE = (1024, 1024)
@@ -84,8 +83,7 @@ def judged(model: onnx.ModelProto, known: Images, unseen: Sequence[Array]) -> di
 
 def timed(files: dict[str, Path]) -> dict[str, list[float]]:
     """Seconds of processor time of each graph, in turns."""
-    cpu = Cpu(threads=1)
-    sessions = {name: open_session(file, cpu=cpu, accepted=False) for name, file in files.items()}
+    sessions = {name: open_session(file, threads=1, accepted=False) for name, file in files.items()}
     image = np.random.default_rng(0).standard_normal((1, 3, *LARGE)).astype(np.float32)
     seconds: dict[str, list[float]] = {name: [] for name in files}
     for turn in range(ROUNDS + 1):

@@ -355,7 +355,7 @@ def _concatenated(work: Rewriting, x: str, plan: Int8Plan) -> str:
         stored.append(work.emit("QuantizeLinear", [part, scale, offset], f"{x}:u8 at {first}"))
         first += len(plan.ranges[part].low)
     together = work.emit("Concat", stored, f"{x}:u8", axis=1)
-    one = work.constant(f"{x}:one", np.float32(1))
+    one = work.constant(f"{x}:one", np.ones((), np.float32))
     return work.emit("DequantizeLinear", [together, one, offset], f"{x}:restored")
 
 

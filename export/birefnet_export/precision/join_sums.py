@@ -44,8 +44,9 @@ def join_sums(
             name = f"{last.name}:parts"
             parts[name] = tuple(conv.input[0] for conv in convs)
             kernel = np.concatenate([work.array(conv.input[1]) for conv in convs], 1)
-            biases = [work.array(conv.input[2]) for conv in convs if len(conv.input) > 2]
-            bias = np.sum(biases or [np.zeros(len(kernel), np.float32)], 0, dtype=np.float32)
+            bias = np.zeros(len(kernel), np.float32)
+            for conv in convs:
+                bias += work.array(conv.input[2]) if len(conv.input) > 2 else 0
             operands = {
                 0: work.emit("Concat", parts[name], name, axis=1),
                 1: work.constant(f"{last.name}:joined", kernel),
@@ -95,5 +96,5 @@ def _is_wide(conv: NodeProto) -> bool:
 
 def _settings(conv: NodeProto) -> bytes:
     """All that convolutions of one sum have to agree in."""
-    plain = NodeProto(attribute=conv.attribute)
-    return plain.SerializeToString(deterministic=True)
+    plain: bytes = NodeProto(attribute=conv.attribute).SerializeToString(deterministic=True)
+    return plain
