@@ -105,3 +105,20 @@ def test_user_code_that_is_checked_for_types_uses_every_public_name():
 
     for name in ("birefnet_runtime", "birefnet_apps"):
         assert {*importlib.import_module(name).__all__} - used == set()
+
+
+def test_the_library_prints_nothing():
+    """It logs and warns; the one line to stderr is the command line's, past what was caught."""
+    root = Path(__file__).parents[2]
+    printing = {
+        file.relative_to(root).as_posix()
+        for package in ("models/birefnet_models", "runtime/birefnet_runtime")
+        for file in (root / package).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", "sys.stdout.write"}
+    }
+
+    assert printing == {
+        "runtime/birefnet_runtime/stderr.py",
+        "runtime/birefnet_runtime/trial.py",  # a process of its own, which answers so
+    }

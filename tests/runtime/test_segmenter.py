@@ -4,7 +4,6 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
 import types
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -13,9 +12,7 @@ import numpy as np
 import pytest
 from birefnet_apps.cli.cutout import cutout
 from birefnet_runtime import (
-    BirefnetError,
     ImageError,
-    Interrupted,
     MemoryLimitError,
     ModelError,
     Segmenter,
@@ -522,29 +519,6 @@ def test_a_limit_of_memory_leaves_settings_that_were_asked_for():
     assert segmenter.session_info.provider == SETTINGS["low"]
     with pytest.raises(MemoryLimitError, match=r"with memory fast.*memory low"):
         Segmenter("nano", memory="fast", max_memory="200MB", size=1024)
-
-
-@pytest.mark.filterwarnings("ignore::birefnet_runtime.SizeWarning")
-def test_a_run_that_is_interrupted_says_so_and_the_next_is_right(picture):
-    """With a model that runs long enough, at a size that it wasn't trained at."""
-    segmenter = Segmenter("nano", size=1024, threads=1)
-    ended = []
-
-    def run():
-        try:
-            ended.append(segmenter(picture))
-        except BirefnetError as error:
-            ended.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    while thread.is_alive():
-        segmenter.interrupt()
-        thread.join(0.02)
-
-    assert isinstance(ended[0], Interrupted)
-    assert not isinstance(ended[0], ModelError)
-    assert segmenter(picture).shape == picture.shape[:2]
 
 
 def test_reprs_are_short(picture):

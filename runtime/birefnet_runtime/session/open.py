@@ -130,7 +130,10 @@ def open_session(
             fixed = fixed_dimensions(model, provider, sizes, batch)
         installed = find_spec(PLUGINS["birefnet"].module) is not None
         if isinstance(provider, Cpu) and provider.kernels == "on" and not installed:
-            raise ProviderError("kernels are asked for: pip install birefnet-ort-kernels")
+            raise ProviderError(
+                "cpu:kernels needs birefnet-ort-kernels, which is not installed: in a clone, "
+                "pip install ./runtime/birefnet_kernels"
+            )
         if isinstance(provider, Cpu) and provider.kernels == "auto" and installed:
             return open_with_kernels(model, provider, threads or cores, build, open_one)
         opened = open_on(provider, dimensions=fixed)

@@ -171,7 +171,7 @@ def _instead(wheel: str) -> str:
 OTHERS = {
     "birefnet": Known(
         "BiRefNetExecutionProvider",
-        "add it: pip install birefnet-ort-kernels (runtime/birefnet_kernels of a clone)",
+        "add birefnet-ort-kernels: in a clone, pip install ./runtime/birefnet_kernels",
         on_cpu=True,
     ),
     "coreml": Known("CoreMLExecutionProvider", "on a Mac, `onnxruntime` itself has it"),
