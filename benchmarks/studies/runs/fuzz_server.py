@@ -133,9 +133,9 @@ def ask(server: Server, content: bytes, *, half_close: bool) -> str:
             return "hang"
         except OSError:
             return "connection ended"
+    answer = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     if not answer:
         return "connection ended"
-    answer = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     words = answer.split(b" ", 2)
     if not answer.startswith(b"HTTP/1.") or len(words) < 3 or not words[1].isdigit():
         return "not HTTP"

@@ -240,7 +240,7 @@ def test_what_two_threads_of_clients_do_with_one_address_is_not_mixed(server, ph
         assert {*results, response.read()} == {expected}
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
 @pytest.mark.parametrize("path", ["/health", REMOVEBG, "/nowhere"])
 def test_a_body_that_is_no_http_is_refused_once(server, caplog, method, path):
     """The parser's 400 is the answer: none of ours comes after it, nor a traceback in the log."""
