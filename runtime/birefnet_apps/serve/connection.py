@@ -9,7 +9,6 @@ import socket
 import struct
 from contextlib import suppress
 
-import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .errors import HungUp
@@ -91,10 +90,9 @@ class BoundedConnection(H11Protocol):
             if cycle.response_started:  # a second head would stand in the middle of the answer
                 self.abort()
                 return
-        try:
-            super().send_400_response(msg)
-        except h11.LocalProtocolError:  # its words are a body, which an answer to HEAD hasn't
-            self.transport.close()
+            if cycle.scope["method"] == "HEAD":  # whose answer has no body
+                msg = ""
+        super().send_400_response(msg)
 
     def on_response_complete(self) -> None:
         """Wait for the next request; what is left of the answer must go, too."""
