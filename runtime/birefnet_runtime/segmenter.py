@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from math import inf
 from types import TracebackType
@@ -41,7 +42,7 @@ from .session.open import open_session
 from .session.ort_errors import onnxruntime_errors
 from .session.ort_session import SessionInfo
 from .session.providers import Providers
-from .trial import footprint_of
+from .trial import footprint_of, takes_kernels
 
 
 class Opening(TypedDict, total=False):
@@ -151,19 +152,21 @@ class Segmenter:
             return
         file = find_model(model)
         self._recipe = partial(type(self), file.path.absolute(), **opening)
+        kernels = max_memory is not None and takes_kernels(file, providers)
         if max_memory is not None:
             limit = as_bytes(max_memory)
-            footprint = footprint_of(file, limit)
+            footprint = footprint_of(file, limit, kernels=kernels)
             choice = choose(file, footprint, size, limit, picture_bytes, memory)
             memory, size = choice.memory, choice.size
             self.memory_left = limit - choice.estimate_bytes
             self.what_fits = partial(what_fits, footprint, size, limit)
             if choice.note:
                 warnings.warn(choice.note, MemoryWarning, stacklevel=2)
+        cpu = SETTINGS[memory or DEFAULT]
         opened = open_session(
             file,
             providers=providers,
-            cpu=SETTINGS[memory or DEFAULT],
+            cpu=replace(cpu, kernels="on") if kernels else cpu,
             threads=threads,
             sizes=() if size is None else (size,),
             compiled=compiled,

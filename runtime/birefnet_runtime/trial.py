@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
 from birefnet_models.base.errors import BirefnetError, CacheError
-from birefnet_models.base.names import METADATA_PREFIX
 from birefnet_models.base.store import Store
 from birefnet_models.base.text import format_bytes
 
@@ -28,10 +28,11 @@ from .session.judge import Asked
 from .session.memory import PACKING, SETTINGS, Footprint, stated_footprint, weights_of
 from .session.open import open_session
 from .session.plugins import PLUGINS
+from .session.providers import Cpu, Providers, parse_providers
 from .stderr import ticking
 
 FOOTPRINTS = Store("footprints", limit_bytes=4 << 20)
-TRIAL_FORMAT = 1
+TRIAL_FORMAT = 2
 """Raised when what was measured should be measured again."""
 BEYOND = 75
 """Exit code of a trial that took as much as it may."""
@@ -43,38 +44,42 @@ _WATCH_S = 0.002
 _PROGRAM = "import sys; from birefnet_runtime.trial import main; main(sys.argv[1:])"
 
 
-def footprint_of(file: ModelFile, limit_bytes: float) -> Footprint:
+def footprint_of(file: ModelFile, limit_bytes: float, *, kernels: bool = False) -> Footprint:
     """What is known of a model's memory: what it says, else what a trial took.
 
     Args:
         file: the model.
         limit_bytes: that this process and a trial may take together.
+        kernels: it will run on our own kernels, with which it takes less than it says.
 
     Raises:
         MemoryLimitError: the trial took as much.
         ModelError: the file can't be read, or the model fails to run.
     """
     stated = stated_footprint(file)
-    if stated is not None and not _takes_kernels(file):
+    if stated is not None and not kernels:
         return stated
-    key = {"model": file.sha256, "kernels": _has_kernels(), "format": TRIAL_FORMAT}
+    key = {"model": file.sha256, "kernels": kernels, "format": TRIAL_FORMAT}
     with suppress(CacheError, OSError):
         if noted := FOOTPRINTS.find(key):
             return _footprint(file, noted.facts, stated)
-    facts = _try(file, limit_bytes)
+    facts = _try(file, limit_bytes, kernels)
     with suppress(CacheError, OSError):
         FOOTPRINTS.note(key, facts)
     return _footprint(file, facts, stated)
 
 
-def _has_kernels() -> bool:
-    return find_spec(PLUGINS["birefnet"].module) is not None
+def takes_kernels(file: ModelFile, providers: Providers) -> bool:
+    """Whether our own kernels are to run a file's DeformConv, on the CPU that is asked for.
 
-
-def _takes_kernels(file: ModelFile) -> bool:
-    """Whether our own kernels may run a file's DeformConv, which then takes less than it says."""
-    lowering = file.graph.properties.get(f"{METADATA_PREFIX}lowering")
-    return _has_kernels() and lowering == "native"
+    Where memory is limited they run it even where they are slower: what is reckoned with must be
+    what runs.
+    """
+    if find_spec(PLUGINS["birefnet"].module) is None:
+        return False
+    has_node = any(node.op_type == "DeformConv" for node in file.graph.nodes)
+    asked = parse_providers(providers)
+    return has_node and any(isinstance(one, Cpu) and one.kernels != "off" for one in asked)
 
 
 def _footprint(file: ModelFile, facts: Any, stated: Footprint | None) -> Footprint:
@@ -91,10 +96,11 @@ def _footprint(file: ModelFile, facts: Any, stated: Footprint | None) -> Footpri
     )
 
 
-def _try(file: ModelFile, limit_bytes: float) -> dict[str, Any]:
+def _try(file: ModelFile, limit_bytes: float, kernels: bool) -> dict[str, Any]:
     """Run a trial; its facts."""
     most = limit_bytes - (rss_bytes() or 0)
-    command = [sys.executable, "-c", _PROGRAM, str(file.path.absolute()), str(int(most))]
+    how = "on" if kernels else "off"
+    command = [sys.executable, "-c", _PROGRAM, str(file.path.absolute()), str(int(most)), how]
     with ticking(f"measuring what {file.path.name} takes of memory, once"):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode in (BEYOND, -9):
@@ -119,24 +125,26 @@ def main(arguments: Sequence[str]) -> None:
     """Measure a model in this process, and print what it took as JSON.
 
     Args:
-        arguments: the file, and the bytes that this process may take.
+        arguments: the file, the bytes that this process may take, and whether our own kernels are
+            `on` or `off`.
     """
-    path, most = arguments
+    path, most, kernels = arguments
     threading.Thread(target=_end_beyond, args=(int(most),), daemon=True).start()
     try:
-        facts = measure(as_model_file(path))
+        facts = measure(as_model_file(path), kernels=kernels == "on")
     except BirefnetError as error:
         facts = {"error": str(error)}
     sys.stdout.write(json.dumps(facts) + "\n")
 
 
-def measure(model: ModelFile) -> dict[str, Any]:
-    """Run a model once, and say what its tensors took.
+def measure(model: ModelFile, *, kernels: bool = False) -> dict[str, Any]:
+    """Run a model once, with our own kernels or without, and say what its tensors took.
 
     Raises:
         ModelError: it fails to run.
     """
-    session = open_session(model, cpu=SETTINGS["low"])
+    cpu = replace(SETTINGS["low"], kernels="on" if kernels else "off")
+    session = open_session(model, providers=cpu)
     release_memory()
     asked = Asked.of(session, model)
     facts = asked.metadata

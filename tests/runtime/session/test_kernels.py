@@ -2,9 +2,10 @@
 
 from types import SimpleNamespace
 
+import onnx
 import pytest
 from birefnet_models.base.store import Store
-from birefnet_runtime import ProviderError
+from birefnet_runtime import ProviderError, segmenter, trial
 from birefnet_runtime.errors import WrongAnswerError
 from birefnet_runtime.model.locate import ModelFile, find_model
 from birefnet_runtime.session import acceptance
@@ -14,6 +15,7 @@ from birefnet_runtime.session.ort_options import plan_session
 from birefnet_runtime.session.ort_session import NodePlacement, SessionInfo
 from birefnet_runtime.session.plugins import Plugin
 from birefnet_runtime.session.providers import Cpu, parse_providers
+from onnx import TensorProto, helper
 
 BUILD = SimpleNamespace(package="onnxruntime", version="1.32.0")
 OURS, THEIRS = "BiRefNetExecutionProvider", "CPUExecutionProvider"
@@ -126,3 +128,44 @@ def test_only_kernels_that_are_on_are_planned():
     plans = [plan_session(Cpu(kernels=each), 2).providers for each in ("auto", "off", "on")]
 
     assert [[name for name, _ in plan] for plan in plans] == [[THEIRS], [THEIRS], [OURS, THEIRS]]
+
+
+@pytest.mark.parametrize(
+    ("installed", "node", "asked", "used"),
+    [
+        (True, "DeformConv", "auto", True),
+        (True, "DeformConv", "cpu:kernels", True),
+        (True, "DeformConv", "cpu:plain", False),
+        (True, "DeformConv", "cuda", False),
+        (True, "Conv", "cpu", False),
+        (False, "DeformConv", "cpu", False),
+    ],
+)
+def test_a_limit_of_memory_reckons_with_what_runs(
+    installed, node, asked, used, tmp_path, monkeypatch
+):
+    """With the kernels a model takes less; without them it would go beyond the limit."""
+    opened, tried = [], []
+
+    def open_session(model, *, cpu, **_):
+        opened.append(cpu.kernels)
+        raise ProviderError("opened")
+
+    def try_it(file, limit, kernels):
+        tried.append(kernels)
+        size = {"trained_size": (64, 64), "size_multiple": 32, "fixed": False}
+        return {"bytes_per_pixel": 1, **size}
+
+    monkeypatch.setattr(trial, "find_spec", lambda _: installed or None)
+    monkeypatch.setattr(trial, "FOOTPRINTS", Store(tmp_path / "footprints"))
+    monkeypatch.setattr(trial, "_try", try_it)
+    monkeypatch.setattr(segmenter, "open_session", open_session)
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 32, 32])
+    graph = helper.make_graph([helper.make_node(node, ["x"], ["y"])], "g", [image], [image])
+    onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
+
+    with pytest.raises(ProviderError, match="opened"):
+        segmenter.Segmenter(tmp_path / "m.onnx", providers=asked, max_memory="1GB")
+
+    assert tried == [used]
+    assert opened == ["on" if used else "auto"]
