@@ -24,7 +24,9 @@ from birefnet_benchmarks.bench.results import write_results
 from birefnet_export.graph.weights import WeightsInGraph
 from birefnet_export.precision import sensitivity
 from birefnet_export.precision.calibration import Images, calibration_images, images_of, observe
+from birefnet_export.precision.feedback import rounded_weights
 from birefnet_export.precision.int8 import Int8Plan, faster_in_int8, quantized
+from birefnet_export.precision.join_sums import join_sums
 from birefnet_export.verify.logits import Array, mask_of_logits
 from birefnet_export.verify.masks import intersection_over_union
 from birefnet_runtime.session.open import open_session
@@ -40,10 +42,8 @@ def settings(join: bool, feedback: bool, margin: float) -> Iterator[None]:
     apart: Callable[..., Any] = lambda model, *_: (model, {})  # noqa: E731
     nearest: Callable[..., Any] = lambda *_: {}  # noqa: E731
     with (
-        mock.patch.object(sensitivity, "join_sums", sensitivity.join_sums if join else apart),
-        mock.patch.object(
-            sensitivity, "rounded_weights", sensitivity.rounded_weights if feedback else nearest
-        ),
+        mock.patch.object(sensitivity, "join_sums", join_sums if join else apart),
+        mock.patch.object(sensitivity, "rounded_weights", rounded_weights if feedback else nearest),
         mock.patch.object(sensitivity, "MARGIN", margin),
         mock.patch.object(sensitivity, "KNOWN", 1.0),
     ):

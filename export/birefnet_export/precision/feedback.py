@@ -221,7 +221,7 @@ def _samples(node: NodeProto, x: Array, rng: np.random.Generator) -> Array:
     attributes = {a.name: list(a.ints) for a in node.attribute}
     top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
     padded = np.pad(x[0], ((0, 0), (top, bottom), (left, right)))
-    windows = sliding_window_view(padded, tuple(attributes["kernel_shape"]), (1, 2))
+    windows = sliding_window_view(padded, (1, *attributes["kernel_shape"]))[:, :, :, 0]
     rows, columns = windows.shape[1:3]  # (channels, rows, columns, height, width)
     chosen = rng.permutation(rows * columns)[:SAMPLES]
     taken = windows[:, chosen // columns, chosen % columns]

@@ -127,7 +127,8 @@ class _Search:
             old = self._seen.get(name, new)
             low, high = np.minimum(old.low, new.low), np.maximum(old.high, new.high)
             self._seen[name] = ActivationRange(low, high)
-            self.ranges[name] = ActivationRange(low * MARGIN, high * MARGIN)
+            wider = np.float32(MARGIN)
+            self.ranges[name] = ActivationRange(low * wider, high * wider)
         self._step("calibrating int8: rounding weights")
         self.rounded = {}
         plan = self._plan(())
