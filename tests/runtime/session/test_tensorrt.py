@@ -100,7 +100,8 @@ def find(root, key):
     return find_engine(engines(root), key)
 
 
-def test_an_engine_is_built_once_and_found_after_that(tmp_path, capfd):
+def test_an_engine_is_built_once_and_found_after_that(tmp_path, caplog):
+    caplog.set_level("INFO", "birefnet")
     fake = Fake()
 
     first, second = build(tmp_path, fake), build(tmp_path, fake)
@@ -117,9 +118,9 @@ def test_an_engine_is_built_once_and_found_after_that(tmp_path, capfd):
     assert sorted(tmp_path.iterdir()) == [first.folder]
     facts = json.loads((first.folder / "facts.json").read_text())
     assert facts["facts"]["parity"] == {"alpha": [0, 0], "logits": [0, 0]}
-    lines = capfd.readouterr().err.splitlines()
+    lines = caplog.messages
     assert lines[0] == (
-        "birefnet: building a TensorRT engine of m.onnx for NVIDIA L4 in fp32, 1 at 64x64; "
+        "building a TensorRT engine of m.onnx for NVIDIA L4 in fp32, 1 at 64x64; "
         "this takes minutes, once"
     )
     assert ": took " in lines[-1]
