@@ -99,8 +99,10 @@ def contact_sheet(rows: Sequence[dict[str, Any]], photos: Sequence[Path]) -> Ima
 
 def markdown_table(stored: dict[str, Any]) -> str:
     """The files, with the worst photograph of each."""
-    heads = ("model", "precision", "file", "logits", "mask: levels, worst photograph")
-    heads += ("mean", "IoU", "within tolerance")
+    heads = (
+        *("model", "precision", "file", "logits", "mask: levels, worst photograph"),
+        *("mean", "IoU", "within tolerance"),
+    )
     cells = []
     for one in stored["rows"]:
         pictures = one["pictures"]
