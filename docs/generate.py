@@ -101,13 +101,12 @@ def stored(table: Callable[[dict[str, Any]], str]) -> Callable[[str], str]:
     return lambda file: f"{table(json.loads((ROOT / file).read_text()))} From `{file}`.\n"
 
 
-def when_run(verb: str, table: Callable[[str], str]) -> Callable[[str], str]:
+def when_run(what: str, verb: str, table: Callable[[str], str]) -> Callable[[str], str]:
     """A block of results that only some machines can make; before that, the command that does."""
 
     def block(source: str) -> str:
-        return (
-            table(source) if (ROOT / source).exists() else f"Not run yet: `make {verb}` does it.\n"
-        )
+        missing = f"{what}: not run yet; `make {verb}` does it.\n"
+        return table(source) if (ROOT / source).exists() else missing
 
     return block
 
@@ -228,8 +227,10 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "roundings": stored(precision.roundings_table),
     "web": stored(web.markdown_table),
     "transformers_js": stored(web.steps_table),
-    "official": when_run("verify-official", stored(official.markdown_table)),
-    "gpu": when_run("gpu-report", gpu_tables),
+    "official": when_run(
+        "Official weights beside PyTorch", "verify-official", stored(official.markdown_table)
+    ),
+    "gpu": when_run("Time and memory on a GPU", "gpu-report", gpu_tables),
     "zoo": zoo,
     "metrics": quality_metrics,
     "parameters": parameters,

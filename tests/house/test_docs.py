@@ -58,7 +58,7 @@ def test_there_are_blocks_of_every_kind(generate):
 
 
 def test_the_readme_is_short():
-    assert len(README.splitlines()) <= 220
+    assert len(README.splitlines()) <= 200
 
 
 def test_the_first_python_prints_the_answer_that_is_shown():

@@ -172,7 +172,7 @@ def test_what_a_reader_should_know_is_said(brightness, folder):
     done = run(brightness, "--images", folder, "--partial")
 
     assert done.exit_code == 0
-    assert "want of a counterpart: 2 (" in done.stderr
+    assert "without a counterpart: 2 (" in done.stderr
     assert "without a subject: 1;" in done.stderr
 
 
