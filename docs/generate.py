@@ -27,6 +27,7 @@ from studies.graphs import (
     backbones,
     export,
     int8_processors,
+    int8_techniques,
     lowerings,
     official,
     precision,
@@ -38,7 +39,7 @@ from studies.pictures import (
     refine,
 )
 from studies.platforms import arm64, web
-from studies.runs import cold_start, file_to_file, memory_limits
+from studies.runs import cold_start, file_to_file, memory_limits, small_box
 from studies.service import scale, serve
 
 ROOT = Path(__file__).parents[1]
@@ -221,11 +222,13 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "precision": stored(precision.markdown_table),
     "arm64": stored(arm64.markdown_table),
     "int8": stored(int8_processors.markdown_table),
+    "int8_techniques": stored(int8_techniques.markdown_table),
     "backbones": stored(backbones.markdown_table),
     "engines": stored(scale.markdown_table),
     "serve": stored(serve.markdown_table),
     "roundings": stored(precision.roundings_table),
     "web": stored(web.markdown_table),
+    "small_box": stored(small_box.markdown_table),
     "transformers_js": stored(web.steps_table),
     "official": when_run(
         "Official weights beside PyTorch", "verify-official", stored(official.markdown_table)
