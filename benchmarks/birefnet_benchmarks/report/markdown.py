@@ -122,7 +122,7 @@ def headline_table(report: BenchReport) -> str:
     heads = (
         f"{escaped(model)} on the CPU",
         f"median time of one {format_size(size)} image",
-        "time relative to PyTorch",
+        "time relative to PyTorch, median of the rounds",
         "peak memory of the process",
         "largest error of the mask, of 255 gray levels",
     )

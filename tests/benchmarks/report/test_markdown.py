@@ -153,8 +153,9 @@ def test_what_is_not_quite_equal_is_not_rounded_to_it():
 
 def test_the_table_of_a_readmes_first_screen_explains_its_columns(report):
     assert headline_table(report) == (
-        "| lite on the CPU | median time of one 1024x1024 image | time relative to PyTorch | "
-        "peak memory of the process | largest error of the mask, of 255 gray levels |\n"
+        "| lite on the CPU | median time of one 1024x1024 image | time relative to PyTorch, "
+        "median of the rounds | peak memory of the process | "
+        "largest error of the mask, of 255 gray levels |\n"
         "| --- | --- | --- | --- | --- |\n"
         "| PyTorch (eager, float32) | 8.23 s | 1 | 2.9 GB | reference |\n"
         "| ONNX Runtime, float32 | 2.6 s | 0.32 | 820 MB | 1 |\n"
