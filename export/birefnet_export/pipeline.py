@@ -94,8 +94,10 @@ def run_export(
                 for target in targets
             ]
         except OSError as error:
+            in_the_way = isinstance(error, NotADirectoryError | FileExistsError)
+            named = None if in_the_way else error.filename
             raise ExportError(
-                f"{error.filename or first.directory}: can't be written: {error.strerror}"
+                f"{named or first.directory}: can't be written: {error.strerror}"
             ) from error
 
 

@@ -94,7 +94,7 @@ def test_no_frames_is_an_error(model):
 def test_a_stopped_stream_says_how_far_it_came(model, frames):
     seen = []
 
-    with pytest.raises(OutputError, match=r"standard input: stopped \d frames"):
+    with pytest.raises(OutputError, match=r"input: stopped after \d frames"):
         cut_out_video(
             RawFrames(io.BytesIO(frames.tobytes()), FORMAT), io.BytesIO(), Segmenter(model),
             progress=seen.append, stopped=lambda: len(seen) >= 2,

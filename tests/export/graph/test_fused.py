@@ -138,7 +138,7 @@ def test_a_block_in_parts_is_the_block_whole(tiny):
             windows = windows_of(g, tokens, like).still
             return fused_backbone.swin_block(g, tokens, block, windows, parts)
 
-        return append_birefnet
+        return build
 
     whole = evaluated(fused(1), tokens, like)
     assert abs(evaluated(fused(4), tokens, like) - whole).max() < 1e-6

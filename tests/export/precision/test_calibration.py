@@ -1,6 +1,7 @@
 """The images that int8 is calibrated with, and what a graph makes of them."""
 
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from birefnet_export.graph.signature import INPUT
 from birefnet_export.precision.calibration import calibration_images, observe
 from birefnet_runtime import ImageError
 from PIL import Image
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* calibrated on:UserWarning")
+"""These folders are small on purpose."""
 
 
 def gray(folder, name: str, level: int) -> None:
@@ -109,3 +113,14 @@ def test_images_of_any_kind_and_of_one_pixel_calibrate(tmp_path, mode):
     images = calibration_images(tmp_path, (32, 64))
     assert [image.shape for image in images] == [(1, 3, 32, 64)] * 2
     assert all(np.isfinite(image).all() for image in images)
+
+
+@pytest.mark.parametrize(("count", "warned"), [(11, True), (12, False)])
+def test_fewer_than_a_dozen_images_are_few(tmp_path, recwarn, count, warned):
+    warnings.simplefilter("always")
+    for level in range(count):
+        gray(tmp_path, f"{level:02}.png", level)
+
+    calibration_images(tmp_path, (32, 32))
+
+    assert any("give 12" in str(each.message) for each in recwarn) == warned

@@ -42,7 +42,10 @@ def scaled(net: BiRefNet, k: int) -> BiRefNet:
     return BiRefNet(net.arch).bind(values.__getitem__)
 
 
-@pytest.mark.parametrize("k", [0, 4, 8, 12])
+@pytest.mark.parametrize(
+    "k",
+    [0, pytest.param(4, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow), 12],
+)
 def test_masks_keep_within_the_tolerance_however_large_activations_are(tiny, tmp_path, k):
     model = build_model(scaled(tiny, k), graph_form("native", 20, "fp16"))
 
