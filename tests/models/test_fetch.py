@@ -13,6 +13,7 @@ import huggingface_hub
 import pytest
 from birefnet_models import AccessError, FetchError, LicenseError, OfflineError, PinError
 from birefnet_models.fetch import ready_made
+from birefnet_models.hub import HubFile
 from birefnet_models.pins import FetchOptions, read_lock
 from birefnet_models.reference import parse_reference
 from huggingface_hub import close_session, constants
@@ -159,6 +160,37 @@ def test_an_onnx_on_some_server_is_fetched_once_pinned_and_opened_offline(
     with pytest.raises(PinError, match=r"birefnet.lock pins: sha256 .* --update"):
         get(hub.url + URL)
     assert get(hub.url + URL, FetchOptions(update=True)).read_bytes() == graph(padding=3)
+
+
+def test_content_that_was_refused_is_not_what_a_later_run_finds(hub, monkeypatch, tmp_path):
+    hub.files[URL] = graph()
+    right = get(hub.url + URL).read_bytes()
+    monkeypatch.setenv("BIREFNET_CACHE", str(tmp_path / "another"))
+    hub.files[URL] = graph(padding=3)
+    with pytest.raises(PinError):
+        get(hub.url + URL)
+
+    hub.files[URL] = graph()
+    assert get(hub.url + URL).read_bytes() == right
+
+
+@pytest.mark.parametrize(
+    ("listed", "problem"),
+    [
+        (HubFile("x", 3, hashlib.sha256(b"abc").hexdigest()), None),
+        (HubFile("x", 3, git_sha1="f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f"), None),
+        (HubFile("x", 4), "3 bytes"),
+        (HubFile("x", 2), "3 bytes"),
+        (HubFile("x", 3, "0" * 64), "0000"),
+        (HubFile("x", 3, git_sha1="0" * 40), "0000"),
+    ],
+)
+def test_a_file_is_held_against_size_and_hash_of_the_listing(tmp_path, listed, problem):
+    (tmp_path / "x").write_bytes(b"abc")
+
+    found = listed.problem(tmp_path / "x")
+
+    assert found is None if problem is None else problem in found
 
 
 def test_weights_beside_an_onnx_on_some_server_come_too(hub):

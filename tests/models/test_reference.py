@@ -92,3 +92,11 @@ def test_a_path_that_leads_upwards_is_no_file_of_a_repository():
     assert parse_reference(url) == UrlModel(url)
     with pytest.raises(ValueError, match=r"no file of one"):
         hub_page(url)
+
+
+@pytest.mark.parametrize(
+    ("revision", "is_commit"),
+    [("0123456789abcdef" * 2 + "01234567", True), ("deadbeef", False), ("main", False)],
+)
+def test_only_a_commit_in_full_is_one(revision, is_commit):
+    assert HubModel("a/b", revision).is_commit is is_commit

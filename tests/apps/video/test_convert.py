@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -521,3 +522,15 @@ def test_without_ffmpeg_one_line_says_so(model, tmp_path, monkeypatch):
 
     with pytest.raises(MissingExtraError, match="ffprobe is not installed"):
         cut_out_video(tmp_path / "film.mp4", tmp_path / "out.mov", Segmenter(model))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("duration_s", "early"), [(2.9, False), (3.2, True)])
+def test_a_second_may_be_missing_and_no_more(
+    model, long_film, tmp_path, monkeypatch, duration_s, early
+):
+    whole = probe(long_film)
+    monkeypatch.setattr(module, "probe", lambda *_: replace(whole, duration_s=duration_s))
+
+    with pytest.raises(ImageError, match=r"1\.2 s early") if early else nullcontext():
+        cut_out_video(long_film, tmp_path / "out.mov", Segmenter(model))
