@@ -22,6 +22,11 @@ COMMUNITY = [
         ([*COMMUNITY, "onnx/model_int8.onnx"], "int8", "onnx/model_int8.onnx"),
         ([*COMMUNITY, "onnx/decoder.onnx"], None, "onnx/model.onnx"),
         ([*COMMUNITY, "other.onnx"], None, "onnx/model.onnx"),
+        (
+            [*COMMUNITY, "onnx/model_end_to_end_fp16.onnx"],
+            "fp16",
+            "onnx/model_fp16.onnx",
+        ),
         (["onnx/model_fp16.onnx"], None, "onnx/model_fp16.onnx"),
         (["x-toonout.onnx", "x-toonout-fp16.onnx"], None, "x-toonout.onnx"),
         (["x-toonout.onnx", "x-toonout-fp16.onnx"], "fp16", "x-toonout-fp16.onnx"),

@@ -12,6 +12,7 @@ import pickle
 import re
 import struct
 import sys
+from _compat_pickle import IMPORT_MAPPING
 from collections.abc import Callable
 from functools import partial
 from math import prod
@@ -137,8 +138,8 @@ class Unpickler(pickle._Unpickler):
         return super().load()
 
     def find_class(self, module: str, name: str) -> Any:
-        renamed = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-        return _Global(f"{renamed.get(module, module)}.{name}")
+        # Up to protocol 2 modules have the names of Python 2, as `commands` for `subprocess`.
+        return _Global(f"{IMPORT_MAPPING.get(module, module)}.{name}")
 
     def persistent_load(self, pid: Any) -> Storage:
         _, kind, key, _, count, *views = pid

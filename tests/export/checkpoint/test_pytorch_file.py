@@ -6,12 +6,14 @@ import io
 import pickle
 import pickletools
 import resource
+import subprocess
 import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from birefnet_export.checkpoint import pytorch_file
 from birefnet_export.checkpoint.file_parts import FileParts
 from birefnet_export.checkpoint.pytorch_file import read_pytorch
 from birefnet_export.checkpoint.state_dict import StoredTensor
@@ -187,6 +189,7 @@ class Call:
         (getattr, "printed", "builtins.getattr"),
         (Global("torch.hub", "load"), "printed", "torch.hub.load"),
         (time.sleep, 100, "time.sleep"),
+        (subprocess.Popen, "true", "subprocess.Popen"),
         (io.open, "made", "_?io.open"),
     ],
 )
@@ -289,6 +292,39 @@ def test_a_deflated_file_that_unpacks_to_gigabytes_is_refused_before_it_does(tmp
 
     assert peak_rss_bytes() - before < 50_000_000
     assert time.perf_counter() - started < 2
+
+
+def rewritten(source: Path, target: Path, entries: dict[str, bytes]) -> Path:
+    """An archive once more, deflated, with these entries in place of its own, or beside them."""
+    with (
+        zipfile.ZipFile(source) as old,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        content = {entry.filename: old.read(entry) for entry in old.infolist()}
+        folder = old.namelist()[0].partition("/")[0]
+        for name, values in (content | {f"{folder}/{n}": v for n, v in entries.items()}).items():
+            new.writestr(name, values)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("entries", "most_pickled", "text"),
+    [
+        ({"byteorder": b"big"}, None, "big"),
+        ({"data/9": np.random.default_rng(0).bytes(1 << 21) + bytes(18 << 20)}, None, "unpacks"),
+        ({}, 10, "unpacks"),
+    ],
+    ids=["big-endian", "ten times as large", "a large pickle"],
+)
+def test_an_archive_that_is_no_plain_one_is_refused(
+    tmp_path, monkeypatch, entries, most_pickled, text
+):
+    if most_pickled:
+        monkeypatch.setattr(pytorch_file, "_MOST_PICKLED", most_pickled)
+    plain = saved({"bb.weight": tensor(BASE)}, tmp_path / "plain.pth")
+
+    with pytest.raises(CheckpointError, match=text):
+        read_pytorch(rewritten(plain, tmp_path / "other.pth", entries))
 
 
 def test_a_deflated_file_of_weights_is_read(tmp_path):
