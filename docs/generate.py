@@ -28,6 +28,7 @@ from studies.graphs import (
     export,
     int8_processors,
     int8_techniques,
+    kernels,
     lowerings,
     official,
     precision,
@@ -228,6 +229,7 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "serve": stored(serve.markdown_table),
     "roundings": stored(precision.roundings_table),
     "web": stored(web.markdown_table),
+    "kernels": stored(kernels.markdown_table),
     "small_box": stored(small_box.markdown_table),
     "transformers_js": stored(web.steps_table),
     "official": when_run(
