@@ -42,6 +42,21 @@ def test_the_usual_key_wins_over_averaged_weights():
     assert find_state_dict({"model": averaged, "state_dict": NETWORK}) == NETWORK
 
 
+def test_without_a_backbones_names_the_largest_mapping_is_taken():
+    weights = {f"layer{i}.weight": tensor() for i in range(3)}
+
+    assert find_state_dict({"stats": {"count": tensor()}, "weights": weights}) == weights
+
+
+@pytest.mark.parametrize(
+    "wrapper", ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"]
+)
+def test_names_of_wrapped_layers_are_those_of_the_layers(wrapper):
+    wrapped = {name.replace("bb.", f"bb.{wrapper}."): value for name, value in NETWORK.items()}
+
+    assert find_state_dict(wrapped) == NETWORK
+
+
 def test_several_networks_without_a_usual_key_are_named():
     with pytest.raises(CheckpointError, match="under student, teacher; save"):
         find_state_dict({"student": NETWORK, "teacher": dict(NETWORK)})

@@ -21,7 +21,7 @@ from birefnet_export.precision.int8 import (
     quantized,
     round_for_sums,
 )
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from ..conftest import computed, model_of
 
@@ -69,6 +69,30 @@ def test_a_weight_is_rounded_to_the_nearest_step_of_its_channel():
     sums = [np.maximum(sign * neighbors, 0).sum(2).max(1) for sign in (1, -1)]
     assert set(np.maximum(*sums)) <= {126, 127, 128}
     assert (np.abs(values * scale - LINEAR) <= scale / 2 + 1e-7).all()
+
+
+def test_the_largest_weight_keeps_its_sign():
+    weights = np.zeros((8, 1), np.float32)
+    weights[:2, 0] = 1, -0.5
+
+    values, _ = round_for_sums(layer_weight(weights, 1))
+
+    assert values[0, 0] == 127
+    assert (np.sign(values) == np.sign(weights)).all()
+
+
+def test_a_convolution_that_others_read_predicts_no_offsets():
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["y"], "conv"),
+        helper.make_node("Split", ["y"], ["a", "b"], axis=1, num_outputs=2),
+        helper.make_node("Relu", ["y"], ["z"]),
+    ]
+
+    def predictors(nodes: list[onnx.NodeProto]) -> frozenset[str]:
+        return offset_predictors(helper.make_model(helper.make_graph(nodes, "g", [], [])))
+
+    assert predictors(nodes[:2]) == {"conv"}
+    assert predictors(nodes) == frozenset()
 
 
 def test_a_channel_of_zeros_stays_zero():

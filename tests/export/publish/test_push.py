@@ -9,7 +9,7 @@ from birefnet_export.publish.model_card import CARD_MARK
 from birefnet_export.publish.push import Destination, checked_destination, push
 from birefnet_models import AccessError, FetchError, OfflineError
 from click.testing import CliRunner
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 from huggingface_hub.utils import disable_progress_bars
 
 # Of the hub's client, when it sends a commit.
@@ -79,6 +79,22 @@ def test_a_second_push_replaces_what_the_first_brought(hub, directory):
     assert b"# tiny-ONNX" in files(hub)["README.md"]
     assert files(hub)["x"] == b"theirs"
     assert hub.repos[REPO].branches["main"] != first
+
+
+def test_the_same_push_again_takes_nothing_for_somebody_elses(hub, directory, monkeypatch):
+    asked, said = [], []
+    real = HfApi.create_repo
+    monkeypatch.setattr(
+        HfApi, "create_repo", lambda *given, **named: (asked.append(named), real(*given, **named))
+    )
+
+    for _ in range(2):
+        push(directory, Destination(REPO), said.append)
+
+    assert said == []
+    assert b"Also here" not in files(hub)["README.md"]
+    # An organization may have new repositories private by default: None leaves it that.
+    assert [named["private"] for named in asked] == [None, None]
 
 
 def test_what_somebody_else_wrote_stays_and_is_said(hub, directory):
