@@ -21,7 +21,7 @@ for name in ("resource", "fcntl", "pwd", "grp", "termios"):
 
 @pytest.mark.slow
 def test_it_is_imported_without_modules_that_windows_lacks():
-    program = f"{WITHOUT_UNIX}\nfrom birefnet_export.pipeline import run"
+    program = f"{WITHOUT_UNIX}\nfrom birefnet_export.pipeline import run_export"
 
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

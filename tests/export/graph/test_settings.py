@@ -98,10 +98,6 @@ def test_int8_of_convolutions_that_follow_each_other_loads(tmp_path):
         trained_size=(64, 64),
     )
 
-    scales = [
-        tensor.dims
-        for tensor in onnx.load(report.file).graph.initializer
-        if tensor.name.startswith("decoder/block4/Conv_2:") and tensor.name.endswith("scale")
-    ]
-    assert [] in scales
+    operators = {node.op_type for node in onnx.load(report.file).graph.node}
+    assert "QuantizeLinear" in operators
     assert report.quality is not None

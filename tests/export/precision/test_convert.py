@@ -196,10 +196,9 @@ def test_fp16_is_native_by_default_and_the_others_are_rows(
 
 
 @pytest.mark.slow
-def test_a_file_of_several_is_the_one_made_alone(checkpoint, exported, tmp_path):
-    alone = export_onnx(
-        checkpoint, tmp_path, precision="fp16", lowering="rows", trained_size=(96, 160)
-    )
+def test_a_file_of_several_is_the_one_made_alone(checkpoint, exported, photos, tmp_path):
+    how = {"lowering": "rows", "trained_size": (96, 160), "calibrate": photos}
+    alone = export_onnx(checkpoint, tmp_path, precision="fp16", **how)
 
     assert alone.file.read_bytes() == exported["fp16"].file.read_bytes()
     assert set(exported["fp16"].files) == {exported["fp16"].file}
@@ -260,6 +259,7 @@ def test_masks_that_lose_too_much_are_refused(checkpoint, photos, tmp_path, monk
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.* calibrated on:UserWarning")
 def test_groups_are_the_parts_of_the_network_and_the_worst_comes_first(exported, photos):
     search = sensitivity._Search(
         onnx.load(exported["fp32"].file),
