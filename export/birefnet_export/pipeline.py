@@ -181,23 +181,30 @@ class _Exporting:
         return self._graphs[form]
 
     def _photographs(self, request: ExportRequest) -> list[Sequence[Array]]:
-        """What fp16's head-room is measured on; nothing for others, or where it doesn't fit.
+        """What fp16's head-room is measured on: at half the size where the whole doesn't fit, and
+        nothing where that doesn't, or for others.
 
         Warns:
             UserWarning: it doesn't fit into memory, with the numbers.
         """
         if request.precision.name != "fp16" or not request.verify:
             return []
-        size = self.size or DEFAULT_SIZE
-        need, there = headroom_bytes(self.source, request, size), available_memory_bytes()
-        if need > there:
+        whole = self.size or DEFAULT_SIZE
+        height, width = (max(32, side // 64 * 32) for side in whole)
+        need, there = headroom_bytes(self.source, request, whole), available_memory_bytes()
+        for size in (whole, (height, width)):
+            if headroom_bytes(self.source, request, size) <= there:
+                break
+        else:
+            size = None
+        if size != whole:
+            what = f"measured at {format_size(size)}" if size else "not measured on photographs"
             warnings.warn(
-                f"fp16's head-room was not measured on photographs: at {format_size(size)} that "
-                f"takes {format_bytes(need)}, and there are {format_bytes(there)}",
+                f"fp16's head-room was {what}: at {format_size(whole)} that takes "
+                f"{format_bytes(need)}, and there are {format_bytes(there)}",
                 stacklevel=2,
             )
-            return []
-        return headroom_images(request.precision.calibrate, size)
+        return headroom_images(request.precision.calibrate, size) if size else []
 
     def _warnings(self) -> tuple[str, ...]:
         """Those that have come since the last file."""

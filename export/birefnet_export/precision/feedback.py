@@ -8,6 +8,7 @@ when the file runs. Sums of neighboring weights keep within `PAIR_LIMIT`.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from math import ceil, prod
@@ -40,9 +41,10 @@ from .int8 import (
 SIDE = 256
 """Pictures are reduced to about this side: moments hardly depend on it, and all layers' inputs at
 1024 x 1024 would take a gigabyte."""
-LARGEST_MOMENTS = 3456
-"""Inputs of a layer beyond which it is rounded to nearest: moments, their inverse and its factor
-take 95 MB each."""
+LARGEST_MOMENTS = 576
+"""Inputs of a layer that make up for each other's errors: one with more is rounded in parts, whose
+moments with each other aren't taken. Of nano's masks 6,912 at once were off by as much, and took
+four times as long."""
 MOMENTS_AT_ONCE = 128e6
 """Bytes of moments that are gathered in one pass over the pictures."""
 SAMPLES = 3000
@@ -74,49 +76,60 @@ def rounded_weights(
         weights: what keeps the model's weights; by default they are in it.
 
     Returns:
-        Those whose inputs aren't too many; the others are for `round_for_sums`.
+        All but those of convolutions that are dilated or in groups, which are for `round_for_sums`.
     """
     work = Rewriting(model, weights)
     readers: dict[str, list[tuple[NodeProto, LayerWeight]]] = defaultdict(list)
     for node in work.nodes:
         wanted = node.name in plan.products or node.name in plan.convolutions
         weight = weight_of(work, node) if wanted else None
-        if weight and weight.inputs <= LARGEST_MOMENTS and not _is_spread(node):
+        if weight and not _is_spread(node):
             readers[weight.name].append((node, weight))
     rounded: dict[str, RoundedWeight] = {}
     small = [_reduced(image) for image in images]
-    for names in _passes({name: found[0][1].inputs for name, found in readers.items()}):
+    for names in _passes({name: found[0][1] for name, found in readers.items()}):
         using = {name: [node for node, _ in readers[name]] for name in names}
-        for name, moments in _moments(model, small, using, weights).items():
+        parts = {name: spans(readers[name][0][1]) for name in names}
+        for name, moments in _moments(model, small, using, parts, weights).items():
             node, weight = readers[name][0]
             if node.input[0] in plan.parts:
                 steps = np.repeat(plan.part_steps(node.input[0])[0], prod(weight.shape[2:]))
-                moments = moments / np.outer(steps, steps)
+                moments = [
+                    part / np.outer(steps[span], steps[span])
+                    for part, span in zip(moments, spans(weight), strict=True)
+                ]
             rounded[name] = round_by_feedback(plan.weight_in_steps(node, weight), moments)
     return rounded
 
 
-def round_by_feedback(weight: LayerWeight, moments: NDArray[Any]) -> RoundedWeight:
+def round_by_feedback(weight: LayerWeight, moments: Sequence[NDArray[Any]]) -> RoundedWeight:
     """A weight as int8 that changes its layer's output least.
 
     Args:
-        moments: (inputs, inputs), the sum of x x^T over inputs x, in the order in which the weight
-            has them.
+        moments: of each of the weight's `spans` of inputs, (inputs, inputs): the sum of x x^T over
+            inputs x, in the order in which the weight has them.
     """
     values = weight.read()
     rows = np.moveaxis(values, weight.axis, 0).reshape(values.shape[weight.axis], -1)
     rows = np.asarray(rows, np.float64)
     pairs = neighbors(weight)
-    moments = np.asarray(moments, np.float64)
-    factor = _feedback_factor(moments)
+    parts = spans(weight)
+    moments = [np.asarray(one, np.float64) for one in moments]
+    factors = [_feedback_factor(one) for one in moments]
     largest = steps_of(largest_sums(rows, pairs))
     best, least = np.zeros_like(rows), np.full(len(rows), np.inf)
     scale = largest.copy()
     for share in SCALES:
         tried = largest * share
-        found = _rounded(rows / tried[:, None], pairs, factor)
+        in_steps = rows / tried[:, None]
+        found = np.zeros(rows.shape)
+        for span, factor in zip(parts, factors, strict=True):
+            _round(in_steps, found, span, pairs, factor)
         off = rows - found * tried[:, None]
-        error = np.einsum("ij,ij->i", off @ moments, off)
+        error = sum(
+            np.einsum("ij,ij->i", off[:, s] @ m, off[:, s])
+            for s, m in zip(parts, moments, strict=True)
+        )
         better = error < least
         best[better], scale[better], least[better] = found[better], tried[better], error[better]
     channels = np.moveaxis(values, weight.axis, 0).shape
@@ -124,15 +137,17 @@ def round_by_feedback(weight: LayerWeight, moments: NDArray[Any]) -> RoundedWeig
     return RoundedWeight(np.ascontiguousarray(whole), scale.astype(np.float32))
 
 
-def _rounded(
+def _round(
     rows: NDArray[np.float64],
+    found: NDArray[np.float64],
+    span: slice,
     pairs: Sequence[NDArray[np.int64]],
     factor: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Whole numbers for `rows` (outputs, inputs), which are in units of a step."""
-    rows = rows.copy()
-    count = rows.shape[1]
-    found = np.zeros_like(rows)
+) -> None:
+    """Whole numbers for a span of `rows` (outputs, inputs), which are in units of a step, into
+    `found`."""
+    rows = rows[:, span].copy()
+    first, count = span.start, rows.shape[1]
     for start in range(0, count, _BLOCK):
         end = min(start + _BLOCK, count)
         errors = np.zeros((len(rows), end - start))
@@ -141,15 +156,14 @@ def _rounded(
             for order in pairs:
                 # Of a pair the second one keeps within what the first has left; columns that come
                 # later are still zero, and so leave all.
-                if (other := order[i]) >= 0:
+                if (other := order[first + i]) >= 0:
                     high = np.minimum(high, PAIR_LIMIT - np.maximum(found[:, other], 0))
                     low = np.maximum(low, -PAIR_LIMIT - np.minimum(found[:, other], 0))
-            found[:, i] = np.clip(np.rint(rows[:, i]), low, high)
-            error = (rows[:, i] - found[:, i]) / factor[i, i]
+            found[:, first + i] = whole = np.clip(np.rint(rows[:, i]), low, high)
+            error = (rows[:, i] - whole) / factor[i, i]
             rows[:, i + 1 : end] -= np.outer(error, factor[i, i + 1 : end])
             errors[:, i - start] = error
         rows[:, end:] -= errors @ factor[start:end, end:]
-    return found
 
 
 def _feedback_factor(moments: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -160,16 +174,26 @@ def _feedback_factor(moments: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.linalg.cholesky(np.linalg.inv(damped)).T)
 
 
-def _passes(inputs: dict[str, int]) -> Iterator[list[str]]:
+def spans(weight: LayerWeight) -> list[slice]:
+    """A weight's inputs in as few equal parts as moments may have, by whole channels."""
+    channel = prod(weight.shape[2:]) if len(weight.shape) > 2 else 1
+    channels = weight.inputs // channel
+    parts = ceil(weight.inputs / LARGEST_MOMENTS)
+    ends = [round(channels * part / parts) * channel for part in range(parts + 1)]
+    return [slice(start, end) for start, end in itertools.pairwise(ends)]
+
+
+def _passes(weights: dict[str, LayerWeight]) -> Iterator[list[str]]:
     """Weights in groups whose moments fit into memory together."""
     group: list[str] = []
     taken = 0.0
-    for name, count in inputs.items():
-        if group and taken + 4.0 * count**2 > MOMENTS_AT_ONCE:
+    for name, weight in weights.items():
+        size = sum(4.0 * (span.stop - span.start) ** 2 for span in spans(weight))
+        if group and taken + size > MOMENTS_AT_ONCE:
             yield group
             group, taken = [], 0.0
         group.append(name)
-        taken += 4.0 * count**2
+        taken += size
     if group:
         yield group
 
@@ -178,8 +202,9 @@ def _moments(
     model: onnx.ModelProto,
     images: Sequence[Array],
     using: dict[str, list[NodeProto]],
+    parts: dict[str, list[slice]],
     weights: WeightStore | None,
-) -> dict[str, NDArray[np.float32]]:
+) -> dict[str, list[NDArray[np.float32]]]:
     """Second moments of the inputs of weights, over all nodes that use them."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
@@ -190,7 +215,7 @@ def _moments(
             watched.graph.output.append(info)
     asked = [name for name in values if name != INPUT.name]
     rng = np.random.default_rng(_SEED)
-    moments: dict[str, NDArray[np.float32]] = {}
+    moments: dict[str, list[NDArray[np.float32]]] = {}
     with (weights or WeightsInGraph()).file_of(watched) as file:
         session = open_session(file, cpu=RUN_ON, accepted=False)
         for image in images:
@@ -200,7 +225,9 @@ def _moments(
             for name, nodes in using.items():
                 for node in nodes:
                     x = _samples(node, found[node.input[0]], rng)
-                    moments[name] = moments.get(name, np.float32(0)) + x.T @ x
+                    new = [x[:, span].T @ x[:, span] for span in parts[name]]
+                    old = moments.get(name)
+                    moments[name] = [a + b for a, b in zip(old, new, strict=True)] if old else new
         del session
     release_memory()
     return moments

@@ -69,11 +69,20 @@ class ActivationRange(NamedTuple):
         scale = (high - low) / 255 or 1.0
         return np.float32(scale), np.uint8(round(-low / scale))
 
-    def symmetric(self) -> NDArray[np.float32]:
-        """Scales of uint8 around `MIDDLE` for each channel: float32 (channels,)."""
-        reach = np.maximum(-self.low, self.high) / (255 - MIDDLE)
-        reach = np.maximum(reach, reach.max() / LEAST_SHARE)
-        return np.where(reach > 0, reach, 1).astype(np.float32)
+    def by_channel(self) -> Levels:
+        """Steps of uint8 for each channel, and what its `MIDDLE` stands for."""
+        step = (self.high - self.low) / (2 * (255 - MIDDLE))
+        step = np.maximum(step, step.max() / LEAST_SHARE)
+        step = np.where(step > 0, step, np.float32(1))
+        return Levels(step.astype(np.float32), np.asarray((self.low + self.high) / 2, np.float32))
+
+
+class Levels(NamedTuple):
+    """What uint8 stands for, channel by channel: (x - MIDDLE) * step + middle."""
+
+    step: NDArray[np.float32]
+    """(channels,)"""
+    middle: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +181,8 @@ def quantized(
             if relu:
                 dropped.add(relu.name)
             output = (relu or node).output[0]
-            steps = plan.ranges[output].symmetric() if node.name in offsets else None
-            _static_convolution(work, node, weight, output, plan, steps)
+            levels = plan.ranges[output].by_channel() if node.name in offsets else None
+            _static_convolution(work, node, weight, output, plan, levels)
         else:
             half = work.constant(f"{weight.name}:fp16", weight.read().astype(np.float16))
             restored = work.emit("Cast", [half], f"{weight.name}:fp32", to=TensorProto.FLOAT)
@@ -303,14 +312,14 @@ def _static_convolution(
     weight: LayerWeight,
     output: str,
     plan: Int8Plan,
-    steps: NDArray[np.float32] | None,
+    levels: Levels | None,
 ) -> None:
     """Input, weight, bias and output quantized; a Relu is the lower end of the output's range.
 
-    With `steps`, a scale for each channel, the output is computed in these, which the weights'
-    scales and the bias hold, and multiplied by them behind. Offsets of one tap reach ten times as
-    far as another's, so one scale for all would round most of them to half pixels. (A
-    `DequantizeLinear` by channel would do without the product, and takes longer than it.)
+    With `levels`, the output is computed in steps of each channel from its middle, which the
+    weights' scales and the bias hold, and brought back behind. Offsets of one tap reach ten times
+    as far as another's, and further to one side, so one scale for all would round most of them to
+    half pixels. (A `DequantizeLinear` by channel would do without the product, and takes longer.)
     """
     x, ranges = node.input[0], plan.ranges
     in_steps = plan.weight_in_steps(node, weight)
@@ -321,8 +330,8 @@ def _static_convolution(
         step = ranges[x].affine()[0]
         restored = _through_u8(work, x, f"{x}:restored", ranges[x].affine())
     bias = work.array(node.input[2]) if len(node.input) > 2 else np.zeros_like(scale)
-    if steps is not None:
-        scale, bias = scale / steps, bias / steps
+    if levels is not None:
+        scale, bias = scale / levels.step, (bias - levels.middle) / levels.step
     # The bias in units of the products that it is added to.
     unit = scale * step
     limits = np.iinfo(np.int32)
@@ -334,12 +343,14 @@ def _static_convolution(
     }
     convolved = f"{node.output[0]}:float"
     work.copy(node, inputs).output[0] = convolved
-    if steps is None:
+    if levels is None:
         _through_u8(work, convolved, output, ranges[output].affine())
         return
     whole = _through_u8(work, convolved, f"{output}:steps", (np.float32(1), np.uint8(MIDDLE)))
-    by_channel = work.constant(f"{output}:step", steps[:, None, None])
-    work.emit("Mul", [whole, by_channel], output)
+    by_channel = work.constant(f"{output}:step", levels.step[:, None, None])
+    scaled = work.emit("Mul", [whole, by_channel], f"{output}:scaled")
+    middle = work.constant(f"{output}:middle", levels.middle[:, None, None])
+    work.emit("Add", [scaled, middle], output)
 
 
 def _concatenated(work: Rewriting, x: str, plan: Int8Plan) -> str:

@@ -10,7 +10,12 @@ from birefnet_export.graph.kernels import Kernel
 from birefnet_export.graph.layers import conv, relu
 from birefnet_export.graph.signature import INPUT
 from birefnet_export.precision.calibration import observe
-from birefnet_export.precision.feedback import round_by_feedback, rounded_weights
+from birefnet_export.precision.feedback import (
+    LARGEST_MOMENTS,
+    round_by_feedback,
+    rounded_weights,
+    spans,
+)
 from birefnet_export.precision.int8 import (
     PAIR_LIMIT,
     ActivationRange,
@@ -44,7 +49,10 @@ def summed() -> onnx.ModelProto:
     return onnx.shape_inference.infer_shapes(g.model())
 
 
-@pytest.mark.parametrize(("shape", "axis"), [((96, 40), 1), ((24, 7, 3, 3), 0)])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((96, 40), 1), ((24, 7, 3, 3), 0), ((8, 2 * LARGEST_MOMENTS // 9 + 1, 3, 3), 0)],
+)
 def test_outputs_are_nearer_than_by_nearest_steps_and_sums_keep_within_the_limit(shape, axis):
     values = RNG.standard_normal(shape).astype(np.float32)
     weight = LayerWeight("w", 1, axis, shape, lambda: values)
@@ -55,7 +63,7 @@ def test_outputs_are_nearer_than_by_nearest_steps_and_sums_keep_within_the_limit
         scale = rounded.scale.reshape([-1 if i == axis else 1 for i in range(len(shape))])
         return np.moveaxis(rounded.values * scale, axis, 0).reshape(shape[axis], -1)
 
-    found = round_by_feedback(weight, x.T @ x)
+    found = round_by_feedback(weight, [x[:, span].T @ x[:, span] for span in spans(weight)])
     exact = np.moveaxis(values, axis, 0).reshape(shape[axis], -1)
     off, nearest = (
         np.abs(x @ (rows(each) - exact).T).mean() for each in (found, round_for_sums(weight))

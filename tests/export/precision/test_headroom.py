@@ -115,6 +115,11 @@ def test_the_table_is_in_the_file_or_a_word_says_why_not(tiny_file, tmp_path, mo
     assert report.quality.images == 2, "the photographs of the package"
     assert without.headroom is None
     assert "not measured" in without.warnings[0]
+    memory = iter([2e15, 2e15, 1e9])
+    monkeypatch.setattr("birefnet_export.pipeline.headroom_bytes", lambda *_: next(memory))
+    half = export_onnx(tiny_file, tmp_path / "half", **export)
+    assert half.headroom.sizes[0] == half.quality.size == (32, 32)
+    assert "32x32" in half.warnings[0]
 
 
 def test_it_takes_more_memory_than_the_check(swin_t_file):

@@ -206,9 +206,10 @@ def test_each_channel_has_its_own_steps_but_none_that_only_dust_would_need():
         np.array([-51, 0, 0, -1], np.float32), np.array([0, 25.5, 0, 1], np.float32)
     )
 
-    steps = by_channel.symmetric() * 127
-    assert steps == pytest.approx([51, 25.5, 51 / LEAST_SHARE, 51 / LEAST_SHARE])
-    assert within(0, 0, 2).symmetric().tolist() == [1, 1]
+    levels = by_channel.by_channel()
+    assert levels.step * 254 == pytest.approx([51, 25.5, 51 / LEAST_SHARE, 51 / LEAST_SHARE])
+    assert levels.middle.tolist() == [-25.5, 12.75, 0, 0]
+    assert within(3, 3, 2).by_channel().step.tolist() == [1, 1]
 
 
 def unlike(channels: int) -> Kernel:
@@ -240,6 +241,28 @@ def test_offsets_that_reach_differently_far_keep_their_accuracy(tmp_path):
 
     alike = ActivationRange(np.full(16, ends.low.min()), np.full(16, ends.high.max()))
     assert errors(ends).mean() < errors(alike).mean() / 3
+
+
+def test_offsets_to_one_side_have_steps_of_their_span_not_of_their_reach():
+    """A bias of ten times what the rest gives costs nothing."""
+    errors = []
+    for bias in (0.0, 20.0):
+        kernel = Kernel(np.random.default_rng(1).standard_normal((16, 8, 3, 3)) / 4, np.full(16, bias))
+        model = model_of(
+            lambda g, x, k=kernel: layers.concat(
+                g, g.ops("Split", 2, conv(g, x, k), [8, 8], axis=1), 1
+            ),
+            *("batch", 8, "h", "w"),
+        )
+        (node,) = [n for n in model.graph.node if n.op_type == "Conv"]
+        x = np.random.default_rng(0).uniform(-1, 1, (1, 8, 16, 16)).astype(np.float32)
+        exact = computed(model, x)
+        ends = ActivationRange(exact.min((0, 2, 3)), exact.max((0, 2, 3)))
+        ranges = {"x": within(-1, 1), node.output[0]: ends}
+        small = quantized(model, Int8Plan(convolutions=frozenset([node.name]), ranges=ranges))
+        errors.append(abs(computed(small, x) - exact).mean())
+
+    assert errors[1] < 1.1 * errors[0]
 
 
 def convolution_of(bias: float, after: Callable[[Graph, Value], Value]) -> onnx.ModelProto:
