@@ -25,11 +25,18 @@ from birefnet_export.graph.weights import WeightsInGraph
 from birefnet_export.precision import sensitivity
 from birefnet_export.precision.calibration import Images, calibration_images, images_of, observe
 from birefnet_export.precision.feedback import rounded_weights
-from birefnet_export.precision.int8 import Int8Plan, faster_in_int8, quantized
+from birefnet_export.precision.int8 import (
+    ActivationRange,
+    Int8Plan,
+    faster_in_int8,
+    quantized,
+)
 from birefnet_export.precision.join_sums import join_sums
 from birefnet_export.verify.logits import Array, mask_of_logits
 from birefnet_export.verify.masks import intersection_over_union
 from birefnet_runtime.session.open import open_session
+
+from studies.graphs.int8_tried import TRIED
 
 ROUNDS = 3
 LARGE = (1024, 1024)
@@ -37,25 +44,44 @@ Record = dict[str, Any]
 
 
 @contextmanager
-def settings(join: bool, feedback: bool, margin: float) -> Iterator[None]:
+def settings(
+    join: bool, feedback: float, margin: float, from_middle: bool = True
+) -> Iterator[None]:
     """The calibration with some of its techniques, ranges being of all images."""
     apart: Callable[..., Any] = lambda model, *_: (model, {})  # noqa: E731
-    nearest: Callable[..., Any] = lambda *_: {}  # noqa: E731
+    by_channel = ActivationRange.by_channel
+
+    def rounded(model: onnx.ModelProto, images: Images, plan: Int8Plan, weights: Any) -> Any:
+        if not feedback:
+            return {}
+        found = rounded_weights(model, images, plan, weights)
+        inputs = {name: w.values.size // len(w.scale) for name, w in found.items()}
+        return {name: weight for name, weight in found.items() if inputs[name] <= feedback}
+
+    def from_zero(self: ActivationRange) -> Any:
+        reach = np.maximum(-self.low, self.high)
+        return by_channel(ActivationRange(-reach, reach))
+
     with (
+        mock.patch.object(ActivationRange, "by_channel", by_channel if from_middle else from_zero),
         mock.patch.object(sensitivity, "join_sums", join_sums if join else apart),
-        mock.patch.object(sensitivity, "rounded_weights", rounded_weights if feedback else nearest),
+        mock.patch.object(sensitivity, "rounded_weights", rounded),
         mock.patch.object(sensitivity, "MARGIN", margin),
         mock.patch.object(sensitivity, "KNOWN", 1.0),
     ):
         yield
 
 
-ROWS = {
-    "as before: sums apart, nearest steps, ranges a quarter wider": (False, False, 1.25),
-    "sums joined": (True, False, 1.25),
-    "error feedback": (False, True, 1.25),
-    "sums joined, error feedback": (True, True, 1.25),
-    "all three: as it is": (True, True, 1.1),
+NARROW = 3456
+"""Inputs of a layer up to which error feedback was once used."""
+ROWS: dict[str, tuple[bool, float, float, bool]] = {
+    "as before: sums apart, nearest steps, ranges a quarter wider": (False, 0, 1.25, False),
+    "sums joined": (True, 0, 1.25, False),
+    "error feedback for narrow layers": (False, NARROW, 1.25, False),
+    "sums joined, error feedback for narrow layers": (True, NARROW, 1.25, False),
+    "the same, ranges a tenth wider": (True, NARROW, 1.1, False),
+    "the same, error feedback for all layers, in parts": (True, np.inf, 1.1, False),
+    "the same, offsets from the middle of their range: as it is": (True, np.inf, 1.1, True),
 }
 
 
@@ -76,8 +102,13 @@ def judged(model: onnx.ModelProto, known: Images, unseen: Sequence[Array]) -> di
     for name, options in ROWS.items():
         with settings(*options):
             search = sensitivity._Search(model, WeightsInGraph(), known)
-        rows[name] = compared(search.tried(()).model)
+            candidate = search.tried(()).model
+        rows[name] = compared(candidate)
         print(name, rows[name], file=sys.stderr, flush=True)
+    for name, technique in TRIED.items():
+        with settings(*options):
+            rows[f"as it is, {name}"] = compared(technique(search))
+        print(name, rows[f"as it is, {name}"], file=sys.stderr, flush=True)
     return rows
 
 

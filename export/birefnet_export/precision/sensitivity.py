@@ -127,8 +127,8 @@ class _Search:
             old = self._seen.get(name, new)
             low, high = np.minimum(old.low, new.low), np.maximum(old.high, new.high)
             self._seen[name] = ActivationRange(low, high)
-            wider = np.float32(MARGIN)
-            self.ranges[name] = ActivationRange(low * wider, high * wider)
+            more = np.float32(MARGIN - 1)
+            self.ranges[name] = ActivationRange(low - more * abs(low), high + more * abs(high))
         self._step("calibrating int8: rounding weights")
         self.rounded = {}
         plan = self._plan(())
