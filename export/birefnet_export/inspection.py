@@ -15,6 +15,10 @@ from birefnet_models.base.onnx_file import OnnxFile, ValueInfo, read_onnx
 from birefnet_models.base.text import shortened
 from birefnet_models.cache import END_TO_END
 from birefnet_models.zoo import ModelCard, all_cards, find
+from birefnet_runtime.machine import usable_cores
+from birefnet_runtime.model.locate import ModelFile
+from birefnet_runtime.session.acceptance import deform_conv_kernel
+from birefnet_runtime.session.availability import installed_build
 from birefnet_runtime.session.ort_errors import required_version
 
 from .errors import ArchitectureError, CheckpointError
@@ -85,6 +89,8 @@ class OnnxFacts:
     """`logits`, `mask` or `alpha`."""
     runs_on: tuple[str, ...]
     """Which runtimes can run it, from which version on."""
+    kernel: str
+    """Whose kernel runs its `DeformConv` on this machine's CPU; empty where it has none."""
     metadata: dict[str, str]
     models: tuple[str, ...]
     """Names of the zoo's models that it is."""
@@ -204,10 +210,19 @@ def _onnx_facts(path: Path) -> OnnxFacts:
         precision=stated.get("precision") or _precision(model),
         output=stated.get("output") or ("mask" if is_mask else "logits"),
         runs_on=tuple(_runs_on(operators, model.opsets.get("", 0))),
+        kernel=_kernel(path) if operators["DeformConv"] else "",
         metadata=dict(model.properties),
         models=models,
         match=match if models else "none",
     )
+
+
+def _kernel(path: Path) -> str:
+    try:
+        build = installed_build()
+    except ModuleNotFoundError:
+        return "none: onnxruntime is not installed"
+    return deform_conv_kernel(ModelFile(path), usable_cores(), build)
 
 
 def _of_hash(*hashes: str) -> tuple[str, ...]:

@@ -87,6 +87,7 @@ def _onnx(facts: OnnxFacts) -> Iterable[tuple[str, str]]:
     yield "nodes", f"{facts.nodes}: {operators}"
     for line in facts.runs_on:
         yield "runs on", line
+    yield "DeformConv", facts.kernel
     yield "model", _models(facts.models, facts.match)
     known = read_known_answer(facts.metadata)
     yield "answer", known.describe() if known else "none: what runs it is compared with the CPU"

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,7 +39,7 @@ from .judge import BY_CPU, Asked, advice, check, check_machine, coarser, version
 from .ort_errors import onnxruntime_errors, reason_of
 from .ort_options import SessionPlan
 from .ort_session import OpenSession
-from .plugins import plugin_of
+from .plugins import Plugin, plugin_of
 from .providers import EXECUTION_PROVIDER, Cpu, Named, Provider, TensorRT, execution_provider
 
 ACCEPTED = Store("accepted", limit_bytes=4 << 20)
@@ -360,14 +361,8 @@ def open_with_kernels(
         ModelError: the model can't be loaded, or fails without the kernels, too.
         WrongAnswerError: its answer is wrong without them, too.
     """
-    plugin = plugin_of(KERNELS)
     on, off = replace(cpu, kernels="on"), replace(cpu, kernels="off")
-    key = {
-        "model": model.sha256,
-        "onnxruntime": f"{build.package} {build.version}{plugin.version if plugin else ''}",
-        "machine": machine_facts(),
-        "threads": threads,
-    }
+    key = _verdict_key(model, threads, build, plugin_of(KERNELS))
     noted = None
     with suppress(CacheError, OSError):
         noted = VERDICTS.find(key)
@@ -382,6 +377,32 @@ def open_with_kernels(
     with suppress(CacheError, OSError):
         VERDICTS.note(key, {"model": str(model.path.absolute()), "why_not": why})
     return opened or opening(off)
+
+
+def deform_conv_kernel(model: ModelFile, threads: int, build: Build) -> str:
+    """Whose kernel runs a file's DeformConv on this machine's CPU, as a first opening found."""
+    plugin = plugin_of(KERNELS)
+    if plugin is None:
+        return "ONNX Runtime's own (birefnet-ort-kernels is not installed)"
+    noted = None
+    with suppress(CacheError, OSError):
+        noted = VERDICTS.find(_verdict_key(model, threads, build, plugin))
+    if noted is None:
+        return f"not known yet: {plugin.wheel} is tried when the file is first opened"
+    why_not = noted.facts["why_not"]
+    wheel = plugin.version.strip()
+    return f"ONNX Runtime's own; {wheel} was tried: {why_not}" if why_not else wheel
+
+
+def _verdict_key(
+    model: ModelFile, threads: int, build: Build, plugin: Plugin | None
+) -> dict[str, Any]:
+    return {
+        "model": model.sha256,
+        "onnxruntime": f"{build.package} {build.version}{plugin.version if plugin else ''}",
+        "machine": machine_facts(),
+        "threads": threads,
+    }
 
 
 def _faster(

@@ -9,7 +9,7 @@ from birefnet_runtime import ProviderError, segmenter, trial
 from birefnet_runtime.errors import WrongAnswerError
 from birefnet_runtime.model.locate import ModelFile, find_model
 from birefnet_runtime.session import acceptance
-from birefnet_runtime.session.acceptance import open_with_kernels
+from birefnet_runtime.session.acceptance import deform_conv_kernel, open_with_kernels
 from birefnet_runtime.session.open import open_session
 from birefnet_runtime.session.ort_options import plan_session
 from birefnet_runtime.session.ort_session import NodePlacement, SessionInfo
@@ -61,7 +61,10 @@ def machine(tmp_path, monkeypatch):
     def why_not():
         return [entry.facts["why_not"] for entry in store.entries()]
 
-    return SimpleNamespace(open=open_, opened=opened, why_not=why_not)
+    def said():
+        return deform_conv_kernel(ModelFile(path), 2, BUILD)
+
+    return SimpleNamespace(open=open_, opened=opened, why_not=why_not, said=said)
 
 
 def test_kernels_that_are_right_and_faster_are_used_from_then_on(machine):
@@ -101,6 +104,19 @@ def test_kernels_that_answer_wrong_later_are_left_out_too(machine):
 
     assert not later.info.kernels
     assert machine.why_not() == ["its mask is wrong"]
+
+
+def test_whose_kernel_runs_is_known_after_the_first_opening(machine, monkeypatch):
+    monkeypatch.setattr(Plugin, "version", " birefnet-ort-kernels 7.8")
+
+    assert "not known yet" in machine.said()
+    machine.open(seconds=0.5)
+    assert machine.said() == "birefnet-ort-kernels 7.8"
+    machine.open(error=WrongAnswerError("its mask is wrong"))
+    assert machine.said().startswith("ONNX Runtime's own;")
+    assert machine.said().endswith("its mask is wrong")
+    monkeypatch.setattr(acceptance, "plugin_of", lambda _: None)
+    assert "not installed" in machine.said()
 
 
 def test_a_graph_without_deformconv_is_not_tried(machine):
