@@ -29,8 +29,8 @@ def fetch(typed: str) -> Path:
     return ready_made(parse_reference(typed), FetchOptions())
 
 
-def export(name: str, variant: str) -> Path:
-    file = export_directory(name, variant) / "onnx" / "model.onnx"
+def export(name: str, variant: str, graph_name: str = "model.onnx") -> Path:
+    file = export_directory(name, variant) / "onnx" / graph_name
     file.parent.mkdir(parents=True)
     file.write_bytes(graph(padding=100))
     return file
@@ -105,6 +105,16 @@ def test_what_is_named_goes_and_the_rest_stays(hub, filled, typed, gone):
     assert total_size(removed) > 0
     with pytest.raises(CacheError, match=r"nothing .* called .*; it holds "):
         remove(typed)
+
+
+def test_of_two_lowerings_of_a_precision_one_goes(hub):
+    for variant in ("fp16-native", "fp16-rows"):
+        export("lite", variant, "model_fp16.onnx")
+
+    (gone,) = remove("lite:fp16-rows")
+
+    assert gone.variant == "fp16-rows"
+    assert [entry.variant for entry in inventory()] == ["fp16-native"]
 
 
 def test_urls_and_parts_go_by_their_address_and_an_empty_cache_is_empty(hub, filled):
