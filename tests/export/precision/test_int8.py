@@ -247,7 +247,9 @@ def test_offsets_to_one_side_have_steps_of_their_span_not_of_their_reach():
     """A bias of ten times what the rest gives costs nothing."""
     errors = []
     for bias in (0.0, 20.0):
-        kernel = Kernel(np.random.default_rng(1).standard_normal((16, 8, 3, 3)) / 4, np.full(16, bias))
+        kernel = Kernel(
+            np.random.default_rng(1).standard_normal((16, 8, 3, 3)) / 4, np.full(16, bias)
+        )
         model = model_of(
             lambda g, x, k=kernel: layers.concat(
                 g, g.ops("Split", 2, conv(g, x, k), [8, 8], axis=1), 1
