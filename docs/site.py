@@ -2,15 +2,17 @@
 
 In the repository a page links to `../../examples/cut_out.py`, which an editor and a forge follow.
 mkdocs knows only what lies in docs/. So each such target becomes a page of the site below
-`repository/`, and links are written anew.
+`repository/`, and links are written anew. At the end every public name must stand in the reference.
 """
 
+import ast
 import posixpath
 import re
 from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +27,9 @@ LANGUAGES = {
     ".json": "json",
     ".service": "ini",
 }
+API = "reference/api.html"
+"""The page of the site that documents these packages."""
+PACKAGES = ("runtime/birefnet_runtime", "runtime/birefnet_apps")
 LINK = re.compile(r"(\]\()([^)\s:#]+)((?:#[^)\s]*)?\))")
 CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", flags=re.DOTALL | re.MULTILINE)
 
@@ -102,3 +107,23 @@ def on_page_markdown(markdown: str, *, page: Any, files: Files, **_: Any) -> str
     return "".join(
         part if number % 2 else LINK.sub(rewritten, part) for number, part in enumerate(parts)
     )
+
+
+def public_names(package: str) -> set[str]:
+    """What a package's `__all__` holds, but for its version; the package isn't imported."""
+    tree = ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8"))
+    (names,) = [
+        ast.literal_eval(statement.value)
+        for statement in tree.body
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__"
+    ]
+    return {f"{Path(package).name}.{name}" for name in names if name != "__version__"}
+
+
+def on_post_build(*, config: MkDocsConfig) -> None:
+    """Refuse a site whose reference lacks a public name, for want of a docstring as a rule."""
+    page = (Path(config.site_dir) / API).read_text(encoding="utf-8")
+    documented = {*re.findall(r'id="([\w.]+)"', page)}
+    for package in PACKAGES:
+        if missing := sorted(public_names(package) - documented):
+            raise PluginError(f"{API} doesn't document {', '.join(missing)}: no docstring?")

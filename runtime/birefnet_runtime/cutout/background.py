@@ -58,6 +58,7 @@ class Color:
         self.opacity = opacity
 
     def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
+        """As `Background.fill`."""
         one = from_srgb(np.array([[self.color]], np.uint8), picture.profile)
         depth = 8 * picture.pixels.dtype.itemsize
         filled: Pixels = np.empty((*size, 3), picture.pixels.dtype)
@@ -89,6 +90,7 @@ class ImageBackground:
         return f"<ImageBackground: {self._image.width} x {self._image.height}>"
 
     def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
+        """As `Background.fill`."""
         top, left, bottom, right = _covering((self._image.height, self._image.width), size)
         box = (left, top, right, bottom)
         covering = self._image.resize(size[::-1], Image.Resampling.BICUBIC, box=box)
@@ -103,6 +105,7 @@ class Blur:
     """
 
     def fill(self, picture: Picture, alpha: NDArray[np.float32], size: tuple[int, int]) -> Pixels:
+        """As `Background.fill`."""
         height, width = picture.size
         sigma = max(1.0, BLUR_SHARE * max(height, width))
         shrink = max(1.0, sigma / 8)

@@ -44,6 +44,7 @@ from .unread import raw_kind, undecoded_tiff, unread_kind
 FileSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 """A path, the content of an image file, or an open one."""
 ImageSource: TypeAlias = FileSource | Image.Image | ArrayLike | Picture
+"""A file, one of Pillow's images, an array as `read_image` takes it, or a picture."""
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset({

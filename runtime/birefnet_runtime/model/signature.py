@@ -21,12 +21,19 @@ size in 0 to 255."""
 class Session(Protocol):
     """The part of `onnxruntime.InferenceSession` that a Segmenter uses."""
 
-    def get_inputs(self) -> Sequence[Any]: ...
-    def get_outputs(self) -> Sequence[Any]: ...
-    def get_modelmeta(self) -> Any: ...
+    def get_inputs(self) -> Sequence[Any]:
+        """The graph's inputs: `name`, `type` and `shape` of each."""
+
+    def get_outputs(self) -> Sequence[Any]:
+        """The graph's outputs: `name`, `type` and `shape` of each."""
+
+    def get_modelmeta(self) -> Any:
+        """What the file says of itself: `custom_metadata_map`, text by name."""
+
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[Any]]
-    ) -> Sequence[Any]: ...
+    ) -> Sequence[Any]:
+        """The outputs of these names, None being all, for an array for each input."""
 
 
 @dataclass(frozen=True, slots=True)

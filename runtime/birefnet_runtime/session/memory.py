@@ -48,6 +48,7 @@ def saturation_notes(properties: Mapping[str, str]) -> list[str]:
 
 
 Memory: TypeAlias = Literal["fast", "balanced", "low"]
+"""A setting of sessions on the CPU, from the fastest to the one that takes least memory."""
 
 SETTINGS: dict[Memory, Cpu] = {
     "fast": Cpu(),
