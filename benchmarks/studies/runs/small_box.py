@@ -72,7 +72,8 @@ def markdown_table(stored: Record) -> str:
         "",
         f"One picture, the first after opening, batch 1; the fastest of {ROUNDS} rounds, each run "
         "in a process of its own. Generated weights but nano's. "
-        f"{environment['processor']}, onnxruntime {environment['packages']['onnxruntime']}.",
+        f"{environment['processor']}, whose two cores may be threads of one, onnxruntime "
+        f"{environment['packages']['onnxruntime']}.",
     ]
     return "\n".join(lines)
 
