@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
+from birefnet_models.base.files import stand_in
 from birefnet_models.base.names import WEIGHTS_FILE, choose_weights, stays_inside
 from birefnet_models.base.text import first_line, shortened
 
@@ -95,7 +96,8 @@ def file_format(file: Path) -> Literal["safetensors", "pytorch"]:
     if head.startswith((b"PK\x03\x04", b"\x80")):
         return "pytorch"
     raise CheckpointError(
-        f"is neither a safetensors nor a PyTorch checkpoint; it {_describe(head)}"
+        "is neither a safetensors nor a PyTorch checkpoint; it "
+        + (stand_in(file) or f"starts with {head[:8]!r}")
     )
 
 
@@ -111,16 +113,6 @@ def _read_shard(file: Path) -> dict[str, StoredTensor]:
 
 def _read_file(file: Path) -> Any:
     return read_pytorch(file) if file_format(file) == "pytorch" else read_safetensors(file)
-
-
-def _describe(head: bytes) -> str:
-    if not head:
-        return "is empty"
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "is an HTML page, perhaps a failed download"
-    if head.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer; fetch the file itself with `git lfs pull`"
-    return f"starts with {head[:8]!r}"
 
 
 _SUFFIX = ".index.json"

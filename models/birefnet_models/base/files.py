@@ -35,6 +35,19 @@ _swept: set[Path] = set()
 """Folders that this process has swept: a batch writes many files into one."""
 
 
+def stand_in(file: Path) -> str:
+    """What stands in a file's place, by its first bytes, where it wasn't fetched; empty if none."""
+    with file.open("rb") as stream:
+        head = stream.read(64)
+    if not head:
+        return "is empty"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "is an HTML page, perhaps a failed download"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer; fetch the file itself with `git lfs pull`"
+    return ""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file beside `path`, which becomes `path` if the block succeeds.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import OnnxFileError
+from .files import stand_in
 
 _FIELDS = {
     "ModelProto": {
@@ -150,7 +151,8 @@ def read_onnx(path: str | Path) -> OnnxFile:
     except OSError as error:
         raise OnnxFileError(f"{path}: can't be read: {error.strerror}") from error
     except ValueError as error:  # an empty file, a field that runs past the end
-        raise OnnxFileError(f"{path}: is not an ONNX model, or a damaged one") from error
+        what = stand_in(path) or "is not an ONNX model, or a damaged one"
+        raise OnnxFileError(f"{path}: {what}") from error
 
 
 def _onnx_file(path: Path, model: _Message) -> OnnxFile:

@@ -5,7 +5,9 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from birefnet_models.base.errors import OnnxFileError
-from birefnet_models.base.text import first_line
+from birefnet_models.base.files import stand_in
+from birefnet_models.base.names import stays_inside
+from birefnet_models.base.text import first_line, printable
 
 from ..model.locate import ModelFile
 
@@ -75,15 +77,20 @@ def onnxruntime_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
     return (*own, *others)
 
 
-def why_too_old(model: ModelFile, version: str) -> str | None:
-    """Why an ONNX Runtime of this version can't load a file; None if age is not known to be why.
+def why_not_loaded(model: ModelFile, version: str) -> str | None:
+    """Why an ONNX Runtime of this version can't load a file; None if that isn't known.
 
     To be asked once it has failed: a build of one's own may know more than its number says.
     """
     try:
         file = model.graph
-    except OnnxFileError:
-        return None
+    except OnnxFileError as error:
+        return str(error).removeprefix(f"{model.path}: ")
+    for name in filter(stays_inside, file.external_files):
+        weights = model.path.parent / name
+        what = stand_in(weights) if weights.is_file() else "is not beside it"
+        if what:
+            return f"its weights are in {printable(name)}, which {what}"
     needed = required_version({node.op_type for node in file.nodes}, file.opsets.get("", 0))
     if not older(version, needed.version):
         return None

@@ -20,7 +20,7 @@ from ..errors import Interrupted, ModelError, ProviderError
 from ..model.locate import ModelFile
 from ..stderr import Caught, caught_stderr
 from .device_buffers import BoundRunner
-from .ort_errors import log_reason, onnxruntime_errors, reason_of, why_too_old
+from .ort_errors import log_reason, onnxruntime_errors, reason_of, why_not_loaded
 from .ort_options import SessionPlan, check_options, run_options
 from .plugins import is_built_in, plugin_devices, plugin_of
 from .providers import (
@@ -351,7 +351,7 @@ def start(model: ModelFile, provider: Provider, plan: SessionPlan, *, verbose: b
                 enable_fallback=0,
             )
         except onnxruntime_errors(RuntimeError, ValueError) as error:
-            if reason := why_too_old(model, onnxruntime.__version__):
+            if reason := why_not_loaded(model, onnxruntime.__version__):
                 raise ModelError(f"{model.path}: {reason}") from error
             if provider.name == "cpu" or type(error).__name__ in _ERRORS_OF_FILES:
                 message = f"{model.path}: ONNX Runtime can't load it: {first_line(error)}"

@@ -63,12 +63,22 @@ def test_external_weights_constants_among_the_inputs_and_missing_shapes(tmp_path
     assert found.opsets == {"ai.x": 3}
 
 
-@pytest.mark.parametrize("content", [b"", b"not a protobuf", b"\x08\x07", b"\xff" * 40, b"<html>"])
-def test_a_file_that_is_no_model_is_named(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"not a protobuf", "not an ONNX model"),
+        (b"\x08\x07", "not an ONNX model"),
+        (b"\xff" * 40, "not an ONNX model"),
+        (b"", "is empty"),
+        (b"<html>", "HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
+    ],
+)
+def test_a_file_that_is_no_model_is_named(tmp_path, content, says):
     file = tmp_path / "bad.onnx"
     file.write_bytes(content)
 
-    with pytest.raises(OnnxFileError, match=r"not an ONNX model"):
+    with pytest.raises(OnnxFileError, match=f"bad.onnx: .*{says}"):
         read_onnx(file)
 
 

@@ -3,8 +3,11 @@ import threading
 
 import onnx
 import pytest
+from birefnet_models import embedded_path, find
+from birefnet_runtime import ModelError
 from birefnet_runtime.model.locate import ModelFile
-from birefnet_runtime.session.ort_errors import log_reason, why_too_old
+from birefnet_runtime.session.open import open_session
+from birefnet_runtime.session.ort_errors import log_reason, why_not_loaded
 from birefnet_runtime.stderr import caught_stderr, write_line
 from onnx import helper
 
@@ -88,7 +91,34 @@ def test_a_file_that_is_too_new_says_so(tmp_path, operator, opset, version, says
     opsets = [helper.make_opsetid("", opset)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "new.onnx")
 
-    reason = why_too_old(ModelFile(tmp_path / "new.onnx"), version)
+    reason = why_not_loaded(ModelFile(tmp_path / "new.onnx"), version)
 
     assert reason is None if says is None else says in reason
-    assert why_too_old(ModelFile(tmp_path / "none.onnx"), version) is None
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 973000000\n"
+STAND_INS = [
+    (LFS, "git lfs pull"),
+    (b"<!DOCTYPE html><title>404</title>", "HTML page"),
+    (b"", "is empty"),
+]
+
+
+@pytest.mark.parametrize(("content", "says"), STAND_INS)
+def test_a_file_that_was_not_fetched_says_so(tmp_path, content, says):
+    (tmp_path / "model.onnx").write_bytes(content)
+
+    with pytest.raises(ModelError, match=f"model.onnx: .*{says}"):
+        open_session(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(("content", "says"), [*STAND_INS, (None, "is not beside it")])
+def test_weights_beside_a_file_that_were_not_fetched_are_named(tmp_path, content, says):
+    graph = onnx.load(embedded_path(find("nano")))
+    onnx.save(graph, tmp_path / "model.onnx", save_as_external_data=True, location="model.data")
+    (tmp_path / "model.data").unlink()
+    if content is not None:
+        (tmp_path / "model.data").write_bytes(content)
+
+    with pytest.raises(ModelError, match=f"model.onnx: .*model.data, which .*{says}"):
+        open_session(tmp_path / "model.onnx")
