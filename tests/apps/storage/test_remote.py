@@ -261,3 +261,32 @@ def test_keys_that_differ_before_an_at_are_different():
 
     assert absolute(RemotePath("s3://b/x@2.jpg")) != absolute(RemotePath("s3://b/y@2.jpg"))
     assert absolute(RemotePath("s3://me:secret@b/x")) == "s3://b/x"
+
+
+class OfContainers:
+    """A driver as those of Azure and Google: what is missing is one FileNotFoundError for all."""
+
+    def __init__(self, *containers):
+        self._containers = containers
+
+    def _strip_protocol(self, url):
+        return url.partition("://")[2]
+
+    def exists(self, path):
+        return path in self._containers
+
+    def info(self, path, **_):
+        raise FileNotFoundError(path)
+
+    cat_file = open = info
+
+
+@pytest.mark.parametrize("scheme", ["az", "gs"])
+@pytest.mark.parametrize(
+    ("container", "reason"), [("there", "no such object"), ("gone", "no such bucket")]
+)
+def test_a_missing_container_is_told_from_a_missing_object(monkeypatch, scheme, container, reason):
+    monkeypatch.setattr(remote, "_file_system", lambda *_: OfContainers("there"))
+
+    with pytest.raises(ImageError, match=f"{scheme}://{container}/a.jpg: {reason}"):
+        file_at(RemotePath(f"{scheme}://{container}/a.jpg")).read()
