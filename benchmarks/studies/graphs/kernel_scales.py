@@ -91,7 +91,8 @@ def in_int8(
     matrix = 2 * np.moveaxis(weight, 1, -1).reshape(len(weight), -1).T
     scale = np.maximum(np.abs(matrix).max(0), 1e-30) / 127
     read = samples(x, weight.shape[2:], offset, modulation / 2)
-    return (read @ (np.rint(matrix / scale) * scale)).reshape(*x.shape[:3], -1)
+    given: Array = read @ (np.rint(matrix / scale) * scale)
+    return given.reshape(*x.shape[:3], -1)
 
 
 def measured(net: BiRefNet, images: Sequence[Array]) -> Record:
