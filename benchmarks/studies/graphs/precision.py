@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -23,6 +23,7 @@ from birefnet_benchmarks.bench.inputs import export_by_command
 from birefnet_benchmarks.bench.results import write_results
 from birefnet_models.base.text import format_bytes
 from birefnet_runtime import Segmenter
+from birefnet_runtime.session.plugins import plugin_of
 
 from studies.graphs.graph_row import GraphRow
 from studies.processes import run_graph
@@ -30,6 +31,7 @@ from studies.processes import run_graph
 SIZE = (1024, 1024)
 PHOTOS = Path("examples/photos")
 """For the checkpoint that is timed: how long it takes doesn't depend on its ranges."""
+KERNELS = "birefnet-ort-kernels"
 Record = dict[str, Any]
 
 
@@ -75,8 +77,8 @@ def judged(checkpoint: Path, size: str, images: Path) -> Record:
             for name, options in variants(images).items()
         }
         exact: list[Any] = []
-        for name, report in reports.items():
-            segmenter = Segmenter(report["file"], threads=1)
+        for name, report, provider in runs_of(reports):
+            segmenter = Segmenter(report["file"], threads=1, providers=provider)
             masks = [segmenter(file) for file in files]
             exact = exact or masks
             ious = [overlap(a, b) for a, b in zip(masks, exact, strict=True)]
@@ -87,6 +89,14 @@ def judged(checkpoint: Path, size: str, images: Path) -> Record:
             "studies.graphs.fp16_rounding", reports["fp32"]["file"], images, size
         )
     return {"rows": rows, "roundings": roundings, "size": size, "images": len(files)}
+
+
+def runs_of(reports: dict[str, Record]) -> Iterator[tuple[str, Record, str]]:
+    """Each export on ONNX Runtime's own kernels, and the last on ours where they are installed."""
+    yield from ((name, report, "cpu:plain") for name, report in reports.items())
+    if plugin_of("birefnet"):
+        name, report = list(reports.items())[-1]
+        yield f"{name}, {KERNELS}", report, "cpu:kernels"
 
 
 def overlap(a: Any, b: Any) -> float:
@@ -131,6 +141,10 @@ def markdown_table(stored: dict[str, Any]) -> str:
         "which every other one gave the ranges. "
         f"{machine['processor']}, onnxruntime {machine['packages']['onnxruntime']}.",
     ]
+    for name, row in found["rows"].items():
+        if name.endswith(KERNELS):
+            iou, least, error = np.mean(row["ious"]), min(row["ious"]), np.mean(row["errors"])
+            lines[-1] += f" {name}: IoU {iou:.4f} ({least:.4f}), MAE {error:.5f}."
     return "\n".join(lines)
 
 

@@ -68,6 +68,20 @@ def test_the_table():
     assert "nano on 2 photographs, of which every other" in rows[5]
 
 
+def test_with_kernels_there_is_a_row_more_of_the_last_export(monkeypatch):
+    reports = {"fp32": {"file": "a"}, "int8": {"file": "b"}}
+    monkeypatch.setattr(precision, "plugin_of", lambda _: None)
+
+    assert [run[2] for run in precision.runs_of(reports)] == ["cpu:plain", "cpu:plain"]
+    monkeypatch.setattr(precision, "plugin_of", lambda name: name)
+    assert list(precision.runs_of(reports))[2:] == [
+        ("int8, birefnet-ort-kernels", {"file": "b"}, "cpu:kernels")
+    ]
+    rows = {**STORED["judged"]["rows"], "int8, birefnet-ort-kernels": JUDGED}
+    table = precision.markdown_table({**STORED, "judged": {**STORED["judged"], "rows": rows}})
+    assert "int8, birefnet-ort-kernels: IoU 1.0000 (1.0000), MAE 0.00000" in table
+
+
 def test_the_table_of_roundings():
     assert precision.roundings_table(STORED).splitlines()[2:] == [
         "| weights | 0 | 4.8e-05 | 5.1e-03 |  |",
