@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from birefnet_models.base.files import stand_in
+from birefnet_models.base.files import head_of, stand_in
 from birefnet_models.base.names import WEIGHTS_FILE, choose_weights, stays_inside
 from birefnet_models.base.text import first_line, shortened
 
@@ -87,8 +87,7 @@ def file_format(file: Path) -> Literal["safetensors", "pytorch"]:
     if is_index(file):
         return "safetensors" if ".safetensors" in file.name else "pytorch"
     try:
-        with file.open("rb") as stream:
-            head = stream.read(64)
+        head = head_of(file)
     except OSError as error:
         raise CheckpointError(f"can't be read: {error.strerror}") from error
     if head[8:9] == b"{":
@@ -97,7 +96,7 @@ def file_format(file: Path) -> Literal["safetensors", "pytorch"]:
         return "pytorch"
     raise CheckpointError(
         "is neither a safetensors nor a PyTorch checkpoint; it "
-        + (stand_in(file) or f"starts with {head[:8]!r}")
+        + (stand_in(head) or f"starts with {head[:8]!r}")
     )
 
 

@@ -35,10 +35,18 @@ _swept: set[Path] = set()
 """Folders that this process has swept: a batch writes many files into one."""
 
 
-def stand_in(file: Path) -> str:
-    """What stands in a file's place, by its first bytes, where it wasn't fetched; empty if none."""
+HEAD_BYTES = 64
+"""Of a file, by which `stand_in` tells it."""
+
+
+def head_of(file: Path) -> bytes:
+    """A file's first bytes."""
     with file.open("rb") as stream:
-        head = stream.read(64)
+        return stream.read(HEAD_BYTES)
+
+
+def stand_in(head: bytes) -> str:
+    """What stands in a file's place, by its first bytes, where it wasn't fetched; empty if none."""
     if not head:
         return "is empty"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import OnnxFileError
-from .files import stand_in
+from .files import head_of, stand_in
 
 _FIELDS = {
     "ModelProto": {
@@ -151,7 +151,7 @@ def read_onnx(path: str | Path) -> OnnxFile:
     except OSError as error:
         raise OnnxFileError(f"{path}: can't be read: {error.strerror}") from error
     except ValueError as error:  # an empty file, a field that runs past the end
-        what = stand_in(path) or "is not an ONNX model, or a damaged one"
+        what = stand_in(head_of(path)) or "is not an ONNX model, or a damaged one"
         raise OnnxFileError(f"{path}: {what}") from error
 
 

@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
+from birefnet_models.base.files import head_of, stand_in
 from birefnet_runtime.errors import ImageError, MissingExtraError
 
 _DAMAGE = re.compile(
@@ -234,6 +235,8 @@ def probe(source: Path, name: str | None = None) -> Footage:
     )
     name = name or str(source)
     if done.returncode != 0:
+        if isinstance(source, Path) and source.is_file() and (what := stand_in(head_of(source))):
+            raise ImageError(f"{name}: it {what}")
         reason = last_line(done.stderr).replace(named(source), name)
         raise ImageError(f"{name}: ffmpeg can't read it: {reason}")
     found = json.loads(done.stdout)

@@ -6,6 +6,7 @@ Raw files of cameras are among them: what Pillow would open of one is its previe
 import struct
 from typing import Any, BinaryIO
 
+from birefnet_models.base.files import HEAD_BYTES, stand_in
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 _SIGNATURES = (
@@ -102,7 +103,9 @@ def unread_kind(stream: BinaryIO) -> str | None:
         stream: seekable; left anywhere.
     """
     stream.seek(0)
-    start = stream.read(32)
+    start = stream.read(HEAD_BYTES)
+    if what := stand_in(start):
+        return f"it {what}"
     if start.startswith(b"8BPS"):
         return _describe_psd(start)
     if start.startswith(b"\xff\xd8"):

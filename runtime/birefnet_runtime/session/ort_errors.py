@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from birefnet_models.base.errors import OnnxFileError
-from birefnet_models.base.files import stand_in
+from birefnet_models.base.files import head_of, stand_in
 from birefnet_models.base.names import stays_inside
 from birefnet_models.base.text import first_line, printable
 
@@ -88,7 +88,7 @@ def why_not_loaded(model: ModelFile, version: str) -> str | None:
         return str(error).removeprefix(f"{model.path}: ")
     for name in filter(stays_inside, file.external_files):
         weights = model.path.parent / name
-        what = stand_in(weights) if weights.is_file() else "is not beside it"
+        what = stand_in(head_of(weights)) if weights.is_file() else "is not beside it"
         if what:
             return f"its weights are in {printable(name)}, which {what}"
     needed = required_version({node.op_type for node in file.nodes}, file.opsets.get("", 0))

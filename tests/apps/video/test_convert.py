@@ -106,9 +106,15 @@ def test_a_stopped_film_leaves_nothing(model, film, tmp_path):
 @needs_ffmpeg
 def test_what_is_no_film_is_an_error_that_names_it(model, film, tmp_path):
     (tmp_path / "text.mp4").write_bytes(b"no film")
+    (tmp_path / "pointer.mp4").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     ffmpeg("-f", "lavfi", "-i", "sine=d=0.1", tmp_path / "sound.wav")
 
-    for name, says in (("text.mp4", "can't read it"), ("sound.wav", "no video"), ("none.mp4", "")):
+    for name, says in (
+        ("text.mp4", "can't read it"),
+        ("pointer.mp4", "Git LFS pointer"),
+        ("sound.wav", "no video"),
+        ("none.mp4", ""),
+    ):
         with pytest.raises(ImageError, match=rf"{name}: .*{says}"):
             cut_out_video(tmp_path / name, tmp_path / "out.mov", Segmenter(model))
     with pytest.raises(OutputError, match=r"out\.mp4: video with alpha"):

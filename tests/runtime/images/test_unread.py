@@ -162,6 +162,21 @@ def test_the_kind_of_a_sound_file_that_is_not_read_is_named(content, kind):
         read_image(content)
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS pointer"),
+        (b"<!DOCTYPE html><title>404</title>", "HTML page"),
+        (b"no image", "not an image"),
+    ],
+)
+def test_what_stands_in_a_pictures_place_is_named(tmp_path, content, what):
+    (tmp_path / "a.jpg").write_bytes(content)
+
+    with pytest.raises(ImageError, match=f"a.jpg: .*{what}"):
+        read_image(tmp_path / "a.jpg")
+
+
 def test_a_damaged_file_of_a_kind_that_is_read_is_called_damaged():
     content = with_compression(8)
 
