@@ -23,13 +23,12 @@ from birefnet_benchmarks.bench.results import read_report
 from birefnet_benchmarks.evaluation.quality import metrics
 from birefnet_benchmarks.report.markdown import headline_table, summary_table
 from birefnet_models.base.text import format_size
+from studies.deform_conv import kernel_scales, kernels
 from studies.graphs import (
     backbones,
     export,
     int8_processors,
     int8_techniques,
-    kernel_scales,
-    kernels,
     lowerings,
     official,
     precision,

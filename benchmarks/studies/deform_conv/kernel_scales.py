@@ -1,5 +1,5 @@
 """Whether the kernels' int8 products want a scale for the whole map or for each tile:
-`python -m studies.graphs.kernel_scales FILE CHECKPOINT SIZE PHOTOS`.
+`python -m studies.deform_conv.kernel_scales FILE CHECKPOINT SIZE PHOTOS`.
 
 The reference, in float64, runs on the photographs at SIZE with deformable convolutions as they are,
 with their weights in int8, and with samples in uint8 as well, by either scale. What a scale does to

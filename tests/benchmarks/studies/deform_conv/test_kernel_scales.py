@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from birefnet_export.reference.deform_conv import deform_conv
-from studies.graphs import kernel_scales
+from studies.deform_conv import kernel_scales
 
 RNG = np.random.default_rng(0)
 X = RNG.random((1, 13, 15, 4)) * np.linspace(0.05, 1, 15)[:, None]  # dark on the left

@@ -1,6 +1,6 @@
 """Kernels in turns: what is compared, and the table of it."""
 
-from studies.graphs.kernels import Turns, in_turns, markdown_table
+from studies.deform_conv.kernels import Turns, in_turns, markdown_table
 
 
 def test_all_run_in_each_round_and_the_first_is_not_counted():

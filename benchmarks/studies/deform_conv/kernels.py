@@ -1,4 +1,4 @@
-"""What birefnet-ort-kernels gains: `python -m studies.graphs.kernels FILE MODEL...`.
+"""What birefnet-ort-kernels gains: `python -m studies.deform_conv.kernels FILE MODEL...`.
 
 Nodes alone, and whole models, without the kernels and with them: in turns in one process, by the
 processor's seconds, whose ratios hold on a shared machine, too. Memory is that of a process of its
