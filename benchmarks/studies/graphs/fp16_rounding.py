@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from birefnet_export.graph.weights import WeightsInGraph
 from birefnet_export.precision.calibration import calibration_images, observe
 from birefnet_export.precision.graph_rewriter import Rewriting, consumers, float_values
+from birefnet_export.precision.headroom import largest_values
 from birefnet_export.verify.logits import Array, mask_of_logits
 from onnx import TensorProto
 
@@ -33,16 +35,14 @@ def costs(model: onnx.ModelProto, images: Sequence[Array]) -> list[dict[str, Any
     kinds = kinds_of(model)
     names = sorted(set(kinds.values()))
     floats = float_values(model)
-    watched = [o for n in model.graph.node if n.name in kinds for o in n.output if o in floats]
-    exact = observe(model, images, watched)
+    exact, largest = largest_values(model, [images], WeightsInGraph())
     rows = []
     for kind in [ALL, WEIGHTS, *names]:
         of_kind = {name for name, found in kinds.items() if kind in (ALL, found)}
         changed = rounded(model, of_kind, weights=kind in (ALL, WEIGHTS))
         found = observe(changed, images).logits
         errors = [
-            np.abs(mask_of_logits(a) - mask_of_logits(b))
-            for a, b in zip(found, exact.logits, strict=True)
+            np.abs(mask_of_logits(a) - mask_of_logits(b)) for a, b in zip(found, exact, strict=True)
         ]
         values = [o for n in model.graph.node if n.name in of_kind for o in n.output if o in floats]
         rows.append(
@@ -51,7 +51,7 @@ def costs(model: onnx.ModelProto, images: Sequence[Array]) -> list[dict[str, Any
                 "nodes": len(of_kind),
                 "mask_max_abs": float(max(e.max() for e in errors)),
                 "mask_mean_abs": float(np.mean([e.mean() for e in errors])),
-                "largest": max((float(np.abs(exact.ranges[v]).max()) for v in values), default=0.0),
+                "largest": max((largest.get(value, 0.0) for value in values), default=0.0),
             }
         )
     return sorted(rows, key=lambda row: -float(str(row["mask_mean_abs"])))
