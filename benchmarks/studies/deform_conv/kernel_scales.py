@@ -23,9 +23,11 @@ from birefnet_export.checkpoint.read import read_checkpoint
 from birefnet_export.network.birefnet import BiRefNet
 from birefnet_export.precision.calibration import Images, images_of
 from birefnet_export.reference import birefnet, decoder
-from birefnet_export.reference.deform_conv import deform_conv, sampled
+from birefnet_export.reference.deform_conv import deform_conv, taps
 from birefnet_export.verify.logits import mask_of_logits
 from numpy.typing import NDArray
+
+from studies.tables import table_lines
 
 TILE = 48
 """Pixels that the kernels compute at once (`runtime/birefnet_kernels/src/path.h`)."""
@@ -34,16 +36,9 @@ Array = NDArray[Any]
 Record = dict[str, Any]
 
 
-def taps_of(x: Array, kernel: tuple[int, int], offset: Array, modulation: Array) -> Array:
-    """What a kernel's taps read: (pixels, taps * channels), of maps as `deform_conv` takes them."""
-    _, height, width, channels = x.shape
-    ys, xs = np.mgrid[:height, :width]
-    taps = []
-    for tap, (i, j) in enumerate(np.ndindex(kernel)):
-        y = ys + (i - kernel[0] // 2) + offset[..., 2 * tap]
-        x_ = xs + (j - kernel[1] // 2) + offset[..., 2 * tap + 1]
-        taps.append((sampled(x, y, x_) * modulation[..., tap, None]).reshape(-1, channels))
-    return np.concatenate(taps, 1)
+def samples_of(x: Array, *rest: Any) -> Array:
+    """What a kernel's taps read, as they are: (pixels, taps * channels)."""
+    return np.concatenate([tap.reshape(-1, x.shape[-1]) for tap in taps(x, *rest)], 1)
 
 
 def rounded(values: Array, low: Any, high: Any) -> Array:
@@ -54,20 +49,15 @@ def rounded(values: Array, low: Any, high: Any) -> Array:
     return np.asarray((np.clip(np.rint(values / step) + zero, 0, LEVELS) - zero) * step)
 
 
-def as_they_are(x: Array, *taps: Any) -> Array:
-    """Samples without rounding."""
-    return taps_of(x, *taps)
-
-
-def by_map(x: Array, *taps: Any) -> Array:
+def by_map(x: Array, *rest: Any) -> Array:
     """Samples of a map that is stored in 255 levels, and rounded to them again."""
     ends = x.min(), x.max()
-    return rounded(taps_of(rounded(x, *ends), *taps), *ends)
+    return rounded(samples_of(rounded(x, *ends), *rest), *ends)
 
 
-def by_tile(x: Array, *taps: Any) -> Array:
+def by_tile(x: Array, *rest: Any) -> Array:
     """Samples in 255 levels between the least and the largest of each tile."""
-    samples = taps_of(x, *taps)
+    samples = samples_of(x, *rest)
     starts = np.arange(0, len(samples), TILE)
     tile = np.arange(len(samples)) // TILE
     low = np.minimum.reduceat(samples.min(1), starts)[tile, None]
@@ -76,7 +66,7 @@ def by_tile(x: Array, *taps: Any) -> Array:
 
 
 SCALES: dict[str, Callable[..., Array]] = {
-    "weights alone": as_they_are,
+    "weights alone": samples_of,
     "a scale for the map": by_map,
     "a scale for each tile": by_tile,
 }
@@ -100,10 +90,10 @@ def measured(net: BiRefNet, images: Sequence[Array]) -> Record:
     nodes: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in SCALES}
     masks: dict[str, list[float]] = {name: [] for name in SCALES}
 
-    def watched(x: Array, weight: Array, *taps: Array) -> Array:
-        exact = deform_conv(x, weight, *taps)
+    def watched(x: Array, weight: Array, *rest: Array) -> Array:
+        exact = deform_conv(x, weight, *rest)
         for name, samples in SCALES.items():
-            off = in_int8(samples, x, weight, *taps) - exact
+            off = in_int8(samples, x, weight, *rest) - exact
             error = float(np.sqrt(np.square(off).mean() / np.square(exact).mean()))
             nodes[name]["{} x {}".format(*weight.shape[2:])].append(error)
         return exact
@@ -122,13 +112,12 @@ def measured(net: BiRefNet, images: Sequence[Array]) -> Record:
 def markdown_table(stored: Record) -> str:
     """Means over convolutions of a kernel, and over masks, from the content of a results file."""
     kernels = list(next(iter(stored["nodes"].values())))
-    lines = [
-        f"| samples in int8 | {' | '.join(f'{kernel}, error' for kernel in kernels)} | mask, MAE |",
-        f"|{' --- |' * (2 + len(kernels))}",
-    ]
+    rows = []
     for name, errors in stored["masks"].items():
         means = [f"{100 * np.mean(stored['nodes'][name][kernel]):.2f} %" for kernel in kernels]
-        lines.append(f"| {name} | {' | '.join(means)} | {np.mean(errors):.5f} |")
+        rows.append([name, *means, f"{np.mean(errors):.5f}"])
+    heads = ["samples in int8", *(f"{kernel}, error" for kernel in kernels), "mask, MAE"]
+    lines = table_lines(heads, rows)
     count = len(next(iter(stored["masks"].values())))
     lines += ["", f"nano at {stored['size']} on {count} photographs, all else in float64."]
     return "\n".join(lines)

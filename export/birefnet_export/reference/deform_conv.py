@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .layers import Array, padded
@@ -22,14 +24,22 @@ def deform_conv(x: Array, weight: Array, offset: Array, modulation: Array) -> Ar
     """
     out, channels, rows, columns = weight.shape
     batch, height, width, _ = x.shape
-    ys, xs = np.mgrid[:height, :width]
     result = np.zeros((batch * height * width, out))
+    reads = taps(x, (rows, columns), offset, modulation)
+    for (i, j), seen in zip(np.ndindex(rows, columns), reads, strict=True):
+        result += seen.reshape(-1, channels) @ weight[:, :, i, j].T
+    return result.reshape(batch, height, width, out)
+
+
+def taps(x: Array, kernel: tuple[int, int], offset: Array, modulation: Array) -> Iterator[Array]:
+    """What each tap of a kernel (rows, columns) reads, modulated: (batch, height, width, in)."""
+    rows, columns = kernel
+    _, height, width, _ = x.shape
+    ys, xs = np.mgrid[:height, :width]
     for tap, (i, j) in enumerate(np.ndindex(rows, columns)):
         y = ys + (i - rows // 2) + offset[..., 2 * tap]
         x_ = xs + (j - columns // 2) + offset[..., 2 * tap + 1]
-        seen = sampled(x, y, x_) * modulation[..., tap, None]
-        result += seen.reshape(-1, channels) @ weight[:, :, i, j].T
-    return result.reshape(batch, height, width, out)
+        yield sampled(x, y, x_) * modulation[..., tap, None]
 
 
 def sampled(x: Array, ys: Array, xs: Array) -> Array:

@@ -19,8 +19,8 @@ def error(samples, weight=WEIGHT):
 
 
 def test_weights_that_int8_holds_and_samples_as_they_are_give_the_convolution():
-    assert error(kernel_scales.as_they_are) < 1e-9
-    assert error(kernel_scales.as_they_are, RNG.standard_normal(WEIGHT.shape)) > 1e-4
+    assert error(kernel_scales.samples_of) < 1e-9
+    assert error(kernel_scales.samples_of, RNG.standard_normal(WEIGHT.shape)) > 1e-4
 
 
 def test_a_tiles_own_scale_is_finer_than_the_maps(monkeypatch):
