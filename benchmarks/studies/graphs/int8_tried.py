@@ -59,7 +59,7 @@ def least_error(search: _Search, all_values: bool = False) -> onnx.ModelProto:
     take and give."""
     rng = np.random.default_rng(0)
     samples: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
-    for found in observed(search.model, search.images, search._ends()):
+    for found in _observed(search.model, search.images, search._ends()):
         for name, value in found.items():
             channels = value[0].reshape(value.shape[1], -1)
             samples[name].append(channels[:, rng.permutation(channels.shape[1])[:PLACES]])
@@ -127,7 +127,7 @@ def smoothed(search: _Search) -> onnx.ModelProto:
         groups[norm.input[1]].append(norm)
     alone = [g for g in groups.values() if all(following[norm.name] for norm in g)]
     reach: dict[str, Any] = {}
-    for found in observed(model, search.images, [n.output[0] for group in alone for n in group]):
+    for found in _observed(model, search.images, [n.output[0] for group in alone for n in group]):
         for name, value in found.items():
             seen = np.abs(value).reshape(-1, value.shape[-1]).max(0)
             reach[name] = np.maximum(reach.get(name, 0), seen)
@@ -193,14 +193,14 @@ def _products(
 def _channel_means(model: onnx.ModelProto, images: Sequence[Any], values: Any) -> Values:
     """The mean of each channel of maps (1, c, h, w), or of the last axis of others, over images."""
     sums: dict[str, Any] = defaultdict(float)
-    for found in observed(model, images, list(values)):
+    for found in _observed(model, images, list(values)):
         for name, value in found.items():
             axes = (0, 2, 3) if value.ndim == 4 else tuple(range(value.ndim - 1))
             sums[name] += value.mean(axes)
     return {name: total / len(images) for name, total in sums.items()}
 
 
-def observed(model: onnx.ModelProto, images: Sequence[Any], names: Sequence[str]) -> Any:
+def _observed(model: onnx.ModelProto, images: Sequence[Any], names: Sequence[str]) -> Any:
     """The named values of a model, image by image."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)

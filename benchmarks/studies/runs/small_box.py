@@ -19,6 +19,8 @@ from birefnet_benchmarks.bench.environment import read_environment
 from birefnet_benchmarks.bench.results import write_results
 from birefnet_models.base.text import format_bytes
 
+from studies.tables import table_lines
+
 ROUNDS = 2
 CORES = (1, 2)
 RUN = """
@@ -51,22 +53,28 @@ def measured(file: Path, height: int, width: int, cores: int) -> Record:
 def markdown_table(stored: Record) -> str:
     """Time, memory and download, from the content of a results file."""
     rows = stored["rows"]
-    lines = [
-        "| model | size | download | memory | one core | of lite's | two cores | of lite's |",
-        f"|{' --- |' * 8}",
-    ]
-    lite = rows["lite"]["runs"]
+    lite, cells = rows["lite"]["runs"], []
     for name, row in rows.items():
         peak = max(run["peak"] for runs in row["runs"].values() for run in runs)
+        size = f"{row['file_bytes'] / 1e6:.0f} MB"
+        fastest = {cores: _fastest(row["runs"][cores]) for cores in map(str, CORES)}
         times = [
-            f"{_fastest(row['runs'][cores]):.2f} s | "
-            f"{_fastest(row['runs'][cores]) / _fastest(lite[cores]):.2f}"
-            for cores in map(str, CORES)
+            text
+            for cores, seconds in fastest.items()
+            for text in (f"{seconds:.2f} s", f"{seconds / _fastest(lite[cores]):.2f}")
         ]
-        lines.append(
-            f"| {name} | {row['size']} | {row['file_bytes'] / 1e6:.0f} MB | {format_bytes(peak)} | "
-            f"{' | '.join(times)} |"
-        )
+        cells.append([name, row["size"], size, format_bytes(peak), *times])
+    heads = (
+        "model",
+        "size",
+        "download",
+        "memory",
+        "one core",
+        "of lite's",
+        "two cores",
+        "of lite's",
+    )
+    lines = table_lines(heads, cells)
     environment = stored["environment"]
     lines += [
         "",

@@ -5,6 +5,7 @@
     with made_folder(path):                     a folder that is gone again if the block fails
     remove_at_once(path)                        a file or folder that is gone for others at once
     sweep(parent)                               removes what killed runs left; all do it first
+    stand_in(head_of(path))                     what is there instead of a file that wasn't fetched
 
 Temporary names are `.birefnet-MACHINE-PID-RANDOM` and the suffix of the file. What has such a name
 is a leftover if its process has ended on this machine since, or if it was not written to for a day

@@ -235,7 +235,7 @@ def probe(source: Path, name: str | None = None) -> Footage:
     )
     name = name or str(source)
     if done.returncode != 0:
-        if isinstance(source, Path) and source.is_file() and (what := stand_in(head_of(source))):
+        if source.is_file() and (what := stand_in(head_of(source))):
             raise ImageError(f"{name}: it {what}")
         reason = last_line(done.stderr).replace(named(source), name)
         raise ImageError(f"{name}: ffmpeg can't read it: {reason}")

@@ -15,7 +15,7 @@ SIDE = 64
 @pytest.fixture(scope="module")
 def photographs():
     rng = np.random.default_rng(0)
-    return [rng.standard_normal((1, 3, SIDE, SIDE)).astype(np.float32) for _ in range(1)]
+    return [rng.standard_normal((1, 3, SIDE, SIDE)).astype(np.float32)]
 
 
 @pytest.fixture(scope="module")
