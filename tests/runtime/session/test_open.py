@@ -140,7 +140,7 @@ def test_a_damaged_file_is_not_blamed_on_the_provider(tmp_path, gpu_build, silen
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"not a protobuf")
 
-    with pytest.raises(ModelError, match=r"bad\.onnx: is not an ONNX model"):
+    with pytest.raises(ModelError, match=r"bad\.onnx: .*not an ONNX model"):
         open_session(path, providers="cuda,cpu")
 
 
